@@ -1,0 +1,97 @@
+# make demo | build | test | lint | fuzz | bench | clean      (make help tells more)
+# What a person reads while it builds goes to stderr: stdout of `make demo` is the link alone.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+CARGO ?= cargo
+VENV := .venv
+STAMPS := .cache/stamps
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+say = @printf '\033[1m▸ %s\033[0m\n' "$(1)" >&2
+
+WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+PIP_INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes
+
+.PHONY: help demo build test lint fuzz bench clean core web generate lock format
+
+help:
+	@echo 'make demo [PORT=] [MEDIA_PORT=]   build everything, start a server with a robot in a room, print one link'
+	@echo 'make build                        build everything; then .venv/bin/parlour is there'
+	@echo 'make test                         lint, Rust, TypeScript, Python and browser tests'
+	@echo 'make lint                         the lint alone'
+	@echo 'make fuzz [SECONDS=600]           fuzz the parsers of network input'
+	@echo 'make generate                     write anew what is generated: error codes, protocol types, their pages'
+	@echo 'make clean                        remove what was built; the demo data in .demo stays'
+
+demo: build
+	$(call say,Starting)
+	@exec $(VENV)/bin/parlour demo $(if $(PORT),--port $(PORT)) $(if $(MEDIA_PORT),--media-port $(MEDIA_PORT))
+
+build: $(STAMPS)/python core $(STAMPS)/editable web
+
+$(STAMPS)/python: requirements/demo.txt | $(STAMPS)
+	$(call say,Python packages into $(VENV))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Parlour needs Python 3.11 or newer; this is " + sys.version.split()[0])'
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) -r requirements/demo.txt >&2
+	@touch $@
+
+# Tests and lint need more than the demo does.
+$(STAMPS)/dev: requirements/dev.txt requirements/media.txt $(STAMPS)/python
+	$(call say,Python packages of the tests)
+	@$(PIP_INSTALL) -r requirements/dev.txt >&2
+	@touch $@
+
+core: | $(STAMPS)/python
+	@command -v $(CARGO) >/dev/null || { echo 'Parlour needs a Rust toolchain (cargo 1.89 or newer)' >&2; exit 1; }
+	$(call say,The media core (Rust; some minutes the first time))
+	@$(CARGO) build --release --locked -p parlour-python >&2
+	@cmp -s $(CARGO_TARGET_DIR)/release/lib_media.so python/parlour/_media.abi3.so || { \
+	  cp $(CARGO_TARGET_DIR)/release/lib_media.so python/parlour/.media.new && mv python/parlour/.media.new python/parlour/_media.abi3.so; }
+
+$(STAMPS)/editable: pyproject.toml build_backend/parlour_build.py | $(STAMPS)/python core
+	$(call say,The parlour command)
+	@$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-build-isolation --no-deps -e . >&2
+	@touch $@
+
+web: $(STAMPS)/web
+
+$(STAMPS)/node: web/package-lock.json web/package.json | $(STAMPS)
+	@command -v npm >/dev/null || { echo 'Parlour needs Node.js 20 or newer with npm' >&2; exit 1; }
+	$(call say,Node packages of web/)
+	@cd web && npm ci --no-audit --no-fund --loglevel=error >&2
+	@touch $@
+
+$(STAMPS)/web: $(STAMPS)/node $(WEB_SOURCES)
+	$(call say,The browser SDK and the pages)
+	@cd web && npm run --silent build >&2
+	@touch $@
+
+$(STAMPS):
+	@mkdir -p $@
+
+test: build $(STAMPS)/dev
+	@scripts/test
+
+lint: build $(STAMPS)/dev
+	@scripts/lint
+
+SECONDS ?= 600
+fuzz:
+	@fuzz/run $(SECONDS)
+
+generate: $(STAMPS)/python core
+	@$(VENV)/bin/python -m parlour.errors.generate
+	@$(VENV)/bin/python -m parlour.signaling.generate
+
+format: $(STAMPS)/dev
+	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format --quiet . ; $(CARGO) fmt --all
+
+lock:
+	@scripts/lock
+
+clean:
+	rm -rf $(VENV) .cache target web/node_modules web/*/dist python/parlour/static python/parlour/_media.abi3.so fuzz/target
