@@ -1,0 +1,34 @@
+//! Where outgoing datagrams are written.
+
+use std::net::SocketAddr;
+
+/// Where packets go: they are sealed straight into the sender's arena, so that nothing is copied
+/// between the router and the socket.
+pub trait TransmitSink {
+    /// Exactly `max_len` bytes in which one datagram to `destination` is built.
+    fn buffer(&mut self, destination: SocketAddr, max_len: usize) -> &mut [u8];
+
+    /// Send the first `len` bytes of the buffer asked for last. Without a commit nothing is sent.
+    fn commit(&mut self, len: usize);
+}
+
+/// Every datagram on a heap of its own: for tests and for callers to whom speed means nothing.
+#[derive(Debug, Default)]
+pub struct VecSink {
+    /// The committed datagrams, oldest first.
+    pub sent: std::collections::VecDeque<(SocketAddr, Vec<u8>)>,
+    open: Option<(SocketAddr, Vec<u8>)>,
+}
+
+impl TransmitSink for VecSink {
+    fn buffer(&mut self, destination: SocketAddr, max_len: usize) -> &mut [u8] {
+        &mut self.open.insert((destination, vec![0; max_len])).1
+    }
+
+    fn commit(&mut self, len: usize) {
+        if let Some((destination, mut datagram)) = self.open.take() {
+            datagram.truncate(len);
+            self.sent.push_back((destination, datagram));
+        }
+    }
+}
