@@ -1,0 +1,59 @@
+"""What a session description says, as plain data. The media façade and the SDP functions share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Codec = Literal["opus", "vp8", "h264"]
+Kind = Literal["audio", "video"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A host candidate of ours: UDP, component 1 (RFC 8445 §5.1.1)."""
+
+    ip: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTransport:
+    """Our end of one ICE-lite, DTLS-SRTP transport. ``fingerprint`` is SHA-256 as SDP writes it: ``AB:CD:…``."""
+
+    ufrag: str
+    pwd: str
+    fingerprint: str
+    candidates: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteTransport:
+    """The peer's end. ``fingerprint`` is SHA-256 in the upper-case, colon-separated form of RFC 8122 §5."""
+
+    ufrag: str
+    pwd: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSpec:
+    """One negotiated RTP stream on one m-line: how its packets look on the wire of that transport.
+
+    ``ssrc`` / ``rtx_ssrc`` are None when an offer does not announce them (packets are then found by MID).
+    ``*_extension`` are the RTP header extension ids (RFC 8285), None when not negotiated. ``fmtp`` is the codec's
+    parameter text, as offered.
+    """
+
+    mid: str
+    kind: Kind
+    codec: Codec
+    payload_type: int
+    rtx_payload_type: int | None = None
+    ssrc: int | None = None
+    rtx_ssrc: int | None = None
+    mid_extension: int | None = None
+    twcc_extension: int | None = None
+    nack: bool = False
+    pli: bool = False
+    fmtp: str = ""
