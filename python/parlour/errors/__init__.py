@@ -1,0 +1,17 @@
+"""The error catalogue and the exception that carries its codes. Imports nothing else of Parlour."""
+
+from parlour.errors.catalogue import Entry, NotFound, catalogue, entry_of, find
+from parlour.errors.codes import ErrorCode
+from parlour.errors.rtc_error import RtcError, enter_refused, login_refused
+
+__all__ = [
+    "Entry",
+    "ErrorCode",
+    "NotFound",
+    "RtcError",
+    "catalogue",
+    "enter_refused",
+    "entry_of",
+    "find",
+    "login_refused",
+]
