@@ -20,7 +20,8 @@ pytestmark = pytest.mark.timeout(900)
 
 def run(*command: str | Path, **options: object) -> str:
     """Run a command to its end and return its stdout; its stderr is in the failure."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=800, **options)  # type: ignore[call-overload]
+    words = [str(part) for part in command]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=800, **options)  # type: ignore[call-overload]
     assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return str(done.stdout)
 
@@ -46,7 +47,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def serving(installed: Path, tmp_path: Path) -> Iterator[str]:
     """The address of an installed `parlour serve`."""
-    command = [installed / "parlour", "serve", "--data", tmp_path / "data", "--port", "0", "--media-port", "0", "--json"]
+    data = tmp_path / "data"
+    command = [installed / "parlour", "serve", "--data", data, "--port", "0", "--media-port", "0", "--json"]
     environment = {"PATH": f"{installed}:/usr/bin:/bin", "HOME": str(tmp_path)}
     process = subprocess.Popen(
         [str(part) for part in command], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
@@ -89,7 +91,8 @@ def test_an_installed_server_answers_and_serves_the_sdk(serving: str) -> None:
 
 
 def test_an_installed_command_explains_a_code(installed: Path) -> None:
-    explained = json.loads(run(installed / "parlour", "explain", "70009", "--json", env={**os.environ, "COLUMNS": "80"}))
+    narrow = {**os.environ, "COLUMNS": "80"}
+    explained = json.loads(run(installed / "parlour", "explain", "70009", "--json", env=narrow))
     assert explained["code"] == 70009
     assert explained["cause"]
     assert explained["remedy"]

@@ -1,0 +1,1 @@
+"""Independent clients for the tests."""
