@@ -1,0 +1,1 @@
+"""The signaling channel: messages, connections, sessions, and what each client was told."""

@@ -11,6 +11,7 @@ Field names are camelCase on the wire.
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, Literal
 
 import msgspec
@@ -30,7 +31,7 @@ class Message(Struct, rename="camel", omit_defaults=True, frozen=True, kw_only=T
     """Base of every structure on the wire: camelCase, absent when it has its default."""
 
 
-class Request(Message, tag_field="type"):
+class Request(Message, tag_field="type", frozen=True):
     """A client's request; ``id`` is chosen by the client and comes back in the answer."""
 
     id: RequestId
@@ -39,7 +40,7 @@ class Request(Message, tag_field="type"):
 # --- requests -------------------------------------------------------------------------------------------------
 
 
-class Login(Request, tag="login"):
+class Login(Request, tag="login", frozen=True):
     """Prove who you are. First request on a socket, unless it resumes."""
 
     sdk_app_id: int
@@ -49,7 +50,7 @@ class Login(Request, tag="login"):
     account_type: int | str | None = None
 
 
-class Enter(Request, tag="enter"):
+class Enter(Request, tag="enter", frozen=True):
     """Enter a room; made if it is missing. ``room_id`` is a number, or a text when ``string_room`` is true."""
 
     ticket: str
@@ -60,13 +61,13 @@ class Enter(Request, tag="enter"):
     private_map_key: str = ""
 
 
-class Resume(Request, tag="resume"):
+class Resume(Request, tag="resume", frozen=True):
     """Take up a session again on a new socket. First request on that socket."""
 
     resume_token: str
 
 
-class Publish(Request, tag="publish"):
+class Publish(Request, tag="publish", frozen=True):
     """Publish a stream, or change a published one, with the uplink's SDP offer.
 
     ``audio_mid`` / ``video_mid`` name the m-lines of the offer that carry the stream's tracks.
@@ -82,13 +83,13 @@ class Publish(Request, tag="publish"):
     """The offer is from a new peer connection: drop the uplink's transport and make a fresh one."""
 
 
-class Unpublish(Request, tag="unpublish"):
+class Unpublish(Request, tag="unpublish", frozen=True):
     """Stop publishing a stream. The uplink's transport closes with its last stream."""
 
     stream_type: StreamType = "main"
 
 
-class Subscribe(Request, tag="subscribe"):
+class Subscribe(Request, tag="subscribe", frozen=True):
     """Receive a stream's audio, video or both; repeated, it replaces what was asked before."""
 
     user_id: str
@@ -97,25 +98,25 @@ class Subscribe(Request, tag="subscribe"):
     video: bool = True
 
 
-class Unsubscribe(Request, tag="unsubscribe"):
+class Unsubscribe(Request, tag="unsubscribe", frozen=True):
     """Stop receiving a stream."""
 
     user_id: str
     stream_type: StreamType = "main"
 
 
-class DownlinkAnswer(Request, tag="downlink-answer"):
+class DownlinkAnswer(Request, tag="downlink-answer", frozen=True):
     """The client's SDP answer to the ``downlink-offer`` of the same revision."""
 
     revision: int
     sdp: str
 
 
-class DownlinkRestart(Request, tag="downlink-restart"):
+class DownlinkRestart(Request, tag="downlink-restart", frozen=True):
     """The client's downlink failed: a fresh transport and a fresh full offer, please."""
 
 
-class Mute(Request, tag="mute"):
+class Mute(Request, tag="mute", frozen=True):
     """Set the mute state of a published stream's tracks; a field left out is not changed."""
 
     stream_type: StreamType = "main"
@@ -123,11 +124,11 @@ class Mute(Request, tag="mute"):
     video: bool | None = None
 
 
-class Leave(Request, tag="leave"):
+class Leave(Request, tag="leave", frozen=True):
     """Leave the room. The socket may log in again or be closed."""
 
 
-class Ping(Request, tag="ping"):
+class Ping(Request, tag="ping", frozen=True):
     """The heartbeat: any request counts as one."""
 
 
@@ -150,7 +151,7 @@ AnyRequest = (
 # --- shared parts ---------------------------------------------------------------------------------------------
 
 
-class StreamInfo(Message):
+class StreamInfo(Message, frozen=True):
     """One published stream as others see it."""
 
     user_id: str
@@ -162,21 +163,21 @@ class StreamInfo(Message):
     video_muted: bool = False
 
 
-class Member(Message):
+class Member(Message, frozen=True):
     """One member of the room."""
 
     user_id: str
     role: Role = "anchor"
 
 
-class Snapshot(Message):
+class Snapshot(Message, frozen=True):
     """The room as it stands, in join order; without the receiver of it."""
 
     members: list[Member]
     streams: list[StreamInfo]
 
 
-class ErrorBody(Message):
+class ErrorBody(Message, omit_defaults=False, frozen=True):
     """Why a request was refused. ``extra_code`` is the account or room code behind 0x4001 or 0x4004, else 0."""
 
     code: int
@@ -189,7 +190,7 @@ class ErrorBody(Message):
 # --- answers --------------------------------------------------------------------------------------------------
 
 
-class LoginOk(Message):
+class LoginOk(Message, frozen=True):
     """``ticket`` is what ``enter`` presents; ``heartbeat_interval`` in seconds."""
 
     ticket: str
@@ -199,7 +200,7 @@ class LoginOk(Message):
     max_message_bytes: int
 
 
-class EnterOk(Message):
+class EnterOk(Message, frozen=True):
     """``resume_timeout``: seconds for which a lost socket keeps its user."""
 
     session_id: str
@@ -208,7 +209,7 @@ class EnterOk(Message):
     snapshot: Snapshot
 
 
-class ResumeOk(Message):
+class ResumeOk(Message, frozen=True):
     """The session goes on: what changed is the difference between ``snapshot`` and what the client knew.
 
     ``published`` are the client's own streams that the server still holds, ``subscriptions`` what it still receives.
@@ -222,7 +223,7 @@ class ResumeOk(Message):
     subscriptions: list[Subscription]
 
 
-class Subscription(Message):
+class Subscription(Message, frozen=True):
     """What one client receives of one stream."""
 
     user_id: str
@@ -231,34 +232,50 @@ class Subscription(Message):
     video: bool
 
 
-class PublishOk(Message):
+class PublishOk(Message, frozen=True):
     """The SDP answer for the uplink and the id that others see for the stream."""
 
     sdp: str
     stream_id: str
 
 
-class SubscribeOk(Message):
+class SubscribeOk(Message, frozen=True):
     """Accepted; the tracks come with the ``downlink-offer`` of at least this revision."""
 
     revision: int
 
 
-class Empty(Message):
+class Empty(Message, frozen=True):
     """Done; nothing more to say."""
 
 
 AnyOk = LoginOk | EnterOk | ResumeOk | PublishOk | SubscribeOk | Empty
 
+ANSWERS: dict[type[Request], type[Message]] = {
+    Login: LoginOk,
+    Enter: EnterOk,
+    Resume: ResumeOk,
+    Publish: PublishOk,
+    Unpublish: Empty,
+    Subscribe: SubscribeOk,
+    Unsubscribe: Empty,
+    DownlinkAnswer: Empty,
+    DownlinkRestart: Empty,
+    Mute: Empty,
+    Leave: Empty,
+    Ping: Empty,
+}
+"""What the ``ok`` of each request's answer holds."""
 
-class OkAnswer(Message):
+
+class OkAnswer(Message, frozen=True):
     """A request was carried out."""
 
     id: int
     ok: msgspec.Raw
 
 
-class ErrorAnswer(Message):
+class ErrorAnswer(Message, frozen=True):
     """A request was refused. ``id`` is null for a message whose id could not be read."""
 
     id: int | None
@@ -268,36 +285,36 @@ class ErrorAnswer(Message):
 # --- events ---------------------------------------------------------------------------------------------------
 
 
-class Event(Message, tag_field="type"):
+class Event(Message, tag_field="type", frozen=True):
     """Something that happened; no answer is expected."""
 
 
-class PeerJoin(Event, tag="peer-join"):
+class PeerJoin(Event, tag="peer-join", frozen=True):
     """A user entered the room."""
 
     user_id: str
     role: Role = "anchor"
 
 
-class PeerLeave(Event, tag="peer-leave"):
+class PeerLeave(Event, tag="peer-leave", frozen=True):
     """A user left the room; after ``stream-removed`` for each of the user's streams."""
 
     user_id: str
 
 
-class StreamAdded(Event, tag="stream-added"):
+class StreamAdded(Event, tag="stream-added", frozen=True):
     """A stream was published."""
 
     stream: StreamInfo
 
 
-class StreamUpdated(Event, tag="stream-updated"):
+class StreamUpdated(Event, tag="stream-updated", frozen=True):
     """Tracks were added to or removed from a stream."""
 
     stream: StreamInfo
 
 
-class StreamRemoved(Event, tag="stream-removed"):
+class StreamRemoved(Event, tag="stream-removed", frozen=True):
     """A stream is no longer published."""
 
     user_id: str
@@ -305,7 +322,7 @@ class StreamRemoved(Event, tag="stream-removed"):
     stream_id: str
 
 
-class MuteChanged(Event, tag="mute-changed"):
+class MuteChanged(Event, tag="mute-changed", frozen=True):
     """A published stream's mute state; both fields are the state as it is now."""
 
     user_id: str
@@ -314,7 +331,7 @@ class MuteChanged(Event, tag="mute-changed"):
     video_muted: bool
 
 
-class DownlinkTrack(Message):
+class DownlinkTrack(Message, frozen=True):
     """Which remote track an m-line of the downlink carries."""
 
     mid: str
@@ -323,7 +340,7 @@ class DownlinkTrack(Message):
     kind: Kind
 
 
-class DownlinkOffer(Event, tag="downlink-offer"):
+class DownlinkOffer(Event, tag="downlink-offer", frozen=True):
     """The server's SDP offer for the downlink. At most one is unanswered at a time.
 
     ``restart`` asks for a new peer connection. ``tracks`` are all m-lines in use.
@@ -335,21 +352,21 @@ class DownlinkOffer(Event, tag="downlink-offer"):
     restart: bool = False
 
 
-class MediaFailed(Event, tag="media-failed"):
+class MediaFailed(Event, tag="media-failed", frozen=True):
     """A transport of this client is dead, with the core's reason; the client makes a new one."""
 
     link: Literal["uplink", "downlink"]
     reason: str
 
 
-class ClientBanned(Event, tag="client-banned"):
+class ClientBanned(Event, tag="client-banned", frozen=True):
     """The client was removed from the room; the socket closes with 4409 next."""
 
     reason: BanReason
     message: str
 
 
-class ServerStopping(Event, tag="server-stopping"):
+class ServerStopping(Event, tag="server-stopping", frozen=True):
     """The server is going down in good order; the socket closes with 1012 next."""
 
     message: str
@@ -367,3 +384,25 @@ AnyEvent = (
     | ClientBanned
     | ServerStopping
 )
+
+
+# --- close codes ----------------------------------------------------------------------------------------------
+
+
+class CloseCode(enum.IntEnum):
+    """Why the server closed a socket (RFC 6455 §7.4); those of 44xx are ours."""
+
+    GOING_AWAY = 1001
+    """A session was taken up again on another socket."""
+    TOO_BIG = 1009
+    """A message was longer than ``maxMessageBytes``."""
+    SERVER_STOPPING = 1012
+    """The server goes down; come back in a moment."""
+    MALFORMED = 4400
+    """A message was not a JSON object with an ``id``, or was binary."""
+    TIMED_OUT = 4408
+    """No login, or no sign of life, in time."""
+    REMOVED = 4409
+    """The session was replaced or removed from its room; do not resume."""
+    TOO_MANY = 4429
+    """Messages came faster than allowed, or were not read as fast as they were sent."""

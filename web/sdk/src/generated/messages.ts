@@ -1,0 +1,379 @@
+// Made from messages.py by python -m parlour.signaling.generate; do not edit.
+
+export const PROTOCOL_VERSION = 1;
+
+export type StreamType = "auxiliary" | "main";
+export type Scene = "live" | "rtc";
+export type Role = "anchor" | "audience";
+export type Kind = "audio" | "video";
+export type BanReason = "banned" | "kick" | "room-disband";
+
+/** Prove who you are. First request on a socket, unless it resumes. */
+export interface Login {
+  type: "login";
+  id: number;
+  sdkAppId: number;
+  userId: string;
+  /** Default: "". */
+  userSig?: string;
+  /** Default: "". */
+  sdkVersion?: string;
+  accountType?: number | string | null;
+}
+
+/** Enter a room; made if it is missing. `roomId` is a number, or a text when `stringRoom` is true. */
+export interface Enter {
+  type: "enter";
+  id: number;
+  ticket: string;
+  roomId: number | string;
+  /** Default: false. */
+  stringRoom?: boolean;
+  /** Default: "rtc". */
+  scene?: Scene;
+  /** Default: "anchor". */
+  role?: Role;
+  /** Default: "". */
+  privateMapKey?: string;
+}
+
+/** Take up a session again on a new socket. First request on that socket. */
+export interface Resume {
+  type: "resume";
+  id: number;
+  resumeToken: string;
+}
+
+/**
+ * Publish a stream, or change a published one, with the uplink's SDP offer.
+ * `audioMid` / `videoMid` name the m-lines of the offer that carry the stream's tracks.
+ */
+export interface Publish {
+  type: "publish";
+  id: number;
+  sdp: string;
+  /** Default: "main". */
+  streamType?: StreamType;
+  audioMid?: string | null;
+  videoMid?: string | null;
+  /** Default: false. */
+  audioMuted?: boolean;
+  /** Default: false. */
+  videoMuted?: boolean;
+  /** Default: false. */
+  restart?: boolean;
+}
+
+/** Stop publishing a stream. The uplink's transport closes with its last stream. */
+export interface Unpublish {
+  type: "unpublish";
+  id: number;
+  /** Default: "main". */
+  streamType?: StreamType;
+}
+
+/** Receive a stream's audio, video or both; repeated, it replaces what was asked before. */
+export interface Subscribe {
+  type: "subscribe";
+  id: number;
+  userId: string;
+  /** Default: "main". */
+  streamType?: StreamType;
+  /** Default: true. */
+  audio?: boolean;
+  /** Default: true. */
+  video?: boolean;
+}
+
+/** Stop receiving a stream. */
+export interface Unsubscribe {
+  type: "unsubscribe";
+  id: number;
+  userId: string;
+  /** Default: "main". */
+  streamType?: StreamType;
+}
+
+/** The client's SDP answer to the `downlink-offer` of the same revision. */
+export interface DownlinkAnswer {
+  type: "downlink-answer";
+  id: number;
+  revision: number;
+  sdp: string;
+}
+
+/** The client's downlink failed: a fresh transport and a fresh full offer, please. */
+export interface DownlinkRestart {
+  type: "downlink-restart";
+  id: number;
+}
+
+/** Set the mute state of a published stream's tracks; a field left out is not changed. */
+export interface Mute {
+  type: "mute";
+  id: number;
+  /** Default: "main". */
+  streamType?: StreamType;
+  audio?: boolean | null;
+  video?: boolean | null;
+}
+
+/** Leave the room. The socket may log in again or be closed. */
+export interface Leave {
+  type: "leave";
+  id: number;
+}
+
+/** The heartbeat: any request counts as one. */
+export interface Ping {
+  type: "ping";
+  id: number;
+}
+
+/** One published stream as others see it. */
+export interface StreamInfo {
+  userId: string;
+  streamType: StreamType;
+  streamId: string;
+  audio: boolean;
+  video: boolean;
+  /** Default: false. */
+  audioMuted?: boolean;
+  /** Default: false. */
+  videoMuted?: boolean;
+}
+
+/** One member of the room. */
+export interface Member {
+  userId: string;
+  /** Default: "anchor". */
+  role?: Role;
+}
+
+/** The room as it stands, in join order; without the receiver of it. */
+export interface Snapshot {
+  members: Member[];
+  streams: StreamInfo[];
+}
+
+/** Why a request was refused. `extraCode` is the account or room code behind 0x4001 or 0x4004, else 0. */
+export interface ErrorBody {
+  code: number;
+  key: string;
+  message: string;
+  /** Default: 0. */
+  extraCode?: number;
+  /** Default: "RtcError". */
+  name?: string;
+}
+
+/** `ticket` is what `enter` presents; `heartbeatInterval` in seconds. */
+export interface LoginOk {
+  ticket: string;
+  ticketExpiresAt: number;
+  serverVersion: string;
+  heartbeatInterval: number;
+  maxMessageBytes: number;
+}
+
+/** `resumeTimeout`: seconds for which a lost socket keeps its user. */
+export interface EnterOk {
+  sessionId: string;
+  resumeToken: string;
+  resumeTimeout: number;
+  snapshot: Snapshot;
+}
+
+/**
+ * The session goes on: what changed is the difference between `snapshot` and what the client knew.
+ * `published` are the client's own streams that the server still holds, `subscriptions` what it still receives.
+ */
+export interface ResumeOk {
+  sessionId: string;
+  resumeToken: string;
+  resumeTimeout: number;
+  snapshot: Snapshot;
+  published: StreamInfo[];
+  subscriptions: Subscription[];
+}
+
+/** What one client receives of one stream. */
+export interface Subscription {
+  userId: string;
+  streamType: StreamType;
+  audio: boolean;
+  video: boolean;
+}
+
+/** The SDP answer for the uplink and the id that others see for the stream. */
+export interface PublishOk {
+  sdp: string;
+  streamId: string;
+}
+
+/** Accepted; the tracks come with the `downlink-offer` of at least this revision. */
+export interface SubscribeOk {
+  revision: number;
+}
+
+/** Done; nothing more to say. */
+export type Empty = Record<string, never>;
+
+/** A request was carried out. */
+export interface OkAnswer<Ok = unknown> {
+  id: number;
+  ok: Ok;
+}
+
+/** A request was refused. `id` is null for a message whose id could not be read. */
+export interface ErrorAnswer {
+  id: number | null;
+  error: ErrorBody;
+}
+
+/** A user entered the room. */
+export interface PeerJoin {
+  type: "peer-join";
+  userId: string;
+  /** Default: "anchor". */
+  role?: Role;
+}
+
+/** A user left the room; after `stream-removed` for each of the user's streams. */
+export interface PeerLeave {
+  type: "peer-leave";
+  userId: string;
+}
+
+/** A stream was published. */
+export interface StreamAdded {
+  type: "stream-added";
+  stream: StreamInfo;
+}
+
+/** Tracks were added to or removed from a stream. */
+export interface StreamUpdated {
+  type: "stream-updated";
+  stream: StreamInfo;
+}
+
+/** A stream is no longer published. */
+export interface StreamRemoved {
+  type: "stream-removed";
+  userId: string;
+  streamType: StreamType;
+  streamId: string;
+}
+
+/** A published stream's mute state; both fields are the state as it is now. */
+export interface MuteChanged {
+  type: "mute-changed";
+  userId: string;
+  streamType: StreamType;
+  audioMuted: boolean;
+  videoMuted: boolean;
+}
+
+/** Which remote track an m-line of the downlink carries. */
+export interface DownlinkTrack {
+  mid: string;
+  userId: string;
+  streamType: StreamType;
+  kind: Kind;
+}
+
+/**
+ * The server's SDP offer for the downlink. At most one is unanswered at a time.
+ * `restart` asks for a new peer connection. `tracks` are all m-lines in use.
+ */
+export interface DownlinkOffer {
+  type: "downlink-offer";
+  revision: number;
+  sdp: string;
+  tracks: DownlinkTrack[];
+  /** Default: false. */
+  restart?: boolean;
+}
+
+/** A transport of this client is dead, with the core's reason; the client makes a new one. */
+export interface MediaFailed {
+  type: "media-failed";
+  link: "downlink" | "uplink";
+  reason: string;
+}
+
+/** The client was removed from the room; the socket closes with 4409 next. */
+export interface ClientBanned {
+  type: "client-banned";
+  reason: BanReason;
+  message: string;
+}
+
+/** The server is going down in good order; the socket closes with 1012 next. */
+export interface ServerStopping {
+  type: "server-stopping";
+  message: string;
+}
+
+export type AnyRequest =
+  | Login
+  | Enter
+  | Resume
+  | Publish
+  | Unpublish
+  | Subscribe
+  | Unsubscribe
+  | DownlinkAnswer
+  | DownlinkRestart
+  | Mute
+  | Leave
+  | Ping
+;
+
+export type AnyEvent =
+  | PeerJoin
+  | PeerLeave
+  | StreamAdded
+  | StreamUpdated
+  | StreamRemoved
+  | MuteChanged
+  | DownlinkOffer
+  | MediaFailed
+  | ClientBanned
+  | ServerStopping
+;
+
+/** What the `ok` of each request's answer holds. */
+export interface Answers {
+  "login": LoginOk;
+  "enter": EnterOk;
+  "resume": ResumeOk;
+  "publish": PublishOk;
+  "unpublish": Empty;
+  "subscribe": SubscribeOk;
+  "unsubscribe": Empty;
+  "downlink-answer": Empty;
+  "downlink-restart": Empty;
+  "mute": Empty;
+  "leave": Empty;
+  "ping": Empty;
+}
+
+/** Why the server closed a socket (RFC 6455 §7.4); those of 44xx are ours. */
+export const CloseCode = {
+  /** A session was taken up again on another socket. */
+  GOING_AWAY: 1001,
+  /** A message was longer than `maxMessageBytes`. */
+  TOO_BIG: 1009,
+  /** The server goes down; come back in a moment. */
+  SERVER_STOPPING: 1012,
+  /** A message was not a JSON object with an `id`, or was binary. */
+  MALFORMED: 4400,
+  /** No login, or no sign of life, in time. */
+  TIMED_OUT: 4408,
+  /** The session was replaced or removed from its room; do not resume. */
+  REMOVED: 4409,
+  /** Messages came faster than allowed, or were not read as fast as they were sent. */
+  TOO_MANY: 4429,
+} as const;
+export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
