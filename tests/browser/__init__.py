@@ -1,0 +1,1 @@
+"""Real browsers, real films and real speech against a real server."""
