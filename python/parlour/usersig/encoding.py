@@ -1,0 +1,126 @@
+"""The envelope of a UserSig: base64 in an alphabet of its own, around zlib, around JSON.
+
+The alphabet is standard base64 with ``*`` for ``+``, ``-`` for ``/`` and ``_`` for the padding ``=``. It is not the
+url-safe alphabet of RFC 4648 §5, in which ``-`` and ``_`` mean other things.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from typing import NoReturn
+
+MAX_JSON_BYTES = 64 * 1024
+"""A UserSig that unpacks to more is a bomb (limit: ours)."""
+
+_TO_STANDARD = bytearray(range(256))
+for _given, _standard in zip(b"*-_+/=", b"+/=!!!", strict=True):
+    _TO_STANDARD[_given] = _standard  # the standard characters are not part of this alphabet: made undecodable
+_FROM_STANDARD = bytes.maketrans(b"+/=", b"*-_")
+_WHITE_SPACE = b" \t\r\n"
+
+
+class EncodingError(ValueError):
+    """One layer of the envelope cannot be opened; the text says how it is broken."""
+
+
+class DuplicateMemberError(EncodingError):
+    """A JSON object names a member twice."""
+
+
+def encode_base64(data: bytes) -> str:
+    """Bytes in the UserSig alphabet, padded."""
+    return base64.b64encode(data).translate(_FROM_STANDARD).decode("ascii")
+
+
+def decode_base64(text: str) -> bytes:
+    """Bytes of a text in the UserSig alphabet. White space is skipped, as deployed decoders do; all else is strict."""
+    try:
+        raw = text.encode("ascii").translate(bytes(_TO_STANDARD), _WHITE_SPACE)
+    except UnicodeEncodeError:
+        raise EncodingError("it holds a character that is not ASCII") from None
+    if not raw:
+        raise EncodingError("it holds nothing but white space")
+    try:
+        return binascii.a2b_base64(raw, strict_mode=True)
+    except binascii.Error:
+        foreign = next((chr(byte) for byte in text.encode("ascii") if _is_foreign(byte)), None)
+        if foreign is not None:
+            raise EncodingError(f"it holds the character {foreign!r}") from None
+        if len(raw) % 4:
+            raise EncodingError(f"its length, {len(raw)}, is not a multiple of 4") from None
+        raise EncodingError("its padding is wrong") from None
+
+
+def decode_standard_base64(text: str) -> bytes:
+    """Bytes of a text in standard base64 (RFC 4648 §4), strict."""
+    try:
+        return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    except (UnicodeEncodeError, binascii.Error):
+        raise EncodingError("it is not standard base64") from None
+
+
+def deflate(data: bytes, level: int) -> bytes:
+    """A zlib stream (RFC 1950) at a level from 0 to 9, or -1 for zlib's default."""
+    return zlib.compress(data, level)
+
+
+def inflate(data: bytes) -> bytes:
+    """The content of one complete zlib stream of at most ``MAX_JSON_BYTES``."""
+    stream = zlib.decompressobj()
+    try:
+        content = stream.decompress(data, MAX_JSON_BYTES + 1)
+    except zlib.error as error:
+        raise EncodingError(_zlib_reason(error)) from None
+    if len(content) > MAX_JSON_BYTES:
+        raise EncodingError(f"it unpacks to more than {MAX_JSON_BYTES} bytes")
+    if not stream.eof:
+        raise EncodingError("the zlib stream ends too early")
+    if stream.unused_data:
+        raise EncodingError(f"{len(stream.unused_data)} bytes follow the zlib stream")
+    return content
+
+
+def parse_json(content: bytes | str) -> object:
+    """The JSON value (RFC 8259); a member named twice, at any depth, is an error, and so are NaN and Infinity."""
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except EncodingError:
+        raise
+    except UnicodeDecodeError:
+        raise EncodingError("it is not UTF-8") from None
+    except RecursionError:
+        raise EncodingError("it is nested too deeply") from None
+    except ValueError as error:
+        raise EncodingError(str(error)) from None
+
+
+def _is_foreign(byte: int) -> bool:
+    return not (chr(byte).isalnum() or byte in b"*-_ \t\r\n")
+
+
+def _zlib_reason(error: zlib.error) -> str:
+    text = str(error)
+    if "incorrect header check" in text:
+        return "it does not begin like a zlib stream"
+    if "incorrect data check" in text:
+        return "the check sum at its end does not match"
+    return "the zlib stream is damaged"
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise DuplicateMemberError(f"the member {name!r} appears twice")
+            seen.add(name)
+    return members
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise EncodingError(f"{name} is not JSON")
