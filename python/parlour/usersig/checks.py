@@ -1,8 +1,8 @@
 """The checks of a UserSig, in the order that decides which code a broken one gets.
 
-Each check is a small function that passes silently, raises ``UserSigError`` with its code, or raises ``NotCheckedError``
-because nothing to compare with was given. ``verify`` stops at the first failure; ``inspect`` goes on to show the rest.
-The numbers are the steps of docs/usersig.md.
+Each check is a small function that passes silently, raises ``UserSigError`` with its code, or raises
+``NotCheckedError`` because nothing to compare with was given. ``verify`` stops at the first failure; ``inspect`` goes
+on to show the rest. The numbers are the steps of docs/usersig.md.
 """
 
 from __future__ import annotations
@@ -373,8 +373,15 @@ V1 = (
 )
 
 
-def checks_of(version: Version | None) -> tuple[Check, ...]:
-    """The checks of step 8 for a version. None is an error: no version would be no check at all."""
-    if version is None:
-        raise ValueError("the envelope was not opened")
+def checks_of(version: Version) -> tuple[Check, ...]:
+    """The checks of step 8 for a version."""
     return V2 if version is Version.V2 else V1
+
+
+def opened(subject: Subject) -> Version:
+    """Run the checks of the envelope; the version that step 8 goes on with."""
+    for check in ENVELOPE:
+        check.run(subject)
+    if subject.version is None:
+        raise UserSigError(ErrorCode.USERSIG_TIME_OR_VERSION_INVALID, "its version is not known")
+    return subject.version

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parlour.usersig.checks import ENVELOPE, Subject, checks_of, v1_times
+from parlour.usersig.checks import Subject, checks_of, opened, v1_times
 from parlour.usersig.model import AppKeys, Verified, Version
 
 
@@ -14,12 +14,11 @@ def verify(
     ``now`` in unix seconds. ``with_userbuf`` is for room tickets (privateMapKey); a login never sets it.
     """
     subject = Subject(user_sig, sdk_app_id, user_id, keys, now, with_userbuf)
-    for check in ENVELOPE:
+    version = opened(subject)
+    for check in checks_of(version):
         check.run(subject)
-    for check in checks_of(subject.version):
-        check.run(subject)
-    if subject.version is Version.V1:
+    if version is Version.V1:
         time, expire = v1_times(subject)
     else:
         time, expire = subject.members["TLS.time"], subject.members["TLS.expire"]  # type: ignore[assignment]
-    return Verified(subject.version, sdk_app_id, user_id, time, time + expire)
+    return Verified(version, sdk_app_id, user_id, time, time + expire)
