@@ -3,6 +3,7 @@
 Ids of transports, producers and consumers are chosen by the caller and are unique in the process.
 """
 
+from collections.abc import Sequence
 from typing import Final, Literal, TypedDict, final
 
 Codec = Literal["opus", "vp8", "h264"]
@@ -103,3 +104,114 @@ class MediaEngine:
 
     def close(self) -> None:
         """Stop the threads and free the ports. Idempotent."""
+
+class ConnectedEvent(TypedDict):
+    """ICE and DTLS are through: frames written from now on are sent."""
+
+    type: Literal["connected"]
+
+class IceEvent(TypedDict):
+    """The path to the other side changed its state. ``disconnected`` may pass; who waits for it decides how long."""
+
+    type: Literal["ice"]
+    state: Literal["checking", "connected", "disconnected"]
+
+class TrackEvent(TypedDict):
+    """An offer gave an m-line to receive on, or changed whether anything is sent there."""
+
+    type: Literal["track"]
+    mid: str
+    kind: Kind
+    receiving: bool
+
+class FrameEvent(TypedDict):
+    """One encoded frame that arrived whole."""
+
+    type: Literal["frame"]
+    mid: str
+    kind: Kind
+    codec: Codec
+    timestamp: int
+    """RTP media time in ticks of ``clock_rate``, unwrapped."""
+    clock_rate: int
+    keyframe: bool
+    """A video frame that decodes without earlier ones."""
+    contiguous: bool
+    """False when packets before this frame are missing."""
+    data: bytes
+    """H264 in Annex B form."""
+
+class KeyframeRequestEvent(TypedDict):
+    """The other side wants a keyframe on a track we send."""
+
+    type: Literal["keyframe-request"]
+    mid: str
+
+class ClosedEvent(TypedDict):
+    """The peer connection is over; the last event. ``detail`` is a sentence when it failed."""
+
+    type: Literal["closed"]
+    reason: Literal["local", "remote", "failed"]
+    detail: str
+
+ClientEvent = ConnectedEvent | IceEvent | TrackEvent | FrameEvent | KeyframeRequestEvent | ClosedEvent
+
+class ClientTransportStats(TypedDict):
+    """Counters of one :class:`ClientTransport`."""
+
+    datagrams_sent: int
+    datagrams_unsent: int
+    """Datagrams that a socket did not take."""
+    datagrams_received: int
+    frames_sent: int
+    frames_unsent: int
+    """Frames that were written while nobody was connected, or in a codec that was not agreed."""
+    frames_received: int
+    frames_dropped: int
+    """Frames that arrived and were dropped because the events are not fetched."""
+
+@final
+class ClientTransport:
+    """One peer connection of a client: UDP sockets and one thread. Frames go in and out whole."""
+
+    addresses: Final[list[tuple[str, int]]]
+    """The local addresses with the ports they got: the host candidates."""
+
+    def __new__(cls, *, addresses: Sequence[str], codecs: Sequence[Codec]) -> ClientTransport:
+        """Bind a UDP socket to each of ``addresses`` and start the thread. ``codecs`` in order of preference.
+
+        Raises OSError when an address is not ours or cannot be a candidate (0.0.0.0), ValueError for a bad name.
+        """
+
+    def event_fd(self) -> int:
+        """A file descriptor that is readable while events wait. Owned by the transport, gone after ``close``."""
+
+    def drain_events(self) -> list[ClientEvent]:
+        """All waiting events, oldest first; none once closed."""
+
+    def create_offer(self, add: Sequence[Kind], stop: Sequence[str] = ...) -> tuple[str, list[str]]:
+        """The SDP offer to send tracks of kinds ``add`` beside what is sent, and no more on the mids ``stop``.
+
+        Returns the SDP and the mids of the added tracks. Raises RuntimeError when nothing would change.
+        """
+
+    def accept_answer(self, sdp: str) -> None:
+        """Take the answer to the last offer. Raises RuntimeError with a sentence when it does not fit."""
+
+    def accept_offer(self, sdp: str) -> str:
+        """Answer an offer, as the DTLS client. Raises RuntimeError with a sentence when it cannot be accepted."""
+
+    def write_frame(self, mid: str, *, codec: Codec, timestamp: int, data: bytes) -> bool:
+        """Queue an encoded frame. ``timestamp`` in ticks of the codec's clock: 48,000 (Opus) or 90,000 (video).
+
+        False when it was dropped at once: the queue is full or the transport closed.
+        """
+
+    def request_keyframe(self, mid: str) -> bool:
+        """Ask for a keyframe of a received track; sent at most every 500 ms."""
+
+    def stats(self) -> ClientTransportStats:
+        """Counters since the start. Raises RuntimeError once closed."""
+
+    def close(self) -> None:
+        """Say goodbye, stop the thread, free the ports. Idempotent."""
