@@ -12,6 +12,7 @@ pub mod num;
 pub mod router;
 pub mod rtp;
 pub mod sink;
+pub mod srtp;
 pub mod stats;
 pub mod stun;
 
