@@ -4,10 +4,12 @@
 //! clock in this crate. One [`Router`] is the whole state of one shard.
 
 mod bytes;
+pub mod cache;
 pub mod command;
 mod early;
 pub mod event;
 pub mod ids;
+pub mod keyframe;
 pub mod num;
 pub mod router;
 pub mod rtp;
