@@ -17,6 +17,7 @@ pub mod sink;
 pub mod srtp;
 pub mod stats;
 pub mod stun;
+pub mod twcc;
 
 pub use command::{Command, ConsumerSpec, Kind, ProducerSpec};
 pub use dimpl::DtlsCertificate;
