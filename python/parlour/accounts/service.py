@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import traceback
 from collections.abc import Callable
 
 import structlog
@@ -47,7 +48,8 @@ class Accounts:
             raise
         except Exception as error:
             incident = secrets.token_hex(4)
-            log.exception("account service failed", incident=incident)
+            # As text: renderers that show local variables would show keys.
+            log.error("account service failed", incident=incident, trace="".join(traceback.format_exception(error)))
             raise login_refused(
                 ErrorCode.ACCOUNT_SERVICE_FAULT, f"the account service failed; incident {incident} in the server's log"
             ) from error
