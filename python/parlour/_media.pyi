@@ -8,7 +8,10 @@ from typing import Final, Literal, Self, TypedDict, final, type_check_only
 
 from parlour.sdp.model import Codec, Kind
 
-__all__ = ["ClientTransport", "MediaEngine"]
+__all__ = ["ClientTransport", "MediaEngine", "interface_addresses"]
+
+def interface_addresses() -> list[str]:
+    """The IP addresses of every interface that is up, loopback included, without zones. Raises OSError."""
 
 @type_check_only
 class TransportConnected(TypedDict):
@@ -20,7 +23,7 @@ class TransportConnected(TypedDict):
 
 @type_check_only
 class TransportClosed(TypedDict):
-    """A transport is gone with all its producers and consumers. Commands that name it raise ValueError now."""
+    """A transport is gone with all its producers and consumers. Commands that name it raise LookupError now."""
 
     type: Literal["transport-closed"]
     transport: int
@@ -52,8 +55,8 @@ class CommandRefused(TypedDict):
 class MediaEngine:
     """The media shards: threads with one UDP port each. One per process is usual; several are allowed.
 
-    Commands never block. They raise ValueError for an id that does not exist or is in use, BlockingIOError when a
-    shard's ring is full (try again in a moment), RuntimeError after :meth:`close` and in a fork. Removing what is gone
+    Commands never block. They raise LookupError for an id that does not exist (any more), ValueError for one in use,
+    BlockingIOError when a shard's ring is full (try again in a moment), RuntimeError after :meth:`close` and in a fork. Removing what is gone
     already does nothing.
     """
 

@@ -6,13 +6,20 @@ use parlour_media::{
 };
 use parlour_shard::{CommandError, Engine, EngineConfig, SnapshotError, StartError};
 use pyo3::exceptions::{
-    PyBlockingIOError, PyOSError, PyRuntimeError, PyTimeoutError, PyValueError,
+    PyBlockingIOError, PyLookupError, PyOSError, PyRuntimeError, PyTimeoutError, PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
+
+/// The IP addresses of every interface that is up.
+#[pyfunction]
+pub fn interface_addresses() -> PyResult<Vec<String>> {
+    let addresses = parlour_shard::interface_addresses()?;
+    Ok(addresses.iter().map(IpAddr::to_string).collect())
+}
 
 /// The media shards: threads with one UDP port each.
 #[pyclass(frozen, module = "parlour._media")]
@@ -302,10 +309,10 @@ fn command_error(error: CommandError) -> PyErr {
     match error {
         CommandError::RingFull { .. } => PyBlockingIOError::new_err(sentence),
         CommandError::Closed | CommandError::OtherProcess => PyRuntimeError::new_err(sentence),
-        CommandError::NoSuchShard { .. }
-        | CommandError::UnknownTransport(_)
+        CommandError::UnknownTransport(_)
         | CommandError::UnknownProducer(_)
-        | CommandError::UnknownConsumer(_)
+        | CommandError::UnknownConsumer(_) => PyLookupError::new_err(sentence),
+        CommandError::NoSuchShard { .. }
         | CommandError::DuplicateId(_)
         | CommandError::OtherShard { .. } => PyValueError::new_err(sentence),
     }

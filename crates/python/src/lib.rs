@@ -11,5 +11,5 @@ mod _media {
     #[pymodule_export]
     use super::client::ClientTransport;
     #[pymodule_export]
-    use super::engine::MediaEngine;
+    use super::engine::{MediaEngine, interface_addresses};
 }

@@ -63,6 +63,27 @@ impl RawAddress {
         }
     }
 
+    /// A copy of an address that someone else keeps.
+    ///
+    /// # Safety
+    /// `address` is null or points at a sockaddr as long as its family says.
+    pub(crate) unsafe fn copy(address: *const libc::sockaddr) -> RawAddress {
+        let mut raw = RawAddress::unspecified();
+        // SAFETY: by this function's contract the family tells what may be read.
+        unsafe {
+            if let Some(known) = address.as_ref() {
+                match i32::from(known.sa_family) {
+                    libc::AF_INET => raw.v4 = address.cast::<libc::sockaddr_in>().read_unaligned(),
+                    libc::AF_INET6 => {
+                        raw.v6 = address.cast::<libc::sockaddr_in6>().read_unaligned()
+                    }
+                    _ => {}
+                }
+            }
+        }
+        raw
+    }
+
     /// What the kernel wrote. A mapped IPv4 address is told as IPv4, so that one peer has one name
     /// whatever the socket's family.
     pub(crate) fn decode(&self) -> Option<SocketAddr> {

@@ -10,6 +10,7 @@ mod directory;
 mod engine;
 mod error;
 mod events;
+mod interfaces;
 mod outlet;
 mod receive;
 mod shard;
@@ -19,3 +20,4 @@ mod transmit;
 
 pub use engine::{COMMAND_RING, Engine, EngineConfig};
 pub use error::{CommandError, SnapshotError, StartError};
+pub use interfaces::interface_addresses;
