@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from parlour._media import ClientTransport, ClientTransportStats, FrameEvent
+from parlour._media import ClientTransport
+
+if TYPE_CHECKING:
+    from parlour._media import ClientTransportStats, FrameEvent
 
 Kind = Literal["audio", "video"]
 Codec = Literal["opus", "vp8", "h264"]
