@@ -16,6 +16,10 @@ export default defineConfig({
       fileName: (format) => names[format] ?? `${format}.js`,
     },
     // One default export: the UMD global `TRTC` and `require('parlour-web')` are the API itself.
-    rolldownOptions: { output: { exports: 'default' } },
+    rolldownOptions: {
+      output: { exports: 'default' },
+      // Without a module there is no import.meta.url; discover.ts asks document.currentScript first.
+      onLog: (level, entry, report) => entry.code !== 'EMPTY_IMPORT_META' && report(level, entry),
+    },
   },
 });

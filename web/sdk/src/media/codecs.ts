@@ -1,0 +1,27 @@
+import { ErrorCode, rtcError } from '../errors.js';
+
+export type VideoCodec = 'h264' | 'vp8';
+
+/** Of the browser's codecs those that send `wanted`, with the formats that repair and retransmit it. */
+export function onlyCodec<T extends { mimeType: string; sdpFmtpLine?: string }>(codecs: T[], wanted: VideoCodec): T[] {
+  const mimeType = `video/${wanted}`;
+  const chosen = codecs.filter(
+    (codec) =>
+      codec.mimeType.toLowerCase() === mimeType &&
+      // The mode that every receiver must be able to take has fragments (RFC 6184 §6.3).
+      (wanted !== 'h264' || (codec.sdpFmtpLine ?? '').includes('packetization-mode=1')),
+  );
+  if (chosen.length === 0) return [];
+  return [...chosen, ...codecs.filter((codec) => /^video\/(rtx|red|ulpfec)$/i.test(codec.mimeType))];
+}
+
+/** Restricts a transceiver to one codec, or refuses when the browser does not have it. */
+export function forceCodec(transceiver: RTCRtpTransceiver, wanted: VideoCodec): void {
+  const codecs = onlyCodec(RTCRtpSender.getCapabilities('video')?.codecs ?? [], wanted);
+  if (codecs.length > 0) {
+    transceiver.setCodecPreferences(codecs);
+    return;
+  }
+  const code = wanted === 'h264' ? ErrorCode.NOT_SUPPORTED_H264 : ErrorCode.NOT_SUPPORTED;
+  throw rtcError(code, `this browser cannot send ${wanted.toUpperCase()}`);
+}

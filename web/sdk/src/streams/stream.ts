@@ -1,0 +1,140 @@
+import { Emitter } from '../emitter.js';
+import { asRtcError, ErrorCode, invalidOperation } from '../errors.js';
+import { log } from '../logger.js';
+import type * as api from '../types.js';
+import type { PlaybackOptions, StreamEventMap } from '../types.js';
+import { eventHandler } from '../validate.js';
+import { askForGesture, dropGesture } from './autoplay.js';
+import { containerOf, Player, type PlayerView } from './player.js';
+
+export type Kind = 'audio' | 'video';
+
+/** What local and remote streams share: at most one track of each kind, and a place on the page. */
+export abstract class Stream extends Emitter<StreamEventMap> implements api.Stream {
+  protected readonly tracks: Record<Kind, MediaStreamTrack | null> = { audio: null, video: null };
+  private player: Player | null = null;
+  /** Whether a play that the browser forbids asks for a click. */
+  protected autoplayDialog = true;
+
+  /** The stream's id, unique in its room. */
+  abstract getId(): string;
+  abstract getUserId(): string;
+  abstract hasAudio(): boolean;
+  abstract hasVideo(): boolean;
+  protected abstract viewOf(options: PlaybackOptions): PlayerView;
+
+  /**
+   * Plays the stream in an element of the page, given by its id or itself; it gets a child `player_<id>`. Tracks that
+   * come later are played there too. Called again it moves the stream or changes how it is shown.
+   */
+  async play(element: HTMLDivElement['id'] | HTMLDivElement, options: PlaybackOptions = {}): Promise<void> {
+    const container = containerOf(element);
+    this.player ??= new Player(this.getId(), this.viewOf(options), (change) => this.emit('player-state-changed', change));
+    this.player.place(container, this.viewOf(options));
+    for (const kind of ['audio', 'video'] as const) this.player.setTrack(kind, this.tracks[kind]);
+    await this.start(this.player);
+  }
+
+  /** Takes the stream off the page. */
+  stop(): void {
+    dropGesture(this.gesture);
+    this.player?.remove();
+    this.player = null;
+  }
+
+  /** Plays on after a pause, or after the browser wanted a gesture first. */
+  async resume(): Promise<void> {
+    if (!this.player) throw invalidOperation('resume: the stream is not being played; call play() first');
+    await this.start(this.player);
+  }
+
+  /** Stops playing and lets go of what the stream holds. */
+  close(): void {
+    this.stop();
+  }
+
+  muteAudio(): boolean {
+    return this.setMuted('audio', true);
+  }
+
+  unmuteAudio(): boolean {
+    return this.setMuted('audio', false);
+  }
+
+  muteVideo(): boolean {
+    return this.setMuted('video', true);
+  }
+
+  unmuteVideo(): boolean {
+    return this.setMuted('video', false);
+  }
+
+  getAudioTrack(): MediaStreamTrack | null {
+    return this.tracks.audio;
+  }
+
+  getVideoTrack(): MediaStreamTrack | null {
+    return this.tracks.video;
+  }
+
+  override on<K extends keyof StreamEventMap>(event: K, handler: (event: StreamEventMap[K]) => void, context?: unknown): void {
+    eventHandler(event, handler);
+    super.on(event, handler, context);
+  }
+
+  /** Whether an element on the page plays it now; v4 apps use this undocumented member. */
+  isPlaying(): boolean {
+    return this.player?.isPlaying ?? false;
+  }
+
+  /** Undocumented members that v4 apps reach for. */
+  get userId_(): string {
+    return this.getUserId();
+  }
+
+  get videoPlayer_(): { element_: HTMLMediaElement } | null {
+    return this.playerOf('video');
+  }
+
+  get audioPlayer_(): { element_: HTMLMediaElement } | null {
+    return this.playerOf('audio');
+  }
+
+  /** Switches a track off or on; false if there is none. */
+  protected setMuted(kind: Kind, muted: boolean): boolean {
+    const track = this.tracks[kind];
+    if (!track) return false;
+    track.enabled = !muted;
+    return true;
+  }
+
+  protected putTrack(kind: Kind, track: MediaStreamTrack | null): void {
+    if (this.tracks[kind] === track) return;
+    this.tracks[kind] = track;
+    if (!this.player) return;
+    this.player.setTrack(kind, track);
+    this.start(this.player).catch((thrown: unknown) => log.warn('play:', asRtcError(thrown).message));
+  }
+
+  private playerOf(kind: Kind): { element_: HTMLMediaElement } | null {
+    const element = this.player?.elements[kind];
+    return element ? { element_: element } : null;
+  }
+
+  private readonly gesture = (): void => {
+    this.resume().catch((thrown: unknown) => log.warn('resume:', asRtcError(thrown).message));
+  };
+
+  private async start(player: Player): Promise<void> {
+    try {
+      await player.start();
+    } catch (thrown) {
+      const error = asRtcError(thrown);
+      if (error.getCode() === ErrorCode.PLAY_NOT_ALLOWED && this.player === player) {
+        this.emit('error', error);
+        if (this.autoplayDialog) askForGesture(this.gesture);
+      }
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,37 @@
+import type { CheckResult } from './types.js';
+
+interface CodecSource {
+  getCapabilities?: (kind: string) => { codecs: { mimeType: string }[] } | null;
+}
+
+function has(side: CodecSource | undefined, codec: string): boolean {
+  const codecs = side?.getCapabilities?.('video')?.codecs ?? [];
+  return codecs.some((one) => one.mimeType.toLowerCase() === `video/${codec}`);
+}
+
+/** Whether a call can be made with this browser on this page, and what is missing if not. */
+export function checkSystemRequirements(): Promise<CheckResult> {
+  const here = globalThis as {
+    RTCPeerConnection?: { prototype: object };
+    RTCRtpSender?: CodecSource;
+    RTCRtpReceiver?: CodecSource;
+    WebSocket?: unknown;
+    navigator?: { mediaDevices?: { getUserMedia?: unknown } };
+  };
+  const detail = {
+    isBrowserSupported: typeof here.WebSocket === 'function' && typeof Promise === 'function',
+    isWebRTCSupported: !!here.RTCPeerConnection && 'addTransceiver' in here.RTCPeerConnection.prototype,
+    isMediaDevicesSupported: typeof here.navigator?.mediaDevices?.getUserMedia === 'function',
+    isH264EncodeSupported: has(here.RTCRtpSender, 'h264'),
+    isH264DecodeSupported: has(here.RTCRtpReceiver, 'h264'),
+    isVp8EncodeSupported: has(here.RTCRtpSender, 'vp8'),
+    isVp8DecodeSupported: has(here.RTCRtpReceiver, 'vp8'),
+  };
+  const result =
+    detail.isBrowserSupported &&
+    detail.isWebRTCSupported &&
+    detail.isMediaDevicesSupported &&
+    (detail.isH264EncodeSupported || detail.isVp8EncodeSupported) &&
+    (detail.isH264DecodeSupported || detail.isVp8DecodeSupported);
+  return Promise.resolve({ result, detail });
+}

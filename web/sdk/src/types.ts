@@ -1,0 +1,288 @@
+/** Everything that an app sees, as `index.d.ts` tells it. The classes behind it implement these. */
+
+export type Role = 'anchor' | 'audience';
+export type RemoteStreamType = 'main' | 'auxiliary';
+export type ConnectionState = 'DISCONNECTED' | 'CONNECTING' | 'RECONNECTING' | 'CONNECTED';
+
+/** What `createClient` takes. */
+export interface ClientConfig {
+  sdkAppId: number;
+  userId: string;
+  /** The user's signature, made by your own server. */
+  userSig: string;
+  /** `'rtc'` is a call. `'live'` is not available in this version. */
+  mode?: 'rtc' | 'live';
+  /** Rooms are texts instead of numbers; the two kinds never meet. */
+  useStringRoomId?: boolean;
+  /** Receive every stream without asking for it. Default true. */
+  autoSubscribe?: boolean;
+  /** Ask for a click when the browser forbids sound without one. Default true. */
+  enableAutoPlayDialog?: boolean;
+  streamId?: string;
+  userDefineRecordId?: string;
+  pureAudioPushMode?: 1 | 2;
+  enableSEI?: boolean;
+  /** Ours: publish video with this codec only, instead of the browser's first choice. */
+  videoCodec?: 'h264' | 'vp8';
+}
+
+/** What `client.join` takes. */
+export interface JoinOptions {
+  roomId: number | string;
+  role?: Role;
+  privateMapKey?: string;
+}
+
+/** What `createStream` takes. */
+export interface StreamConfig {
+  userId?: string;
+  /** Capture the microphone. */
+  audio?: boolean;
+  /** Capture a camera. */
+  video?: boolean;
+  /** A track of your own instead of the microphone. */
+  audioSource?: MediaStreamTrack;
+  /** A track of your own instead of a camera. */
+  videoSource?: MediaStreamTrack;
+  microphoneId?: string;
+  cameraId?: string;
+  facingMode?: 'user' | 'environment';
+  /** Capture a screen, a window or a tab. */
+  screen?: boolean;
+  /** Capture the sound of what is shared. */
+  screenAudio?: boolean;
+  /** Show the own picture as a mirror does. Default true for a camera. */
+  mirror?: boolean;
+}
+
+/** How a stream is played. */
+export interface PlaybackOptions {
+  objectFit?: 'contain' | 'cover' | 'fill' | 'none' | 'scale-down';
+  /** Without sound. Default true for a local stream, false for a remote one. */
+  muted?: boolean;
+  mirror?: boolean;
+}
+
+/** What a remote user's main stream has, and what of it is muted. */
+export interface RemoteMutedState {
+  userId: string;
+  hasAudio: boolean;
+  hasVideo: boolean;
+  hasSmall: boolean;
+  audioMuted: boolean;
+  videoMuted: boolean;
+}
+
+export interface RemoteStreamInfo {
+  stream: RemoteStream;
+}
+
+export interface RemoteUserInfo {
+  userId: string;
+}
+
+export interface ConnectionStateChange {
+  prevState: ConnectionState;
+  state: ConnectionState;
+}
+
+export interface ClientBannedInfo {
+  /** `kick`: the same user entered again. `banned`: removed by an administrator. `room-disband`: the room is gone. */
+  reason: 'kick' | 'banned' | 'room-disband';
+  message: string;
+}
+
+/** The events of a client and what their handlers get. */
+export interface ClientEventMap {
+  'stream-added': RemoteStreamInfo;
+  'stream-removed': RemoteStreamInfo;
+  'stream-updated': RemoteStreamInfo;
+  'stream-subscribed': RemoteStreamInfo;
+  'peer-join': RemoteUserInfo;
+  'peer-leave': RemoteUserInfo;
+  'mute-audio': RemoteUserInfo;
+  'mute-video': RemoteUserInfo;
+  'unmute-audio': RemoteUserInfo;
+  'unmute-video': RemoteUserInfo;
+  'client-banned': ClientBannedInfo;
+  'connection-state-changed': ConnectionStateChange;
+  error: RtcError;
+}
+
+export interface PlayerStateChange {
+  type: 'audio' | 'video';
+  state: 'PLAYING' | 'PAUSED' | 'STOPPED';
+  reason: 'playing' | 'mute' | 'unmute' | 'ended' | 'pause';
+}
+
+/** The events of a stream and what their handlers get. */
+export interface StreamEventMap {
+  'player-state-changed': PlayerStateChange;
+  'screen-sharing-stopped': undefined;
+  error: RtcError;
+}
+
+/** What `checkSystemRequirements` finds. */
+export interface CheckResult {
+  result: boolean;
+  detail: {
+    isBrowserSupported: boolean;
+    isWebRTCSupported: boolean;
+    isMediaDevicesSupported: boolean;
+    isH264EncodeSupported: boolean;
+    isH264DecodeSupported: boolean;
+    isVp8EncodeSupported: boolean;
+    isVp8DecodeSupported: boolean;
+  };
+}
+
+/** What every refusal and failure of the SDK is. */
+export interface RtcError extends Error {
+  /** The code of the catalogue, for example 0x4001. */
+  getCode(): number;
+  /** The account or room code behind a 0x4001 or 0x4004, else 0. */
+  getExtraCode(): number;
+  readonly extraCode: number;
+  /** The same text as `message`. */
+  readonly message_: string;
+}
+
+/** What `setProxyServer` takes in its long form; the signaling address is what counts here. */
+export interface ProxyServer {
+  websocketProxy?: string;
+  unifiedProxy?: string;
+  scheduleProxy?: string;
+  /** Accepted for v4 apps; this SDK uploads no logs. */
+  loggerProxy?: string;
+}
+
+/** One user's way into one room at a time. */
+export interface Client {
+  /** Says where the server is: an http, https, ws or wss address. Before `join`. */
+  setProxyServer(server: string | ProxyServer): void;
+  /** Enters a room, which comes into being with its first user. */
+  join(options: JoinOptions): Promise<void>;
+  /** Leaves the room: what is published stops, what is received is closed. */
+  leave(): Promise<void>;
+  /** Publishes a stream that is initialized; a screen may go beside the main stream with `isAuxiliary`. */
+  publish(stream: LocalStream, options?: { isAuxiliary?: boolean }): Promise<void>;
+  /** Stops publishing a stream. */
+  unpublish(stream: LocalStream): Promise<void>;
+  /** Receives a remote stream's audio, video or both; called again it changes which. */
+  subscribe(stream: RemoteStream, options?: { audio?: boolean; video?: boolean }): Promise<void>;
+  /** Stops receiving a remote stream. */
+  unsubscribe(stream: RemoteStream): Promise<void>;
+  /** Rejects: roles exist in live mode only, which this version lacks. */
+  switchRole(role: Role): Promise<void>;
+  /** What every remote user publishes and has muted. */
+  getRemoteMutedState(): RemoteMutedState[];
+  getUserId(): string;
+  on<K extends keyof ClientEventMap>(event: K, handler: (event: ClientEventMap[K]) => void, context?: unknown): void;
+  off<K extends keyof ClientEventMap>(event: K, handler?: (event: ClientEventMap[K]) => void, context?: unknown): void;
+  /** Takes every handler away. */
+  off(event: '*'): void;
+}
+
+/** What local and remote streams share: at most one track of each kind, and a place on the page. */
+export interface Stream {
+  /**
+   * Plays the stream in an element of the page, given by its id or itself; it gets a child `player_<stream id>`.
+   * Tracks that come later are played there too. Called again it moves the stream or changes how it is shown.
+   */
+  play(element: HTMLDivElement['id'] | HTMLDivElement, options?: PlaybackOptions): Promise<void>;
+  /** Takes the stream off the page. */
+  stop(): void;
+  /** Plays on after a pause, or after the browser wanted a gesture first. */
+  resume(): Promise<void>;
+  /** Stops playing and lets go of what the stream holds: a local stream closes its devices. */
+  close(): void;
+  /** Switches the sound off; false if there is none. On a remote stream it is silent for this user alone. */
+  muteAudio(): boolean;
+  unmuteAudio(): boolean;
+  muteVideo(): boolean;
+  unmuteVideo(): boolean;
+  /** The stream's id, unique in its room. */
+  getId(): string;
+  getUserId(): string;
+  hasAudio(): boolean;
+  hasVideo(): boolean;
+  getAudioTrack(): MediaStreamTrack | null;
+  getVideoTrack(): MediaStreamTrack | null;
+  on<K extends keyof StreamEventMap>(event: K, handler: (event: StreamEventMap[K]) => void, context?: unknown): void;
+  off<K extends keyof StreamEventMap>(event: K, handler?: (event: StreamEventMap[K]) => void, context?: unknown): void;
+  off(event: '*'): void;
+}
+
+/** This user's own stream: camera and microphone, a screen, or tracks that the app made. */
+export interface LocalStream extends Stream {
+  /** Opens the devices, or takes the given tracks. */
+  initialize(): Promise<void>;
+  getType(): string;
+  /** One of `standard` (the default), `high`, `standard-stereo` and `high-stereo`. */
+  setAudioProfile(profile: string): void;
+  /** A name such as `480p`, or a size with rate and bitrate (kbit/s). Unknown names count as `480p_2`. */
+  setVideoProfile(profile: string | VideoProfile): void;
+  /** The same for a shared screen. */
+  setScreenProfile(profile: string | VideoProfile): void;
+  /** Tells the encoder what the picture is. */
+  setVideoContentHint(hint: 'motion' | 'detail' | 'text'): void;
+  /** Goes on with another camera or microphone. */
+  switchDevice(type: 'audio' | 'video', deviceId: string): Promise<void>;
+  /** Adds a track of a kind that the stream lacks. */
+  addTrack(track: MediaStreamTrack): Promise<void>;
+  /** Takes a track out of the stream. */
+  removeTrack(track: MediaStreamTrack): Promise<void>;
+  /** Sends another track in place of the one of its kind. */
+  replaceTrack(track: MediaStreamTrack): Promise<void>;
+}
+
+/** Another user's stream. It is the same object from `stream-added` to `stream-removed`. */
+export interface RemoteStream extends Stream {
+  /** `main` is camera and microphone, `auxiliary` is a shared screen. */
+  getType(): RemoteStreamType;
+}
+
+/** A size in pixels, frames a second, and kbit/s; what is left out is the default profile's. */
+export interface VideoProfile {
+  width?: number;
+  height?: number;
+  frameRate?: number;
+  bitrate?: number;
+}
+
+type LogLevelValue = 0 | 1 | 2 | 3 | 4 | 5;
+
+/** The SDK itself: the global `TRTC`, or the default export. */
+export interface TRTCStatic {
+  readonly VERSION: string;
+  readonly Logger: {
+    readonly LogLevel: {
+      readonly TRACE: 0;
+      readonly DEBUG: 1;
+      readonly INFO: 2;
+      readonly WARN: 3;
+      readonly ERROR: 4;
+      readonly NONE: 5;
+    };
+    /** What the console is told: this level and all above it. */
+    setLogLevel(level: LogLevelValue): void;
+    /** For v4 apps: this SDK sends its logs nowhere. */
+    enableUploadLog(): void;
+    disableUploadLog(): void;
+  };
+  /** Ours: every code under its key. */
+  readonly ErrorCode: Readonly<Record<string, number>>;
+  /** A client for one user; throws INVALID_PARAMETER for a configuration that cannot be used. */
+  createClient(config: ClientConfig): Client;
+  /** A stream of camera and microphone, of a screen, or of tracks of your own. */
+  createStream(config: StreamConfig): LocalStream;
+  /** Whether a call can be made with this browser on this page, and what is missing if not. */
+  checkSystemRequirements(): Promise<CheckResult>;
+  isScreenShareSupported(): boolean;
+  /** All devices that the browser shows; names are empty until the page was allowed to use one. */
+  getDevices(): Promise<MediaDeviceInfo[]>;
+  getCameras(): Promise<MediaDeviceInfo[]>;
+  /** Without the browser's doubles of the default and the communication device. */
+  getMicrophones(): Promise<MediaDeviceInfo[]>;
+  getSpeakers(): Promise<MediaDeviceInfo[]>;
+}
