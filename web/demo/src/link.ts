@@ -1,0 +1,24 @@
+/** The link of a room. Everything is in its fragment, which browsers keep to themselves: no log sees the token. */
+
+export interface Link {
+  readonly token: string;
+  readonly room: string;
+  readonly name: string;
+}
+
+export function parseLink(fragment: string): Link {
+  const fields = new URLSearchParams(fragment.replace(/^#/, ''));
+  return { token: fields.get('token') ?? '', room: fields.get('room') ?? '', name: fields.get('name') ?? '' };
+}
+
+/** The address that brings somebody else into the room. */
+export function inviteLink(page: string, token: string, room: string): string {
+  return `${page.replace(/#.*$/, '')}#${new URLSearchParams({ token, room }).toString()}`;
+}
+
+/** What the SDK takes: digits are a room number, anything else is a room of that name. */
+export function roomOf(text: string): { roomId: number | string; useStringRoomId: boolean } {
+  const number = /^\d+$/.test(text) ? Number(text) : NaN;
+  const numeric = number >= 1 && number <= 4294967294;
+  return { roomId: numeric ? number : text, useStringRoomId: !numeric };
+}
