@@ -3,13 +3,22 @@
 //! Bytes and the clock go in, bytes and events come out: there are no sockets, no threads and no
 //! clock in this crate. One [`Router`] is the whole state of one shard.
 
+mod bytes;
+pub mod cache;
 pub mod command;
 mod early;
 pub mod event;
 pub mod ids;
+pub mod keyframe;
+pub mod num;
 pub mod router;
+pub mod rtcp;
+pub mod rtp;
 pub mod sink;
+pub mod srtp;
 pub mod stats;
+pub mod stun;
+pub mod twcc;
 
 pub use command::{Command, ConsumerSpec, Kind, ProducerSpec};
 pub use dimpl::DtlsCertificate;
