@@ -4,44 +4,78 @@ Ids of transports, producers and consumers are chosen by the caller and are uniq
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal, TypedDict, final
+from typing import Final, Literal, Self, TypedDict, final, type_check_only
 
-Codec = Literal["opus", "vp8", "h264"]
-Kind = Literal["audio", "video"]
+from parlour.sdp.model import Codec, Kind
 
-class MediaEvent(TypedDict):
-    """One event of the core. ``type`` says which of the other members are there."""
+__all__ = ["ClientTransport", "MediaEngine", "interface_addresses"]
 
-    type: Literal["transport-connected", "transport-closed", "producer-started", "command-refused"]
+def interface_addresses() -> list[str]:
+    """The IP addresses of every interface that is up, loopback included, without zones. Raises OSError."""
+
+@type_check_only
+class TransportConnected(TypedDict):
+    """The DTLS handshake ended with the announced certificate; media may flow."""
+
+    type: Literal["transport-connected"]
     transport: int
-    """The transport it is about (all types)."""
+    srtp_profile: Literal["AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES128_CM_HMAC_SHA1_80"]
+
+@type_check_only
+class TransportClosed(TypedDict):
+    """A transport is gone with all its producers and consumers. Commands that name it raise LookupError now."""
+
+    type: Literal["transport-closed"]
+    transport: int
     reason: str
-    """``transport-closed``, ``command-refused``: a stable lower-case name, for instance ``consent-expired``."""
-    srtp_profile: str
-    """``transport-connected``: ``AEAD_AES_256_GCM``, ``AEAD_AES_128_GCM`` or ``AES128_CM_HMAC_SHA1_80``."""
+    """A stable lower-case name, for instance ``consent-expired``."""
+
+@type_check_only
+class ProducerStarted(TypedDict):
+    """The first media packet of an incoming track came."""
+
+    type: Literal["producer-started"]
+    transport: int
     object: int
-    """``producer-started``, ``command-refused``: id of the producer or consumer (0: the transport itself)."""
+    """Id of the producer."""
+
+@type_check_only
+class CommandRefused(TypedDict):
+    """A command contradicted the core's state; nothing was changed."""
+
+    type: Literal["command-refused"]
+    transport: int
+    """0: it named none that is known."""
+    object: int
+    """Id of the producer or consumer; 0: the transport itself."""
+    reason: str
+    """A stable lower-case name, for instance ``duplicate-ufrag``."""
 
 @final
 class MediaEngine:
-    """The media shards: threads with one UDP port each. One per process is usual; several are allowed."""
+    """The media shards: threads with one UDP port each. One per process is usual; several are allowed.
+
+    Commands never block. They raise LookupError for an id that does not exist (any more), ValueError for one in use,
+    BlockingIOError when a shard's ring is full (try again in a moment), RuntimeError after :meth:`close` and in a fork.
+    Removing what is gone already does nothing.
+    """
 
     fingerprint: Final[str]
     """SHA-256 of the DTLS certificate as SDP writes it: ``AB:CD:…`` (RFC 8122)."""
     ports: Final[list[int]]
     """The UDP port of each shard, in shard order."""
 
-    def __init__(self, *, bind: str, port: int, shards: int = 1) -> None:
+    def __new__(cls, *, bind: str, port: int, shards: int = 1) -> Self:
         """Bind ``shards`` UDP ports from ``port`` up (0: any) and start the threads.
 
-        Raises OSError (with errno) when a port is taken or the address is not ours.
+        Raises OSError (with errno, and the address in its message) when a port is taken or the address is not ours.
         """
 
     def event_fd(self) -> int:
         """A file descriptor that is readable while events wait. Owned by the engine."""
 
-    def drain_events(self) -> list[MediaEvent]:
-        """All waiting events, oldest first."""
+    def drain_events(self) -> list[TransportConnected | TransportClosed | ProducerStarted | CommandRefused]:
+        """All waiting events; those of one shard in their order."""
 
     def add_transport(self, *, shard: int, transport: int, local_ufrag: str, local_pwd: str) -> None:
         """Make an ICE-lite, DTLS-passive transport that waits for its peer."""
@@ -50,7 +84,7 @@ class MediaEngine:
         """Say who the peer is: its ICE user fragment and the SHA-256 fingerprint of its certificate."""
 
     def remove_transport(self, transport: int) -> None:
-        """Close it (DTLS close_notify is sent) with all its producers and consumers."""
+        """Close it (DTLS close_notify is sent) with all its producers and consumers. ``transport-closed`` follows."""
 
     def add_producer(
         self,
@@ -99,23 +133,28 @@ class MediaEngine:
     def snapshot(self, timeout: float = 1.0) -> bytes:
         """Counters of every shard, transport, producer and consumer as JSON. Blocks up to ``timeout`` seconds.
 
+        Its form is :class:`parlour.media.snapshot.Snapshot`.
+
         Raises TimeoutError when a shard does not answer.
         """
 
     def close(self) -> None:
-        """Stop the threads and free the ports. Idempotent."""
+        """Do what was commanded, stop the threads and free the ports. Idempotent; in a fork it does nothing."""
 
+@type_check_only
 class ConnectedEvent(TypedDict):
     """ICE and DTLS are through: frames written from now on are sent."""
 
     type: Literal["connected"]
 
+@type_check_only
 class IceEvent(TypedDict):
     """The path to the other side changed its state. ``disconnected`` may pass; who waits for it decides how long."""
 
     type: Literal["ice"]
     state: Literal["checking", "connected", "disconnected"]
 
+@type_check_only
 class TrackEvent(TypedDict):
     """An offer gave an m-line to receive on, or changed whether anything is sent there."""
 
@@ -124,6 +163,7 @@ class TrackEvent(TypedDict):
     kind: Kind
     receiving: bool
 
+@type_check_only
 class FrameEvent(TypedDict):
     """One encoded frame that arrived whole."""
 
@@ -141,12 +181,14 @@ class FrameEvent(TypedDict):
     data: bytes
     """H264 in Annex B form."""
 
+@type_check_only
 class KeyframeRequestEvent(TypedDict):
     """The other side wants a keyframe on a track we send."""
 
     type: Literal["keyframe-request"]
     mid: str
 
+@type_check_only
 class ClosedEvent(TypedDict):
     """The peer connection is over; the last event. ``detail`` is a sentence when it failed."""
 
@@ -154,8 +196,9 @@ class ClosedEvent(TypedDict):
     reason: Literal["local", "remote", "failed"]
     detail: str
 
-ClientEvent = ConnectedEvent | IceEvent | TrackEvent | FrameEvent | KeyframeRequestEvent | ClosedEvent
+_ClientEvent = ConnectedEvent | IceEvent | TrackEvent | FrameEvent | KeyframeRequestEvent | ClosedEvent
 
+@type_check_only
 class ClientTransportStats(TypedDict):
     """Counters of one :class:`ClientTransport`."""
 
@@ -177,7 +220,7 @@ class ClientTransport:
     addresses: Final[list[tuple[str, int]]]
     """The local addresses with the ports they got: the host candidates."""
 
-    def __new__(cls, *, addresses: Sequence[str], codecs: Sequence[Codec]) -> ClientTransport:
+    def __new__(cls, *, addresses: Sequence[str], codecs: Sequence[Codec]) -> Self:
         """Bind a UDP socket to each of ``addresses`` and start the thread. ``codecs`` in order of preference.
 
         Raises OSError when an address is not ours or cannot be a candidate (0.0.0.0), ValueError for a bad name.
@@ -186,7 +229,7 @@ class ClientTransport:
     def event_fd(self) -> int:
         """A file descriptor that is readable while events wait. Owned by the transport, gone after ``close``."""
 
-    def drain_events(self) -> list[ClientEvent]:
+    def drain_events(self) -> list[_ClientEvent]:
         """All waiting events, oldest first; none once closed."""
 
     def create_offer(self, add: Sequence[Kind], stop: Sequence[str] = ...) -> tuple[str, list[str]]:

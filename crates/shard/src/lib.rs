@@ -1,1 +1,23 @@
-//! Being built.
+//! The threads, sockets and rings around the media core.
+//!
+//! A shard is one thread with one UDP socket and one [`parlour_media::Router`]; nothing is shared
+//! between shards. An [`Engine`] starts the shards, takes commands from any thread and gives events
+//! back through one bounded ring with one file descriptor to wait on.
+
+mod address;
+mod arena;
+mod directory;
+mod engine;
+mod error;
+mod events;
+mod interfaces;
+mod outlet;
+mod receive;
+mod shard;
+mod socket;
+mod stats;
+mod transmit;
+
+pub use engine::{COMMAND_RING, Engine, EngineConfig};
+pub use error::{CommandError, SnapshotError, StartError};
+pub use interfaces::interface_addresses;

@@ -1,0 +1,326 @@
+//! `MediaEngine`: the engine of `parlour-shard` with Python's types around it.
+
+use parlour_media::{
+    Codec, Command, ConsumerId, ConsumerSpec, Event, Kind, PayloadType, ProducerId, ProducerSpec,
+    SrtpProfile, Ssrc, TransportId,
+};
+use parlour_shard::{CommandError, Engine, EngineConfig, SnapshotError, StartError};
+use pyo3::exceptions::{
+    PyBlockingIOError, PyLookupError, PyOSError, PyRuntimeError, PyTimeoutError, PyValueError,
+};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// The IP addresses of every interface that is up.
+#[pyfunction]
+pub fn interface_addresses() -> PyResult<Vec<String>> {
+    let addresses = parlour_shard::interface_addresses()?;
+    Ok(addresses.iter().map(IpAddr::to_string).collect())
+}
+
+/// The media shards: threads with one UDP port each.
+#[pyclass(frozen, module = "parlour._media")]
+pub struct MediaEngine {
+    engine: Engine,
+}
+
+#[pymethods]
+impl MediaEngine {
+    #[new]
+    #[pyo3(signature = (*, bind, port, shards = 1))]
+    fn new(py: Python<'_>, bind: &str, port: u16, shards: usize) -> PyResult<MediaEngine> {
+        let address: IpAddr = bind.parse().map_err(|_| {
+            PyValueError::new_err(format!(
+                "media must be bound to an IP address, not to {bind:?}"
+            ))
+        })?;
+        let config = EngineConfig {
+            bind: address,
+            port,
+            shards,
+        };
+        let engine = py.detach(|| Engine::start(config)).map_err(start_error)?;
+        Ok(MediaEngine { engine })
+    }
+
+    #[getter]
+    fn fingerprint(&self) -> &str {
+        self.engine.fingerprint()
+    }
+
+    #[getter]
+    fn ports(&self) -> Vec<u16> {
+        self.engine.ports().to_vec()
+    }
+
+    fn event_fd(&self) -> i32 {
+        self.engine.event_descriptor().as_raw_fd()
+    }
+
+    fn drain_events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let events = self.engine.drain_events();
+        events.iter().map(|event| event_dict(py, event)).collect()
+    }
+
+    #[pyo3(signature = (*, shard, transport, local_ufrag, local_pwd))]
+    fn add_transport(
+        &self,
+        shard: usize,
+        transport: u64,
+        local_ufrag: String,
+        local_pwd: String,
+    ) -> PyResult<()> {
+        self.engine
+            .add_transport(shard, TransportId(transport), local_ufrag, local_pwd)
+            .map_err(command_error)
+    }
+
+    #[pyo3(signature = (transport, *, remote_ufrag, fingerprint))]
+    fn set_remote(&self, transport: u64, remote_ufrag: String, fingerprint: &str) -> PyResult<()> {
+        let fingerprint = parse_fingerprint(fingerprint).ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "a SHA-256 fingerprint is 32 pairs of hexadecimal digits with colons between them, not {fingerprint:?}"
+            ))
+        })?;
+        self.submit(Command::SetRemote {
+            transport: TransportId(transport),
+            remote_ufrag,
+            fingerprint,
+        })
+    }
+
+    fn remove_transport(&self, transport: u64) -> PyResult<()> {
+        self.submit(Command::RemoveTransport {
+            transport: TransportId(transport),
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
+    #[pyo3(signature = (*, producer, transport, kind, codec, mid, payload_type, rtx_payload_type, ssrc, rtx_ssrc,
+                        mid_extension, twcc_extension, nack, pli))]
+    fn add_producer(
+        &self,
+        producer: u64,
+        transport: u64,
+        kind: &str,
+        codec: &str,
+        mid: String,
+        payload_type: u8,
+        rtx_payload_type: Option<u8>,
+        ssrc: Option<u32>,
+        rtx_ssrc: Option<u32>,
+        mid_extension: Option<u8>,
+        twcc_extension: Option<u8>,
+        nack: bool,
+        pli: bool,
+    ) -> PyResult<()> {
+        self.submit(Command::AddProducer(ProducerSpec {
+            producer: ProducerId(producer),
+            transport: TransportId(transport),
+            kind: parse_kind(kind)?,
+            codec: parse_codec(codec)?,
+            mid,
+            payload_type: PayloadType(payload_type),
+            rtx_payload_type: rtx_payload_type.map(PayloadType),
+            ssrc: ssrc.map(Ssrc),
+            rtx_ssrc: rtx_ssrc.map(Ssrc),
+            mid_extension,
+            twcc_extension,
+            nack,
+            pli,
+        }))
+    }
+
+    fn remove_producer(&self, producer: u64) -> PyResult<()> {
+        self.submit(Command::RemoveProducer {
+            producer: ProducerId(producer),
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
+    #[pyo3(signature = (*, consumer, transport, producer, mid, payload_type, rtx_payload_type, ssrc, rtx_ssrc,
+                        mid_extension, cname))]
+    fn add_consumer(
+        &self,
+        consumer: u64,
+        transport: u64,
+        producer: u64,
+        mid: String,
+        payload_type: u8,
+        rtx_payload_type: Option<u8>,
+        ssrc: u32,
+        rtx_ssrc: Option<u32>,
+        mid_extension: Option<u8>,
+        cname: String,
+    ) -> PyResult<()> {
+        self.submit(Command::AddConsumer(ConsumerSpec {
+            consumer: ConsumerId(consumer),
+            transport: TransportId(transport),
+            producer: ProducerId(producer),
+            mid,
+            payload_type: PayloadType(payload_type),
+            rtx_payload_type: rtx_payload_type.map(PayloadType),
+            ssrc: Ssrc(ssrc),
+            rtx_ssrc: rtx_ssrc.map(Ssrc),
+            mid_extension,
+            cname,
+        }))
+    }
+
+    fn remove_consumer(&self, consumer: u64) -> PyResult<()> {
+        self.submit(Command::RemoveConsumer {
+            consumer: ConsumerId(consumer),
+        })
+    }
+
+    fn set_consumer_paused(&self, consumer: u64, paused: bool) -> PyResult<()> {
+        self.submit(Command::SetConsumerPaused {
+            consumer: ConsumerId(consumer),
+            paused,
+        })
+    }
+
+    #[pyo3(signature = (timeout = 1.0))]
+    fn snapshot<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Bound<'py, PyBytes>> {
+        let timeout = Duration::try_from_secs_f64(timeout).map_err(|_| {
+            PyValueError::new_err(format!("a timeout is seconds from 0 up, not {timeout}"))
+        })?;
+        let json = py
+            .detach(|| self.engine.snapshot(timeout))
+            .map_err(snapshot_error)?;
+        Ok(PyBytes::new(py, json.as_bytes()))
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if py.detach(|| self.engine.close()) {
+            Ok(())
+        } else {
+            Err(PyTimeoutError::new_err(
+                "a media thread did not stop in time; its port is free when it does",
+            ))
+        }
+    }
+}
+
+impl MediaEngine {
+    fn submit(&self, command: Command) -> PyResult<()> {
+        self.engine.submit(command).map_err(command_error)
+    }
+}
+
+fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    match event {
+        Event::TransportConnected { transport, profile } => {
+            dict.set_item("type", "transport-connected")?;
+            dict.set_item("transport", transport.0)?;
+            dict.set_item("srtp_profile", profile_name(*profile))?;
+        }
+        Event::TransportClosed { transport, reason } => {
+            dict.set_item("type", "transport-closed")?;
+            dict.set_item("transport", transport.0)?;
+            dict.set_item("reason", reason.name())?;
+        }
+        Event::ProducerStarted {
+            producer,
+            transport,
+        } => {
+            dict.set_item("type", "producer-started")?;
+            dict.set_item("transport", transport.0)?;
+            dict.set_item("object", producer.0)?;
+        }
+        Event::CommandRefused {
+            transport,
+            object,
+            reason,
+        } => {
+            dict.set_item("type", "command-refused")?;
+            dict.set_item("transport", transport.0)?;
+            dict.set_item("object", *object)?;
+            dict.set_item("reason", reason.name())?;
+        }
+    }
+    Ok(dict)
+}
+
+/// The names of RFC 5764 §4.1.2 and RFC 7714 §14.2 without their prefix.
+fn profile_name(profile: SrtpProfile) -> &'static str {
+    match profile {
+        SrtpProfile::Aes128CmSha1_80 => "AES128_CM_HMAC_SHA1_80",
+        SrtpProfile::AeadAes128Gcm => "AEAD_AES_128_GCM",
+        SrtpProfile::AeadAes256Gcm => "AEAD_AES_256_GCM",
+    }
+}
+
+fn parse_kind(text: &str) -> PyResult<Kind> {
+    match text {
+        "audio" => Ok(Kind::Audio),
+        "video" => Ok(Kind::Video),
+        _ => Err(PyValueError::new_err(format!(
+            "a track is audio or video, not {text:?}"
+        ))),
+    }
+}
+
+fn parse_codec(text: &str) -> PyResult<Codec> {
+    match text {
+        "opus" => Ok(Codec::Opus),
+        "vp8" => Ok(Codec::Vp8),
+        "h264" => Ok(Codec::H264),
+        _ => Err(PyValueError::new_err(format!(
+            "a codec is opus, vp8 or h264, not {text:?}"
+        ))),
+    }
+}
+
+/// RFC 8122 §5: pairs of hexadecimal digits; both cases are taken.
+fn parse_fingerprint(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let mut pairs = text.split(':');
+    for byte in &mut bytes {
+        let pair = pairs.next()?;
+        if pair.len() != 2 || !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    pairs.next().is_none().then_some(bytes)
+}
+
+fn start_error(error: StartError) -> PyErr {
+    let sentence = error.to_string();
+    match error {
+        StartError::Invalid(_) => PyValueError::new_err(sentence),
+        StartError::Bind { source, .. } | StartError::System { source, .. } => {
+            match source.raw_os_error() {
+                // OSError picks its subclass by the number: PermissionError and so on.
+                Some(errno) => PyOSError::new_err((errno, sentence)),
+                None => PyOSError::new_err(sentence),
+            }
+        }
+    }
+}
+
+fn command_error(error: CommandError) -> PyErr {
+    let sentence = error.to_string();
+    match error {
+        CommandError::RingFull { .. } => PyBlockingIOError::new_err(sentence),
+        CommandError::Closed | CommandError::OtherProcess => PyRuntimeError::new_err(sentence),
+        CommandError::UnknownTransport(_)
+        | CommandError::UnknownProducer(_)
+        | CommandError::UnknownConsumer(_) => PyLookupError::new_err(sentence),
+        CommandError::NoSuchShard { .. }
+        | CommandError::DuplicateId(_)
+        | CommandError::OtherShard { .. } => PyValueError::new_err(sentence),
+    }
+}
+
+fn snapshot_error(error: SnapshotError) -> PyErr {
+    match error {
+        SnapshotError::Timeout { .. } => PyTimeoutError::new_err(error.to_string()),
+        SnapshotError::Refused(error) => command_error(error),
+    }
+}

@@ -1,0 +1,336 @@
+//! Which shard has which transport, producer and consumer.
+//!
+//! Kept beside the command rings, so that a command finds its shard and a wrong id is refused at the
+//! call that names it.
+
+use crate::error::CommandError;
+use parlour_media::{Command, ConsumerId, ConsumerSpec, ProducerId, ProducerSpec, TransportId};
+use std::collections::{HashMap, HashSet};
+
+#[derive(Default)]
+pub(crate) struct Directory {
+    transports: HashMap<TransportId, Home>,
+    producers: HashMap<ProducerId, Track>,
+    consumers: HashMap<ConsumerId, Forward>,
+}
+
+struct Home {
+    shard: usize,
+    producers: HashSet<ProducerId>,
+    consumers: HashSet<ConsumerId>,
+}
+
+struct Track {
+    transport: TransportId,
+    consumers: HashSet<ConsumerId>,
+}
+
+struct Forward {
+    transport: TransportId,
+    producer: ProducerId,
+}
+
+impl Directory {
+    /// The shard a command is for; None for removing what is gone already, which is no error: the
+    /// peer may have closed it at the same moment. Nothing is changed yet.
+    pub(crate) fn route(&self, command: &Command) -> Result<Option<usize>, CommandError> {
+        match command {
+            Command::AddTransport { .. } => unreachable!("its shard is the caller's choice"),
+            Command::SetRemote { transport, .. } => self.transport(*transport).map(Some),
+            Command::RemoveTransport { transport } => Ok(self.shard_of(*transport)),
+            Command::AddProducer(spec) => {
+                if self.producers.contains_key(&spec.producer) {
+                    return Err(CommandError::DuplicateId(spec.producer.0));
+                }
+                self.transport(spec.transport).map(Some)
+            }
+            Command::RemoveProducer { producer } => {
+                let track = self.producers.get(producer);
+                Ok(track.and_then(|track| self.shard_of(track.transport)))
+            }
+            Command::AddConsumer(spec) => self.route_consumer(spec).map(Some),
+            Command::RemoveConsumer { consumer } => {
+                let forward = self.consumers.get(consumer);
+                Ok(forward.and_then(|forward| self.shard_of(forward.transport)))
+            }
+            Command::SetConsumerPaused { consumer, .. } => {
+                let forward = self.consumers.get(consumer);
+                let shard = forward.and_then(|forward| self.shard_of(forward.transport));
+                shard
+                    .map(Some)
+                    .ok_or(CommandError::UnknownConsumer(*consumer))
+            }
+        }
+    }
+
+    /// The shard took the command.
+    pub(crate) fn taken(&mut self, command: &Passed) {
+        match *command {
+            Passed::AddProducer(producer, transport) => self.add_producer(producer, transport),
+            Passed::AddConsumer(consumer, transport, producer) => {
+                self.add_consumer(consumer, transport, producer);
+            }
+            Passed::RemoveTransport(transport) => self.remove_transport(transport),
+            Passed::RemoveProducer(producer) => self.remove_producer(producer),
+            Passed::RemoveConsumer(consumer) => self.remove_consumer(consumer),
+            Passed::Other => {}
+        }
+    }
+
+    /// A transport lives on that shard from now on.
+    pub(crate) fn add_transport(&mut self, transport: TransportId, shard: usize) {
+        let home = Home {
+            shard,
+            producers: HashSet::new(),
+            consumers: HashSet::new(),
+        };
+        self.transports.insert(transport, home);
+    }
+
+    /// Whether that id is taken.
+    pub(crate) fn has_transport(&self, transport: TransportId) -> bool {
+        self.transports.contains_key(&transport)
+    }
+
+    /// A transport is gone, with all that is on it.
+    pub(crate) fn remove_transport(&mut self, transport: TransportId) {
+        if let Some(home) = self.transports.remove(&transport) {
+            for consumer in home.consumers {
+                self.remove_consumer(consumer);
+            }
+            for producer in home.producers {
+                self.remove_producer(producer);
+            }
+        }
+    }
+
+    fn add_producer(&mut self, producer: ProducerId, transport: TransportId) {
+        if let Some(home) = self.transports.get_mut(&transport) {
+            home.producers.insert(producer);
+            let track = Track {
+                transport,
+                consumers: HashSet::new(),
+            };
+            self.producers.insert(producer, track);
+        }
+    }
+
+    fn add_consumer(&mut self, consumer: ConsumerId, transport: TransportId, producer: ProducerId) {
+        let home = self.transports.get_mut(&transport);
+        if let (Some(home), Some(track)) = (home, self.producers.get_mut(&producer)) {
+            home.consumers.insert(consumer);
+            track.consumers.insert(consumer);
+            let forward = Forward {
+                transport,
+                producer,
+            };
+            self.consumers.insert(consumer, forward);
+        }
+    }
+
+    fn remove_producer(&mut self, producer: ProducerId) {
+        if let Some(track) = self.producers.remove(&producer) {
+            for consumer in track.consumers {
+                self.remove_consumer(consumer);
+            }
+            if let Some(home) = self.transports.get_mut(&track.transport) {
+                home.producers.remove(&producer);
+            }
+        }
+    }
+
+    fn remove_consumer(&mut self, consumer: ConsumerId) {
+        if let Some(forward) = self.consumers.remove(&consumer) {
+            if let Some(home) = self.transports.get_mut(&forward.transport) {
+                home.consumers.remove(&consumer);
+            }
+            if let Some(track) = self.producers.get_mut(&forward.producer) {
+                track.consumers.remove(&consumer);
+            }
+        }
+    }
+
+    fn route_consumer(&self, spec: &ConsumerSpec) -> Result<usize, CommandError> {
+        if self.consumers.contains_key(&spec.consumer) {
+            return Err(CommandError::DuplicateId(spec.consumer.0));
+        }
+        let shard = self.transport(spec.transport)?;
+        let track = self.producers.get(&spec.producer);
+        let source = track.and_then(|track| self.shard_of(track.transport));
+        match source {
+            None => Err(CommandError::UnknownProducer(spec.producer)),
+            Some(source) if source != shard => Err(CommandError::OtherShard {
+                producer: spec.producer,
+                transport: spec.transport,
+            }),
+            Some(_) => Ok(shard),
+        }
+    }
+
+    fn shard_of(&self, transport: TransportId) -> Option<usize> {
+        self.transports.get(&transport).map(|home| home.shard)
+    }
+
+    fn transport(&self, transport: TransportId) -> Result<usize, CommandError> {
+        self.shard_of(transport)
+            .ok_or(CommandError::UnknownTransport(transport))
+    }
+}
+
+/// What a command changes in the directory; kept when the command itself goes down the ring.
+pub(crate) enum Passed {
+    AddProducer(ProducerId, TransportId),
+    AddConsumer(ConsumerId, TransportId, ProducerId),
+    RemoveTransport(TransportId),
+    RemoveProducer(ProducerId),
+    RemoveConsumer(ConsumerId),
+    Other,
+}
+
+impl From<&Command> for Passed {
+    fn from(command: &Command) -> Passed {
+        match command {
+            Command::AddProducer(ProducerSpec {
+                producer,
+                transport,
+                ..
+            }) => Passed::AddProducer(*producer, *transport),
+            Command::AddConsumer(spec) => {
+                Passed::AddConsumer(spec.consumer, spec.transport, spec.producer)
+            }
+            Command::RemoveTransport { transport } => Passed::RemoveTransport(*transport),
+            Command::RemoveProducer { producer } => Passed::RemoveProducer(*producer),
+            Command::RemoveConsumer { consumer } => Passed::RemoveConsumer(*consumer),
+            Command::AddTransport { .. }
+            | Command::SetRemote { .. }
+            | Command::SetConsumerPaused { .. } => Passed::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parlour_media::{Codec, Kind, PayloadType, Ssrc};
+
+    fn producer(producer: u64, transport: u64) -> Command {
+        Command::AddProducer(ProducerSpec {
+            producer: ProducerId(producer),
+            transport: TransportId(transport),
+            kind: Kind::Video,
+            codec: Codec::Vp8,
+            mid: "0".into(),
+            payload_type: PayloadType(96),
+            rtx_payload_type: None,
+            ssrc: None,
+            rtx_ssrc: None,
+            mid_extension: None,
+            twcc_extension: None,
+            nack: true,
+            pli: true,
+        })
+    }
+
+    fn consumer(consumer: u64, transport: u64, producer: u64) -> Command {
+        Command::AddConsumer(ConsumerSpec {
+            consumer: ConsumerId(consumer),
+            transport: TransportId(transport),
+            producer: ProducerId(producer),
+            mid: "0".into(),
+            payload_type: PayloadType(96),
+            rtx_payload_type: None,
+            ssrc: Ssrc(1),
+            rtx_ssrc: None,
+            mid_extension: None,
+            cname: "c".into(),
+        })
+    }
+
+    fn pass(directory: &mut Directory, command: &Command) -> Result<Option<usize>, CommandError> {
+        let shard = directory.route(command)?;
+        directory.taken(&command.into());
+        Ok(shard)
+    }
+
+    fn pause(consumer: u64) -> Command {
+        Command::SetConsumerPaused {
+            consumer: ConsumerId(consumer),
+            paused: true,
+        }
+    }
+
+    /// Transports 1 and 2 on shard 0, 3 on shard 1; producer 10 on 1; consumer 20 of it on 2.
+    fn room() -> Directory {
+        let mut directory = Directory::default();
+        directory.add_transport(TransportId(1), 0);
+        directory.add_transport(TransportId(2), 0);
+        directory.add_transport(TransportId(3), 1);
+        assert_eq!(pass(&mut directory, &producer(10, 1)), Ok(Some(0)));
+        assert_eq!(pass(&mut directory, &consumer(20, 2, 10)), Ok(Some(0)));
+        directory
+    }
+
+    #[test]
+    fn every_command_finds_the_shard_of_its_transport() {
+        let mut directory = room();
+        assert_eq!(pass(&mut directory, &producer(11, 3)), Ok(Some(1)));
+        assert_eq!(directory.route(&pause(20)), Ok(Some(0)));
+        let remove = Command::RemoveTransport {
+            transport: TransportId(3),
+        };
+        assert_eq!(directory.route(&remove), Ok(Some(1)));
+    }
+
+    #[test]
+    fn wrong_ids_are_refused_by_name() {
+        let directory = room();
+        assert_eq!(
+            directory.route(&producer(11, 9)),
+            Err(CommandError::UnknownTransport(TransportId(9)))
+        );
+        assert_eq!(
+            directory.route(&producer(10, 2)),
+            Err(CommandError::DuplicateId(10))
+        );
+        assert_eq!(
+            directory.route(&consumer(21, 2, 99)),
+            Err(CommandError::UnknownProducer(ProducerId(99)))
+        );
+        assert_eq!(
+            directory.route(&consumer(21, 3, 10)),
+            Err(CommandError::OtherShard {
+                producer: ProducerId(10),
+                transport: TransportId(3)
+            })
+        );
+        assert_eq!(
+            directory.route(&pause(21)),
+            Err(CommandError::UnknownConsumer(ConsumerId(21)))
+        );
+    }
+
+    #[test]
+    fn a_transport_takes_everything_on_it_along_and_removing_twice_is_no_error() {
+        let mut directory = room();
+        let remove = Command::RemoveTransport {
+            transport: TransportId(1),
+        };
+        assert_eq!(pass(&mut directory, &remove), Ok(Some(0)));
+        assert_eq!(pass(&mut directory, &remove), Ok(None));
+        assert!(directory.producers.is_empty());
+        assert!(directory.consumers.is_empty());
+        assert!(directory.transports[&TransportId(2)].consumers.is_empty());
+    }
+
+    #[test]
+    fn a_producer_takes_its_consumers_along() {
+        let mut directory = room();
+        let remove = Command::RemoveProducer {
+            producer: ProducerId(10),
+        };
+        assert_eq!(pass(&mut directory, &remove), Ok(Some(0)));
+        assert!(directory.route(&pause(20)).is_err());
+        assert!(directory.transports[&TransportId(1)].producers.is_empty());
+        assert!(directory.transports[&TransportId(2)].consumers.is_empty());
+    }
+}

@@ -1,0 +1,344 @@
+//! All shards of a process, as one thing to start, command, listen to and stop.
+
+use crate::directory::{Directory, Passed};
+use crate::error::{CommandError, SnapshotError, StartError};
+use crate::events::{self, EventReceiver, EventSender};
+use crate::shard::{Order, Shard};
+use crate::socket;
+use dimpl::DtlsCertificate;
+use dimpl::certificate::generate_self_signed_certificate;
+use mio::{Poll, Waker};
+use parlour_media::{Command, Event, RouterConfig, TransportId};
+use std::fmt::Write as _;
+use std::io::{self, Read as _};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Commands that may wait for one shard. The rings are the standard library's bounded channels:
+/// `try_send` never blocks, any thread may send, and at some hundred commands a second a
+/// single-producer ring without locks would gain nothing measurable.
+pub const COMMAND_RING: usize = 4096;
+
+/// How long a stop waits for the threads. A turn takes less than a millisecond.
+const JOIN_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Seconds between the NTP epoch (1900) and the Unix epoch (RFC 5905 §6).
+const NTP_OFFSET: u64 = 2_208_988_800;
+
+/// What an engine is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineConfig {
+    /// The address of all sockets.
+    pub bind: IpAddr,
+    /// The port of the first shard; the others follow. 0: any.
+    pub port: u16,
+    /// How many shards.
+    pub shards: usize,
+}
+
+/// The running shards.
+pub struct Engine {
+    fingerprint: String,
+    ports: Vec<u16>,
+    events: EventReceiver,
+    shards: Vec<Handle>,
+    state: Mutex<State>,
+    process: u32,
+}
+
+struct Handle {
+    orders: SyncSender<Order>,
+    waker: Waker,
+    stop: Arc<AtomicBool>,
+}
+
+struct State {
+    directory: Directory,
+    threads: Vec<Running>,
+    closed: bool,
+}
+
+/// A thread, and a channel that hangs up when the thread ends.
+struct Running {
+    thread: JoinHandle<()>,
+    ended: Receiver<()>,
+}
+
+impl Engine {
+    /// Bind all ports, then start all threads; either everything runs or nothing does.
+    pub fn start(config: EngineConfig) -> Result<Engine, StartError> {
+        let addresses = addresses(config)?;
+        let system = |what| move |source| StartError::System { what, source };
+        let certificate = generate_self_signed_certificate()
+            .map_err(|error| system("the DTLS certificate")(io::Error::other(error.to_string())))?;
+        let sockets = addresses
+            .into_iter()
+            .map(|address| {
+                socket::bind(address).map_err(|source| StartError::Bind { address, source })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let (sender, events) = events::ring().map_err(system("the event ring"))?;
+        let mut engine = Engine {
+            fingerprint: certificate.fingerprint_str(),
+            ports: Vec::new(),
+            events,
+            shards: Vec::new(),
+            state: Mutex::new(State {
+                directory: Directory::default(),
+                threads: Vec::new(),
+                closed: false,
+            }),
+            process: std::process::id(),
+        };
+        for socket in sockets {
+            // A failure drops the engine, which stops what was started.
+            engine
+                .start_shard(socket, &certificate, &sender)
+                .map_err(system("a media thread"))?;
+        }
+        Ok(engine)
+    }
+
+    fn start_shard(
+        &mut self,
+        socket: UdpSocket,
+        certificate: &DtlsCertificate,
+        events: &EventSender,
+    ) -> io::Result<()> {
+        let port = socket.local_addr()?.port();
+        let poll = Poll::new()?;
+        let waker = Shard::register(&poll, &socket)?;
+        let (orders, ring) = mpsc::sync_channel(COMMAND_RING);
+        let stop = Arc::new(AtomicBool::new(false));
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let fraction = (u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000;
+        let shard = Shard {
+            socket,
+            poll,
+            orders: ring,
+            events: events.clone(),
+            stop: stop.clone(),
+            config: RouterConfig {
+                certificate: certificate.clone(),
+                seed: random_seed()?,
+                started: Instant::now(),
+                started_ntp: ((since_1970.as_secs() + NTP_OFFSET) << 32) | fraction,
+            },
+        };
+        let (alive, ended) = mpsc::sync_channel::<()>(0);
+        let thread = std::thread::Builder::new()
+            .name(format!("parlour-shard-{}", self.shards.len()))
+            .spawn(move || {
+                shard.run();
+                drop(alive);
+            })?;
+        self.state().threads.push(Running { thread, ended });
+        self.ports.push(port);
+        self.shards.push(Handle {
+            orders,
+            waker,
+            stop,
+        });
+        Ok(())
+    }
+
+    /// SHA-256 of the DTLS certificate as SDP writes it (RFC 8122 §5).
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The port of each shard.
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
+    /// Readable while events wait.
+    pub fn event_descriptor(&self) -> BorrowedFd<'_> {
+        self.events.descriptor()
+    }
+
+    /// All waiting events, each shard's in their order.
+    pub fn drain_events(&self) -> Vec<Event> {
+        let events = self.events.drain();
+        let mut state = self.state();
+        for event in &events {
+            if let Event::TransportClosed { transport, .. } = event {
+                state.directory.remove_transport(*transport);
+            }
+        }
+        events
+    }
+
+    /// Make a transport on a shard. Never blocks.
+    pub fn add_transport(
+        &self,
+        shard: usize,
+        transport: TransportId,
+        local_ufrag: String,
+        local_pwd: String,
+    ) -> Result<(), CommandError> {
+        let mut state = self.usable()?;
+        if shard >= self.shards.len() {
+            return Err(CommandError::NoSuchShard {
+                shard,
+                shards: self.shards.len(),
+            });
+        }
+        if state.directory.has_transport(transport) {
+            return Err(CommandError::DuplicateId(transport.0));
+        }
+        let command = Command::AddTransport {
+            transport,
+            local_ufrag,
+            local_pwd,
+        };
+        self.pass(shard, Order::Router(command))?;
+        state.directory.add_transport(transport, shard);
+        Ok(())
+    }
+
+    /// Any command but `AddTransport`, to the shard of what it names. Never blocks. Removing what is
+    /// gone is no error.
+    pub fn submit(&self, command: Command) -> Result<(), CommandError> {
+        let mut state = self.usable()?;
+        let Some(shard) = state.directory.route(&command)? else {
+            return Ok(());
+        };
+        let change = Passed::from(&command);
+        self.pass(shard, Order::Router(command))?;
+        state.directory.taken(&change);
+        Ok(())
+    }
+
+    /// All counters as JSON. Waits for the shards, at most that long.
+    pub fn snapshot(&self, timeout: Duration) -> Result<String, SnapshotError> {
+        let asked = Instant::now();
+        let state = self.usable().map_err(SnapshotError::Refused)?;
+        let mut replies = Vec::with_capacity(self.shards.len());
+        for shard in 0..self.shards.len() {
+            let (reply, answer) = mpsc::sync_channel(1);
+            self.pass(shard, Order::Snapshot(reply))
+                .map_err(SnapshotError::Refused)?;
+            replies.push(answer);
+        }
+        drop(state);
+        let mut out = format!(
+            "{{\"events_dropped\":{},\"shards\":[",
+            self.events.dropped()
+        );
+        for (shard, answer) in replies.into_iter().enumerate() {
+            let left = timeout.saturating_sub(asked.elapsed());
+            let members = answer.recv_timeout(left).map_err(|error| match error {
+                RecvTimeoutError::Timeout => SnapshotError::Timeout { shard, timeout },
+                RecvTimeoutError::Disconnected => SnapshotError::Refused(CommandError::Closed),
+            })?;
+            let comma = if shard == 0 { "" } else { "," };
+            let port = self.ports[shard];
+            let _ = write!(
+                out,
+                "{comma}{{\"shard\":{shard},\"port\":{port},{members}}}"
+            );
+        }
+        out.push_str("]}");
+        Ok(out)
+    }
+
+    /// Stop the threads and free the ports. What was commanded before is still done. False when a
+    /// thread did not end in time; it is left to itself then. In a fork there is nothing to stop.
+    pub fn close(&self) -> bool {
+        if self.process != std::process::id() {
+            return true;
+        }
+        let threads = {
+            let mut state = self.state();
+            state.closed = true;
+            std::mem::take(&mut state.threads)
+        };
+        for shard in &self.shards {
+            shard.stop.store(true, Ordering::Release);
+            // The thread ends by itself when there is nothing left to wake.
+            let _ = shard.waker.wake();
+        }
+        let deadline = Instant::now() + JOIN_DEADLINE;
+        let mut all = true;
+        for running in threads {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if running.ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+                all = false;
+            } else {
+                // A panic of the thread was printed by the panic hook already.
+                let _ = running.thread.join();
+            }
+        }
+        all
+    }
+
+    fn pass(&self, shard: usize, order: Order) -> Result<(), CommandError> {
+        let handle = &self.shards[shard];
+        handle.orders.try_send(order).map_err(|error| match error {
+            TrySendError::Full(_) => CommandError::RingFull {
+                shard,
+                waiting: COMMAND_RING,
+            },
+            TrySendError::Disconnected(_) => CommandError::Closed,
+        })?;
+        // An eventfd refuses only at 2^64 - 1, and is readable then.
+        let _ = handle.waker.wake();
+        Ok(())
+    }
+
+    fn usable(&self) -> Result<MutexGuard<'_, State>, CommandError> {
+        if self.process != std::process::id() {
+            return Err(CommandError::OtherProcess);
+        }
+        let state = self.state();
+        if state.closed {
+            return Err(CommandError::Closed);
+        }
+        Ok(state)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn addresses(config: EngineConfig) -> Result<Vec<SocketAddr>, StartError> {
+    let EngineConfig { bind, port, shards } = config;
+    if !(1..=256).contains(&shards) {
+        return Err(StartError::Invalid(format!(
+            "{shards} media shards were asked for; 1 to 256 are possible"
+        )));
+    }
+    if port == 0 {
+        return Ok(vec![SocketAddr::new(bind, 0); shards]);
+    }
+    let last = usize::from(port) + shards - 1;
+    if u16::try_from(last).is_err() {
+        return Err(StartError::Invalid(format!(
+            "{shards} media ports from {port} up would end at {last}, and the last port is 65535"
+        )));
+    }
+    Ok((port..=last as u16)
+        .map(|port| SocketAddr::new(bind, port))
+        .collect())
+}
+
+fn random_seed() -> io::Result<u64> {
+    let mut seed = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(u64::from_ne_bytes(seed))
+}

@@ -1,0 +1,61 @@
+//! The router's way out: an arena in front of the socket.
+
+use crate::arena::Arena;
+use crate::stats::SendStats;
+use crate::transmit::Transmitter;
+use parlour_media::TransmitSink;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+
+/// Room for one turn's datagrams: the largest fan-out of a burst of video packets that still leaves
+/// as full runs. Memory is touched only as far as it is used.
+const ARENA_BYTES: usize = 8 << 20;
+
+/// A sink that sends when it is full and when it is told to.
+pub(crate) struct Outlet<'a> {
+    socket: &'a UdpSocket,
+    arena: Arena,
+    transmitter: Transmitter,
+}
+
+impl Outlet<'_> {
+    /// In front of that socket.
+    pub(crate) fn new(socket: &UdpSocket) -> Outlet<'_> {
+        let ipv6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
+        Outlet {
+            socket,
+            arena: Arena::new(ARENA_BYTES),
+            transmitter: Transmitter::new(ipv6),
+        }
+    }
+
+    /// Send what waits.
+    pub(crate) fn flush(&mut self) {
+        if !self.arena.is_empty() {
+            self.transmitter.flush(self.socket.as_fd(), &mut self.arena);
+        }
+    }
+
+    /// What was sent and what was not.
+    pub(crate) fn stats(&self) -> &SendStats {
+        &self.transmitter.stats
+    }
+
+    /// Whether the kernel still segments for us.
+    pub(crate) fn gso(&self) -> bool {
+        self.transmitter.gso()
+    }
+}
+
+impl TransmitSink for Outlet<'_> {
+    fn buffer(&mut self, destination: SocketAddr, max_len: usize) -> &mut [u8] {
+        if !self.arena.has_room(max_len) {
+            self.flush();
+        }
+        self.arena.open(destination, max_len)
+    }
+
+    fn commit(&mut self, len: usize) {
+        self.arena.commit(len);
+    }
+}

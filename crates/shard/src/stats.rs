@@ -1,0 +1,81 @@
+//! What a shard counts about its socket, beside what the router counts: plain numbers of one thread,
+//! copied out on demand.
+
+use std::fmt::Write as _;
+
+/// What came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ReceiveStats {
+    /// Datagrams given to the router.
+    pub(crate) datagrams: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Messages they came in; fewer than the datagrams when the kernel coalesced.
+    pub(crate) messages: u64,
+    /// Calls of recvmmsg that gave something.
+    pub(crate) calls: u64,
+    /// Messages longer than a slot of the slab.
+    pub(crate) truncated: u64,
+}
+
+/// What left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SendStats {
+    /// Datagrams the kernel took.
+    pub(crate) datagrams: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Messages they left in; fewer than the datagrams with segmentation offload.
+    pub(crate) messages: u64,
+    /// Calls of sendmmsg.
+    pub(crate) calls: u64,
+    /// Datagrams not sent because the socket's buffer stayed full.
+    pub(crate) buffer_full: u64,
+    /// Datagrams not sent because the network has no way to their destination.
+    pub(crate) unreachable: u64,
+    /// Datagrams not sent because they are longer than the interface takes.
+    pub(crate) too_large: u64,
+    /// Datagrams not sent for any other error.
+    pub(crate) failed: u64,
+}
+
+/// Everything about one socket as a JSON object. `overrun` are datagrams the kernel dropped because
+/// the shard did not read them in time.
+pub(crate) fn to_json(
+    received: &ReceiveStats,
+    sent: &SendStats,
+    gso: bool,
+    overrun: u64,
+    panics: u64,
+) -> String {
+    let mut out = String::with_capacity(512);
+    let _ = write!(
+        out,
+        "{{\"datagrams_in\":{},\"bytes_in\":{},\"messages_in\":{},\"receive_calls\":{},\
+         \"datagrams_out\":{},\"bytes_out\":{},\"messages_out\":{},\"send_calls\":{},\
+         \"gso\":{gso},\"panics\":{panics},\"drops\":{{",
+        received.datagrams,
+        received.bytes,
+        received.messages,
+        received.calls,
+        sent.datagrams,
+        sent.bytes,
+        sent.messages,
+        sent.calls
+    );
+    let drops = [
+        ("receive-buffer-full", overrun),
+        ("receive-truncated", received.truncated),
+        ("send-buffer-full", sent.buffer_full),
+        ("send-unreachable", sent.unreachable),
+        ("send-too-large", sent.too_large),
+        ("send-failed", sent.failed),
+    ];
+    let happened = drops.iter().filter(|(_, count)| *count > 0);
+    for (index, (reason, count)) in happened.enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        let _ = write!(out, "{comma}\"{reason}\":{count}");
+    }
+    out.push_str("}}");
+    out
+}

@@ -1,0 +1,118 @@
+//! The engine from outside: commands from many threads, snapshots, a stop at any moment.
+
+use parlour_media::{Command, TransportId};
+use parlour_shard::{CommandError, Engine, EngineConfig, SnapshotError, StartError};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+fn start(port: u16, shards: usize) -> Result<Engine, StartError> {
+    Engine::start(EngineConfig {
+        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port,
+        shards,
+    })
+}
+
+fn add(engine: &Engine, shard: usize, id: u64) -> Result<(), CommandError> {
+    let (ufrag, pwd) = (format!("ufrag{id:08}"), "p".repeat(24));
+    engine.add_transport(shard, TransportId(id), ufrag, pwd)
+}
+
+#[test]
+fn shards_have_consecutive_ports_or_any() {
+    let engine = start(0, 3).unwrap();
+    assert_eq!(engine.ports().len(), 3);
+    let taken = engine.ports()[0];
+    let error = start(taken, 1).err().unwrap();
+    assert!(
+        error.to_string().contains(&format!("127.0.0.1:{taken}")),
+        "{error}"
+    );
+}
+
+#[test]
+fn commands_from_many_threads_reach_their_shards() {
+    let engine = start(0, 2).unwrap();
+    let barrier = Barrier::new(4);
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let (engine, barrier) = (&engine, &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                for number in 0..200 {
+                    let id = thread * 1000 + number;
+                    add(engine, (id % 2) as usize, id).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(add(&engine, 0, 3), Err(CommandError::DuplicateId(3)));
+    let missing = CommandError::NoSuchShard {
+        shard: 2,
+        shards: 2,
+    };
+    assert_eq!(add(&engine, 2, 9999), Err(missing));
+    let snapshot = engine.snapshot(Duration::from_secs(5)).unwrap();
+    for shard in ["\"shard\":0,", "\"shard\":1,"] {
+        assert!(snapshot.contains(shard), "{snapshot}");
+    }
+}
+
+#[test]
+fn a_ring_that_is_filled_faster_than_it_is_emptied_refuses_and_never_blocks() {
+    let engine = start(0, 1).unwrap();
+    add(&engine, 0, 1).unwrap();
+    let mut refused = 0;
+    for _ in 0..200_000 {
+        let command = Command::SetRemote {
+            transport: TransportId(1),
+            remote_ufrag: "peer".into(),
+            fingerprint: [7; 32],
+        };
+        match engine.submit(command) {
+            Ok(()) => {}
+            Err(CommandError::RingFull { shard: 0, waiting }) => {
+                assert_eq!(waiting, parlour_shard::COMMAND_RING);
+                refused += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    // However many were refused, the shard is well and answers when its ring has room again.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match engine.snapshot(Duration::from_secs(5)) {
+            Ok(_) => break,
+            Err(SnapshotError::Refused(CommandError::RingFull { .. })) => {
+                assert!(Instant::now() < deadline, "{refused} refused, never empty");
+                std::thread::yield_now();
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_stop_is_quick_frees_the_port_and_ends_every_use() {
+    let engine = start(0, 2).unwrap();
+    add(&engine, 1, 1).unwrap();
+    let started = Instant::now();
+    assert!(engine.close());
+    assert!(engine.close());
+    assert!(started.elapsed() < Duration::from_secs(1));
+    for port in engine.ports() {
+        UdpSocket::bind(("127.0.0.1", *port)).unwrap();
+    }
+    assert_eq!(add(&engine, 0, 2), Err(CommandError::Closed));
+    let refused = SnapshotError::Refused(CommandError::Closed);
+    assert_eq!(engine.snapshot(Duration::from_secs(1)), Err(refused));
+}
+
+#[test]
+fn impossible_settings_are_refused_in_a_sentence() {
+    for (port, shards) in [(0, 0), (0, 257), (65_535, 2)] {
+        let error = start(port, shards).err().unwrap();
+        assert!(matches!(error, StartError::Invalid(_)), "{error}");
+    }
+}

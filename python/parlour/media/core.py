@@ -1,0 +1,298 @@
+"""``MediaCore``: the media engine on an event loop. Commands go down at once, events come back as callbacks."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import string
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import ip_address
+from typing import TypeVar
+
+import structlog
+
+from parlour._media import MediaEngine, interface_addresses
+from parlour.media.snapshot import Snapshot, decode
+from parlour.sdp.model import Candidate, LocalTransport, RemoteTransport, TrackSpec
+
+log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+
+# RFC 8445 §5.3 asks for 24 and 128 random bits; the fragment also keeps strangers from finding a transport.
+_ICE_CHARS = string.ascii_letters + string.digits
+_UFRAG_LENGTH = 12
+_PWD_LENGTH = 24
+
+_RETRY_FULL_RING = 0.005
+"""Seconds until commands that found a full ring are tried again. A shard takes some hundred in a millisecond."""
+
+# Unique in the process, as the engine wants them, whatever they name.
+_ids = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class TransportHandle:
+    """A transport and our end of it, as a description tells the peer."""
+
+    id: int
+    local: LocalTransport
+
+
+@dataclass(slots=True)
+class _Transport:
+    shard: int
+    on_connected: Callable[[str], None] | None
+    on_closed: Callable[[str], None] | None
+    on_producer_started: Callable[[int], None] | None
+    ssrcs: set[int] = field(default_factory=set)
+
+
+class MediaCore:
+    """The shards of this process. All methods are called from the loop that :meth:`start` ran on; none blocks it.
+
+    A transport, producer or consumer that a call names and that is gone raises LookupError; removing it does nothing.
+    """
+
+    def __init__(self, *, bind: str, port: int, shards: int = 1, announce: Sequence[str] = ()) -> None:
+        """``announce`` are the addresses peers are told; none: ``bind``, or each interface's if that is a wildcard."""
+        self._bind, self._port, self._shards = bind, port, shards
+        self._announce = tuple(announce)
+        self._engine: MediaEngine | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._candidates: list[tuple[Candidate, ...]] = []
+        self._transports: dict[int, _Transport] = {}
+        self._backlog: deque[Callable[[], None]] = deque()
+
+    async def start(self) -> None:
+        """Bind the ports and start the threads. Raises OSError (with errno) when a port is taken or not ours."""
+        self._loop = asyncio.get_running_loop()
+        engine = await asyncio.to_thread(MediaEngine, bind=self._bind, port=self._port, shards=self._shards)
+        addresses = self._announce or announced_addresses(self._bind)
+        self._candidates = [tuple(Candidate(ip, port) for ip in addresses) for port in engine.ports]
+        self._engine = engine
+        self._loop.add_reader(engine.event_fd(), self._drain_events)
+
+    async def close(self) -> None:
+        """Say goodbye to every peer, stop the threads and free the ports. Idempotent; no callback comes after it."""
+        if self._engine is None or self._loop is None:
+            return
+        engine, self._engine = self._engine, None
+        self._loop.remove_reader(engine.event_fd())
+        self._backlog.clear()
+        try:
+            for transport in self._transports:
+                engine.remove_transport(transport)
+        except BlockingIOError:
+            pass  # A full ring: their consent expires instead.
+        self._transports.clear()
+        await asyncio.to_thread(engine.close)
+
+    @property
+    def ports(self) -> list[int]:
+        """The UDP port of each shard."""
+        return self._running.ports
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the DTLS certificate, as SDP writes it."""
+        return self._running.fingerprint
+
+    def pick_shard(self) -> int:
+        """The shard for a new room: the one with the fewest transports. All members of a room share it."""
+        load = [0] * len(self._candidates)
+        for transport in self._transports.values():
+            load[transport.shard] += 1
+        return load.index(min(load)) if load else 0
+
+    def create_transport(
+        self,
+        shard: int,
+        *,
+        on_connected: Callable[[str], None] | None = None,
+        on_closed: Callable[[str], None] | None = None,
+        on_producer_started: Callable[[int], None] | None = None,
+    ) -> TransportHandle:
+        """Make a transport that waits for its peer.
+
+        ``on_connected(srtp_profile)`` and ``on_producer_started(producer)`` are called as it happens.
+        ``on_closed(reason)`` comes last, once, and not after :meth:`remove_transport`.
+        """
+        if not 0 <= shard < len(self._candidates):
+            raise ValueError(f"there is no shard {shard}: the engine has {len(self._candidates)}, from 0 up")
+        transport = next(_ids)
+        ufrag, pwd = _ice_chars(_UFRAG_LENGTH), _ice_chars(_PWD_LENGTH)
+        add = self._running.add_transport
+        self._submit(partial(add, shard=shard, transport=transport, local_ufrag=ufrag, local_pwd=pwd))
+        self._transports[transport] = _Transport(shard, on_connected, on_closed, on_producer_started)
+        local = LocalTransport(ufrag=ufrag, pwd=pwd, fingerprint=self.fingerprint, candidates=self._candidates[shard])
+        return TransportHandle(transport, local)
+
+    def set_remote(self, transport: int, remote: RemoteTransport) -> None:
+        """Say who the peer is."""
+        set_remote = self._running.set_remote
+        self._submit(partial(set_remote, transport, remote_ufrag=remote.ufrag, fingerprint=remote.fingerprint))
+
+    def remove_transport(self, transport: int) -> None:
+        """Close it with all its producers and consumers. Its callbacks are called no more."""
+        if self._transports.pop(transport, None) is not None:
+            self._submit(partial(self._running.remove_transport, transport))
+
+    def allocate_ssrc(self, transport: int) -> int:
+        """A random SSRC that no other outgoing track of this transport has (RFC 3550 §8.1)."""
+        known = self._transports.get(transport)
+        if known is None:
+            raise LookupError(f"there is no transport {transport}")
+        while (ssrc := secrets.randbits(32)) in known.ssrcs or ssrc == 0:
+            pass
+        known.ssrcs.add(ssrc)
+        return ssrc
+
+    def add_producer(self, transport: int, track: TrackSpec) -> int:
+        """Accept an incoming track. Returns the producer's id."""
+        producer = next(_ids)
+        self._submit(
+            partial(
+                self._running.add_producer,
+                producer=producer,
+                transport=transport,
+                kind=track.kind,
+                codec=track.codec,
+                mid=track.mid,
+                payload_type=track.payload_type,
+                rtx_payload_type=track.rtx_payload_type,
+                ssrc=track.ssrc,
+                rtx_ssrc=track.rtx_ssrc,
+                mid_extension=track.mid_extension,
+                twcc_extension=track.twcc_extension,
+                nack=track.nack,
+                pli=track.pli,
+            )
+        )
+        return producer
+
+    def remove_producer(self, producer: int) -> None:
+        """Stop an incoming track and every consumer of it."""
+        self._submit(partial(self._running.remove_producer, producer))
+
+    def add_consumer(self, transport: int, producer: int, track: TrackSpec, *, cname: str) -> int:
+        """Forward a producer as ``track`` says, whose ``ssrc`` is ours. Returns the consumer's id.
+
+        ``cname`` ties one user's tracks together for synchronisation (RFC 3550 §6.5.1).
+        """
+        if track.ssrc is None:
+            raise ValueError(f"the track for mid {track.mid} has no SSRC: a forwarded track needs one of ours")
+        consumer = next(_ids)
+        self._submit(
+            partial(
+                self._running.add_consumer,
+                consumer=consumer,
+                transport=transport,
+                producer=producer,
+                mid=track.mid,
+                payload_type=track.payload_type,
+                rtx_payload_type=track.rtx_payload_type,
+                ssrc=track.ssrc,
+                rtx_ssrc=track.rtx_ssrc,
+                mid_extension=track.mid_extension,
+                cname=cname,
+            )
+        )
+        return consumer
+
+    def remove_consumer(self, consumer: int) -> None:
+        """Stop forwarding."""
+        self._submit(partial(self._running.remove_consumer, consumer))
+
+    def set_consumer_paused(self, consumer: int, paused: bool) -> None:
+        """Pause or go on; going on with video asks for a keyframe."""
+        self._submit(partial(self._running.set_consumer_paused, consumer, paused))
+
+    async def snapshot(self, timeout: float = 1.0) -> Snapshot:
+        """All counters. Raises TimeoutError when a shard does not answer in that many seconds."""
+        engine = self._running
+        return await asyncio.to_thread(lambda: decode(engine.snapshot(timeout)))
+
+    @property
+    def _running(self) -> MediaEngine:
+        if self._engine is None:
+            raise RuntimeError("the media core is not running: it was not started, or was closed")
+        return self._engine
+
+    def _submit(self, command: Callable[[], None]) -> None:
+        """Pass a command on, or keep it and those behind it in order while a ring is full."""
+        if not self._backlog:
+            try:
+                command()
+                return
+            except BlockingIOError:
+                self._retry_later()
+        self._backlog.append(command)
+
+    def _retry_later(self) -> None:
+        asyncio.get_running_loop().call_later(_RETRY_FULL_RING, self._submit_backlog)
+
+    def _submit_backlog(self) -> None:
+        while self._backlog:
+            command = self._backlog.popleft()
+            try:
+                command()
+            except BlockingIOError:
+                self._backlog.appendleft(command)
+                self._retry_later()
+                return
+            except LookupError:
+                pass  # What it names closed while the command waited.
+            except Exception:
+                log.exception("a media command that had waited was refused", command=repr(command))
+
+    def _drain_events(self) -> None:
+        if self._engine is None:
+            return
+        for event in self._engine.drain_events():
+            transport = event["transport"]
+            known = self._transports.get(transport)
+            if event["type"] == "command-refused":
+                # A description that was checked above does not get here: it is a fault of ours, and the log says which.
+                log.error("the media core refused a command", **event)
+            elif known is None:
+                continue
+            elif event["type"] == "transport-connected":
+                self._call(known.on_connected, event["srtp_profile"])
+            elif event["type"] == "producer-started":
+                self._call(known.on_producer_started, event["object"])
+            elif event["type"] == "transport-closed":
+                del self._transports[transport]
+                self._call(known.on_closed, event["reason"])
+
+    def _call(self, callback: Callable[[_T], None] | None, argument: _T) -> None:
+        if callback is None:
+            return
+        try:
+            callback(argument)
+        except Exception:
+            # One transport's listener must not keep the events of the others.
+            log.exception("a media callback raised", callback=repr(callback), argument=argument)
+
+
+def announced_addresses(bind: str) -> tuple[str, ...]:
+    """What peers are told when the settings say nothing: ``bind``, or each interface's address if it is a wildcard.
+
+    Loopback is told only where there is nothing else. A server behind NAT has to announce its outer address itself.
+    """
+    address = ip_address(bind)
+    if not address.is_unspecified:
+        return (bind,)
+    found = [ip for ip in map(ip_address, interface_addresses()) if not ip.is_link_local]
+    if address.version == 4:
+        found = [ip for ip in found if ip.version == 4]
+    outside = [ip for ip in found if not ip.is_loopback]
+    return tuple(str(ip) for ip in outside or found)
+
+
+def _ice_chars(length: int) -> str:
+    return "".join(secrets.choice(_ICE_CHARS) for _ in range(length))

@@ -1,0 +1,109 @@
+"""The counters of the media core, typed. They are read as a whole, about once a second at most."""
+
+from typing import TypedDict
+
+import msgspec
+
+
+class SocketCounters(TypedDict):
+    """One shard's UDP socket. Messages are fewer than datagrams where the kernel coalesces (GRO) or segments (GSO)."""
+
+    datagrams_in: int
+    bytes_in: int
+    messages_in: int
+    receive_calls: int
+    datagrams_out: int
+    bytes_out: int
+    messages_out: int
+    send_calls: int
+    gso: bool
+    panics: int
+    """Faults of ours that were caught in the shard's thread."""
+    drops: dict[str, int]
+    """Datagrams lost at the socket, by reason; only what happened is listed."""
+
+
+class TransportCounters(TypedDict):
+    """One transport. ``state`` is ``new``, ``checking``, ``handshaking`` or ``connected``."""
+
+    id: int
+    state: str
+    path: str | None
+    """The peer's address in use."""
+    srtp_profile: str | None
+    packets_in: int
+    bytes_in: int
+    packets_out: int
+    bytes_out: int
+
+
+class ProducerCounters(TypedDict):
+    """One incoming track. ``lost`` and ``jitter`` (timestamp units) as in RFC 3550 A.3 and A.8."""
+
+    id: int
+    transport: int
+    ssrc: int | None
+    packets: int
+    bytes: int
+    lost: int
+    jitter: int
+    repaired: int
+    nacks_sent: int
+    keyframe_requests: int
+    keyframes: int
+    consumers: int
+
+
+class ConsumerCounters(TypedDict):
+    """One forwarded track. ``fraction_lost`` (0 to 1) and ``jitter`` are what the subscriber reports."""
+
+    id: int
+    transport: int
+    producer: int
+    paused: bool
+    packets: int
+    bytes: int
+    nacked: int
+    retransmitted: int
+    keyframe_requests: int
+    fraction_lost: float
+    jitter: int
+    rtt_ms: float | None
+
+
+class RouterCounters(TypedDict):
+    """One shard's router: authenticated datagrams in, datagrams out, and what was dropped by reason."""
+
+    packets_in: int
+    bytes_in: int
+    packets_out: int
+    bytes_out: int
+    drops: dict[str, int]
+    transports: list[TransportCounters]
+    producers: list[ProducerCounters]
+    consumers: list[ConsumerCounters]
+
+
+class ShardCounters(TypedDict):
+    """One shard."""
+
+    shard: int
+    port: int
+    socket: SocketCounters
+    router: RouterCounters
+
+
+class Snapshot(TypedDict):
+    """All shards at about one moment."""
+
+    events_dropped: int
+    """Events that nobody fetched in time; not 0 means that the event loop stood still for long."""
+    shards: list[ShardCounters]
+
+
+_decoder = msgspec.json.Decoder(Snapshot)
+
+
+def decode(text: bytes) -> Snapshot:
+    """Read what ``MediaEngine.snapshot`` returns. Raises ``msgspec.ValidationError`` when core and types disagree."""
+    return _decoder.decode(text)
