@@ -44,8 +44,6 @@ named!(
         FingerprintMismatch = "fingerprint-mismatch",
         /// The DTLS handshake did not end in time.
         HandshakeTimeout = "handshake-timeout",
-        /// The peer sent more handshake datagrams than any handshake needs.
-        HandshakeTooLong = "handshake-too-long",
         /// The peers have no SRTP profile in common (RFC 5764 §4.1.2).
         NoSrtpProfile = "no-srtp-profile",
         /// The peer said goodbye (DTLS close_notify).
@@ -68,7 +66,7 @@ named!(
         DuplicateId = "duplicate-id",
         /// Another transport answers to that user fragment.
         DuplicateUfrag = "duplicate-ufrag",
-        /// That SSRC is in use on that transport.
+        /// That SSRC is in use on that transport, or was: sending under it again would reuse its keystream.
         DuplicateSsrc = "duplicate-ssrc",
         /// The peer is named already, and differently.
         RemoteAlreadySet = "remote-already-set",

@@ -1,12 +1,30 @@
-//! One shard's whole state.
+//! One shard's whole state: transports, tracks, and who gets what. This file holds the frame around the
+//! work: time, events, closing, and that a panic costs one transport only. The work is in `commands`,
+//! `demux`, `forward` and `control`.
 
 use crate::command::Command;
-use crate::event::Event;
+use crate::consumer::Consumer;
+use crate::dtls::{DtlsSettings, Progress};
+use crate::event::{CloseReason, Event, RefuseReason};
+use crate::ids::{ConsumerId, ProducerId, TransportId};
+use crate::num::Rng;
+use crate::producer::Producer;
 use crate::sink::TransmitSink;
-use crate::stats::Snapshot;
+use crate::slab::Slab;
+use crate::stats::{ConsumerStats, Drops, ProducerStats, Snapshot, Traffic};
+use crate::transport::Transport;
 use dimpl::DtlsCertificate;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// Timers fire on a grid of this width, so that a shard with many transports wakes a hundred times a
+/// second at most. Nothing here needs to be more exact.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Transports of one router. At 64 kB each (our target) this is 640 MB; a core is busy long before.
+pub const MAX_TRANSPORTS: usize = 10_000;
 
 /// What a router is made of.
 pub struct RouterConfig {
@@ -22,21 +40,72 @@ pub struct RouterConfig {
 
 /// The forwarding unit: eats commands, datagrams and time; gives datagrams and events.
 pub struct Router {
-    events: std::collections::VecDeque<Event>,
+    pub(crate) dtls: DtlsSettings,
+    pub(crate) rng: Rng,
+    pub(crate) started: Instant,
+    pub(crate) transports: Slab<Transport>,
+    pub(crate) producers: Slab<Producer>,
+    pub(crate) consumers: Slab<Consumer>,
+    pub(crate) transport_ids: HashMap<TransportId, usize>,
+    pub(crate) producer_ids: HashMap<ProducerId, usize>,
+    pub(crate) consumer_ids: HashMap<ConsumerId, usize>,
+    pub(crate) ufrags: HashMap<String, usize>,
+    pub(crate) addresses: HashMap<SocketAddr, usize>,
+    pub(crate) drops: Drops,
+    pub(crate) traffic: Traffic,
+    events: VecDeque<Event>,
+    /// The transport whose business is being done: the one that a panic closes.
+    pub(crate) working_on: Option<usize>,
+    next: Option<Instant>,
+    served: Option<Instant>,
+    /// Room for lists made on the way, kept so that it need not be allocated again.
+    pub(crate) numbers: Vec<crate::num::SeqNo>,
+    #[cfg(test)]
+    pub(crate) panic_on_sending_to: Option<TransportId>,
 }
 
 impl Router {
     /// A router without transports.
     pub fn new(config: RouterConfig) -> Router {
-        let _ = config;
         Router {
-            events: std::collections::VecDeque::new(),
+            dtls: DtlsSettings::new(config.certificate),
+            rng: Rng::new(config.seed),
+            started: config.started,
+            transports: Slab::new(),
+            producers: Slab::new(),
+            consumers: Slab::new(),
+            transport_ids: HashMap::new(),
+            producer_ids: HashMap::new(),
+            consumer_ids: HashMap::new(),
+            ufrags: HashMap::new(),
+            addresses: HashMap::new(),
+            drops: Drops::default(),
+            traffic: Traffic::default(),
+            events: VecDeque::new(),
+            working_on: None,
+            next: None,
+            served: None,
+            numbers: Vec::new(),
+            #[cfg(test)]
+            panic_on_sending_to: None,
         }
     }
 
     /// Do what the control plane asks; refusals come as events.
     pub fn handle_command(&mut self, now: Instant, command: Command, sink: &mut impl TransmitSink) {
-        let _ = (now, command, sink);
+        let (transport, object) = self.subject(&command);
+        self.working_on = None;
+        let done = self.isolated(now, |router| router.execute(now, command, sink));
+        let refused = match done {
+            Some(Ok(())) => return,
+            Some(Err(reason)) => reason,
+            None => RefuseReason::Panicked,
+        };
+        self.emit(Event::CommandRefused {
+            transport,
+            object,
+            reason: refused,
+        });
     }
 
     /// Take in one datagram. It is decrypted in place.
@@ -47,17 +116,46 @@ impl Router {
         datagram: &mut [u8],
         sink: &mut impl TransmitSink,
     ) {
-        let _ = (now, source, datagram, sink);
+        self.working_on = None;
+        let dropped = self.isolated(now, |router| router.receive(now, source, datagram, sink));
+        if let Some(Err(reason)) = dropped {
+            self.drops.count(reason);
+        }
     }
 
     /// Do what is due. Call at or after [`Router::next_timeout`]; calling earlier does no harm.
     pub fn handle_timeout(&mut self, now: Instant, sink: &mut impl TransmitSink) {
-        let _ = (now, sink);
+        if self.next_timeout().is_none_or(|at| at > now) {
+            return;
+        }
+        self.served = Some(now);
+        self.next = None;
+        for index in 0..self.transports.end() {
+            let Some(due) = self
+                .transports
+                .get(index)
+                .and_then(|transport| transport.due)
+            else {
+                continue;
+            };
+            if due <= now {
+                self.working_on = Some(index);
+                self.isolated(now, |router| router.serve(now, index, sink));
+            }
+            if let Some(due) = self
+                .transports
+                .get(index)
+                .and_then(|transport| transport.due)
+            {
+                self.next = Some(self.next.map_or(due, |next| next.min(due)));
+            }
+        }
     }
 
     /// When [`Router::handle_timeout`] wants to be called next; none while there is nothing to wait for.
     pub fn next_timeout(&self) -> Option<Instant> {
-        None
+        let next = self.next?;
+        Some(self.served.map_or(next, |served| next.max(served + TICK)))
     }
 
     /// The oldest event not yet taken.
@@ -65,9 +163,252 @@ impl Router {
         self.events.pop_front()
     }
 
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// Does a piece of work for one transport. A panic in it closes the transport that was worked on and
+    /// nobody else's; what the work had changed elsewhere are counters and streams of that transport.
+    fn isolated<T>(&mut self, now: Instant, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        match catch_unwind(AssertUnwindSafe(|| work(self))) {
+            Ok(result) => Some(result),
+            Err(_) => {
+                if let Some(index) = self.working_on.take() {
+                    self.remove(now, index, CloseReason::Panicked);
+                }
+                None
+            }
+        }
+    }
+
+    /// A transport wants to be served at `at` or before.
+    pub(crate) fn wake(&mut self, index: usize, at: Instant) {
+        if let Some(transport) = self.transports.get_mut(index) {
+            transport.wake(at);
+            self.next = Some(self.next.map_or(at, |next| next.min(at)));
+        }
+    }
+
+    /// Does all that is due on one transport, and notes when to come again.
+    fn serve(&mut self, now: Instant, index: usize, sink: &mut impl TransmitSink) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        transport.due = None;
+        if transport.ice.consent_deadline().is_some_and(|at| at <= now)
+            && !transport.ice.keep_consent(now)
+        {
+            return self.remove(now, index, CloseReason::ConsentExpired);
+        }
+        if let Some((at, reason)) = transport.connect_deadline()
+            && at <= now
+        {
+            return self.close(now, index, reason, sink);
+        }
+        let path = transport.ice.path();
+        let progress = transport
+            .dtls
+            .handle_timeout(now, |packet| send_plain(sink, path, packet));
+        self.after_dtls(now, index, progress, sink);
+        self.serve_producers(now, index, sink);
+        self.serve_reports(now, index, sink);
+        let due = self.next_due(now, index);
+        if let Some(transport) = self.transports.get_mut(index) {
+            transport.due = due;
+        }
+    }
+
+    fn next_due(&self, now: Instant, index: usize) -> Option<Instant> {
+        let transport = self.transports.get(index)?;
+        let of_transport = [
+            transport.ice.consent_deadline(),
+            transport.connect_deadline().map(|(at, _)| at),
+            transport.dtls.timer(),
+            transport.feedback_due(),
+            transport.next_report,
+        ];
+        let of_producers = transport
+            .producers
+            .iter()
+            .filter_map(|producer| self.producers.get(*producer));
+        let of_producers =
+            of_producers.flat_map(|producer| [producer.nack_due(), producer.keyframe_due(now)]);
+        of_transport.into_iter().chain(of_producers).flatten().min()
+    }
+
+    /// Takes what came of DTLS: keys, or the end.
+    pub(crate) fn after_dtls(
+        &mut self,
+        now: Instant,
+        index: usize,
+        progress: Progress,
+        sink: &mut impl TransmitSink,
+    ) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        match progress {
+            Progress::Closed(reason) => return self.close(now, index, reason, sink),
+            Progress::Finished(handshake) => transport.pending = Some(handshake),
+            Progress::None => {}
+        }
+        if let Some(at) = transport.dtls.timer() {
+            self.wake(index, at);
+        }
+        self.connect(now, index, sink);
+    }
+
+    /// Lets media flow once the handshake has ended and the peer is named; ends it all when they disagree.
+    pub(crate) fn connect(&mut self, now: Instant, index: usize, sink: &mut impl TransmitSink) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        if transport.has_wrong_fingerprint() {
+            return self.close(now, index, CloseReason::FingerprintMismatch, sink);
+        }
+        if transport.expected_fingerprint.is_none() {
+            return;
+        }
+        let Some(handshake) = transport.pending.take() else {
+            return;
+        };
+        match transport.finish_handshake(handshake) {
+            Err(reason) => self.close(now, index, reason, sink),
+            Ok(profile) => {
+                transport.next_report = Some(now + crate::transport::REPORT_INTERVAL);
+                let event = Event::TransportConnected {
+                    transport: transport.id,
+                    profile,
+                };
+                self.emit(event);
+                self.wake(index, now);
+                self.want_keyframes(now, index);
+            }
+        }
+    }
+
+    /// Ends a transport and says so to its peer.
+    pub(crate) fn close(
+        &mut self,
+        now: Instant,
+        index: usize,
+        reason: CloseReason,
+        sink: &mut impl TransmitSink,
+    ) {
+        if let Some(transport) = self.transports.get_mut(index) {
+            let path = transport.ice.path();
+            transport
+                .dtls
+                .close(|packet| send_plain(sink, path, packet));
+        }
+        self.remove(now, index, reason);
+    }
+
+    /// Ends a transport in silence, with its producers, their consumers, and its consumers.
+    pub(crate) fn remove(&mut self, now: Instant, index: usize, reason: CloseReason) {
+        let _ = now;
+        let Some(transport) = self.transports.remove(index) else {
+            return;
+        };
+        self.transport_ids.remove(&transport.id);
+        self.ufrags.remove(&transport.ice.local_ufrag);
+        for address in transport.addresses() {
+            if self.addresses.get(&address) == Some(&index) {
+                self.addresses.remove(&address);
+            }
+        }
+        for consumer in transport.consumers {
+            self.remove_consumer(consumer);
+        }
+        for producer in transport.producers {
+            self.remove_producer(producer);
+        }
+        self.emit(Event::TransportClosed {
+            transport: transport.id,
+            reason,
+        });
+    }
+
+    pub(crate) fn remove_producer(&mut self, index: usize) {
+        let Some(producer) = self.producers.remove(index) else {
+            return;
+        };
+        self.producer_ids.remove(&producer.spec.producer);
+        if let Some(transport) = self.transports.get_mut(producer.transport) {
+            transport.producers.retain(|other| *other != index);
+            transport.streams.retain(|stream| stream.producer != index);
+        }
+        for consumer in producer.consumers {
+            self.remove_consumer(consumer);
+        }
+    }
+
+    pub(crate) fn remove_consumer(&mut self, index: usize) {
+        let Some(consumer) = self.consumers.remove(index) else {
+            return;
+        };
+        self.consumer_ids.remove(&consumer.spec.consumer);
+        if let Some(transport) = self.transports.get_mut(consumer.transport) {
+            transport.consumers.retain(|other| *other != index);
+        }
+        if let Some(producer) = self.producers.get_mut(consumer.producer) {
+            producer.consumers.retain(|other| *other != index);
+        }
+    }
+
     /// All counters at this moment.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let _ = now;
-        Snapshot::default()
+        let producers = self.producers.iter().map(|(_, producer)| ProducerStats {
+            id: producer.spec.producer,
+            transport: producer.spec.transport,
+            ssrc: producer.ssrc.map(|ssrc| ssrc.0),
+            packets: producer.packets,
+            bytes: producer.bytes,
+            lost: producer.reception.lost(),
+            jitter: producer.reception.jitter(),
+            repaired: producer.repaired,
+            nacks_sent: producer.nacks_sent,
+            keyframe_requests: producer.keyframe_requests,
+            keyframes: producer.keyframes,
+            consumers: producer.consumers.len(),
+        });
+        let consumers = self.consumers.iter().map(|(_, consumer)| ConsumerStats {
+            id: consumer.spec.consumer,
+            transport: consumer.spec.transport,
+            producer: consumer.spec.producer,
+            paused: consumer.paused,
+            packets: consumer.packets,
+            bytes: consumer.bytes,
+            nacked: consumer.nacked,
+            retransmitted: consumer.retransmitted,
+            keyframe_requests: consumer.keyframe_requests,
+            fraction_lost: f64::from(consumer.fraction_lost) / 256.0,
+            jitter: consumer.jitter,
+            rtt_ms: consumer.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+        });
+        let mut traffic = self.traffic;
+        for (_, transport) in self.transports.iter() {
+            traffic.packets_out += transport.traffic.packets_out;
+            traffic.bytes_out += transport.traffic.bytes_out;
+        }
+        Snapshot {
+            traffic,
+            drops: self.drops.clone(),
+            transports: self
+                .transports
+                .iter()
+                .map(|(_, transport)| transport.stats())
+                .collect(),
+            producers: producers.collect(),
+            consumers: consumers.collect(),
+        }
     }
+}
+
+/// Sends a datagram as it is.
+pub(crate) fn send_plain(sink: &mut impl TransmitSink, path: Option<SocketAddr>, packet: &[u8]) {
+    let Some(path) = path else { return };
+    sink.buffer(path, packet.len()).copy_from_slice(packet);
+    sink.commit(packet.len());
 }

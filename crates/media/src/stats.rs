@@ -22,9 +22,16 @@ named!(
         StunBadIntegrity = "stun-bad-integrity",
         /// A check from one address more than a transport may have.
         StunTooManyAddresses = "stun-too-many-addresses",
+        /// A check that was seen before from another address.
+        StunReplayed = "stun-replayed",
+        /// A check from an address at which another transport's peer is alive.
+        StunAddressTaken = "stun-address-taken",
+        /// A check with an attribute that must be understood and is not, or of a peer that thinks it is
+        /// controlled; it was answered with an error.
+        StunRefused = "stun-refused",
         /// DTLS or media from an address no check has validated.
         UnknownSource = "unknown-source",
-        /// More handshake datagrams than any handshake needs.
+        /// More DTLS datagrams than any handshake needs.
         DtlsTooMany = "dtls-too-many",
         /// Media before the keys are there.
         NoKeys = "no-keys",

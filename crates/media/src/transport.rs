@@ -1,0 +1,382 @@
+//! One peer: where it is, its keys, its streams, and how packets are sealed for it.
+
+use crate::dtls::{DtlsSession, HANDSHAKE_TIMEOUT, Handshake};
+use crate::event::CloseReason;
+use crate::ice::Ice;
+use crate::ids::TransportId;
+use crate::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
+use crate::rtp;
+use crate::sink::TransmitSink;
+use crate::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
+use crate::stats::{DropReason, Traffic, TransportStats};
+use crate::twcc::TwccRecorder;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// From the naming of the peer to its first authenticated check.
+pub const ICE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between two reports (RFC 3550 §6.2 allows less than its 5 s for sessions with bandwidth to spare).
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Feedback for congestion control waits this long for company, or this long when there is much to report.
+const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
+const FEEDBACK_INTERVAL_BUSY: Duration = Duration::from_millis(50);
+const FEEDBACK_BUSY: u32 = 20;
+
+/// Incoming SSRCs of one peer: two for each of the most tracks it may publish.
+pub const MAX_STREAMS: usize = 64;
+
+/// The largest UDP payload of an Ethernet over IPv4. What is larger would only be fragmented.
+pub const MAX_DATAGRAM: usize = 1472;
+
+/// RTCP packets are kept below the smallest MTU that IPv6 allows (RFC 8200 §5).
+pub(crate) const MAX_RTCP: usize = 1200;
+
+/// An SSRC that is known to belong to a producer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stream {
+    pub(crate) ssrc: Ssrc,
+    /// Index of the producer.
+    pub(crate) producer: usize,
+    /// Whether it carries retransmissions.
+    pub(crate) rtx: bool,
+}
+
+/// The keys of both directions.
+pub(crate) struct Srtp {
+    pub(crate) profile: SrtpProfile,
+    pub(crate) receiver: SrtpReceiver,
+    pub(crate) sender: SrtpSender,
+}
+
+/// What is kept for the publisher's congestion control.
+pub(crate) struct Feedback {
+    recorder: TwccRecorder,
+    extension: u8,
+    media: Ssrc,
+    waiting: u32,
+    since: Option<Instant>,
+}
+
+/// The header of a packet to send.
+pub(crate) struct OutgoingHeader<'a> {
+    pub(crate) marker: bool,
+    pub(crate) payload_type: PayloadType,
+    pub(crate) ext: ExtSeqNo,
+    pub(crate) timestamp: RtpTime,
+    pub(crate) ssrc: Ssrc,
+    pub(crate) mid: Option<(u8, &'a str)>,
+    /// The number before the payload of a retransmission (RFC 4588 §4).
+    pub(crate) original: Option<SeqNo>,
+}
+
+/// One peer.
+pub(crate) struct Transport {
+    pub(crate) id: TransportId,
+    pub(crate) ice: Ice,
+    pub(crate) dtls: DtlsSession,
+    /// A handshake that ended before the peer was named.
+    pub(crate) pending: Option<Box<Handshake>>,
+    pub(crate) expected_fingerprint: Option<[u8; 32]>,
+    pub(crate) srtp: Option<Srtp>,
+    /// Indices.
+    pub(crate) producers: Vec<usize>,
+    /// Indices.
+    pub(crate) consumers: Vec<usize>,
+    pub(crate) streams: Vec<Stream>,
+    /// SSRCs that were ever sent under this key. None is used by a second stream, because that would number
+    /// its packets like the first and encrypt both with the same keystream.
+    pub(crate) spent_ssrcs: HashSet<Ssrc>,
+    /// Who our feedback says it is from.
+    pub(crate) feedback_ssrc: Ssrc,
+    pub(crate) feedback: Option<Feedback>,
+    pub(crate) named_at: Option<Instant>,
+    pub(crate) validated_at: Option<Instant>,
+    pub(crate) next_report: Option<Instant>,
+    /// When it wants to be served next; may be too early, never too late.
+    pub(crate) due: Option<Instant>,
+    pub(crate) traffic: Traffic,
+}
+
+impl Transport {
+    pub(crate) fn new(id: TransportId, ice: Ice, feedback_ssrc: Ssrc) -> Self {
+        Transport {
+            id,
+            ice,
+            dtls: DtlsSession::new(),
+            pending: None,
+            expected_fingerprint: None,
+            srtp: None,
+            producers: Vec::new(),
+            consumers: Vec::new(),
+            streams: Vec::new(),
+            spent_ssrcs: HashSet::new(),
+            feedback_ssrc,
+            feedback: None,
+            named_at: None,
+            validated_at: None,
+            next_report: None,
+            due: None,
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Installs the keys, unless the peer showed another certificate than the announced one.
+    pub(crate) fn finish_handshake(
+        &mut self,
+        handshake: Box<Handshake>,
+    ) -> Result<SrtpProfile, CloseReason> {
+        if self.expected_fingerprint != Some(handshake.fingerprint) {
+            return Err(CloseReason::FingerprintMismatch);
+        }
+        let profile = handshake.profile;
+        // We are the DTLS server: what the client writes we read (RFC 5764 §4.2).
+        let srtp = SrtpKeys::from_exporter(profile, &handshake.keys).and_then(|keys| {
+            let (receiver, sender) = (
+                SrtpReceiver::new(&keys.client)?,
+                SrtpSender::new(&keys.server)?,
+            );
+            Ok(Srtp {
+                profile,
+                receiver,
+                sender,
+            })
+        });
+        self.srtp = Some(srtp.map_err(|_| CloseReason::DtlsFailed)?);
+        Ok(profile)
+    }
+
+    /// Whether its peer's certificate is known to be a wrong one.
+    pub(crate) fn has_wrong_fingerprint(&self) -> bool {
+        let shown = self.dtls.peer_fingerprint();
+        shown.is_some() && self.expected_fingerprint.is_some() && shown != self.expected_fingerprint
+    }
+
+    /// Which negotiated stream an SSRC is.
+    pub(crate) fn stream(&self, ssrc: Ssrc) -> Option<Stream> {
+        self.streams
+            .iter()
+            .find(|stream| stream.ssrc == ssrc)
+            .copied()
+    }
+
+    /// Remembers or changes what an SSRC is; false when there are too many.
+    pub(crate) fn set_stream(&mut self, stream: Stream) -> bool {
+        if let Some(known) = self
+            .streams
+            .iter_mut()
+            .find(|known| known.ssrc == stream.ssrc)
+        {
+            *known = stream;
+        } else if self.streams.len() < MAX_STREAMS {
+            self.streams.push(stream);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Seals a packet straight into the sink. Its payload is the concatenation of the two parts.
+    pub(crate) fn send_rtp(
+        &mut self,
+        sink: &mut impl TransmitSink,
+        header: &OutgoingHeader<'_>,
+        payload: &[u8],
+    ) -> Result<usize, DropReason> {
+        let (Some(srtp), Some(path)) = (self.srtp.as_mut(), self.ice.path()) else {
+            return Err(DropReason::NotConnected);
+        };
+        let mut extension = [(0, &[][..])];
+        let extensions: &[(u8, &[u8])] = match header.mid {
+            Some((id, mid)) => {
+                extension[0] = (id, mid.as_bytes());
+                &extension
+            }
+            None => &[],
+        };
+        let extension_room = header
+            .mid
+            .map_or(0, |(_, mid)| 4 + (1 + mid.len()).next_multiple_of(4));
+        let original_len = if header.original.is_some() { 2 } else { 0 };
+        let plain_len = rtp::RTP_HEADER_LEN + extension_room + original_len + payload.len();
+        if plain_len + SRTP_OVERHEAD > MAX_DATAGRAM {
+            return Err(DropReason::TooLarge);
+        }
+        let buffer = sink.buffer(path, plain_len + SRTP_OVERHEAD);
+        let OutgoingHeader {
+            marker,
+            payload_type,
+            ext,
+            timestamp,
+            ssrc,
+            ..
+        } = *header;
+        let mut at = rtp::write_header(
+            buffer,
+            marker,
+            payload_type,
+            ext.seq(),
+            timestamp,
+            ssrc,
+            extensions,
+        );
+        if at == 0 {
+            return Err(DropReason::SealFailed);
+        }
+        if let Some(original) = header.original {
+            buffer[at..at + 2].copy_from_slice(&original.0.to_be_bytes());
+            at += 2;
+        }
+        buffer[at..at + payload.len()].copy_from_slice(payload);
+        let sealed = srtp
+            .sender
+            .protect_rtp(buffer, at + payload.len(), ext.roc());
+        let len = sealed.map_err(|_| DropReason::SealFailed)?;
+        sink.commit(len);
+        self.traffic.packets_out += 1;
+        self.traffic.bytes_out += len as u64;
+        Ok(len)
+    }
+
+    /// Seals RTCP straight into the sink; `write` returns the length, 0: nothing is sent.
+    pub(crate) fn send_rtcp(
+        &mut self,
+        sink: &mut impl TransmitSink,
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) -> bool {
+        let (Some(srtp), Some(path)) = (self.srtp.as_mut(), self.ice.path()) else {
+            return false;
+        };
+        let buffer = sink.buffer(path, MAX_RTCP + SRTP_OVERHEAD);
+        let plain_len = write(&mut buffer[..MAX_RTCP]);
+        if plain_len == 0 {
+            return false;
+        }
+        let Ok(len) = srtp.sender.protect_rtcp(buffer, plain_len) else {
+            return false;
+        };
+        sink.commit(len);
+        self.traffic.packets_out += 1;
+        self.traffic.bytes_out += len as u64;
+        true
+    }
+
+    /// The peer's packets carry transport-wide numbers in this extension.
+    pub(crate) fn enable_feedback(&mut self, extension: u8) {
+        match &mut self.feedback {
+            Some(feedback) => feedback.extension = extension,
+            None => {
+                let recorder = TwccRecorder::new();
+                let media = Ssrc(0);
+                self.feedback = Some(Feedback {
+                    recorder,
+                    extension,
+                    media,
+                    waiting: 0,
+                    since: None,
+                });
+            }
+        }
+    }
+
+    /// Notes when a packet came; returns when feedback is due. `arrival` is the time since the epoch of all
+    /// arrivals.
+    pub(crate) fn record_arrival(
+        &mut self,
+        now: Instant,
+        arrival: Duration,
+        packet: &rtp::RtpView<'_>,
+    ) -> Option<Instant> {
+        let feedback = self.feedback.as_mut()?;
+        let value = packet.extension(feedback.extension)?.first_chunk::<2>()?;
+        feedback
+            .recorder
+            .on_packet(u16::from_be_bytes(*value), arrival);
+        feedback.media = packet.ssrc();
+        feedback.waiting += 1;
+        feedback.since.get_or_insert(now);
+        feedback.due()
+    }
+
+    /// Sends feedback when it is due.
+    pub(crate) fn send_feedback(&mut self, now: Instant, sink: &mut impl TransmitSink) {
+        let Some(mut feedback) = self.feedback.take() else {
+            return;
+        };
+        if feedback.due().is_some_and(|due| due <= now) {
+            let sender = self.feedback_ssrc;
+            let media = feedback.media;
+            while self.send_rtcp(sink, |buf| {
+                feedback.recorder.build(buf, sender, media).unwrap_or(0)
+            }) {}
+            feedback.waiting = 0;
+            feedback.since = None;
+        }
+        self.feedback = Some(feedback);
+    }
+
+    /// When feedback is due.
+    pub(crate) fn feedback_due(&self) -> Option<Instant> {
+        self.feedback.as_ref()?.due()
+    }
+
+    /// When to give up on a peer that does not come or does not finish, and how that is called.
+    pub(crate) fn connect_deadline(&self) -> Option<(Instant, CloseReason)> {
+        if self.srtp.is_some() || self.pending.is_some() {
+            return None;
+        }
+        match (self.validated_at, self.named_at) {
+            (Some(at), _) => Some((at + HANDSHAKE_TIMEOUT, CloseReason::HandshakeTimeout)),
+            (None, Some(at)) => Some((at + ICE_TIMEOUT, CloseReason::IceTimeout)),
+            (None, None) => None,
+        }
+    }
+
+    /// Wants to be served at `at` or before.
+    pub(crate) fn wake(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    pub(crate) fn stats(&self) -> TransportStats {
+        let state = match () {
+            () if self.srtp.is_some() => "connected",
+            () if self.dtls.has_begun() => "handshaking",
+            () if self.validated_at.is_some() => "checking",
+            () => "new",
+        };
+        TransportStats {
+            id: self.id,
+            state,
+            path: self.ice.path(),
+            srtp_profile: self.srtp.as_ref().map(|srtp| profile_name(srtp.profile)),
+            traffic: self.traffic,
+        }
+    }
+
+    /// Where it may be reached, for the router's map of addresses.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.ice.addresses().collect()
+    }
+}
+
+impl Feedback {
+    fn due(&self) -> Option<Instant> {
+        let wait = if self.waiting >= FEEDBACK_BUSY {
+            FEEDBACK_INTERVAL_BUSY
+        } else {
+            FEEDBACK_INTERVAL
+        };
+        Some(self.since? + wait)
+    }
+}
+
+/// The name a profile is registered under, without its prefix.
+pub fn profile_name(profile: SrtpProfile) -> &'static str {
+    match profile {
+        SrtpProfile::Aes128CmSha1_80 => "AES128_CM_HMAC_SHA1_80",
+        SrtpProfile::AeadAes128Gcm => "AEAD_AES_128_GCM",
+        SrtpProfile::AeadAes256Gcm => "AEAD_AES_256_GCM",
+    }
+}
