@@ -1,0 +1,472 @@
+//! A router and some peers on a network that is all in memory: time is virtual, loss has a seed. The peers are
+//! str0m, an implementation of WebRTC that shares no packet code with the router.
+#![allow(dead_code)]
+
+use parlour_media::num::Rng;
+use parlour_media::{
+    Codec, Command, ConsumerId, ConsumerSpec, Event, Kind, PayloadType, ProducerId, ProducerSpec,
+    Router, RouterConfig, Ssrc, TransportId, VecSink,
+};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use str0m::config::Fingerprint;
+use str0m::ice::IceCreds;
+use str0m::media::MediaKind;
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{RtpPacket, RtpWrite};
+use str0m::{Candidate, Event as PeerEvent, Input, Output, Rtc};
+
+pub const STEP: Duration = Duration::from_millis(1);
+pub const VIDEO_PT: u8 = 96;
+pub const VIDEO_RTX_PT: u8 = 97;
+pub const AUDIO_PT: u8 = 111;
+pub const MID_EXTENSION: u8 = 4;
+pub const TWCC_EXTENSION: u8 = 3;
+
+/// Which way a datagram travels, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// From the peer of this index to the router.
+    Up(usize),
+    /// From the router to the peer of this index.
+    Down(usize),
+}
+
+struct InFlight {
+    due: Instant,
+    hop: Hop,
+    source: SocketAddr,
+    datagram: Vec<u8>,
+}
+
+/// One str0m peer.
+pub struct Peer {
+    pub rtc: Rtc,
+    pub transport: TransportId,
+    pub address: SocketAddr,
+    /// Its fingerprint as it will really be.
+    pub fingerprint: [u8; 32],
+    pub connected: bool,
+    pub received: Vec<RtpPacket>,
+    pub keyframe_requests: Vec<Instant>,
+    /// It goes silent when this is set.
+    pub dead: bool,
+}
+
+/// Decides about each datagram: true lets it pass.
+pub type Filter = Box<dyn FnMut(Hop, &[u8], &mut Rng) -> bool>;
+
+pub struct Sim {
+    pub now: Instant,
+    pub started: Instant,
+    pub router: Router,
+    pub address: SocketAddr,
+    pub fingerprint: [u8; 32],
+    pub sink: VecSink,
+    pub peers: Vec<Peer>,
+    pub events: Vec<Event>,
+    pub rng: Rng,
+    pub delay: Duration,
+    pub filter: Filter,
+    /// Every datagram the router sent, when they are kept.
+    pub sent: Option<Vec<(SocketAddr, Vec<u8>)>>,
+    in_flight: VecDeque<InFlight>,
+}
+
+pub fn password(transport: u64) -> String {
+    format!("password-of-transport-{transport:04}")
+}
+
+pub fn ufrag(transport: u64) -> String {
+    format!("ufrag{transport:04}")
+}
+
+impl Sim {
+    pub fn new(seed: u64) -> Sim {
+        let certificate = dimpl::certificate::generate_self_signed_certificate().unwrap();
+        let fingerprint = parlour_media::dtls::fingerprint(&certificate.certificate);
+        let now = Instant::now();
+        let config = RouterConfig {
+            certificate,
+            seed,
+            started: now,
+            started_ntp: 0xe000_0000_0000_0000,
+        };
+        Sim {
+            now,
+            started: now,
+            router: Router::new(config),
+            address: SocketAddr::from(([192, 0, 2, 1], 8081)),
+            fingerprint,
+            sink: VecSink::default(),
+            peers: Vec::new(),
+            events: Vec::new(),
+            rng: Rng::new(seed),
+            delay: Duration::from_millis(10),
+            filter: Box::new(|_, _, _| true),
+            sent: None,
+            in_flight: VecDeque::new(),
+        }
+    }
+
+    pub fn command(&mut self, command: Command) {
+        self.router
+            .handle_command(self.now, command, &mut self.sink);
+        self.collect();
+    }
+
+    /// A peer whose transport is there but which the router does not know by fingerprint yet.
+    pub fn add_unnamed_peer(&mut self) -> usize {
+        let index = self.peers.len();
+        let number = index as u64 + 1;
+        let transport = TransportId(number);
+        self.command(Command::AddTransport {
+            transport,
+            local_ufrag: ufrag(number),
+            local_pwd: password(number),
+        });
+        let address = SocketAddr::from(([198, 51, 100, number as u8], 5000));
+        let mut rtc = Rtc::builder()
+            .set_rtp_mode(true)
+            .set_crypto_provider(str0m::crypto::from_feature_flags().into())
+            .build(self.now);
+        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
+        rtc.add_remote_candidate(Candidate::host(self.address, "udp").unwrap());
+        let mut direct = rtc.direct_api();
+        direct.set_ice_controlling(true);
+        direct.set_remote_ice_credentials(IceCreds {
+            ufrag: ufrag(number),
+            pass: password(number),
+        });
+        direct.set_remote_fingerprint(Fingerprint {
+            hash_func: "sha-256".into(),
+            bytes: self.fingerprint.to_vec(),
+        });
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(&direct.local_dtls_fingerprint().bytes);
+        direct.start_dtls(true).unwrap();
+        self.peers.push(Peer {
+            rtc,
+            transport,
+            address,
+            fingerprint,
+            connected: false,
+            received: Vec::new(),
+            keyframe_requests: Vec::new(),
+            dead: false,
+        });
+        index
+    }
+
+    pub fn name_peer(&mut self, index: usize, fingerprint: [u8; 32]) {
+        let peer = &mut self.peers[index];
+        let remote_ufrag = peer.rtc.direct_api().local_ice_credentials().ufrag;
+        let transport = peer.transport;
+        self.command(Command::SetRemote {
+            transport,
+            remote_ufrag,
+            fingerprint,
+        });
+    }
+
+    pub fn add_peer(&mut self) -> usize {
+        let index = self.add_unnamed_peer();
+        let fingerprint = self.peers[index].fingerprint;
+        self.name_peer(index, fingerprint);
+        index
+    }
+
+    /// Peers that are connected already.
+    pub fn with_peers(seed: u64, count: usize) -> Sim {
+        let mut sim = Sim::new(seed);
+        for _ in 0..count {
+            sim.add_peer();
+        }
+        sim.run_until(Duration::from_secs(5), |sim| {
+            sim.peers.iter().all(|peer| peer.connected)
+        });
+        assert!(
+            sim.peers.iter().all(|peer| peer.connected),
+            "not connected: {:?}",
+            sim.events
+        );
+        sim
+    }
+
+    /// What `peer` publishes: a producer in the router and the means to send in the peer.
+    pub fn publish(&mut self, peer: usize, kind: Kind, ssrc: u32) -> ProducerId {
+        let producer = ProducerId(u64::from(ssrc));
+        let spec = self.producer_spec(peer, kind, ssrc);
+        let mid = spec.mid.clone();
+        self.command(Command::AddProducer(spec));
+        let media_kind = if kind == Kind::Video {
+            MediaKind::Video
+        } else {
+            MediaKind::Audio
+        };
+        let mut direct = self.peers[peer].rtc.direct_api();
+        direct.declare_media(mid.as_str().into(), media_kind);
+        let rtx = (kind == Kind::Video).then(|| (ssrc + 1).into());
+        direct
+            .declare_stream_tx(ssrc.into(), rtx, mid.as_str().into(), None)
+            .set_unpaced(true);
+        producer
+    }
+
+    pub fn producer_spec(&self, peer: usize, kind: Kind, ssrc: u32) -> ProducerSpec {
+        let video = kind == Kind::Video;
+        ProducerSpec {
+            producer: ProducerId(u64::from(ssrc)),
+            transport: self.peers[peer].transport,
+            kind,
+            codec: if video { Codec::Vp8 } else { Codec::Opus },
+            mid: format!("u{ssrc}"),
+            payload_type: PayloadType(if video { VIDEO_PT } else { AUDIO_PT }),
+            rtx_payload_type: video.then_some(PayloadType(VIDEO_RTX_PT)),
+            ssrc: Some(Ssrc(ssrc)),
+            rtx_ssrc: video.then_some(Ssrc(ssrc + 1)),
+            mid_extension: Some(MID_EXTENSION),
+            twcc_extension: Some(TWCC_EXTENSION),
+            nack: video,
+            pli: video,
+        }
+    }
+
+    /// Forwards a producer to `peer`, which expects it.
+    pub fn subscribe(
+        &mut self,
+        peer: usize,
+        producer: ProducerId,
+        kind: Kind,
+        ssrc: u32,
+    ) -> ConsumerId {
+        let video = kind == Kind::Video;
+        let spec = self.consumer_spec(peer, producer, kind, ssrc);
+        let consumer = spec.consumer;
+        let mid = spec.mid.clone();
+        let mut direct = self.peers[peer].rtc.direct_api();
+        direct.declare_media(
+            mid.as_str().into(),
+            if video {
+                MediaKind::Video
+            } else {
+                MediaKind::Audio
+            },
+        );
+        let rtx = video.then(|| (ssrc + 1).into());
+        direct.expect_stream_rx(ssrc.into(), rtx, mid.as_str().into(), None);
+        self.command(Command::AddConsumer(spec));
+        consumer
+    }
+
+    pub fn consumer_spec(
+        &self,
+        peer: usize,
+        producer: ProducerId,
+        kind: Kind,
+        ssrc: u32,
+    ) -> ConsumerSpec {
+        let video = kind == Kind::Video;
+        ConsumerSpec {
+            consumer: ConsumerId(u64::from(ssrc)),
+            transport: self.peers[peer].transport,
+            producer,
+            mid: format!("d{ssrc}"),
+            payload_type: PayloadType(if video { VIDEO_PT } else { AUDIO_PT }),
+            rtx_payload_type: video.then_some(PayloadType(VIDEO_RTX_PT)),
+            ssrc: Ssrc(ssrc),
+            rtx_ssrc: video.then_some(Ssrc(ssrc + 1)),
+            mid_extension: Some(MID_EXTENSION),
+            cname: "someone".into(),
+        }
+    }
+
+    /// Hands a packet to a publisher's stack.
+    pub fn send(
+        &mut self,
+        peer: usize,
+        ssrc: u32,
+        pt: u8,
+        seq: u64,
+        time: u32,
+        marker: bool,
+        payload: Vec<u8>,
+    ) {
+        let now = self.now;
+        let mut direct = self.peers[peer].rtc.direct_api();
+        let stream = direct.stream_tx(&ssrc.into()).unwrap();
+        let write = RtpWrite::new(pt.into(), seq.into(), time, now, payload);
+        stream.write_rtp(write.marker(marker).nackable(pt == VIDEO_PT));
+    }
+
+    /// A datagram straight to the router, from wherever.
+    pub fn inject(&mut self, source: SocketAddr, datagram: &[u8]) {
+        let mut datagram = datagram.to_vec();
+        self.router
+            .handle_datagram(self.now, source, &mut datagram, &mut self.sink);
+        self.collect();
+    }
+
+    pub fn run(&mut self, time: Duration) {
+        self.run_until(time, |_| false);
+    }
+
+    /// Lets time pass until something is so, at most this long.
+    pub fn run_until(&mut self, at_most: Duration, mut done: impl FnMut(&Sim) -> bool) {
+        let end = self.now + at_most;
+        while self.now < end && !done(self) {
+            self.step();
+        }
+    }
+
+    pub fn step(&mut self) {
+        self.now += STEP;
+        while let Some(first) = self.in_flight.front()
+            && first.due <= self.now
+        {
+            let InFlight {
+                hop,
+                source,
+                mut datagram,
+                ..
+            } = self.in_flight.pop_front().unwrap();
+            match hop {
+                Hop::Up(_) => {
+                    self.router
+                        .handle_datagram(self.now, source, &mut datagram, &mut self.sink);
+                    self.collect();
+                }
+                Hop::Down(index) => self.deliver(index, &datagram),
+            }
+        }
+        if self.router.next_timeout().is_some_and(|at| at <= self.now) {
+            self.router.handle_timeout(self.now, &mut self.sink);
+            self.collect();
+        }
+        for index in 0..self.peers.len() {
+            if !self.peers[index].dead {
+                self.peers[index]
+                    .rtc
+                    .handle_input(Input::Timeout(self.now))
+                    .unwrap();
+                self.poll_peer(index);
+            }
+        }
+    }
+
+    fn deliver(&mut self, index: usize, datagram: &[u8]) {
+        let peer = &mut self.peers[index];
+        if peer.dead {
+            return;
+        }
+        let receive = Receive::new(Protocol::Udp, self.address, peer.address, datagram);
+        if let Ok(receive) = receive {
+            peer.rtc
+                .handle_input(Input::Receive(self.now, receive))
+                .unwrap();
+        }
+        self.poll_peer(index);
+    }
+
+    fn poll_peer(&mut self, index: usize) {
+        loop {
+            let peer = &mut self.peers[index];
+            match peer.rtc.poll_output().unwrap() {
+                Output::Timeout(_) => return,
+                Output::Transmit(transmit) => {
+                    let (source, datagram) = (transmit.source, transmit.contents.to_vec());
+                    self.launch(Hop::Up(index), source, datagram);
+                }
+                Output::Event(PeerEvent::Connected) => peer.connected = true,
+                Output::Event(PeerEvent::RtpPacket(packet)) => peer.received.push(packet),
+                Output::Event(PeerEvent::KeyframeRequest(_)) => {
+                    peer.keyframe_requests.push(self.now)
+                }
+                Output::Event(_) => {}
+            }
+        }
+    }
+
+    fn launch(&mut self, hop: Hop, source: SocketAddr, datagram: Vec<u8>) {
+        if (self.filter)(hop, &datagram, &mut self.rng) {
+            self.in_flight.push_back(InFlight {
+                due: self.now + self.delay,
+                hop,
+                source,
+                datagram,
+            });
+        }
+    }
+
+    /// Takes what the router has to say and to send.
+    fn collect(&mut self) {
+        while let Some(event) = self.router.poll_event() {
+            self.events.push(event);
+        }
+        while let Some((destination, datagram)) = self.sink.sent.pop_front() {
+            if let Some(sent) = &mut self.sent {
+                sent.push((destination, datagram.clone()));
+            }
+            if let Some(index) = self
+                .peers
+                .iter()
+                .position(|peer| peer.address == destination)
+            {
+                self.launch(Hop::Down(index), self.address, datagram);
+            }
+        }
+    }
+}
+
+/// A payload that looks like VP8 (RFC 7741 §4.2): the first packet of a keyframe, or anything else.
+pub fn vp8(keyframe: bool, first: bool, filling: &[u8]) -> Vec<u8> {
+    let descriptor = if first { 0x10 } else { 0x00 };
+    let header = if keyframe && first { 0x00 } else { 0x01 };
+    [&[descriptor, header], filling].concat()
+}
+
+/// A publisher of made-up video: frames of some packets, 30 a second.
+pub struct Camera {
+    pub peer: usize,
+    pub ssrc: u32,
+    pub seq: u64,
+    pub time: u32,
+    pub packets_per_frame: u64,
+    pub frames: u64,
+    pub sent: Vec<Vec<u8>>,
+}
+
+impl Camera {
+    pub fn new(peer: usize, ssrc: u32, seq: u64, time: u32) -> Camera {
+        Camera {
+            peer,
+            ssrc,
+            seq,
+            time,
+            packets_per_frame: 4,
+            frames: 0,
+            sent: Vec::new(),
+        }
+    }
+
+    /// One frame; what it contains is unique.
+    pub fn frame(&mut self, sim: &mut Sim, keyframe: bool) {
+        for part in 0..self.packets_per_frame {
+            let mut filling = vec![0; 300 + sim.rng.below(700) as usize];
+            filling
+                .iter_mut()
+                .for_each(|byte| *byte = sim.rng.next_u32() as u8);
+            let payload = vp8(keyframe, part == 0, &filling);
+            self.sent.push(payload.clone());
+            let last = part + 1 == self.packets_per_frame;
+            sim.send(
+                self.peer, self.ssrc, VIDEO_PT, self.seq, self.time, last, payload,
+            );
+            self.seq += 1;
+        }
+        self.time = self.time.wrapping_add(3000);
+        self.frames += 1;
+        sim.run(Duration::from_millis(33));
+    }
+}
