@@ -41,16 +41,17 @@ export class Channel {
   private constructor(private readonly socket: WebSocket) {
     socket.onmessage = (message) => this.receive(message.data);
     socket.onclose = (event) => this.lost(new ChannelClosed(event.code, event.reason));
-    socket.onerror = null;
   }
 
   /** Opens a socket within `timeout` milliseconds, or rejects with a ChannelClosed or an AnswerTimeout. */
   static open(url: string, timeout: number): Promise<Channel> {
     return new Promise((resolve, reject) => {
       const socket = new WebSocket(url);
+      // An error says nothing that the close after it does not.
+      socket.onerror = () => undefined;
       const settle = (): void => {
         clearTimeout(timer);
-        socket.onopen = socket.onclose = socket.onerror = null;
+        socket.onopen = socket.onclose = null;
       };
       const timer = setTimeout(() => {
         settle();
