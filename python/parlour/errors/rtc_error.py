@@ -25,6 +25,14 @@ class RtcError(Exception):
         self.message = f"{self.detail}{nested} <{self.key} {_shown(code)}>"
         super().__init__(self.message)
 
+    @classmethod
+    def received(cls, *, code: int, key: str, message: str, extra_code: int = 0, name: str = "RtcError") -> RtcError:
+        """The error that the other side sent, its text as it came; the code may be newer than this catalogue."""
+        error = cls.__new__(cls, message)
+        error.code, error.extra_code, error.key, error.name = code, extra_code, key, name
+        error.message = error.detail = message
+        return error
+
     @property
     def message_(self) -> str:
         """The same text; v4 apps read this member too."""

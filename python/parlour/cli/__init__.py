@@ -1,0 +1,113 @@
+"""The ``parlour`` command. Each command is a module of this package, imported when it is called or listed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from parlour.cli.output import Refused, message, print_json
+
+COMMANDS = ("serve", "demo", "app", "usersig", "explain")
+"""Modules of this package; each has ``command``: a function, or a Typer with commands of its own."""
+
+
+class LazyCommands(TyperGroup):
+    """Imports the module of a command when it is needed, so that ``parlour explain`` starts without the server."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands that are there."""
+        return [name for name in COMMANDS if importlib.util.find_spec(f"{__name__}.{name}") is not None]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, or None for an unknown name."""
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        if isinstance(command, typer.Typer):
+            made: Any = typer.main.get_group(command)
+            made.name = cmd_name
+        else:
+            single = typer.Typer(add_completion=False, rich_markup_mode=None)
+            settings = getattr(command, "context_settings", None)
+            single.command(cmd_name, context_settings=settings)(command)
+            made = typer.main.get_command(single)
+        self.commands[cmd_name] = made
+        return made
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Load all names before a wrong one is answered, so that the right one can be suggested."""
+        if args and args[0] not in COMMANDS:
+            for name in self.list_commands(ctx):
+                self.get_command(ctx, name)
+        return super().resolve_command(ctx, args)
+
+
+root = typer.Typer(
+    cls=LazyCommands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Parlour: rooms of real-time audio and video on your own machine.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def version() -> str:
+    """The version of the installed package."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("parlour")
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+@root.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --version: print JSON.")] = False,
+) -> None:
+    if show_version:
+        if as_json:
+            print_json({"version": version()})
+        else:
+            sys.stdout.write(f"parlour {version()}\n")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        sys.stderr.write(context.get_help() + "\n")
+        raise typer.Exit(2)
+
+
+def main() -> None:
+    """Run the command line. Exit status: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without our characters shows ? for them
+    try:
+        root(prog_name="parlour")
+    except Refused as refusal:
+        message(f"parlour: {refusal}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has enough. Python would complain when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        message(f"parlour: unexpected failure: {type(error).__name__}: {error}")
+        message("Run it with PYTHONDEVMODE=1 in the environment to see where, and please report it.")
+        sys.exit(1)

@@ -1,0 +1,258 @@
+"""Settings: defaults, then a TOML file, then the environment, then what the command line gives.
+
+Every key stands with its default in ``settings.sample.toml``, and a test keeps that file complete.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyAddress, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+ENV_PREFIX = "PARLOUR_"
+_NESTED = "__"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _comma_separated(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _expanded(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str | Path) else value
+
+
+OptionalFile = Annotated[Path | None, BeforeValidator(_expanded), BeforeValidator(_empty_is_none)]
+Folder = Annotated[Path, BeforeValidator(_expanded)]
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the text is one sentence that names where it stands and its key."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(_Table):
+    """Bounds on what clients may cost."""
+
+    message_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = 262_144
+    messages_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 50
+    message_burst: Count = 200
+    send_queue: Count = 256
+    login_timeout: Seconds = 10
+    store_timeout: Seconds = 5
+    ticket_lifetime: Seconds = 600
+
+
+class Signaling(_Table):
+    """The heartbeat of the signaling channel, in seconds."""
+
+    heartbeat_interval: Seconds = 10
+    socket_timeout: Seconds = 30
+
+
+class Rooms(_Table):
+    """Sizes and times of rooms."""
+
+    resume_timeout: Annotated[float, Field(ge=0, le=86_400)] = 90
+    max_members: Count = 300
+    max_publishers: Count = 50
+
+
+class Media(_Table):
+    """What clients are told about the media port."""
+
+    announce: Annotated[tuple[IPvAnyAddress, ...], NoDecode, BeforeValidator(_comma_separated)] = ()
+
+
+class Settings(BaseSettings):
+    """Everything one can set. Build it with ``load_settings`` for errors in sentences."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix=ENV_PREFIX, env_nested_delimiter=_NESTED, validate_default=True
+    )
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Port = 8080
+    media_port: Port = 8081
+    data: Folder = Path("~/.local/share/parlour")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool = False
+    tls_cert: OptionalFile = None
+    tls_key: OptionalFile = None
+    tls_self_signed: bool = False
+    limits: Limits = Limits()
+    signaling: Signaling = Signaling()
+    rooms: Rooms = Rooms()
+    media: Media = Media()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: give both or none")
+        if self.tls_cert is not None and self.tls_self_signed:
+            raise ValueError("tls_self_signed makes a certificate of its own: leave out either it or tls_cert")
+        if self.signaling.socket_timeout <= self.signaling.heartbeat_interval:
+            raise ValueError("signaling.socket_timeout must be longer than signaling.heartbeat_interval")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line and environment; ``load_settings`` adds the file beneath them."""
+        return (init_settings, env_settings)
+
+
+def load_settings(config: Path | None = None, overrides: Mapping[str, object] | None = None) -> Settings:
+    """The settings from a TOML file, the environment and ``overrides``, the later one winning.
+
+    ``overrides`` come from the command line: dotted keys (``"limits.message_bytes"``); None means "not given".
+    Raises ``SettingsError``.
+    """
+    from_command_line = _nested({key: value for key, value in (overrides or {}).items() if value is not None})
+    from_file = _read(config) if config is not None else {}
+    _refuse_unknown_environment()
+
+    class _WithFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (init_settings, EnvSettingsSource(settings_cls), InitSettingsSource(settings_cls, from_file))
+
+    try:
+        return _WithFile(**from_command_line)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error, config, from_command_line, from_file)) from None
+
+
+def known_keys() -> tuple[str, ...]:
+    """Every key, dotted, in the order of the sample file."""
+    return tuple(_keys(Settings, ""))
+
+
+def _keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{config} is not TOML: {error}.") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{config} is not UTF-8 text.") from None
+    except OSError as error:
+        raise SettingsError(f"The settings file {config} cannot be read: {error.strerror}.") from None
+
+
+def _nested(dotted: Mapping[str, object]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in dotted.items():
+        table, _, name = key.rpartition(".")
+        (tree.setdefault(table, {}) if table else tree)[name] = value
+    return tree
+
+
+def _refuse_unknown_environment() -> None:
+    known = {ENV_PREFIX + key.replace(".", _NESTED).upper() for key in known_keys()}
+    for name in os.environ:
+        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
+            raise SettingsError(
+                f"The environment variable {name} is no setting of Parlour.{_did_you_mean(name, known)}"
+            )
+
+
+def _did_you_mean(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _sentence(
+    error: ValidationError, config: Path | None, from_command_line: dict[str, Any], from_file: dict[str, Any]
+) -> str:
+    first = error.errors()[0]
+    path = tuple(str(part) for part in first["loc"] if isinstance(part, str))
+    if not path:
+        return f"The settings do not fit together: {_reason(first)}."
+    key = ".".join(path)
+    variable = ENV_PREFIX + _NESTED.join(path).upper()
+    environment = {name.upper() for name in os.environ}
+    if _has(from_command_line, path):
+        where = "command line"
+    elif variable in environment:
+        where, key = "environment", variable
+    else:
+        where = str(config) if config is not None and _has(from_file, path) else "defaults"
+    if first["type"] == "extra_forbidden":
+        return f"{where}: {key} is no setting of Parlour.{_did_you_mean(key, set(known_keys()))}"
+    return f"{where}: {key} is {first['input']!r}, but {_reason(first)}."
+
+
+_REASONS = {
+    "bool_parsing": "it has to be true or false",
+    "float_parsing": "it has to be a number",
+    "float_type": "it has to be a number",
+    "int_from_float": "it has to be a whole number",
+    "int_parsing": "it has to be a whole number",
+    "int_type": "it has to be a whole number",
+    "ip_any_address": "it has to be an IPv4 or IPv6 address",
+    "model_type": "it has to be a table of settings",
+    "path_type": "it has to be the path of a file or folder",
+    "string_too_short": "it must not be empty",
+    "string_type": "it has to be a text",
+    "tuple_type": "it has to be a list",
+}
+
+
+def _reason(error: Any) -> str:
+    if error["type"] in _REASONS:
+        return _REASONS[error["type"]]
+    text = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return "it " + text if text.startswith("should") else text[:1].lower() + text[1:]
+
+
+def _has(tree: Mapping[str, Any], path: tuple[str, ...]) -> bool:
+    here: Any = tree
+    for name in path:
+        if not isinstance(here, Mapping) or name not in here:
+            return False
+        here = here[name]
+    return True
