@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from parlour.cli.output import Refused, message, print_json
 
 COMMANDS = ("serve", "demo", "app", "usersig", "explain")
-"""Modules of this package; each has ``command``: a function, or a Typer with commands of its own."""
+"""Modules of this package; each has ``command`` (or a function of its own name): a function or a Typer."""
 
 
 class LazyCommands(TyperGroup):
@@ -31,7 +31,8 @@ class LazyCommands(TyperGroup):
             return self.commands[cmd_name]
         if cmd_name not in self.list_commands(ctx):
             return None
-        command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        module = importlib.import_module(f"{__name__}.{cmd_name}")
+        command = getattr(module, "command", None) or getattr(module, cmd_name)
         if isinstance(command, typer.Typer):
             made: Any = typer.main.get_group(command)
             made.name = cmd_name

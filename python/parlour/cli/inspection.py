@@ -10,7 +10,7 @@ from parlour.cli.output import console, visible, when
 from parlour.errors import entry_of
 from parlour.usersig import Inspection, Version, duration
 
-_MARKS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "not checked": ("?", "dim")}
+_MARKS = {"passed": ("ok", "green"), "failed": ("FAILED", "bold red"), "not checked": ("not made", "dim")}
 _VERSIONS = {Version.V1: "version 1 (ECDSA)", Version.V2: "version 2 (HMAC-SHA256)"}
 
 
@@ -35,7 +35,7 @@ def show(found: Inspection, now: int) -> None:
 def _checks(found: Inspection) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("step", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("result", no_wrap=True)
     table.add_column("check", no_wrap=True)
     table.add_column("code", no_wrap=True)
     table.add_column("why", overflow="fold")

@@ -45,6 +45,8 @@ def _empty(_: Subject) -> str:
 
 def _outer(subject: Subject) -> str:
     text = subject.user_sig.strip()
+    if not text:
+        return "It is nothing but white space."
     if "%" in text:
         return "It is percent-encoded: take it out of the URL with a URL decoder first."
     if text[0] in "\"'" or text[-1] in "\"'":
@@ -69,10 +71,10 @@ def _unpack(subject: Subject) -> str:
     if packed.lstrip()[:1] == b"{":
         return "Its JSON was not packed at all: it has to go through zlib before base64."
     try:
-        zlib.decompressobj(-15).decompress(packed, encoding.MAX_JSON_BYTES)
+        unpacked = zlib.decompressobj(-15).decompress(packed, encoding.MAX_JSON_BYTES)
     except zlib.error:
-        pass
-    else:
+        unpacked = b""
+    if unpacked.lstrip().startswith(b"{"):
         return "It was packed as raw deflate; a UserSig needs the zlib header and check sum."
     if packed[:1] == b"\x78":
         try:
