@@ -129,6 +129,8 @@ pub struct Peer {
     rtc: Rtc,
     pending: Option<SdpPendingOffer>,
     kinds: HashMap<Mid, Kind>,
+    /// What each m-line of the last offers carries: its first line and its msid.
+    carried: HashMap<Mid, String>,
     keyframe_asked: HashMap<Mid, Instant>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -165,6 +167,7 @@ impl Peer {
             rtc,
             pending: None,
             kinds: HashMap::new(),
+            carried: HashMap::new(),
             keyframe_asked: HashMap::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -246,6 +249,7 @@ impl Peer {
         let offer = SdpOffer::from_sdp_string(&offer)
             .map_err(|error| Error(format!("unreadable offer: {error}")))?;
         self.pending = None;
+        self.forget_reused_lines(now, sdp);
         let answer = self
             .rtc
             .sdp_api()
@@ -253,6 +257,35 @@ impl Peer {
             .map_err(failed("the offer cannot be accepted"))?;
         self.drain(now);
         Ok(answer.to_sdp_string())
+    }
+
+    /// str0m keeps what an m-line was first negotiated for. When the server uses one again for another track, maybe in
+    /// another codec, the receiver of the old track has to go first.
+    fn forget_reused_lines(&mut self, now: Instant, offer: &str) {
+        for section in offer.split("\nm=").skip(1) {
+            let value = |prefix| {
+                section
+                    .lines()
+                    .find_map(|line| line.trim_end().strip_prefix(prefix))
+            };
+            let (Some(mid), Some(msid)) = (value("a=mid:"), value("a=msid:")) else {
+                continue;
+            };
+            let carries = format!(
+                "{} {msid}",
+                section.lines().next().unwrap_or_default().trim_end()
+            );
+            let mid = Mid::from(mid);
+            if self
+                .carried
+                .insert(mid, carries.clone())
+                .is_some_and(|before| before != carries)
+            {
+                self.rtc.direct_api().remove_media(mid);
+                self.keyframe_asked.remove(&mid);
+                self.drain(now);
+            }
+        }
     }
 
     /// Send a frame. False when there is nobody to send it to yet: then it is dropped.

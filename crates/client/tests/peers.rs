@@ -349,3 +349,44 @@ fn nonsense_is_refused_with_a_sentence_or_ignored() {
     pair.run(Duration::from_secs(1));
     assert!(pair.receiver.is_connected());
 }
+
+/// An offer of one video line as an SFU writes it.
+fn sfu_offer(direction: &str, codec: &str, pt: u8, track: Option<(&str, u32)>) -> String {
+    let fingerprint = ["AB"; 32].join(":");
+    let source = track.map_or(String::new(), |(id, ssrc)| {
+        format!("a=msid:{id} {id}-v\r\na=ssrc:{ssrc} cname:c\r\n")
+    });
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=ice-lite\r\na=group:BUNDLE 0\r\n\
+         m=video 9 UDP/TLS/RTP/SAVPF {pt}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=setup:actpass\r\na={direction}\r\n\
+         a=ice-ufrag:abcdefgh\r\na=ice-pwd:abcdefghabcdefghabcdefgh\r\na=fingerprint:sha-256 {fingerprint}\r\n\
+         a=candidate:1 1 udp 2130706431 192.0.2.9 9000 typ host\r\n{source}a=rtcp-mux\r\n\
+         a=rtpmap:{pt} {codec}/90000\r\n"
+    )
+}
+
+#[test]
+fn an_m_line_used_again_for_another_codec_is_taken() {
+    let now = Instant::now();
+    let local = vec!["192.0.2.1:5000".parse().unwrap()];
+    let mut peer = Peer::new(
+        now,
+        &PeerConfig {
+            codecs: vec![Codec::Vp8, Codec::H264],
+            local,
+        },
+    )
+    .unwrap();
+    peer.accept_offer(now, &sfu_offer("sendonly", "VP8", 96, Some(("ann", 1))))
+        .unwrap();
+    peer.accept_offer(now, &sfu_offer("inactive", "VP8", 96, None))
+        .unwrap();
+    let h264 = sfu_offer("sendonly", "H264", 98, Some(("ben", 2)))
+        + "a=fmtp:98 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n";
+    let answer = peer.accept_offer(now, &h264).unwrap();
+    assert!(
+        answer.contains("a=recvonly") && answer.contains("a=rtpmap:98 H264/90000"),
+        "{answer}"
+    );
+    assert!(!answer.contains("VP8"));
+}
