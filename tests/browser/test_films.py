@@ -15,15 +15,12 @@ BUNNY = "bigbuckbunny"
 
 
 def _through(codec: str, of: Film, bit_rate: int) -> list[Picture]:
-    """The film's pictures after a lossy video codec at a call's bit rate."""
+    """The film's first pictures after a lossy video codec."""
     stream_file = io.BytesIO()
     with av.open(stream_file, "w", format="matroska") as container:
-        stream = container.add_stream(codec, rate=of.rate, options={"deadline": "realtime", "cpu-used": "8"})
+        stream = container.add_stream(codec, rate=of.rate, options={"deadline": "realtime", "cpu-used": "-6"})
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = of.width, of.height, "yuv420p", bit_rate
-        data = of.path.read_bytes()
-        start, size = data.index(b"\n") + 1, of.width * of.height * 3 // 2
-        for number, at in enumerate(range(start, len(data), size + 6)):
-            planes = np.frombuffer(data, np.uint8, size, at + 6).reshape(of.height * 3 // 2, of.width)
+        for number, planes in enumerate(of.planes()[:41]):
             frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             frame.pts = number
             container.mux(stream.encode(frame))
@@ -33,7 +30,7 @@ def _through(codec: str, of: Film, bit_rate: int) -> list[Picture]:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-@pytest.mark.parametrize(("codec", "bit_rate"), [("libvpx", 500_000), ("libx264", 500_000)])
+@pytest.mark.parametrize(("codec", "bit_rate"), [("libvpx", 500_000), ("libvpx", 100_000), ("libx264", 500_000)])
 def test_the_film_is_known_after_a_lossy_codec(codec: str, bit_rate: int) -> None:
     bunny = film(BUNNY)
     received = _through(codec, bunny, bit_rate)[10::20]
@@ -65,14 +62,17 @@ def test_a_test_pattern_noise_and_one_colour_are_refused() -> None:
     assert max(figures) < SAME_FILM - 0.1, figures
 
 
-def test_a_picture_with_wrong_colours_is_refused() -> None:
+def test_the_film_without_its_colours_or_with_wrong_ones_is_refused() -> None:
     bunny = film(BUNNY)
-    swapped = [similarity(np.ascontiguousarray(picture[:, :, ::-1]), bunny) for picture in bunny.frames[::12]]
-    assert max(swapped) < SAME_FILM, swapped
+    for picture in bunny.frames[::20]:
+        swapped = np.ascontiguousarray(picture[:, :, ::-1])
+        grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
+        assert max(similarity(swapped, bunny), similarity(grey, bunny)) < SAME_FILM - 0.1
 
 
 def test_each_film_is_told_from_the_others() -> None:
     films = [film(name, 320, 180) for name in (BUNNY, "bikes", "carphone_pristine")]
+    films.append(films[0].mirrored())
     for one in films:
         assert {which_film(picture, films) for picture in one.frames[::20]} == {one.name}
     assert which_film(np.zeros((180, 320, 3), np.uint8), films) is None

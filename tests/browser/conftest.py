@@ -1,0 +1,79 @@
+"""Fixtures of the browser tests. All of them share one event loop, as browsers are kept between tests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import async_playwright
+
+from tests.browser.films import Film, film
+from tests.browser.harness import App, Browsers, Guest, ServerProcess, create_app, serve_pages, start_server
+from tests.browser.speech import speech
+
+Invite = Callable[..., Awaitable[Guest]]
+_rooms = itertools.count(1)
+
+
+@pytest.fixture
+def room() -> int:
+    """A room that no other test is in."""
+    return next(_rooms)
+
+
+@pytest.fixture(scope="package")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The server's data folder."""
+    return tmp_path_factory.mktemp("parlour")
+
+
+@pytest.fixture(scope="package")
+def app(data: Path) -> App:
+    """An app of that server."""
+    return create_app(data)
+
+
+@pytest.fixture(scope="package")
+def parlour(data: Path, app: App) -> Iterator[ServerProcess]:
+    """A server as an operator runs it: ``parlour serve``, a process of its own."""
+    server = start_server(["serve", "--port", "0", "--media-port", "0", "--data", str(data)], data)
+    yield server
+    assert server.stop() == 0, server.said()
+
+
+@pytest.fixture(scope="package")
+def pages() -> Iterator[str]:
+    """The origin of the test pages, which is not the server's."""
+    with serve_pages() as origin:
+        yield origin
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def browsers() -> AsyncIterator[Browsers]:
+    """Chromium, as many as there are cameras."""
+    async with async_playwright() as playwright:
+        pool = Browsers(playwright)
+        yield pool
+        await pool.close()
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def invite(browsers: Browsers, parlour: ServerProcess, app: App, pages: str) -> AsyncIterator[Invite]:
+    """Opens pages: ``await invite("alice", "bigbuckbunny")``. They are closed after the test."""
+    guests: list[Guest] = []
+
+    async def invite_one(name: str, shows: str | Film, *, loopback: bool = True) -> Guest:
+        shown = film(shows) if isinstance(shows, str) else shows
+        browser = await browsers.with_devices(shown, speech(name), loopback=loopback)
+        context = await browser.new_context()
+        guest = Guest(name, shown, speech(name), await context.new_page(), context, parlour, app)
+        guests.append(guest)
+        await guest.open(pages)
+        return guest
+
+    yield invite_one
+    for guest in guests:
+        await guest.context.close()

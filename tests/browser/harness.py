@@ -1,0 +1,299 @@
+"""What the browser tests stand on: a real server in its own process, real browsers, and a guest for each page."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import functools
+import http.server
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from parlour.usersig import sign_v2
+from PIL import Image
+from playwright.async_api import Browser, BrowserContext, Page, Playwright
+from playwright.async_api import Error as PlaywrightError
+
+from tests.browser.films import ROOT, Film, Picture
+from tests.browser.speech import RATE, Samples, Speech
+
+CHROMIUM = "/usr/bin/chromium"
+PAGES = Path(__file__).parent / "pages"
+OUTPUT = Path(__file__).parent / "output"
+DEADLINE = 40.0  # seconds; everything waited for here takes a few on an idle machine
+
+ALWAYS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+]
+
+
+def parlour_command(*arguments: str) -> list[str]:
+    """The ``parlour`` command of this interpreter."""
+    return [sys.executable, "-m", "parlour.cli", *arguments]
+
+
+@dataclass
+class ServerProcess:
+    """A running ``parlour`` process; ``said`` is what it has printed so far."""
+
+    process: subprocess.Popen[str]
+    url: str
+    log: Path
+
+    def said(self) -> str:
+        """Its log."""
+        return self.log.read_text(errors="replace")
+
+    def stop(self) -> int:
+        """Ask it to stop and wait for its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+def start_server(arguments: list[str], data: Path) -> ServerProcess:
+    """Start ``parlour`` and wait until it has printed where it is. The first ``http`` line of stdout is its address."""
+    data.mkdir(parents=True, exist_ok=True)
+    log = data / "server.log"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python"), "PYTHONUNBUFFERED": "1"}
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            parlour_command(*arguments), cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=stderr
+        )
+    assert process.stdout is not None
+    watchdog = threading.Timer(DEADLINE, process.kill)
+    watchdog.start()
+    for line in process.stdout:
+        start = line.find("http://")
+        if start >= 0:
+            watchdog.cancel()
+            threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
+            return ServerProcess(process, line[start:].split()[0].rstrip("/"), log)
+    watchdog.cancel()
+    process.wait()
+    raise AssertionError(f"parlour {' '.join(arguments)} ended with {process.returncode}:\n{log.read_text()}")
+
+
+def _drain(stream: Any) -> None:
+    with contextlib.suppress(ValueError):
+        for _ in stream:
+            pass
+
+
+@dataclass(frozen=True)
+class App:
+    """An app of the server: what its own back end would sign with."""
+
+    sdk_app_id: int
+    key: str
+
+    def sign(self, user_id: str) -> str:
+        """A UserSig that is valid for an hour."""
+        return sign_v2(self.sdk_app_id, user_id, self.key, expire=3600, now=int(time.time()))
+
+
+def create_app(data: Path, sdk_app_id: int = 1400000001) -> App:
+    """Make an app in a server's data folder with the command line."""
+    command = parlour_command("app", "create", str(sdk_app_id), "--data", str(data), "--json")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
+    made = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
+    assert made.returncode == 0, made.stderr
+    answer = json.loads(made.stdout)
+    return App(int(answer["sdkAppId"]), answer["key"])
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def serve_pages() -> Iterator[str]:
+    """The test pages on an origin of their own, as an app's own web server would have them."""
+    handler = functools.partial(_Quiet, directory=str(PAGES))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@dataclass
+class Browsers:
+    """Chromium processes, one for each camera and microphone, kept between tests: a start costs a second."""
+
+    playwright: Playwright
+    running: dict[tuple[str, ...], Browser] = field(default_factory=dict)
+
+    async def with_devices(self, film: Film, speech: Speech, *, loopback: bool = True) -> Browser:
+        """A browser whose camera shows the film and whose microphone hears the speech, both over and over."""
+        arguments = [
+            "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-video-capture={film.path}",
+            f"--use-file-for-fake-audio-capture={speech.path}",
+            "--autoplay-policy=no-user-gesture-required",
+        ]
+        if loopback:
+            arguments.append("--allow-loopback-in-peer-connection")
+        return await self.launch(*arguments)
+
+    async def launch(self, *arguments: str) -> Browser:
+        """A browser with these arguments beside those that every browser here has."""
+        if arguments not in self.running:
+            self.running[arguments] = await self.playwright.chromium.launch(
+                executable_path=CHROMIUM, args=[*ALWAYS, *arguments]
+            )
+        return self.running[arguments]
+
+    async def close(self) -> None:
+        """End all of them."""
+        for browser in self.running.values():
+            await browser.close()
+        self.running.clear()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How a guest's picture is sent."""
+
+    width: int = 640
+    height: int = 360
+    rate: int = 15
+    bitrate: int = 800  # kbit/s
+
+    def as_v4(self) -> dict[str, int]:
+        """As ``setVideoProfile`` takes it."""
+        return {"width": self.width, "height": self.height, "frameRate": self.rate, "bitrate": self.bitrate}
+
+
+@dataclass
+class Guest:
+    """One page with a v4 app in it."""
+
+    user_id: str
+    film: Film
+    speech: Speech
+    page: Page
+    context: BrowserContext
+    server: ServerProcess | None
+    app: App | None
+    console: list[str] = field(default_factory=list)
+
+    async def open(self, pages: str) -> None:
+        """Load the app and the SDK from the server."""
+        self.page.on("console", lambda message: self.console.append(message.text))
+        self.page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"))
+        await self.page.goto(f"{pages}/app.html" + (f"?server={self.server.url}" if self.server else ""))
+        if self.server is not None:
+            await self.page.evaluate("app.load()")
+
+    async def join(self, room: int | str, **config: object) -> None:
+        """Enter the room."""
+        assert self.app is not None
+        joining = {
+            "sdkAppId": self.app.sdk_app_id,
+            "userId": self.user_id,
+            "userSig": self.app.sign(self.user_id),
+            "roomId": room,
+            **config,
+        }
+        await self._evaluate("joining => app.join(joining)", joining)
+
+    async def publish(self, profile: Profile | None = None) -> None:
+        """Send camera and microphone."""
+        await self._evaluate("profile => app.publish(profile)", (profile or Profile()).as_v4())
+
+    async def leave(self) -> None:
+        """Leave the room and close the devices."""
+        await self._evaluate("() => app.leave()")
+
+    async def call(self, script: str, argument: object = None) -> Any:
+        """Run a script in the page."""
+        return await self._evaluate(script, argument)
+
+    async def events(self, *names: str) -> list[dict[str, Any]]:
+        """What the client has told the app so far, of these kinds."""
+        told = await self.page.evaluate("app.events")
+        return [event for event in told if not names or event["name"] in names]
+
+    async def until(self, script: str, argument: object = None, *, what: str) -> None:
+        """Wait until the script is true in the page; fail with a report of what the media did."""
+        try:
+            await self.page.wait_for_function(script, arg=argument, timeout=DEADLINE * 1000, polling=100)
+        except PlaywrightError as failed:
+            raise AssertionError(f"{self.user_id}: {what}: {failed}\n{await self.report()}") from failed
+
+    async def decoded(self, user: str) -> int:
+        """How many frames of a user's video have been decoded."""
+        return int(
+            await self.page.evaluate("async user => (await app.inbound(user, 'video')).framesDecoded ?? 0", user)
+        )
+
+    async def until_decoded(self, user: str, frames: int) -> None:
+        """Wait for that many more frames of a user."""
+        goal = [user, await self.decoded(user) + frames]
+        script = "async ([user, goal]) => (await app.inbound(user, 'video')).framesDecoded >= goal"
+        await self.until(script, goal, what=f"{goal[1]} frames of {user} are decoded")
+
+    async def codec(self, user: str) -> str:
+        """The codec of a user's video as it is received, e.g. ``video/VP8``."""
+        return str(await self.page.evaluate("async user => (await app.inbound(user, 'video')).codec", user))
+
+    async def grab(self, user: str, count: int = 4, every: int = 7) -> list[Picture]:
+        """Pictures of a user's video as the page shows it."""
+        script = "([user, count, every]) => app.grab(user, count, every)"
+        grabbed = await self._evaluate(script, [user, count, every])
+        files = [base64.b64decode(address.split(",", 1)[1]) for address in grabbed]
+        return [np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files]
+
+    async def record(self, user: str, seconds: float = 3.0) -> Samples:
+        """A user's sound as the page hears it, at 48 kHz."""
+        recorded = await self._evaluate("([user, seconds]) => app.record(user, seconds)", [user, seconds])
+        data = np.frombuffer(base64.b64decode(recorded), "<i2")
+        assert len(data) == round(seconds * RATE)
+        return data.astype(np.float32) / 32768
+
+    async def _evaluate(self, script: str, argument: object = None) -> Any:
+        try:
+            async with asyncio.timeout(DEADLINE):
+                return await self.page.evaluate(script, argument)
+        except (PlaywrightError, TimeoutError) as failed:
+            raise AssertionError(f"{self.user_id}: {script}: {failed or 'no end'}\n{await self.report()}") from failed
+
+    async def report(self) -> str:
+        """Where the media got to, for a failed test."""
+        try:
+            async with asyncio.timeout(5):
+                media = await self.page.evaluate("app.report()")
+        except (PlaywrightError, TimeoutError) as failed:
+            media = f"(no report: {failed})"
+        log = self.server.said()[-4000:] if self.server else ""
+        return f"--- page of {self.user_id}\n{media}\n{chr(10).join(self.console[-20:])}\n--- server\n{log}"
