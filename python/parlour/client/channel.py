@@ -30,7 +30,7 @@ class _Head(msgspec.Struct, rename="camel"):
 
     id: int | None = None
     type: str | None = None
-    ok: msgspec.Raw | None = None
+    ok: msgspec.Raw = msgspec.Raw()
     error: m.ErrorBody | None = None
 
 
@@ -99,7 +99,7 @@ class Channel:
     def local_address(self) -> str:
         """The IP address of this side: the one that reaches the server."""
         if self._socket is None:
-            raise _lost()
+            raise _lost("closed")
         host: str = self._socket.local_address[0]
         return host.partition("%")[0].removeprefix("::ffff:")
 
@@ -120,10 +120,16 @@ class Channel:
             kind = request.__struct_config__.tag
             raise RtcError(ErrorCode.API_CALL_TIMEOUT, f"{kind} was not answered in {REQUEST_TIMEOUT:g} s") from error
         except websockets.ConnectionClosed as error:
-            raise _lost() from error
+            raise _lost(str(error)) from error
         finally:
             self._waiting.pop(number, None)
-        return msgspec.json.decode(raw, type=answer)
+        try:
+            return msgspec.json.decode(raw, type=answer)
+        except msgspec.ValidationError as error:
+            kind = request.__struct_config__.tag
+            raise RtcError(
+                ErrorCode.SIGNAL_CHANNEL_ERROR, f"the answer to {kind} is not the protocol: {error}"
+            ) from error
 
     def start_heartbeat(self, interval: float) -> None:
         """Send a ping whenever nothing else was asked for ``interval`` seconds."""
@@ -157,7 +163,7 @@ class Channel:
         if self._heart is not None:
             self._heart.cancel()
         self._socket = None
-        self._fail_waiting()
+        self._fail_waiting(f"{code} {reason}".rstrip())
         with contextlib.suppress(OSError, websockets.WebSocketException):
             await socket.close()
         self._on_lost(code, reason)
@@ -173,12 +179,12 @@ class Channel:
         if head.error is not None:
             waiting.set_exception(received(head.error))
         else:
-            waiting.set_result(msgspec.Raw(b"{}") if head.ok is None else head.ok.copy())
+            waiting.set_result(head.ok.copy() if head.ok else msgspec.Raw(b"{}"))
 
-    def _fail_waiting(self) -> None:
+    def _fail_waiting(self, why: str = "closed") -> None:
         for waiting in self._waiting.values():
             if not waiting.done():
-                waiting.set_exception(_lost())
+                waiting.set_exception(_lost(why))
         self._waiting.clear()
 
     async def _beat(self, interval: float) -> None:
@@ -197,5 +203,5 @@ class Channel:
                 return
 
 
-def _lost() -> RtcError:
-    return RtcError(ErrorCode.SIGNAL_CHANNEL_ERROR, "the signaling channel was lost before the answer came")
+def _lost(why: str) -> RtcError:
+    return RtcError(ErrorCode.SIGNAL_CHANNEL_ERROR, f"the signaling channel was lost before the answer came ({why})")
