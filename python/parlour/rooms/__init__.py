@@ -1,0 +1,38 @@
+"""Who is in which room and publishes what. Pure: every change is a call that returns the events it made."""
+
+from parlour.rooms.events import (
+    MemberJoined,
+    MemberLeft,
+    MemberRemoved,
+    MuteChanged,
+    RemovalReason,
+    RoomEvent,
+    StreamChanged,
+    StreamPublished,
+    StreamUnpublished,
+)
+from parlour.rooms.ids import RoomId, read_room_id
+from parlour.rooms.registry import Rooms
+from parlour.rooms.room import Member, Room, RoomLimits
+from parlour.rooms.streams import Role, Stream, StreamType
+
+__all__ = [
+    "Member",
+    "MemberJoined",
+    "MemberLeft",
+    "MemberRemoved",
+    "MuteChanged",
+    "RemovalReason",
+    "Role",
+    "Room",
+    "RoomEvent",
+    "RoomId",
+    "RoomLimits",
+    "Rooms",
+    "Stream",
+    "StreamChanged",
+    "StreamPublished",
+    "StreamType",
+    "StreamUnpublished",
+    "read_room_id",
+]

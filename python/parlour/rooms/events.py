@@ -1,0 +1,90 @@
+"""What happened in a room. Everyone in it hears of it, except the member whom it is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from parlour.rooms.streams import Role, Stream
+
+RemovalReason = Literal["kick", "banned", "room-disband"]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberJoined:
+    """A user entered."""
+
+    user_id: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRemoved:
+    """A session was taken out of the room against its will; ``StreamUnpublished`` and ``MemberLeft`` follow.
+
+    It is for that session alone.
+    """
+
+    user_id: str
+    session: str
+    reason: RemovalReason
+
+
+@dataclass(frozen=True, slots=True)
+class MemberLeft:
+    """A user left; all streams were unpublished before."""
+
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPublished:
+    """A stream is there."""
+
+    stream: Stream
+
+    @property
+    def user_id(self) -> str:
+        """Whose it is."""
+        return self.stream.user_id
+
+
+@dataclass(frozen=True, slots=True)
+class StreamChanged:
+    """Tracks came to a stream or went."""
+
+    stream: Stream
+
+    @property
+    def user_id(self) -> str:
+        """Whose it is."""
+        return self.stream.user_id
+
+
+@dataclass(frozen=True, slots=True)
+class StreamUnpublished:
+    """A stream is no more; ``stream`` is its last state."""
+
+    stream: Stream
+
+    @property
+    def user_id(self) -> str:
+        """Whose it was."""
+        return self.stream.user_id
+
+
+@dataclass(frozen=True, slots=True)
+class MuteChanged:
+    """A track was muted or unmuted."""
+
+    stream: Stream
+
+    @property
+    def user_id(self) -> str:
+        """Whose it is."""
+        return self.stream.user_id
+
+
+RoomEvent = (
+    MemberJoined | MemberRemoved | MemberLeft | StreamPublished | StreamChanged | StreamUnpublished | MuteChanged
+)

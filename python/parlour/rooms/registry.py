@@ -1,0 +1,39 @@
+"""All rooms of all apps. A room is made when somebody enters it and is gone with its last member."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from parlour.rooms.ids import RoomId
+from parlour.rooms.room import Room, RoomLimits
+
+
+class Rooms:
+    """Rooms by app and id."""
+
+    def __init__(self, limits: RoomLimits) -> None:
+        self.limits = limits
+        self._rooms: dict[tuple[int, RoomId], Room] = {}
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def __iter__(self) -> Iterator[tuple[int, Room]]:
+        """Every room with its app."""
+        return iter([(app, room) for (app, _), room in self._rooms.items()])
+
+    def get(self, sdk_app_id: int, room_id: RoomId) -> Room | None:
+        """The room, or None when nobody is in it."""
+        return self._rooms.get((sdk_app_id, room_id))
+
+    def open(self, sdk_app_id: int, room_id: RoomId) -> Room:
+        """The room, made when it is missing. Follow with ``Room.enter``; if that refuses, with ``close_if_empty``."""
+        return self._rooms.setdefault((sdk_app_id, room_id), Room(room_id, self.limits))
+
+    def close_if_empty(self, sdk_app_id: int, room_id: RoomId) -> bool:
+        """Forget the room when nobody is in it; says whether it did."""
+        room = self._rooms.get((sdk_app_id, room_id))
+        if room is None or len(room):
+            return False
+        del self._rooms[sdk_app_id, room_id]
+        return True

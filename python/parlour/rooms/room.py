@@ -1,0 +1,225 @@
+"""One room's state. It has one writer; time is an argument; every change returns its events in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from parlour.errors import ErrorCode, RtcError, enter_refused
+from parlour.rooms.events import (
+    MemberJoined,
+    MemberLeft,
+    MemberRemoved,
+    MuteChanged,
+    RemovalReason,
+    RoomEvent,
+    StreamChanged,
+    StreamPublished,
+    StreamUnpublished,
+)
+from parlour.rooms.ids import RoomId
+from parlour.rooms.streams import Role, Stream, StreamType
+
+
+@dataclass(frozen=True, slots=True)
+class RoomLimits:
+    """How much a room takes. ``resume_timeout``: seconds for which a lost socket keeps its user."""
+
+    max_members: int = 300
+    max_publishers: int = 50
+    resume_timeout: float = 90.0
+
+
+@dataclass(slots=True)
+class Member:
+    """A user in the room by one session. ``lost_at`` is when the session's socket was lost, None while it has one."""
+
+    user_id: str
+    session: str
+    role: Role
+    streams: dict[StreamType, Stream] = field(default_factory=dict)
+    lost_at: float | None = None
+
+
+class Room:
+    """A room: members in join order, each with the streams that the member publishes, in publish order."""
+
+    def __init__(self, room_id: RoomId, limits: RoomLimits) -> None:
+        self.room_id = room_id
+        self.limits = limits
+        self._members: dict[str, Member] = {}
+
+    # --- reading ---
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, user_id: str) -> bool:
+        return user_id in self._members
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Everyone, in join order."""
+        return tuple(self._members.values())
+
+    @property
+    def streams(self) -> Iterator[Stream]:
+        """Every stream, in join order of its users."""
+        return (stream for member in self._members.values() for stream in member.streams.values())
+
+    @property
+    def publishers(self) -> int:
+        """Members with at least one stream; a muted one counts."""
+        return sum(1 for member in self._members.values() if member.streams)
+
+    def member(self, user_id: str, session: str) -> Member:
+        """The member who is here by that session; INVALID_OPERATION when there is none."""
+        member = self._members.get(user_id)
+        if member is None or member.session != session:
+            raise RtcError(ErrorCode.INVALID_OPERATION, f"user {user_id} is not in room {self.room_id}; enter it first")
+        return member
+
+    def stream(self, user_id: str, stream_type: StreamType) -> Stream | None:
+        """A user's stream, or None."""
+        member = self._members.get(user_id)
+        return None if member is None else member.streams.get(stream_type)
+
+    # --- members ---
+
+    def enter(self, user_id: str, session: str, role: Role = "anchor") -> list[RoomEvent]:
+        """A session of a user enters; an earlier one of the same user is removed. -102052 when the room is full."""
+        events: list[RoomEvent] = []
+        if user_id in self._members:
+            events += self.remove(user_id, "kick")
+        elif len(self._members) >= self.limits.max_members:
+            raise enter_refused(
+                ErrorCode.ROOM_FULL, f"room {self.room_id} has its {self.limits.max_members} members already"
+            )
+        self._members[user_id] = Member(user_id, session, role)
+        return [*events, MemberJoined(user_id, role)]
+
+    def leave(self, user_id: str, session: str) -> list[RoomEvent]:
+        """A user leaves; nothing happens when that session is no longer here."""
+        member = self._members.get(user_id)
+        if member is None or member.session != session:
+            return []
+        return self._take_out(member)
+
+    def remove(self, user_id: str, reason: RemovalReason) -> list[RoomEvent]:
+        """Take a user out; nothing happens when the user is not here."""
+        member = self._members.get(user_id)
+        if member is None:
+            return []
+        return [MemberRemoved(user_id, member.session, reason), *self._take_out(member)]
+
+    def _take_out(self, member: Member) -> list[RoomEvent]:
+        del self._members[member.user_id]
+        return [*(StreamUnpublished(stream) for stream in member.streams.values()), MemberLeft(member.user_id)]
+
+    # --- sockets ---
+
+    def socket_lost(self, user_id: str, session: str, now: float) -> None:
+        """The session's socket is gone; the user stays for ``resume_timeout`` seconds."""
+        self.member(user_id, session).lost_at = now
+
+    def socket_back(self, user_id: str, session: str) -> None:
+        """The session has a socket again."""
+        self.member(user_id, session).lost_at = None
+
+    def expired(self, now: float) -> list[Member]:
+        """Members whose time without a socket is over; ``leave`` is for the caller to call, one by one."""
+        return [
+            member
+            for member in self._members.values()
+            if member.lost_at is not None and now - member.lost_at >= self.limits.resume_timeout
+        ]
+
+    # --- streams ---
+
+    def publish(
+        self,
+        user_id: str,
+        session: str,
+        stream_type: StreamType,
+        *,
+        stream_id: str,
+        audio: bool,
+        video: bool,
+        audio_muted: bool = False,
+        video_muted: bool = False,
+    ) -> list[RoomEvent]:
+        """Publish a stream or change its tracks; a published one keeps its id.
+
+        Refused with INVALID_OPERATION for an audience member, with -102052 behind it for one publisher too many,
+        and with INVALID_PARAMETER for a stream without tracks.
+        """
+        self.may_publish(user_id, session)
+        if not (audio or video):
+            raise RtcError(ErrorCode.INVALID_PARAMETER, "a stream needs an audio or a video track")
+        member = self.member(user_id, session)
+        old = member.streams.get(stream_type)
+        new = Stream(
+            user_id,
+            stream_type,
+            old.stream_id if old else stream_id,
+            audio,
+            video,
+            audio and audio_muted,
+            video and video_muted,
+        )
+        member.streams[stream_type] = new
+        if old is None:
+            return [StreamPublished(new)]
+        events: list[RoomEvent] = []
+        if (old.audio, old.video) != (new.audio, new.video):
+            events.append(StreamChanged(new))
+        if (old.audio_muted, old.video_muted) != (new.audio_muted, new.video_muted):
+            events.append(MuteChanged(new))
+        return events
+
+    def may_publish(self, user_id: str, session: str) -> None:
+        """Raise what ``publish`` would raise for this member; changes nothing."""
+        member = self.member(user_id, session)
+        if member.role == "audience":
+            raise RtcError(ErrorCode.INVALID_OPERATION, "an audience member may not publish; switch to anchor first")
+        if not member.streams and self.publishers >= self.limits.max_publishers:
+            raise RtcError(
+                ErrorCode.INVALID_OPERATION,
+                f"room {self.room_id} has its {self.limits.max_publishers} publishers already",
+                extra=ErrorCode.ROOM_FULL,
+            )
+
+    def unpublish(self, user_id: str, session: str, stream_type: StreamType) -> list[RoomEvent]:
+        """Take a stream away. INVALID_OPERATION when it is not published."""
+        stream = self.member(user_id, session).streams.pop(stream_type, None)
+        if stream is None:
+            raise _not_published(stream_type)
+        return [StreamUnpublished(stream)]
+
+    def mute(
+        self,
+        user_id: str,
+        session: str,
+        stream_type: StreamType,
+        *,
+        audio: bool | None = None,
+        video: bool | None = None,
+    ) -> list[RoomEvent]:
+        """Set the mute state of a stream's tracks; None leaves it, and a track that is not there stays unmuted."""
+        member = self.member(user_id, session)
+        old = member.streams.get(stream_type)
+        if old is None:
+            raise _not_published(stream_type)
+        new = replace(
+            old,
+            audio_muted=old.audio and (old.audio_muted if audio is None else audio),
+            video_muted=old.video and (old.video_muted if video is None else video),
+        )
+        if new == old:
+            return []
+        member.streams[stream_type] = new
+        return [MuteChanged(new)]
+
+
+def _not_published(stream_type: StreamType) -> RtcError:
+    return RtcError(ErrorCode.INVALID_OPERATION, f"no {stream_type} stream is published; publish one first")
