@@ -1,1 +1,24 @@
 """Session descriptions: offers read, answers and offers written. Pure: text in, plain data out, and back."""
+
+from parlour.sdp.downlink import AcceptedLine, DownlinkAnswer, DownlinkLine, read_downlink_answer, write_downlink_offer
+from parlour.sdp.errors import SdpError
+from parlour.sdp.model import Candidate, Codec, Kind, LocalTransport, RemoteTransport, TrackSpec
+from parlour.sdp.uplink import UplinkOffer, read_uplink_offer, write_uplink_answer
+
+__all__ = [
+    "AcceptedLine",
+    "Candidate",
+    "Codec",
+    "DownlinkAnswer",
+    "DownlinkLine",
+    "Kind",
+    "LocalTransport",
+    "RemoteTransport",
+    "SdpError",
+    "TrackSpec",
+    "UplinkOffer",
+    "read_downlink_answer",
+    "read_uplink_offer",
+    "write_downlink_offer",
+    "write_uplink_answer",
+]

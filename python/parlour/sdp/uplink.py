@@ -1,0 +1,180 @@
+"""The uplink: a client offers what it sends, we answer what we take (RFC 3264, 8829 §5.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from parlour.sdp.errors import SdpError
+from parlour.sdp.model import Codec, LocalTransport, RemoteTransport, TrackSpec
+from parlour.sdp.reader import CodecLine, Section, read_description
+from parlour.sdp.writer import (
+    MID_URI,
+    TWCC_URI,
+    codec_lines,
+    rejected_lines,
+    transport_lines,
+    write_description,
+)
+
+MAX_UPLINK_SECTIONS = 32
+"""Two streams have four tracks; the rest is room for m-lines that a client gave up."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedLine:
+    """One m-line of an offer. ``track`` is what we would take of it, None when it has nothing for us."""
+
+    mid: str
+    kind: str
+    protocol: str
+    payloads: str
+    sends: bool
+    codec_names: tuple[str, ...]
+    track: TrackSpec | None
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkOffer:
+    """An offer of an uplink, read and checked."""
+
+    remote: RemoteTransport
+    lines: tuple[OfferedLine, ...]
+
+    def track(self, mid: str) -> TrackSpec:
+        """What we take of the m-line with that mid. Raises SdpError with the reason when that is nothing."""
+        line = next((line for line in self.lines if line.mid == mid), None)
+        if line is None:
+            raise SdpError(f"no m-line has the mid {mid[:16]!a}")
+        if line.track is None:
+            names = ", ".join(line.codec_names[:12]) or "none"
+            raise SdpError(
+                f"the m-line with mid {mid} has no codec in common with us; it offers {names},"
+                " and we take Opus, VP8 and H264 with packetization-mode 1"
+            )
+        if not line.sends:
+            raise SdpError(f"the m-line with mid {mid} does not send; make its direction sendonly")
+        return line.track
+
+
+def read_uplink_offer(text: str) -> UplinkOffer:
+    """Read a client's offer. Raises SdpError when it is malformed, or lacks what every uplink needs."""
+    description = read_description(text)
+    if len(description.sections) > MAX_UPLINK_SECTIONS:
+        raise SdpError(f"it has {len(description.sections)} m-lines; an uplink has at most {MAX_UPLINK_SECTIONS}")
+    section = description.transport_section
+    if section.setup not in {"actpass", "active"}:
+        raise SdpError("a=setup must be actpass or active: the server is the DTLS server")
+    return UplinkOffer(remote_transport(section), tuple(map(_offered_line, description.sections)))
+
+
+def remote_transport(section: Section) -> RemoteTransport:
+    """The ICE and DTLS parameters of a section; SdpError when one is missing."""
+    for value, name in ((section.ufrag, "ice-ufrag"), (section.pwd, "ice-pwd"), (section.fingerprint, "fingerprint")):
+        if not value:
+            shown = "fingerprint:sha-256" if name == "fingerprint" else name
+            raise SdpError(f"it has no a={shown}")
+    return RemoteTransport(section.ufrag, section.pwd, section.fingerprint)
+
+
+def write_uplink_answer(
+    offer: UplinkOffer, local: LocalTransport, used: Iterable[str], *, session_id: int, version: int
+) -> str:
+    """Answer: the m-lines with the mids in ``used`` are received, others that we could take stay inactive.
+
+    Inactive rather than rejected, so that an m-line that a client gave up still carries the BUNDLE's transport.
+    """
+    wanted = set(used)
+    media: list[dict[str, Any]] = []
+    bundle: list[str] = []
+    for line in offer.lines:
+        if line.track is None:
+            media.append(rejected_lines(line.mid, line.kind, line.protocol, line.payloads))
+            continue
+        lines = codec_lines(line.track, transport_cc=line.track.twcc_extension is not None)
+        lines |= transport_lines(local, setup="passive", candidates=not bundle)
+        lines["direction"] = "recvonly" if line.mid in wanted else "inactive"
+        bundle.append(line.mid)
+        media.append(lines)
+    return write_description(session_id, version, bundle, media)
+
+
+def _offered_line(section: Section) -> OfferedLine:
+    return OfferedLine(
+        section.mid,
+        section.kind,
+        section.protocol,
+        " ".join(map(str, section.payload_types)) or "0",
+        section.direction in {"sendonly", "sendrecv"} and not section.rejected,
+        tuple(codec.name for codec in section.codecs),
+        None if section.rejected else _choose(section),
+    )
+
+
+def _choose(section: Section) -> TrackSpec | None:
+    """The offerer's first codec that we know, with its RTX."""
+    if not section.protocol.endswith("RTP/SAVPF"):
+        return None
+    for codec in section.codecs:
+        name = known_codec(section.kind, codec)
+        if name is None:
+            continue
+        if not section.mid:
+            raise SdpError(f"m-line {section.index + 1} has no a=mid")
+        if not section.rtcp_mux:
+            raise SdpError(f"the m-line with mid {section.mid} has no a=rtcp-mux")
+        video = name != "opus"
+        rtx = next(
+            (
+                other.payload_type
+                for other in section.codecs
+                if video and other.name == "rtx" and other.parameter("apt") == str(codec.payload_type)
+            ),
+            None,
+        )
+        ssrc = next(iter(section.repairs), None) if section.repairs else next(iter(section.ssrcs), None)
+        return TrackSpec(
+            section.mid,
+            "video" if video else "audio",
+            name,
+            codec.payload_type,
+            rtx,
+            ssrc,
+            section.repairs.get(ssrc) if ssrc is not None and rtx is not None else None,
+            section.extensions.get(MID_URI),
+            section.extensions.get(TWCC_URI) if "transport-cc" in codec.feedback else None,
+            video and "nack" in codec.feedback,
+            video and "nack pli" in codec.feedback,
+            codec_format(name, codec),
+        )
+    return None
+
+
+def known_codec(kind: str, codec: CodecLine) -> Codec | None:
+    """Which of our codecs that line is, if any."""
+    match kind, codec.name, codec.clock_rate:
+        case "audio", "opus", 48000:
+            return "opus" if codec.channels == 2 else None
+        case "video", "vp8", 90000:
+            return "vp8"
+        case "video", "h264", 90000:
+            return "h264" if codec.parameter("packetization-mode") == "1" else None
+    return None
+
+
+def codec_format(name: Codec, codec: CodecLine) -> str:
+    """The fmtp in one spelling per meaning, so that a downlink needs few payload types.
+
+    Opus keeps whether it is stereo (RFC 7587 §6.1), H264 its profile and level (RFC 6184 §8.1), VP8 nothing.
+    """
+    match name:
+        case "opus":
+            stereo = codec.parameter("stereo") == "1" or codec.parameter("sprop-stereo") == "1"
+            return "minptime=10;useinbandfec=1" + (";stereo=1;sprop-stereo=1" if stereo else "")
+        case "h264":
+            profile = (codec.parameter("profile-level-id") or "42e01f").lower()
+            if len(profile) != 6 or not set(profile) <= set("0123456789abcdef"):
+                raise SdpError(f"the profile-level-id of payload type {codec.payload_type} is not six hex digits")
+            return f"level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}"
+    return ""
