@@ -1,0 +1,261 @@
+"""The server: storage, accounts, media, rooms and signaling wired together behind one HTTP port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+
+import structlog
+import uvicorn
+from starlette.routing import BaseRoute
+
+from parlour.accounts import Accounts, TokenSigner
+from parlour.media import MediaCore
+from parlour.media.core import announced_addresses
+from parlour.rooms import RoomLimits
+from parlour.settings import Settings
+from parlour.signaling.connection import ConnectionLimits
+from parlour.signaling.service import SignalingLimits, SignalingService
+from parlour.signaling.wsprotocol import BoundedWebSocketProtocol
+from parlour.storage import Storage, StorageError
+from parlour.tls import CertificateError, own_names, self_signed_context, server_context
+from parlour.web import create_http_app
+
+log = structlog.get_logger(__name__)
+
+GOODBYE_TIMEOUT = 3.0
+"""Seconds that clients have to close after they were told that the server goes down."""
+
+BACKLOG = 1024
+
+
+class StartError(Exception):
+    """The server cannot start; the text is one sentence that says what to do."""
+
+
+def version() -> str:
+    """The version of the installed package."""
+    try:
+        return metadata.version("parlour")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+class Server:
+    """A whole server in the running event loop: ``await start()``, then ``url``; ``await stop()`` ends it.
+
+    ``routes`` are served beside its own, in front of them.
+    """
+
+    def __init__(self, settings: Settings, *, routes: Sequence[BaseRoute] = ()) -> None:
+        self.settings = settings
+        self._routes = tuple(routes)
+        self._cleanup = contextlib.AsyncExitStack()
+        self._port: int | None = None
+        self._media: MediaCore | None = None
+        self._storage: Storage | None = None
+        self._service: SignalingService | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port it listens on."""
+        if self._port is None:
+            raise RuntimeError("the server is not running")
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Where it is, for a browser on this machine: ``http://127.0.0.1:8080``."""
+        secure = self.settings.tls_cert is not None or self.settings.tls_self_signed
+        return f"{'https' if secure else 'http'}://{_reachable(self.settings.host)}:{self.port}"
+
+    @property
+    def signaling_url(self) -> str:
+        """The signaling channel's address."""
+        return f"{self.url.replace('http', 'ws', 1)}/v1/ws?v=1"
+
+    @property
+    def media(self) -> MediaCore:
+        """The media core."""
+        if self._media is None:
+            raise RuntimeError("the server is not running")
+        return self._media
+
+    @property
+    def storage(self) -> Storage:
+        """The account store."""
+        if self._storage is None:
+            raise RuntimeError("the server is not running")
+        return self._storage
+
+    async def start(self) -> None:
+        """Start everything. Raises StartError, and leaves nothing behind then."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._cleanup.aclose()
+            raise
+
+    async def stop(self) -> None:
+        """Tell clients, then close everything. Idempotent."""
+        await self._cleanup.aclose()
+
+    async def __aenter__(self) -> Server:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _start(self) -> None:
+        settings = self.settings
+        address = await _resolve(settings.host)
+        context = self._tls(address)
+        listener = self._cleanup.enter_context(_listen(address, settings.host, settings.port))
+        try:
+            storage = await Storage.open(settings.data)
+            self._cleanup.push_async_callback(storage.close)
+            secret = await storage.token_secret()
+        except StorageError as error:
+            raise StartError(str(error)) from None
+        announce = [str(ip) for ip in settings.media.announce]
+        media = MediaCore(bind=address, port=settings.media_port, announce=announce)
+        try:
+            await media.start()
+        except OSError as error:
+            raise StartError(_bind_sentence(error, settings.host, settings.media_port, "UDP", "--media-port")) from None
+        self._cleanup.push_async_callback(media.close)
+        limits = settings.limits
+        service = SignalingService(
+            Accounts(storage, time.time, store_timeout=limits.store_timeout),
+            TokenSigner(secret, ticket_lifetime=limits.ticket_lifetime),
+            media,
+            _signaling_limits(settings),
+            version(),
+        )
+        reaper = asyncio.create_task(service.reap())
+        self._cleanup.push_async_callback(_cancelled, reaper)
+        await self._serve_http(service, listener, context)
+        self._cleanup.push_async_callback(service.stop, GOODBYE_TIMEOUT)
+        self._port = listener.getsockname()[1]
+        self._storage, self._media, self._service = storage, media, service
+        log.info("started", url=self.url, media_ports=media.ports, version=version())
+
+    async def _serve_http(
+        self, service: SignalingService, listener: socket.socket, context: ssl.SSLContext | None
+    ) -> None:
+        limits = self.settings.limits
+
+        class Protocol(BoundedWebSocketProtocol):
+            control_rate = limits.messages_per_second
+            control_burst = limits.message_burst
+
+        config = uvicorn.Config(
+            create_http_app(service, version(), routes=self._routes),
+            ws=Protocol,
+            ws_max_size=limits.message_bytes,
+            ws_per_message_deflate=False,
+            ws_ping_interval=None,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            ssl_context_factory=None if context is None else lambda *_: context,
+        )
+        config.load()
+        http = uvicorn.Server(config)
+        http.lifespan = config.lifespan_class(config)
+        await http.startup(sockets=[listener])
+        running = asyncio.create_task(http.main_loop())
+
+        async def stop() -> None:
+            http.should_exit = True
+            await running
+            await http.shutdown(sockets=[listener])
+
+        self._cleanup.push_async_callback(stop)
+
+    def _tls(self, address: str) -> ssl.SSLContext | None:
+        settings = self.settings
+        try:
+            if settings.tls_cert is not None and settings.tls_key is not None:
+                return server_context(settings.tls_cert, settings.tls_key)
+            if settings.tls_self_signed:
+                announced = [str(ip) for ip in settings.media.announce] or announced_addresses(address)
+                return self_signed_context(own_names(settings.host, announced))
+        except CertificateError as error:
+            raise StartError(str(error)) from None
+        return None
+
+
+def _signaling_limits(settings: Settings) -> SignalingLimits:
+    limits, rooms = settings.limits, settings.rooms
+    return SignalingLimits(
+        ConnectionLimits(
+            limits.message_bytes,
+            limits.messages_per_second,
+            limits.message_burst,
+            limits.login_timeout,
+            settings.signaling.socket_timeout,
+        ),
+        RoomLimits(rooms.max_members, rooms.max_publishers, rooms.resume_timeout),
+        limits.send_queue,
+        settings.signaling.heartbeat_interval,
+    )
+
+
+async def _resolve(host: str) -> str:
+    """The address of a host setting: itself, or what its name stands for here."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        raise StartError(f"The host {host} is no address and no name that this machine knows; set --host.") from None
+    addresses = [str(entry[4][0]) for entry in found]
+    return next((address for address in addresses if "." in address), addresses[0])
+
+
+@contextlib.contextmanager
+def _listen(address: str, host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        listener = socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=address == "::")
+    except OSError as error:
+        raise StartError(_bind_sentence(error, host, port, "TCP", "--port")) from None
+    with listener:
+        yield listener
+
+
+def _bind_sentence(error: OSError, host: str, port: int, protocol: str, option: str) -> str:
+    subject = f"The {protocol} port {port} of {host}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"{subject} is taken by another process; choose another with {option}."
+        case errno.EACCES:
+            return f"{subject} may not be opened by this user; choose one above 1023 with {option}."
+        case errno.EADDRNOTAVAIL:
+            return f"This machine has no address {host}; set --host to one that it has."
+    return f"{subject} cannot be opened: {error.strerror or error}."
+
+
+def _reachable(host: str) -> str:
+    """A host as a URL of this machine has it."""
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,164 @@
+"""One socket as a state machine: what it may say when, how fast, and how long it may be silent. No I/O, no clock."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from parlour.errors import ErrorCode, RtcError
+from parlour.signaling.codec import MalformedError, decode_request, request_type
+from parlour.signaling.messages import AnyRequest, CloseCode, Enter, Login, Ping, Resume
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What one socket may do. Times in seconds."""
+
+    message_bytes: int = 262_144
+    messages_per_second: float = 50.0
+    message_burst: int = 200
+    login_timeout: float = 10.0
+    socket_timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Answer this error; the socket lives on."""
+
+    request_id: int | None
+    error: RtcError
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Close the socket; with an ``error``, answer that first."""
+
+    code: CloseCode
+    reason: str
+    error: RtcError | None = None
+
+
+class State(enum.Enum):
+    """Where a socket is in its life."""
+
+    NEW = "new"
+    AUTHENTICATED = "authenticated"
+    IN_ROOM = "in-room"
+    CLOSED = "closed"
+
+
+class Bucket:
+    """A token bucket: ``rate`` a second, ``burst`` at once."""
+
+    __slots__ = ("_burst", "_level", "_rate", "_then")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._level, self._then = float(burst), now
+
+    def take(self, now: float) -> bool:
+        """Take one token; False when there is none."""
+        self._level = min(self._burst, self._level + (now - self._then) * self._rate)
+        self._then = now
+        if self._level < 1:
+            return False
+        self._level -= 1
+        return True
+
+
+class Connection:
+    """The rules of one socket. ``receive`` judges every text; the owner reports how requests changed the state."""
+
+    def __init__(self, limits: ConnectionLimits, now: float) -> None:
+        self._limits = limits
+        self._bucket = Bucket(limits.messages_per_second, limits.message_burst, now)
+        self._opened = now
+        self._heard = now
+        self.state = State.NEW
+
+    def receive(self, text: str | None, now: float) -> AnyRequest | Refusal | Closing:
+        """What to do with a frame; ``text`` is None for a binary one."""
+        if self.state is State.CLOSED:
+            raise RuntimeError("a closed connection receives nothing")
+        self._heard = now
+        if not self._bucket.take(now):
+            return self.close(
+                CloseCode.TOO_MANY,
+                f"more than {self._limits.messages_per_second:g} messages a second"
+                f" or {self._limits.message_burst} at once",
+            )
+        if text is None:
+            return self.close(CloseCode.MALFORMED, "a message is a text frame, not a binary one")
+        if len(text) > self._limits.message_bytes:
+            return self.close(CloseCode.TOO_BIG, f"a message has at most {self._limits.message_bytes} bytes")
+        try:
+            request = decode_request(text)
+        except MalformedError as malformed:
+            if malformed.request_id is not None:
+                return Refusal(malformed.request_id, malformed.error)
+            closing = self.close(CloseCode.MALFORMED, "a message is a JSON object with an id")
+            return Closing(closing.code, closing.reason, malformed.error)
+        wrong = self._out_of_place(request)
+        return request if wrong is None else Refusal(request.id, RtcError(ErrorCode.INVALID_OPERATION, wrong))
+
+    def _out_of_place(self, request: AnyRequest) -> str | None:
+        """Why this request may not be made now, if so."""
+        name = request_type(request)
+        match self.state, request:
+            case State.NEW, Login() | Resume():
+                return None
+            case State.NEW, _:
+                return f"{name} came before login; log in first"
+            case State.AUTHENTICATED, Login() | Enter() | Ping():
+                return None
+            case State.AUTHENTICATED, Resume():
+                return "resume must be the first request of a socket"
+            case State.AUTHENTICATED, _:
+                return f"{name} needs a room; enter one first"
+            case State.IN_ROOM, Login() | Enter() | Resume():
+                return f"{name} came while in a room; leave it first"
+        return None
+
+    def logged_in(self) -> None:
+        """A login succeeded."""
+        self._move(State.AUTHENTICATED, State.NEW, State.AUTHENTICATED)
+
+    def entered(self) -> None:
+        """A room was entered, or a session resumed."""
+        self._move(State.IN_ROOM, State.NEW, State.AUTHENTICATED)
+
+    def left(self) -> None:
+        """The room was left; the user is still logged in."""
+        self._move(State.AUTHENTICATED, State.IN_ROOM)
+
+    def close(self, code: CloseCode, reason: str) -> Closing:
+        """Nothing is received any more."""
+        self.state = State.CLOSED
+        return Closing(code, reason)
+
+    def _move(self, target: State, *allowed: State) -> None:
+        if self.state not in allowed:
+            raise RuntimeError(f"a connection that is {self.state.value} cannot become {target.value}")
+        self.state = target
+
+    @property
+    def deadline(self) -> float | None:
+        """When ``overdue`` is worth asking again; None when never."""
+        match self.state:
+            case State.CLOSED:
+                return None
+            case State.NEW:
+                return min(self._opened + self._limits.login_timeout, self._silent_until)
+        return self._silent_until
+
+    def overdue(self, now: float) -> Closing | None:
+        """Close what did not log in, or was silent for too long."""
+        if self.state is State.NEW and now >= self._opened + self._limits.login_timeout:
+            return self.close(CloseCode.TIMED_OUT, f"no login within {self._limits.login_timeout:g} s")
+        if self.state is not State.CLOSED and now >= self._silent_until:
+            return self.close(CloseCode.TIMED_OUT, f"nothing heard for {self._limits.socket_timeout:g} s")
+        return None
+
+    @property
+    def _silent_until(self) -> float:
+        return self._heard + self._limits.socket_timeout

@@ -1,0 +1,316 @@
+"""What one client receives: its downlink transport, the m-lines we offer on it and the consumers behind them.
+
+One offer is unanswered at a time; what changes meanwhile goes into the next. A consumer exists only for a track that
+the client took. A new consumer always has new SSRCs, so that no packet index is ever used twice under one key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from parlour.errors import ErrorCode, RtcError
+from parlour.rooms import StreamType
+from parlour.sdp import (
+    AcceptedLine,
+    DownlinkLine,
+    Kind,
+    RemoteTransport,
+    TrackSpec,
+    read_downlink_answer,
+    write_downlink_offer,
+)
+from parlour.signaling.messages import DownlinkOffer, DownlinkTrack
+from parlour.signaling.ports import Media, Transport
+
+MID_EXTENSION = 1
+MAX_LINES = 512
+PAYLOAD_TYPES = (*range(96, 128), *range(35, 64))
+"""The dynamic ones (RFC 3551 §6) and, after them, those that rtcp-mux leaves free (RFC 5761 §4)."""
+
+Key = tuple[str, StreamType, Kind]
+"""A remote track: whose, of which stream, audio or video."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteTrack:
+    """A track that could be received. ``producer`` is None while its publisher's uplink is down."""
+
+    track: TrackSpec
+    producer: int | None
+    stream_id: str
+    cname: str
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """One m-line. ``key`` is None while it is free; ``producer`` is what ``offered`` was made for."""
+
+    offered: DownlinkLine
+    key: Key | None = None
+    producer: int | None = None
+    consumer: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """An offer without answer: its message, and the lines as they were then."""
+
+    message: DownlinkOffer
+    lines: tuple[DownlinkLine, ...]
+
+
+class Downlink:
+    """One client's downlink. ``send`` gets every offer, and says whether the client can be told now."""
+
+    def __init__(
+        self,
+        media: Media,
+        shard: int,
+        *,
+        find: Callable[[Key], RemoteTrack | None],
+        send: Callable[[DownlinkOffer], bool],
+        on_failed: Callable[[str], None],
+    ) -> None:
+        self._media = media
+        self._shard = shard
+        self._find = find
+        self._send = send
+        self._on_failed = on_failed
+        self._transport: Transport | None = None
+        self._remote: RemoteTransport | None = None
+        self._lines: list[Line] = []
+        self._mids = itertools.count()
+        self._payload_types: dict[tuple[str, str], tuple[int, int]] = {}
+        self._refused: set[tuple[Key, str, str]] = set()
+        self._outstanding: Outstanding | None = None
+        self._dirty = False
+        self._fresh = False
+        self.revision = 0
+        self.failure: str | None = None
+        self.wanted: dict[tuple[str, StreamType], frozenset[Kind]] = {}
+
+    # --- what the client asks for ---
+
+    def subscribe(self, user_id: str, stream_type: StreamType, kinds: Iterable[Kind]) -> int:
+        """Receive these kinds of a stream, in place of what was asked before. Returns the revision that has them."""
+        self.wanted[user_id, stream_type] = frozenset(kinds)
+        self.refresh()
+        return self.revision + 1 if self._dirty else self.revision
+
+    def drop(self, user_id: str, stream_type: StreamType) -> None:
+        """Receive nothing of a stream any more: its consumers stop now, its m-lines with the next offer."""
+        if self.wanted.pop((user_id, stream_type), None) is not None:
+            self.refresh()
+
+    def wants(self, user_id: str) -> bool:
+        """Whether a stream of that user is to be received."""
+        return (user_id, "main") in self.wanted or (user_id, "auxiliary") in self.wanted
+
+    def restart(self) -> None:
+        """Begin anew on a fresh transport; the next offer says so."""
+        self._stop()
+        self._fresh = self.revision > 0
+        self.refresh()
+
+    def resend(self) -> None:
+        """The client has a new socket: repeat the offer without answer, or make the one that is due."""
+        if self._outstanding is not None:
+            self._send(self._outstanding.message)
+        else:
+            self._offer()
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.wanted.clear()
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._transport is not None:
+            self._media.remove_transport(self._transport.id)
+        self._forget()
+        self.failure = None
+        self._lines.clear()
+        self._mids = itertools.count()
+        self._payload_types.clear()
+        self._refused.clear()
+        self._outstanding = None
+        self._dirty = False
+
+    def _forget(self) -> None:
+        """The transport is gone, and the consumers with it."""
+        self._transport = self._remote = None
+        for line in self._lines:
+            line.consumer = None
+
+    def _closed(self, reason: str) -> None:
+        self._forget()
+        self._outstanding = None
+        self.failure = reason
+        self._on_failed(reason)
+
+    # --- from what is wanted to m-lines ---
+
+    def refresh(self) -> None:
+        """Compare what is wanted and there with the m-lines; offer what changed."""
+        if self.failure is not None:
+            return  # a restart begins with no lines at all
+        sources = self._sources()
+        for line in self._lines:
+            if line.key is None:
+                continue
+            source = sources.pop(line.key, None)
+            if source is None:
+                self._free(line)
+            elif source.producer is not None and source.producer != line.producer:
+                self._carry(line, line.key, source)
+        for key, source in sources.items():
+            if source.producer is None or (key, source.track.codec, source.track.fmtp) in self._refused:
+                continue
+            line_for = self._free_line(key[2])
+            if line_for is not None:
+                self._carry(line_for, key, source)
+        self._offer()
+
+    def _sources(self) -> dict[Key, RemoteTrack]:
+        found: dict[Key, RemoteTrack] = {}
+        for (user_id, stream_type), kinds in self.wanted.items():
+            for kind in ("audio", "video"):
+                key: Key = (user_id, stream_type, kind)
+                source = self._find(key) if kind in kinds else None
+                if source is not None:
+                    found[key] = source
+        return found
+
+    def _free_line(self, kind: Kind) -> Line | None:
+        """A line without a track, made when there is none; None when there are too many."""
+        for line in self._lines:
+            if line.key is None and line.offered.kind == kind and not line.offered.rejected:
+                return line
+        if len(self._lines) >= MAX_LINES:
+            return None
+        return Line(DownlinkLine(TrackSpec(str(next(self._mids)), kind, "opus", 0), active=False))
+
+    def _carry(self, line: Line, key: Key, source: RemoteTrack) -> None:
+        """Put a track on a line, under new SSRCs and this connection's payload types."""
+        payload_types = self._payload_types_for(source.track)
+        if payload_types is None:
+            return
+        self._stop_consumer(line)
+        if self._transport is None:
+            self._transport = self._media.create_transport(self._shard, on_closed=self._closed)
+        payload_type, rtx = payload_types
+        # Repair is between us and this client, whatever there is between us and the publisher.
+        video = source.track.kind == "video"
+        track = TrackSpec(
+            line.offered.mid,
+            source.track.kind,
+            source.track.codec,
+            payload_type,
+            rtx if video else None,
+            self._media.allocate_ssrc(self._transport.id),
+            self._media.allocate_ssrc(self._transport.id) if video else None,
+            MID_EXTENSION,
+            None,
+            video,
+            video,
+            source.track.fmtp,
+        )
+        line.offered = DownlinkLine(track, active=True, stream_id=source.stream_id, cname=source.cname)
+        line.key, line.producer = key, source.producer
+        if line not in self._lines:
+            self._lines.append(line)
+        self._dirty = True
+
+    def _free(self, line: Line) -> None:
+        self._stop_consumer(line)
+        line.key = line.producer = None
+        line.offered = replace(line.offered, active=False)
+        self._dirty = True
+
+    def _stop_consumer(self, line: Line) -> None:
+        if line.consumer is not None:
+            self._media.remove_consumer(line.consumer)
+            line.consumer = None
+
+    def _payload_types_for(self, track: TrackSpec) -> tuple[int, int] | None:
+        """One payload type a codec and fmtp, and one for its RTX; None when there are no more."""
+        key = (track.codec, track.fmtp)
+        if key not in self._payload_types:
+            used = 2 * len(self._payload_types)
+            if used + 2 > len(PAYLOAD_TYPES):
+                return None
+            self._payload_types[key] = (PAYLOAD_TYPES[used], PAYLOAD_TYPES[used + 1])
+        return self._payload_types[key]
+
+    # --- offer and answer ---
+
+    def _offer(self) -> None:
+        if not self._dirty or self._outstanding is not None or self._transport is None:
+            return
+        lines = tuple(line.offered for line in self._lines)
+        message = DownlinkOffer(
+            revision=self.revision + 1,
+            sdp=write_downlink_offer(
+                self._transport.local, lines, session_id=self._transport.id, version=self.revision + 1
+            ),
+            tracks=[
+                DownlinkTrack(mid=line.offered.mid, user_id=line.key[0], stream_type=line.key[1], kind=line.key[2])
+                for line in self._lines
+                if line.key is not None
+            ],
+            restart=self._fresh,
+        )
+        if self._send(message):
+            self.revision += 1
+            self._outstanding = Outstanding(message, lines)
+            self._dirty = self._fresh = False
+
+    def answer(self, revision: int, sdp: str) -> None:
+        """Take the client's answer. Raises RtcError; then the offer waits for a better one."""
+        if self._outstanding is None or revision != self._outstanding.message.revision:
+            if revision <= self.revision:
+                return  # answered already, or withdrawn by a restart
+            raise RtcError(ErrorCode.INVALID_PARAMETER, f"there was no downlink-offer with revision {revision}")
+        offered = self._outstanding.lines
+        answer = read_downlink_answer(sdp, offered)
+        if self._transport is None:
+            return
+        if answer.remote is not None and self._remote is None:
+            self._media.set_remote(self._transport.id, answer.remote)
+            self._remote = answer.remote
+        elif answer.remote is not None and answer.remote != self._remote:
+            raise RtcError(
+                ErrorCode.INVALID_OPERATION,
+                "the answer is from another connection than the downlink's; send downlink-restart for a new one",
+            )
+        self._outstanding = None
+        # Lines are only ever appended, so that those of the offer are the first ones.
+        for line, then in zip(self._lines, offered, strict=False):
+            self._settle(line, then, answer.accepted.get(then.mid), then.mid in answer.refused)
+        # A line that the client refused may have a better use.
+        self.refresh()
+
+    def _settle(self, line: Line, then: DownlinkLine, accepted: AcceptedLine | None, refused: bool) -> None:
+        """Make one line as the answer says, unless it has changed since the offer."""
+        if refused and then.active and line.key is not None and line.offered == then:
+            self._refused.add((line.key, then.track.codec, then.track.fmtp))
+        if refused:
+            self._stop_consumer(line)
+            line.key = line.producer = None
+            line.offered = replace(line.offered, active=False, rejected=True)
+        elif line.offered != then or not then.active:
+            return
+        elif accepted is None:
+            self._stop_consumer(line)
+        elif line.consumer is None and line.producer is not None and self._transport is not None:
+            track = replace(
+                then.track,
+                rtx_payload_type=accepted.rtx_payload_type,
+                rtx_ssrc=then.track.rtx_ssrc if accepted.rtx_payload_type is not None else None,
+                mid_extension=accepted.mid_extension,
+            )
+            with contextlib.suppress(LookupError):  # one end closed just now; its event is on the way
+                line.consumer = self._media.add_consumer(self._transport.id, line.producer, track, cname=then.cname)

@@ -1,0 +1,220 @@
+"""A room with the sessions in it: the one writer of its state, and who tells everybody what happened."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import structlog
+
+from parlour.errors import ErrorCode, RtcError
+from parlour.rooms import (
+    MemberJoined,
+    MemberLeft,
+    MemberRemoved,
+    MuteChanged,
+    RemovalReason,
+    Room,
+    RoomEvent,
+    Stream,
+    StreamChanged,
+    StreamPublished,
+    StreamType,
+    StreamUnpublished,
+)
+from parlour.sdp import Kind
+from parlour.signaling import messages
+from parlour.signaling.codec import encode_event
+from parlour.signaling.downlink import Key, RemoteTrack
+from parlour.signaling.link import Link
+from parlour.signaling.messages import CloseCode
+from parlour.signaling.session import Session
+
+log = structlog.get_logger(__name__)
+
+REMOVED: dict[RemovalReason, str] = {
+    "kick": "the same user entered the room again",
+    "banned": "the user was removed from the room by an administrator",
+    "room-disband": "the room was dismissed",
+}
+
+
+class Hall:
+    """One room. Everything here happens at once, without waiting, so that no two changes ever mix."""
+
+    def __init__(self, room: Room, sdk_app_id: int, shard: int, on_departed: Callable[[Session], None]) -> None:
+        self.room = room
+        self._on_departed = on_departed
+        self.sdk_app_id = sdk_app_id
+        self.shard = shard
+        self.sessions: dict[str, Session] = {}
+
+    # --- coming and going ---
+
+    def enter(self, session: Session) -> messages.Snapshot:
+        """A session enters. Returns the room as it found it."""
+        events = self.room.enter(session.user_id, session.id, session.role)
+        self._apply(events[:-1])
+        self.sessions[session.user_id] = session
+        self._apply(events[-1:])
+        return self.snapshot(session)
+
+    def leave(self, session: Session) -> None:
+        """A session leaves; its media stops."""
+        self._apply(self.room.leave(session.user_id, session.id))
+
+    def lose(self, session: Session, now: float) -> None:
+        """A session lost its socket."""
+        session.link = None
+        self.room.socket_lost(session.user_id, session.id, now)
+
+    def resume(self, session: Session, link: Link) -> messages.Snapshot:
+        """A session goes on with another socket, which takes the place of the one it may still have."""
+        old, session.link = session.link, None
+        if old is not None:
+            old.close(CloseCode.GOING_AWAY, "the session was resumed on another socket")
+        session.link = link
+        self.room.socket_back(session.user_id, session.id)
+        return self.snapshot(session)
+
+    def snapshot(self, session: Session) -> messages.Snapshot:
+        """The room as it is, without that session."""
+        others = [member for member in self.room.members if member.user_id != session.user_id]
+        return messages.Snapshot(
+            members=[messages.Member(user_id=member.user_id, role=member.role) for member in others],
+            streams=[stream_info(stream) for stream in self.room.streams if stream.user_id != session.user_id],
+        )
+
+    # --- streams ---
+
+    def publish(self, session: Session, request: messages.Publish) -> messages.PublishOk:
+        """Publish a stream, or change a published one."""
+        self.room.may_publish(session.user_id, session.id)
+        offer, tracks = session.uplink.read(request)
+        sdp = session.uplink.accept(request, offer, tracks)
+        events = self.room.publish(
+            session.user_id,
+            session.id,
+            request.stream_type,
+            stream_id=secrets.token_hex(8),
+            audio="audio" in tracks,
+            video="video" in tracks,
+            audio_muted=request.audio_muted,
+            video_muted=request.video_muted,
+        )
+        self._apply(events)
+        for other in self.sessions.values():
+            if other.downlink.wants(session.user_id):
+                other.downlink.refresh()
+        stream = self.room.stream(session.user_id, request.stream_type)
+        if stream is None:
+            raise AssertionError("a stream that was just published is there")
+        return messages.PublishOk(sdp=sdp, stream_id=stream.stream_id)
+
+    def unpublish(self, session: Session, stream_type: StreamType) -> None:
+        """Take a stream away."""
+        events = self.room.unpublish(session.user_id, session.id, stream_type)
+        self._apply(events)
+        session.uplink.unpublish(stream_type)
+
+    def mute(self, session: Session, request: messages.Mute) -> None:
+        """Set the mute state of a stream."""
+        self._apply(
+            self.room.mute(session.user_id, session.id, request.stream_type, audio=request.audio, video=request.video)
+        )
+
+    def subscribe(self, session: Session, request: messages.Subscribe) -> int:
+        """Receive a stream. Returns the revision of the offer that has it."""
+        if request.user_id == session.user_id:
+            raise RtcError(ErrorCode.INVALID_PARAMETER, "nobody subscribes to the own stream")
+        if self.room.stream(request.user_id, request.stream_type) is None:
+            raise RtcError(
+                ErrorCode.REMOTE_STREAM_NOT_EXIST, f"that user publishes no {request.stream_type} stream (any more)"
+            )
+        kinds: list[Kind] = []
+        kinds += ["audio"] if request.audio else []
+        kinds += ["video"] if request.video else []
+        return session.downlink.subscribe(request.user_id, request.stream_type, kinds)
+
+    def find_track(self, key: Key) -> RemoteTrack | None:
+        """The published track of that key, as downlinks need it."""
+        user_id, stream_type, kind = key
+        publisher, stream = self.sessions.get(user_id), self.room.stream(user_id, stream_type)
+        if publisher is None or stream is None:
+            return None
+        source = publisher.uplink.published.get((stream_type, kind))
+        if source is None:
+            return None
+        return RemoteTrack(source.track, source.producer, stream.stream_id, publisher.cname)
+
+    # --- telling ---
+
+    def _apply(self, events: list[RoomEvent]) -> None:
+        """Tell everybody else, in order; media stops before it is told."""
+        for event in events:
+            match event:
+                case MemberRemoved(user_id, session_id, reason):
+                    self._removed(user_id, session_id, reason)
+                    continue
+                case StreamUnpublished(stream):
+                    for session in self.sessions.values():
+                        session.downlink.drop(stream.user_id, stream.stream_type)
+                case MemberLeft(user_id):
+                    gone = self.sessions.pop(user_id, None)
+                    if gone is not None:
+                        self._on_departed(gone)
+                        gone.close()
+            self._tell_others(event.user_id, wire_event(event))
+
+    def _removed(self, user_id: str, session_id: str, reason: RemovalReason) -> None:
+        session = self.sessions.get(user_id)
+        if session is None or session.id != session_id or session.link is None:
+            return
+        link, session.link = session.link, None
+        link.tell(messages.ClientBanned(reason=reason, message=REMOVED[reason]))
+        link.close(CloseCode.REMOVED, REMOVED[reason])
+
+    def _tell_others(self, user_id: str, event: messages.Event) -> None:
+        text = encode_event(event)
+        for session in self.sessions.values():
+            if session.user_id != user_id and session.link is not None:
+                session.link.tell_text(text)
+
+
+def stream_info(stream: Stream) -> messages.StreamInfo:
+    """A stream as it is told."""
+    return messages.StreamInfo(
+        user_id=stream.user_id,
+        stream_type=stream.stream_type,
+        stream_id=stream.stream_id,
+        audio=stream.audio,
+        video=stream.video,
+        audio_muted=stream.audio_muted,
+        video_muted=stream.video_muted,
+    )
+
+
+def wire_event(event: RoomEvent) -> messages.Event:
+    """A room's event as the others in the room are told of it."""
+    match event:
+        case MemberJoined(user_id, role):
+            return messages.PeerJoin(user_id=user_id, role=role)
+        case MemberLeft(user_id):
+            return messages.PeerLeave(user_id=user_id)
+        case StreamPublished(stream):
+            return messages.StreamAdded(stream=stream_info(stream))
+        case StreamChanged(stream):
+            return messages.StreamUpdated(stream=stream_info(stream))
+        case StreamUnpublished(stream):
+            return messages.StreamRemoved(
+                user_id=stream.user_id, stream_type=stream.stream_type, stream_id=stream.stream_id
+            )
+        case MuteChanged(stream):
+            return messages.MuteChanged(
+                user_id=stream.user_id,
+                stream_type=stream.stream_type,
+                audio_muted=stream.audio_muted,
+                video_muted=stream.video_muted,
+            )
+        case MemberRemoved():
+            raise AssertionError("a removal is told to the removed alone")

@@ -1,0 +1,51 @@
+"""What signaling asks of the media core: the part of ``MediaCore`` that it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from parlour.sdp import LocalTransport, RemoteTransport, TrackSpec
+
+
+class Transport(Protocol):
+    """A transport's id and our end of it."""
+
+    @property
+    def id(self) -> int:
+        """Its id."""
+
+    @property
+    def local(self) -> LocalTransport:
+        """Our end."""
+
+
+class Media(Protocol):
+    """Commands that return at once; see ``parlour.media.MediaCore``."""
+
+    def pick_shard(self) -> int:
+        """The shard for a new room."""
+
+    def create_transport(self, shard: int, *, on_closed: Callable[[str], None] | None = None) -> Transport:
+        """Make a transport that waits for its peer."""
+
+    def set_remote(self, transport: int, remote: RemoteTransport) -> None:
+        """Say who the peer is."""
+
+    def remove_transport(self, transport: int) -> None:
+        """Close it with its producers and consumers."""
+
+    def allocate_ssrc(self, transport: int) -> int:
+        """An SSRC that the transport never sent with."""
+
+    def add_producer(self, transport: int, track: TrackSpec) -> int:
+        """Accept an incoming track."""
+
+    def remove_producer(self, producer: int) -> None:
+        """Stop it and its consumers."""
+
+    def add_consumer(self, transport: int, producer: int, track: TrackSpec, *, cname: str) -> int:
+        """Forward a producer."""
+
+    def remove_consumer(self, consumer: int) -> None:
+        """Stop forwarding."""

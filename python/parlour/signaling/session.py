@@ -1,0 +1,70 @@
+"""One user in one room by one client. It survives its socket."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Literal
+
+from parlour.accounts import Identity
+from parlour.rooms import Role
+from parlour.signaling.downlink import Downlink, Key, RemoteTrack
+from parlour.signaling.link import Link
+from parlour.signaling.messages import DownlinkOffer, Event, MediaFailed
+from parlour.signaling.ports import Media
+from parlour.signaling.uplink import Uplink
+
+
+class Session:
+    """Who it is, the socket it has now, and its two media connections."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        role: Role,
+        link: Link,
+        media: Media,
+        shard: int,
+        find: Callable[[Key], RemoteTrack | None],
+    ) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.identity = identity
+        self.role: Role = role
+        self.link: Link | None = link
+        self.cname = secrets.token_hex(8)
+        # Downlinks of others keep their m-lines for a failed uplink's tracks: it will publish again, or leave.
+        self.uplink = Uplink(media, shard, lambda reason: self._failed("uplink", reason))
+        self.downlink = Downlink(
+            media, shard, find=find, send=self._offer, on_failed=lambda reason: self._failed("downlink", reason)
+        )
+
+    @property
+    def user_id(self) -> str:
+        """The user."""
+        return self.identity.user_id
+
+    def tell(self, event: Event) -> None:
+        """Send an event; without a socket it is lost, and the snapshot of ``resume`` stands for it."""
+        if self.link is not None:
+            self.link.tell(event)
+
+    def catch_up(self) -> None:
+        """Tell a client that came back what no snapshot holds: failed transports, and the offer without answer."""
+        if self.uplink.failure is not None:
+            self._failed("uplink", self.uplink.failure)
+        if self.downlink.failure is not None:
+            self._failed("downlink", self.downlink.failure)
+        self.downlink.resend()
+
+    def close(self) -> None:
+        """Stop its media."""
+        self.link = None
+        self.downlink.close()
+        self.uplink.close()
+
+    def _offer(self, message: DownlinkOffer) -> bool:
+        self.tell(message)
+        return self.link is not None
+
+    def _failed(self, link: Literal["uplink", "downlink"], reason: str) -> None:
+        self.tell(MediaFailed(link=link, reason=reason))

@@ -1,0 +1,139 @@
+"""What one client sends: its uplink transport and the producers on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from parlour.errors import ErrorCode, RtcError
+from parlour.rooms import StreamType
+from parlour.sdp import Kind, RemoteTransport, TrackSpec, UplinkOffer, read_uplink_offer, write_uplink_answer
+from parlour.signaling.messages import Publish
+from parlour.signaling.ports import Media, Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A published track. ``producer`` is None while its uplink has no living transport."""
+
+    track: TrackSpec
+    producer: int | None
+
+
+class Uplink:
+    """One client's uplink. ``published`` are its tracks by stream and kind."""
+
+    def __init__(self, media: Media, shard: int, on_failed: Callable[[str], None]) -> None:
+        self._media = media
+        self._shard = shard
+        self._on_failed = on_failed
+        self._transport: Transport | None = None
+        self._remote: RemoteTransport | None = None
+        self._version = 0
+        self.published: dict[tuple[StreamType, Kind], Source] = {}
+        self.failure: str | None = None
+
+    def read(self, request: Publish) -> tuple[UplinkOffer, dict[Kind, TrackSpec]]:
+        """Check a ``publish`` against the state without changing it: the offer and the stream's tracks in it."""
+        offer = read_uplink_offer(request.sdp)
+        tracks: dict[Kind, TrackSpec] = {}
+        mids: tuple[tuple[Kind, str | None], ...] = (("audio", request.audio_mid), ("video", request.video_mid))
+        for kind, mid in mids:
+            if mid is None:
+                continue
+            track = offer.track(mid)
+            if track.kind != kind:
+                raise RtcError(ErrorCode.INVALID_PARAMETER, f"{kind}Mid names an m-line of {track.kind}")
+            tracks[kind] = track
+        if not tracks:
+            raise RtcError(ErrorCode.INVALID_PARAMETER, "publish needs an audioMid or a videoMid")
+        if not request.restart:
+            for (stream_type, kind), source in self.published.items():
+                mid = source.track.mid
+                if stream_type != request.stream_type and mid in {track.mid for track in tracks.values()}:
+                    raise RtcError(
+                        ErrorCode.INVALID_PARAMETER,
+                        f"the m-line with mid {mid} carries the {kind} of the {stream_type} stream already",
+                    )
+            if self._transport is not None and offer.remote != self._remote:
+                raise RtcError(
+                    ErrorCode.INVALID_OPERATION,
+                    "the offer is from another connection than the uplink's; publish it with restart",
+                )
+        return offer, tracks
+
+    def accept(self, request: Publish, offer: UplinkOffer, tracks: dict[Kind, TrackSpec]) -> str:
+        """Carry out what ``read`` checked. Returns the answer."""
+        try:
+            return self._accept(request, offer, tracks)
+        except LookupError:
+            # The transport closed just now; its event is on the way and tells the client the reason.
+            raise RtcError(
+                ErrorCode.INVALID_OPERATION, "the uplink's transport has closed; publish with restart"
+            ) from None
+
+    def _accept(self, request: Publish, offer: UplinkOffer, tracks: dict[Kind, TrackSpec]) -> str:
+        if request.restart or self._transport is None:
+            self._drop_transport()
+            self._transport = self._media.create_transport(self._shard, on_closed=self._closed)
+            self._media.set_remote(self._transport.id, offer.remote)
+            self._remote = offer.remote
+            self.failure = None
+            self._version = 0
+        wanted = self._others(request.stream_type, offer) | {
+            (request.stream_type, kind): track for kind, track in tracks.items()
+        }
+        for key in [key for key in self.published if key[0] == request.stream_type and key not in wanted]:
+            self._remove(key)
+        for key, track in wanted.items():
+            old = self.published.get(key)
+            if old is not None and old.producer is not None:
+                if old.track == track:
+                    continue
+                self._media.remove_producer(old.producer)
+            self.published[key] = Source(track, self._media.add_producer(self._transport.id, track))
+        self._version += 1
+        local = self._transport.local
+        used = [source.track.mid for source in self.published.values() if source.producer is not None]
+        return write_uplink_answer(offer, local, used, session_id=self._transport.id, version=self._version)
+
+    def _others(self, stream_type: StreamType, offer: UplinkOffer) -> dict[tuple[StreamType, Kind], TrackSpec]:
+        """The living tracks of the other stream, as this newer offer describes them."""
+        lines = {line.mid: line.track for line in offer.lines if line.track is not None and line.sends}
+        return {
+            key: lines.get(source.track.mid, source.track)
+            for key, source in self.published.items()
+            if key[0] != stream_type and source.producer is not None
+        }
+
+    def unpublish(self, stream_type: StreamType) -> None:
+        """Stop a stream's tracks; without any left the transport closes."""
+        for key in [key for key in self.published if key[0] == stream_type]:
+            self._remove(key)
+        if not self.published:
+            self._drop_transport()
+
+    def close(self) -> None:
+        """Stop everything."""
+        self._drop_transport()
+        self.published.clear()
+
+    def _remove(self, key: tuple[StreamType, Kind]) -> None:
+        source = self.published.pop(key)
+        if source.producer is not None:
+            self._media.remove_producer(source.producer)
+
+    def _drop_transport(self) -> None:
+        if self._transport is not None:
+            self._media.remove_transport(self._transport.id)
+        self._forget()
+
+    def _forget(self) -> None:
+        """The transport is gone, and the producers with it; the streams stay published."""
+        self._transport = self._remote = None
+        self.published = {key: Source(source.track, None) for key, source in self.published.items()}
+
+    def _closed(self, reason: str) -> None:
+        self._forget()
+        self.failure = reason
+        self._on_failed(reason)

@@ -1,0 +1,134 @@
+"""uvicorn's WebSocket protocol with bounds on what costs us without being a message.
+
+Pings are answered below the application, so that a flood of them would neither be counted nor, when the client does not
+read its pongs, be bounded. The same holds for fragments without content.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+
+from parlour.signaling.connection import Bucket
+from parlour.signaling.messages import CloseCode
+
+LINGER = 2.0
+"""Seconds between our last word and the end of the TCP connection, for a client to read it."""
+
+MAX_FRAGMENTS = 1024
+"""Of one message."""
+
+STATE_KEY = "parlour_abort"
+"""Where the application finds ``abort`` in the scope's state."""
+
+
+class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
+    """Counts control frames, bounds fragments, and ends every connection for good some seconds after its close."""
+
+    control_rate: float = 50.0
+    control_burst: int = 200
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.close_timeout = LINGER
+        self._control = Bucket(self.control_rate, self.control_burst, time.monotonic())
+        self._fragments = 0
+        self._discarding = False
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came; after a failure they are thrown away, so that the peer gets to read why."""
+        if not self._discarding:
+            super().data_received(data)
+
+    def handle_ping(self) -> None:
+        """Answer a ping, if there were not too many and the earlier answers were read."""
+        if not self.writable.is_set() or not self._control.take(time.monotonic()):
+            self._fail(CloseCode.TOO_MANY, "too many pings")
+            return
+        super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        """Count a pong; we send no pings."""
+        if not self._control.take(time.monotonic()):
+            self._fail(CloseCode.TOO_MANY, "too many pongs")
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take a fragment."""
+        self._fragments += 1
+        if self._fragments > MAX_FRAGMENTS:
+            self._fail(CloseCode.TOO_MANY, "too many fragments")
+            return
+        super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """Pass a whole message on; a text has to be UTF-8 (RFC 6455 §8.1)."""
+        self._fragments = 0
+        if self.curr_msg_data_type == "text":
+            whole = b"".join(self.frames)
+            try:
+                whole.decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                self._fail(1007, "a text is not UTF-8")
+                return
+            self.frames = [whole]
+        super().send_receive_event_to_app()
+
+    def handle_parser_exception(self) -> None:
+        """What came is no WebSocket, or too big. The close frame says so; the peer gets time to read it."""
+        sent = self.conn.close_sent
+        self._end(sent.code if sent is not None else 1002, sent.reason if sent is not None else "")
+
+    def _fail(self, code: int, reason: str) -> None:
+        if self._discarding:
+            return
+        self.conn.fail(code, reason)
+        self._end(code, reason)
+
+    def _end(self, code: int, reason: str) -> None:
+        if self._discarding:
+            return
+        self._discarding = self.close_sent = True
+        self.frames = []
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(LINGER, self.transport.abort)
+
+    def handle_events(self) -> None:
+        """Events of one read; after a failure the rest of them is forgotten."""
+        for event in self.conn.events_received():
+            if self._discarding:
+                return
+            if isinstance(event, Request):
+                self.handle_connect(event)
+                continue
+            if not isinstance(event, Frame):
+                continue
+            match event.opcode:
+                case Opcode.CONT:
+                    self.handle_cont(event)
+                case Opcode.TEXT:
+                    self.handle_text(event)
+                case Opcode.BINARY:
+                    self.handle_bytes(event)
+                case Opcode.PING:
+                    self.handle_ping()
+                case Opcode.PONG:
+                    self.handle_pong(event)
+                case Opcode.CLOSE:
+                    self.handle_close(event)
+
+    async def run_asgi(self) -> None:
+        """Run the application; when it is done the connection ends within a bounded time, whatever the peer does."""
+        self.scope["state"][STATE_KEY] = self.transport.abort
+        try:
+            await super().run_asgi()
+        finally:
+            self.loop.call_later(LINGER, self.transport.abort)
