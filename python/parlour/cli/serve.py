@@ -1,0 +1,137 @@
+"""``parlour serve``: run the server."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from parlour.cli.output import JsonOption, fail, message, print_json, print_line
+
+if TYPE_CHECKING:
+    from parlour.server import Server
+    from parlour.settings import Settings
+
+STOP_TIMEOUT = 10.0
+"""Seconds that a graceful stop takes at most."""
+
+
+def command(
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Folder of the database. Default: ~/.local/share/parlour"),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 or :: for all. Default: 127.0.0.1"),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="TCP port of HTTP and WebSocket; 0 picks one. Default: 8080"),
+    ] = None,
+    media_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="UDP port of the media; 0 picks one. Default: 8081")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings file (TOML); see settings.sample.toml.")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error. Default: info")
+    ] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate chain (PEM) for https.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key (PEM).")] = None,
+    tls_self_signed: Annotated[
+        bool, typer.Option("--tls-self-signed", help="Make a certificate at start; browsers warn about it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the server until Ctrl-C or SIGTERM.
+
+    Options win over the environment (PARLOUR_PORT=…), which wins over the file. Logs go to stderr.
+    """
+    from parlour.logs import configure_logs
+    from parlour.settings import SettingsError, load_settings
+
+    overrides: dict[str, object] = {
+        "data": data,
+        "host": host,
+        "port": port,
+        "media_port": media_port,
+        "log_level": log_level,
+        "log_json": log_json or None,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "tls_self_signed": tls_self_signed or None,
+    }
+    try:
+        settings = load_settings(config, overrides)
+    except SettingsError as error:
+        fail(str(error))
+    configure_logs(settings.log_level, as_json=settings.log_json)
+    run(serve(settings, as_json=as_json))
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine on uvloop where there is one."""
+    try:
+        import uvloop
+
+        factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    except ImportError:
+        factory = asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+async def serve(settings: Settings, *, as_json: bool) -> None:
+    """Start, say where, and stop in good order at the first signal; a second one stops at once."""
+    from parlour.server import Server, StartError
+
+    stopping = stop_signal()
+    server = Server(settings)
+    try:
+        await server.start()
+    except StartError as error:
+        fail(str(error))
+    announce(server, as_json=as_json)
+    await stopping.wait()
+    message("Stopping: telling clients. Ctrl-C again stops at once.")
+    await stop_bounded(server, stopping)
+
+
+def announce(server: Server, *, as_json: bool) -> None:
+    """Say where the server listens."""
+    if as_json:
+        print_json({"url": server.url, "signaling": server.signaling_url, "mediaPorts": server.media.ports})
+    else:
+        print_line(f"Parlour listens on {server.url}, media on UDP {', '.join(map(str, server.media.ports))}")
+        message(f"SDK: {server.url}/sdk/trtc.js   Data: {server.settings.data}   Stop: Ctrl-C")
+    sys.stdout.flush()
+
+
+def stop_signal() -> asyncio.Event:
+    """Set at SIGINT or SIGTERM; to be cleared by who acts on it."""
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
+
+
+async def stop_bounded(server: Server, again: asyncio.Event) -> None:
+    """Stop the server, within ``STOP_TIMEOUT`` seconds and not after another signal."""
+    again.clear()
+    stop, impatient = asyncio.create_task(server.stop()), asyncio.create_task(again.wait())
+    done, _ = await asyncio.wait({stop, impatient}, timeout=STOP_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+    impatient.cancel()
+    if stop in done:
+        stop.result()
+        return
+    stop.cancel()
+    await asyncio.wait({stop}, timeout=1.0)
+    fail("The server was stopped before it had closed everything.")
