@@ -1,10 +1,11 @@
 //! Doing what the control plane asks.
 
-use crate::command::{Command, ConsumerSpec, ProducerSpec};
+use crate::command::{Command, ConsumerSpec, Kind, ProducerSpec};
 use crate::consumer::Consumer;
 use crate::event::{CloseReason, RefuseReason};
 use crate::ice::Ice;
 use crate::ids::TransportId;
+use crate::keyframe::Codec;
 use crate::num::{PayloadType, Ssrc};
 use crate::producer::Producer;
 use crate::router::{MAX_TRANSPORTS, Router};
@@ -72,7 +73,7 @@ impl Router {
             } => self.set_remote(now, transport, remote_ufrag, fingerprint, sink),
             Command::RemoveTransport { transport } => {
                 let index = self.transport_index(transport)?;
-                self.close(now, index, CloseReason::Removed, sink);
+                self.close(index, CloseReason::Removed, sink);
                 Ok(())
             }
             Command::AddProducer(spec) => self.add_producer(now, spec),
@@ -196,6 +197,7 @@ impl Router {
             || !rtx_ok
             || !is_payload_type(spec.payload_type)
             || spec.mid.len() > MAX_MID
+            || (spec.codec == Codec::Opus) != (spec.kind == Kind::Audio)
         {
             return Err(RefuseReason::InvalidValue);
         }

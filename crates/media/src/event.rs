@@ -70,7 +70,8 @@ named!(
         DuplicateSsrc = "duplicate-ssrc",
         /// The peer is named already, and differently.
         RemoteAlreadySet = "remote-already-set",
-        /// A value is out of its range: an empty fragment, an extension id above 14, a long MID.
+        /// A value is out of its range: an empty fragment, an extension id above 14, a long MID, an audio
+        /// codec for video.
         InvalidValue = "invalid-value",
         /// The router has as many transports as it may.
         TooManyTransports = "too-many-transports",

@@ -3,7 +3,7 @@
 use crate::consumer::{Consumer, Resend};
 use crate::event::Event;
 use crate::keyframe;
-use crate::num::{ExtSeqNo, SeqNo};
+use crate::num::{ExtSeqNo, RtpTime, SeqNo};
 use crate::producer::Producer;
 use crate::reception::Arrival;
 use crate::rewrite::Incoming;
@@ -18,8 +18,10 @@ use std::time::Instant;
 struct Media<'a> {
     ext: ExtSeqNo,
     marker: bool,
-    timestamp: crate::num::RtpTime,
+    timestamp: RtpTime,
     payload: &'a [u8],
+    /// Whether a keyframe begins with it.
+    keyframe: bool,
 }
 
 impl Router {
@@ -201,7 +203,8 @@ impl Router {
             Arrival::Jump => return Err(DropReason::SequenceJump),
         };
         producer.on_accepted(now, ext, gap, payload.len());
-        if keyframe::is_keyframe_start(producer.spec.codec, payload) {
+        let keyframe = keyframe::is_keyframe_start(producer.spec.codec, payload);
+        if keyframe {
             producer.on_keyframe(view.timestamp());
         }
         let wants = [producer.nack_due(), producer.keyframe_due(now)]
@@ -214,6 +217,7 @@ impl Router {
             marker: view.marker(),
             timestamp: view.timestamp(),
             payload,
+            keyframe,
         };
         if !started && !payload.is_empty() {
             producer.started = true;
@@ -247,7 +251,7 @@ impl Router {
             epoch: producer.epoch,
             ext: media.ext,
             timestamp: media.timestamp,
-            starts: any || keyframe::is_keyframe_start(producer.spec.codec, media.payload),
+            starts: any || media.keyframe,
             empty: media.payload.is_empty(),
         };
         let mut keyframe_wanted = false;
@@ -354,7 +358,7 @@ impl Router {
         if consumer.rewriter.is_waiting(producer.epoch) {
             return Err(DropReason::NackTooOld);
         }
-        let packet = cache.get(source).ok_or(DropReason::NackTooOld)?;
+        let packet = cache.get_fresh(source, now).ok_or(DropReason::NackTooOld)?;
         let kept = RtpView::parse(packet).map_err(|_| DropReason::NackTooOld)?;
         let transport = self
             .transports

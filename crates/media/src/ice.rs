@@ -42,6 +42,7 @@ pub(crate) struct Ice {
     pub(crate) remote_ufrag: Option<String>,
     addresses: Vec<ValidAddress>,
     selected: Option<SocketAddr>,
+    last_heard: Option<Instant>,
     transactions: Vec<([u8; 12], SocketAddr)>,
     next_transaction: usize,
 }
@@ -54,6 +55,7 @@ impl Ice {
             remote_ufrag: None,
             addresses: Vec::new(),
             selected: None,
+            last_heard: None,
             transactions: Vec::new(),
             next_transaction: 0,
         }
@@ -89,6 +91,7 @@ impl Ice {
             Some(_) => {}
             None => self.remember(transaction, source),
         }
+        self.last_heard = Some(now);
         let check = match self
             .addresses
             .iter_mut()
@@ -166,9 +169,14 @@ impl Ice {
         self.addresses.iter().max_by_key(|valid| valid.last_check)
     }
 
-    /// When consent for the path in use runs out; none before the first check.
+    /// When consent for the path in use runs out, or, when another transport took that path, when the peer has
+    /// not been heard of for that long. None before the first check.
     pub(crate) fn consent_deadline(&self) -> Option<Instant> {
-        Some(self.last_check(self.selected?)? + CONSENT_TIMEOUT)
+        let last = match self.selected {
+            Some(path) => self.last_check(path),
+            None => self.last_heard,
+        };
+        Some(last? + CONSENT_TIMEOUT)
     }
 
     /// Leaves a path whose consent ran out for one that still has it. False: there is none, the peer is gone.
@@ -244,6 +252,16 @@ mod tests {
         assert!(ice.keep_consent(now + Duration::from_secs(30)));
         assert_eq!(ice.path(), Some(at(2)));
         assert!(!ice.keep_consent(now + Duration::from_secs(50)));
+    }
+
+    #[test]
+    fn a_peer_whose_only_path_was_taken_is_given_up_as_well() {
+        let (mut ice, now) = (ice(), Instant::now());
+        ice.on_check(now, at(1), transaction(1), true);
+        ice.forget(at(1));
+        assert_eq!(ice.path(), None);
+        assert_eq!(ice.consent_deadline(), Some(now + CONSENT_TIMEOUT));
+        assert!(!ice.keep_consent(now + CONSENT_TIMEOUT));
     }
 
     #[test]

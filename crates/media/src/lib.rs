@@ -31,6 +31,14 @@ pub mod stun;
 pub mod transport;
 pub mod twcc;
 
+#[cfg(test)]
+extern crate self as parlour_media;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+#[cfg(test)]
+mod isolation_tests;
+
 pub use command::{Command, ConsumerSpec, Kind, ProducerSpec};
 pub use dimpl::DtlsCertificate;
 pub use event::{CloseReason, Event, RefuseReason};

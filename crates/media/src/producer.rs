@@ -218,7 +218,11 @@ impl Producer {
 
     /// When a keyframe is to be asked for, given the throttle; none when nobody needs one or none can be asked.
     pub(crate) fn keyframe_due(&self, now: Instant) -> Option<Instant> {
-        if !self.keyframe_wanted || !self.spec.pli || self.ssrc.is_none() {
+        if !self.keyframe_wanted
+            || !self.spec.pli
+            || self.ssrc.is_none()
+            || self.consumers.is_empty()
+        {
             return None;
         }
         Some(
@@ -302,7 +306,9 @@ mod tests {
             nack: true,
             pli: true,
         };
-        Producer::new(spec, 0)
+        let mut producer = Producer::new(spec, 0);
+        producer.consumers.push(0);
+        producer
     }
 
     #[test]

@@ -215,11 +215,7 @@ impl Reception {
         self.expected_prior = self.expected();
         self.received_prior = self.received;
         let lost = expected.saturating_sub(received);
-        let fraction = if expected == 0 {
-            0
-        } else {
-            ((lost << 8) / expected).min(255) as u8
-        };
+        let fraction = (lost << 8).checked_div(expected).unwrap_or(0).min(255) as u8;
         let (last_sr, delay) = match self.last_sr {
             Some((ntp, at)) => (
                 (ntp >> 16) as u32,

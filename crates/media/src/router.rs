@@ -52,6 +52,7 @@ pub struct Router {
     pub(crate) ufrags: HashMap<String, usize>,
     pub(crate) addresses: HashMap<SocketAddr, usize>,
     pub(crate) drops: Drops,
+    /// All that came in, and what transports that are gone sent.
     pub(crate) traffic: Traffic,
     events: VecDeque<Event>,
     /// The transport whose business is being done: the one that a panic closes.
@@ -95,7 +96,7 @@ impl Router {
     pub fn handle_command(&mut self, now: Instant, command: Command, sink: &mut impl TransmitSink) {
         let (transport, object) = self.subject(&command);
         self.working_on = None;
-        let done = self.isolated(now, |router| router.execute(now, command, sink));
+        let done = self.isolated(|router| router.execute(now, command, sink));
         let refused = match done {
             Some(Ok(())) => return,
             Some(Err(reason)) => reason,
@@ -117,7 +118,9 @@ impl Router {
         sink: &mut impl TransmitSink,
     ) {
         self.working_on = None;
-        let dropped = self.isolated(now, |router| router.receive(now, source, datagram, sink));
+        self.traffic.packets_in += 1;
+        self.traffic.bytes_in += datagram.len() as u64;
+        let dropped = self.isolated(|router| router.receive(now, source, datagram, sink));
         if let Some(Err(reason)) = dropped {
             self.drops.count(reason);
         }
@@ -140,7 +143,7 @@ impl Router {
             };
             if due <= now {
                 self.working_on = Some(index);
-                self.isolated(now, |router| router.serve(now, index, sink));
+                self.isolated(|router| router.serve(now, index, sink));
             }
             if let Some(due) = self
                 .transports
@@ -169,12 +172,12 @@ impl Router {
 
     /// Does a piece of work for one transport. A panic in it closes the transport that was worked on and
     /// nobody else's; what the work had changed elsewhere are counters and streams of that transport.
-    fn isolated<T>(&mut self, now: Instant, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+    fn isolated<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
         match catch_unwind(AssertUnwindSafe(|| work(self))) {
             Ok(result) => Some(result),
             Err(_) => {
                 if let Some(index) = self.working_on.take() {
-                    self.remove(now, index, CloseReason::Panicked);
+                    self.remove(index, CloseReason::Panicked);
                 }
                 None
             }
@@ -198,12 +201,12 @@ impl Router {
         if transport.ice.consent_deadline().is_some_and(|at| at <= now)
             && !transport.ice.keep_consent(now)
         {
-            return self.remove(now, index, CloseReason::ConsentExpired);
+            return self.remove(index, CloseReason::ConsentExpired);
         }
         if let Some((at, reason)) = transport.connect_deadline()
             && at <= now
         {
-            return self.close(now, index, reason, sink);
+            return self.close(index, reason, sink);
         }
         let path = transport.ice.path();
         let progress = transport
@@ -230,6 +233,7 @@ impl Router {
         let of_producers = transport
             .producers
             .iter()
+            .filter(|_| transport.srtp.is_some())
             .filter_map(|producer| self.producers.get(*producer));
         let of_producers =
             of_producers.flat_map(|producer| [producer.nack_due(), producer.keyframe_due(now)]);
@@ -248,7 +252,7 @@ impl Router {
             return;
         };
         match progress {
-            Progress::Closed(reason) => return self.close(now, index, reason, sink),
+            Progress::Closed(reason) => return self.close(index, reason, sink),
             Progress::Finished(handshake) => transport.pending = Some(handshake),
             Progress::None => {}
         }
@@ -264,7 +268,7 @@ impl Router {
             return;
         };
         if transport.has_wrong_fingerprint() {
-            return self.close(now, index, CloseReason::FingerprintMismatch, sink);
+            return self.close(index, CloseReason::FingerprintMismatch, sink);
         }
         if transport.expected_fingerprint.is_none() {
             return;
@@ -272,8 +276,8 @@ impl Router {
         let Some(handshake) = transport.pending.take() else {
             return;
         };
-        match transport.finish_handshake(handshake) {
-            Err(reason) => self.close(now, index, reason, sink),
+        match transport.finish_handshake(&handshake) {
+            Err(reason) => self.close(index, reason, sink),
             Ok(profile) => {
                 transport.next_report = Some(now + crate::transport::REPORT_INTERVAL);
                 let event = Event::TransportConnected {
@@ -290,26 +294,30 @@ impl Router {
     /// Ends a transport and says so to its peer.
     pub(crate) fn close(
         &mut self,
-        now: Instant,
         index: usize,
         reason: CloseReason,
         sink: &mut impl TransmitSink,
     ) {
         if let Some(transport) = self.transports.get_mut(index) {
+            #[cfg(test)]
+            if self.panic_on_sending_to == Some(transport.id) {
+                panic!("a panic that a test asked for");
+            }
             let path = transport.ice.path();
             transport
                 .dtls
                 .close(|packet| send_plain(sink, path, packet));
         }
-        self.remove(now, index, reason);
+        self.remove(index, reason);
     }
 
     /// Ends a transport in silence, with its producers, their consumers, and its consumers.
-    pub(crate) fn remove(&mut self, now: Instant, index: usize, reason: CloseReason) {
-        let _ = now;
+    pub(crate) fn remove(&mut self, index: usize, reason: CloseReason) {
         let Some(transport) = self.transports.remove(index) else {
             return;
         };
+        self.traffic.packets_out += transport.traffic.packets_out;
+        self.traffic.bytes_out += transport.traffic.bytes_out;
         self.transport_ids.remove(&transport.id);
         self.ufrags.remove(&transport.ice.local_ufrag);
         for address in transport.addresses() {

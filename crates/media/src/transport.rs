@@ -126,7 +126,7 @@ impl Transport {
     /// Installs the keys, unless the peer showed another certificate than the announced one.
     pub(crate) fn finish_handshake(
         &mut self,
-        handshake: Box<Handshake>,
+        handshake: &Handshake,
     ) -> Result<SrtpProfile, CloseReason> {
         if self.expected_fingerprint != Some(handshake.fingerprint) {
             return Err(CloseReason::FingerprintMismatch);

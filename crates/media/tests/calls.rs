@@ -30,7 +30,7 @@ fn media_arrives_as_it_was_sent() {
         for half in 0..2 {
             let payload = vec![0xfc, number as u8, half as u8, 7, 7, 7];
             let (seq, time) = (2 * number + half, (2 * number + half) as u32 * 960);
-            sim.send(0, 2000, AUDIO_PT, seq, time, false, payload.clone());
+            sim.send((0, 2000), AUDIO_PT, seq, time, false, payload.clone());
             speech.push(payload);
         }
         camera.frame(&mut sim, number == 0);

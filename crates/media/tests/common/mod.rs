@@ -282,11 +282,10 @@ impl Sim {
         }
     }
 
-    /// Hands a packet to a publisher's stack.
+    /// Hands a packet to the stack of a publisher, for one of its SSRCs.
     pub fn send(
         &mut self,
-        peer: usize,
-        ssrc: u32,
+        (peer, ssrc): (usize, u32),
         pt: u8,
         seq: u64,
         time: u32,
@@ -372,7 +371,12 @@ impl Sim {
     fn poll_peer(&mut self, index: usize) {
         loop {
             let peer = &mut self.peers[index];
-            match peer.rtc.poll_output().unwrap() {
+            // What ends a peer's stack ends the peer; the tests look at what the router makes of it.
+            let Ok(output) = peer.rtc.poll_output() else {
+                peer.dead = true;
+                return;
+            };
+            match output {
                 Output::Timeout(_) => return,
                 Output::Transmit(transmit) => {
                     let (source, datagram) = (transmit.source, transmit.contents.to_vec());
@@ -461,7 +465,12 @@ impl Camera {
             self.sent.push(payload.clone());
             let last = part + 1 == self.packets_per_frame;
             sim.send(
-                self.peer, self.ssrc, VIDEO_PT, self.seq, self.time, last, payload,
+                (self.peer, self.ssrc),
+                VIDEO_PT,
+                self.seq,
+                self.time,
+                last,
+                payload,
             );
             self.seq += 1;
         }
