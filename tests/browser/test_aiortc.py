@@ -1,4 +1,4 @@
-"""A second, independent WebRTC stack in the room: aiortc sends film and speech to a browser and receives the browser's."""
+"""A second WebRTC stack in the room: aiortc sends film and speech to a browser and receives the browser's."""
 
 from __future__ import annotations
 
