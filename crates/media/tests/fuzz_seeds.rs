@@ -1,0 +1,212 @@
+//! Runs every fuzz target over its committed seeds, so that what fuzzing once found stays found without a fuzzer.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use parlour_media::num::{PayloadType, RtpTime, SeqNo, Ssrc};
+use parlour_media::rtcp::{self, ReportBlock, SenderInfo};
+use parlour_media::rtp::write_header;
+use parlour_media::srtp::{KeySalt, SRTP_OVERHEAD, SrtpProfile, SrtpSender};
+use parlour_media::stun::{self, BindingRequest};
+use parlour_media::twcc::TwccRecorder;
+use std::time::Duration;
+
+#[path = "../../../fuzz/src/targets.rs"]
+mod targets;
+
+fn seeds() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds")
+}
+
+#[test]
+fn every_target_survives_its_seeds() {
+    for (name, target) in targets::TARGETS {
+        let folder = seeds().join(name);
+        let files =
+            fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let mut count = 0;
+        for file in files {
+            let seed = fs::read(file.expect("a file").path()).expect("its bytes");
+            // Cut anywhere and with any byte changed it is an input worth trying as well.
+            target(&seed);
+            for at in 0..seed.len() {
+                target(&seed[..at]);
+                let mut changed = seed.clone();
+                changed[at] ^= 1 << (at % 8);
+                target(&changed);
+            }
+            count += 1;
+        }
+        assert!(count >= 3, "{name} has {count} seeds");
+    }
+}
+
+#[test]
+fn every_target_has_a_binary_and_every_binary_a_target() {
+    let mut binaries: Vec<String> = fs::read_dir(seeds().join("../targets"))
+        .expect("the folder of targets")
+        .map(|file| {
+            file.expect("a file")
+                .path()
+                .file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    let mut names: Vec<&str> = targets::TARGETS.iter().map(|(name, _)| *name).collect();
+    binaries.sort();
+    names.sort();
+    assert_eq!(binaries, names);
+}
+
+fn save(target: &str, name: &str, seed: &[u8]) {
+    let folder = seeds().join(target);
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join(name), seed).expect("a file");
+}
+
+/// Makes the seeds that come from our own writers: `cargo test --release -p parlour-media --test fuzz_seeds -- --ignored`.
+#[test]
+#[ignore = "writes files; the seeds are committed"]
+fn write_the_seeds() {
+    let (id, password) = (*b"0123456789ab", b"VOkJxbRl1RmTxUk/WvJxBt");
+    let mut buf = [0; 1500];
+    for (name, controlling, nominate) in [
+        ("check", true, false),
+        ("nomination", true, true),
+        ("controlled", false, false),
+    ] {
+        let request = BindingRequest {
+            username: "abcdefgh:ijkl",
+            priority: 1,
+            tie_breaker: 2,
+            controlling,
+            nominate,
+        };
+        let len = stun::write_binding_request(&mut buf, id, &request, password);
+        save("stun", name, &buf[..len]);
+    }
+    let len = stun::write_binding_success(
+        &mut buf,
+        id,
+        "[2001:db8::1]:9".parse().expect("an address"),
+        password,
+    );
+    save("stun", "success-v6", &buf[..len]);
+    let len = stun::write_binding_error(&mut buf, id, 420, password, &[0x7001, 0x7002]);
+    save("stun", "error-420", &buf[..len]);
+
+    let header = |buf: &mut [u8], extensions: &[(u8, &[u8])]| {
+        write_header(
+            buf,
+            true,
+            PayloadType(96),
+            SeqNo(7),
+            RtpTime(8),
+            Ssrc(9),
+            extensions,
+        )
+    };
+    let len = header(&mut buf, &[]);
+    save("rtp", "plain", &buf[..len + 20]);
+    let len = header(&mut buf, &[(1, b"0"), (3, &[0, 1])]);
+    save("rtp", "one-byte-extensions", &buf[..len + 20]);
+    save(
+        "rtp",
+        "two-byte-extensions",
+        b"\x90\x60\0\x01\0\0\0\0\0\0\0\x09\x10\0\0\x02\x05\0\0\x14\x03abcpayload",
+    );
+    save(
+        "rtp",
+        "padding-alone",
+        b"\xa0\x60\0\x01\0\0\0\0\0\0\0\x09\0\0\0\x04",
+    );
+    save(
+        "rtp",
+        "contributing-sources",
+        b"\x82\x60\0\x01\0\0\0\0\0\0\0\x09\0\0\0\x01\0\0\0\x02payload",
+    );
+
+    let block = ReportBlock {
+        ssrc: Ssrc(3),
+        highest_seq: 4,
+        ..ReportBlock::default()
+    };
+    let mut len = rtcp::write_sender_report(&mut buf, Ssrc(1), &SenderInfo::default(), &[block]);
+    len += rtcp::write_sdes_cname(&mut buf[len..], Ssrc(1), "name");
+    save("rtcp", "report-and-name", &buf[..len]);
+    save("srtp", "plain-rtcp", &buf[..len]);
+    let mut len = rtcp::write_receiver_report(&mut buf, Ssrc(1), &[block, block]);
+    len += rtcp::write_nack(
+        &mut buf[len..],
+        Ssrc(1),
+        Ssrc(2),
+        &[5, 6, 30, 65535].map(SeqNo),
+    );
+    len += rtcp::write_pli(&mut buf[len..], Ssrc(1), Ssrc(2));
+    len += rtcp::write_fir(&mut buf[len..], Ssrc(1), Ssrc(2), 3);
+    len += rtcp::write_bye(&mut buf[len..], Ssrc(1));
+    save("rtcp", "feedback-and-goodbye", &buf[..len]);
+    save(
+        "rtcp",
+        "remb",
+        b"\x8f\xce\0\x05\0\0\0\x01\0\0\0\0REMB\x01\x04\0\x03\0\0\0\x08",
+    );
+    let mut recorder = TwccRecorder::new();
+    for seq in [1, 2, 3, 9, 10, 40, 41] {
+        recorder.on_packet(seq, Duration::from_millis(u64::from(seq) * u64::from(seq)));
+    }
+    let len = recorder
+        .build(&mut buf, Ssrc(1), Ssrc(2))
+        .expect("feedback");
+    save("rtcp", "transport-wide", &buf[..len]);
+    save("twcc", "small-and-large-deltas", &buf[12..len]);
+    save(
+        "twcc",
+        "run-of-lost",
+        &[0, 1, 0x1f, 0xff, 0, 0, 1, 0, 0x1f, 0xff],
+    );
+    save(
+        "twcc",
+        "one-bit-vector",
+        &[0, 1, 0, 14, 0, 0, 1, 0, 0xaa, 0xaa, 1, 2, 3, 4, 5, 6, 7],
+    );
+    save(
+        "twcc",
+        "reports-of-arrivals",
+        b"\0\x01\0\x04\xff\0\x02\0\x04\xff\0\x09\0\x80\x0f\0\x08\0\x01\x0f\0\x20\x7f\xff\x0f",
+    );
+
+    for (name, profile) in [
+        ("sealed-cm", SrtpProfile::Aes128CmSha1_80),
+        ("sealed-gcm", SrtpProfile::AeadAes256Gcm),
+    ] {
+        let keys = KeySalt::new(
+            profile,
+            &[7; 32][..profile.key_len()],
+            &[9; 14][..profile.salt_len()],
+        )
+        .expect("lengths");
+        let len = header(&mut buf, &[(3, &[0, 1])]) + 20;
+        save("srtp", "plain-rtp", &buf[..len]);
+        let sealed = SrtpSender::new(&keys).expect("keys").protect_rtp(
+            &mut buf[..len + SRTP_OVERHEAD],
+            len,
+            0,
+        );
+        save("srtp", name, &buf[..sealed.expect("room")]);
+    }
+
+    save(
+        "keyframe",
+        "vp8-all-fields",
+        &[0x90, 0xf0, 0x80, 1, 2, 3, 0, 0x9d, 1, 0x2a],
+    );
+    save(
+        "keyframe",
+        "h264-aggregate",
+        &[0x78, 0, 2, 0x67, 1, 0, 1, 0x68, 0, 2, 0x65, 9],
+    );
+    save("keyframe", "h264-fragment", &[0x7c, 0x85, 1]);
+}
