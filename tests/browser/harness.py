@@ -48,7 +48,7 @@ ALWAYS = [
 
 def parlour_command(*arguments: str) -> list[str]:
     """The ``parlour`` command of this interpreter."""
-    return [sys.executable, "-m", "parlour.cli", *arguments]
+    return [sys.executable, "-m", "parlour", *arguments]
 
 
 @dataclass
