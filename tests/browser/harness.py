@@ -10,6 +10,7 @@ import http.server
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -88,11 +89,10 @@ def start_server(arguments: list[str], data: Path) -> ServerProcess:
     watchdog = threading.Timer(DEADLINE, process.kill)
     watchdog.start()
     for line in process.stdout:
-        start = line.find("http://")
-        if start >= 0:
+        if found := re.search(r"http://[^\s,]+", line):
             watchdog.cancel()
             threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
-            return ServerProcess(process, line[start:].split()[0].rstrip("/"), log)
+            return ServerProcess(process, found[0].rstrip("/"), log)
     watchdog.cancel()
     process.wait()
     raise AssertionError(f"parlour {' '.join(arguments)} ended with {process.returncode}:\n{log.read_text()}")
@@ -245,11 +245,14 @@ class Guest:
         return [event for event in told if not names or event["name"] in names]
 
     async def until(self, script: str, argument: object = None, *, what: str) -> None:
-        """Wait until the script is true in the page; fail with a report of what the media did."""
+        """Wait until the script, which may be asynchronous, is true in the page; fail saying what the media did."""
+        waiting = f"argument => app.until({script}, argument, {DEADLINE * 1000})"
         try:
-            await self.page.wait_for_function(script, arg=argument, timeout=DEADLINE * 1000, polling=100)
+            held = await self.page.evaluate(waiting, argument)
         except PlaywrightError as failed:
             raise AssertionError(f"{self.user_id}: {what}: {failed}\n{await self.report()}") from failed
+        if not held:
+            raise AssertionError(f"{self.user_id}: {what}: not within {DEADLINE} s\n{await self.report()}")
 
     async def decoded(self, user: str) -> int:
         """How many frames of a user's video have been decoded."""

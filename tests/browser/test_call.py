@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
+import numpy as np
 import pytest
 
 from tests.browser.conftest import Invite
@@ -24,7 +26,10 @@ async def sees(receiver: Guest, sender: Guest, *, other: Film, frames: int = FRA
     figures = [round(similarity(picture, sender.film), 3) for picture in pictures]
     assert min(figures) >= SAME_FILM, f"{receiver.user_id} sees {sender.user_id}: {figures}"
     assert max(similarity(picture, other) for picture in pictures) < SAME_FILM
-    assert {picture.shape for picture in pictures} == {(sender.film.height, sender.film.width, 3)}
+    # Browsers begin small and grow with the bandwidth they find; the shape must stay.
+    assert all(
+        abs(wide / high - sender.film.width / sender.film.height) < 0.02 for high, wide, _ in map(np.shape, pictures)
+    )
 
 
 async def hears(receiver: Guest, sender: Guest, *, other: str) -> None:
@@ -113,16 +118,27 @@ async def test_four_pages_each_see_and_hear_the_three_others(invite: Invite, roo
     pairs = [(one, other) for one in guests for other in guests if one is not other]
     await asyncio.gather(*(knows(one, other) for one, other in pairs))
     await asyncio.gather(*(one.until_decoded(other.user_id, FRAMES) for one, other in pairs))
-    seen: dict[tuple[str, str], set[str | None]] = {}
-    heard: dict[tuple[str, str], float] = {}
-    for one, other in pairs:
-        pictures = await one.grab(other.user_id, 2, 5)
-        seen[one.user_id, other.user_id] = {which_film(picture, list(films.values())) for picture in pictures}
-        heard[one.user_id, other.user_id] = correlation(await one.record(other.user_id, 1.5), 48_000, other.speech)
+    names = [(one.user_id, other.user_id) for one, other in pairs]
+    grabbed = await asyncio.gather(*(one.grab(other.user_id, 2, 5) for one, other in pairs))
+    known = list(films.values())
+    seen = {pair: {which_film(one, known) for one in pictures} for pair, pictures in zip(names, grabbed, strict=True)}
+    recorded = await asyncio.gather(*(one.record(other.user_id, 2) for one, other in pairs))
+    heard = {pair: correlation(one, 48_000, speech(pair[1])) for pair, one in zip(names, recorded, strict=True)}
     assert seen == {(one.user_id, other.user_id): {other.film.name} for one, other in pairs}
     assert min(heard.values()) >= SAME_SPEECH, heard
 
 
+def _has_a_network() -> bool:
+    """Whether this machine has an address beside 127.0.0.1. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return False
+        return not str(probe.getsockname()[0]).startswith("127.")
+
+
+@pytest.mark.skipif(not _has_a_network(), reason="without a network a browser has no interface but loopback")
 async def test_a_browser_that_keeps_off_the_loopback_interface_is_in_the_call_too(invite: Invite, room: int) -> None:
     alice, bob = await asyncio.gather(invite("alice", BUNNY, loopback=False), invite("bob", BIKES, loopback=False))
     for guest in (alice, bob):

@@ -115,6 +115,16 @@ const app = {
     app.remotes = {};
   },
 
+  // Whether the condition, which may be asynchronous, came true in time.
+  async until(condition, argument, milliseconds) {
+    const end = performance.now() + milliseconds;
+    while (!(await condition(argument))) {
+      if (performance.now() > end) return false;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return true;
+  },
+
   video(user) {
     const stream = app.remotes[user];
     return stream ? document.querySelector(`#player_${CSS.escape(stream.getId())} video`) : null;
