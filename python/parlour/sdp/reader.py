@@ -1,8 +1,8 @@
 """From text to plain data, with bounds (RFC 8866).
 
-The library ``sdp-transform`` reads what has structure: m-lines, rtpmap, fmtp, rtcp-fb, extmap, ssrc. Identifiers are
-read here, because the library turns whatever looks like a number into one, and an ICE user fragment may be ``12e4``.
-Lines that nobody needs are never shown to it, which bounds its work.
+The library ``sdp-transform`` reads what has structure: m-lines, rtpmap, fmtp, rtcp-fb, extmap. Identifiers are read
+here, because the library turns whatever looks like a number into one, and an ICE user fragment may be ``12e4``. Lines
+that nobody needs are never shown to it, and others not in any number, which bounds its work.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from parlour.sdp.errors import SdpError
 
 MAX_CHARACTERS = 262_144
 MAX_LINES = 16_384
+MAX_STRUCTURED = 8_192
+"""Lines that the library reads. An m-line of a browser has up to 90, ours to be answered about 10."""
 MAX_LINE = 4_096
 MAX_SECTIONS = 512
 MAX_PER_SECTION = 64
@@ -24,7 +26,7 @@ MAX_PER_SECTION = 64
 MAX_MID = 16
 """What a one-byte RTP header extension can carry (RFC 8285 §4.2)."""
 
-_STRUCTURED = re.compile(r"m=|a=(?:rtpmap|fmtp|rtcp-fb|extmap|ssrc|ssrc-group):")
+_STRUCTURED = re.compile(r"m=|a=(?:rtpmap|fmtp|rtcp-fb|extmap):")
 _PRINTABLE = re.compile(r"[ -~]*")
 _TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^_`a-z{|}~]+")
 _UFRAG = re.compile(r"[A-Za-z0-9+/\-_=]{4,256}")
@@ -69,16 +71,17 @@ class Section:
     pwd: str = ""
     fingerprint: str = ""
     rtcp_mux: bool = False
+    bundle_only: bool = False
     codecs: tuple[CodecLine, ...] = ()
     extensions: dict[str, int] = field(default_factory=dict)
-    ssrcs: tuple[int, ...] = ()
+    ssrcs: list[int] = field(default_factory=list)
     repairs: dict[int, int] = field(default_factory=dict)
     """SSRC of the media to SSRC of its RTX (RFC 5576 FID groups)."""
 
     @property
     def rejected(self) -> bool:
-        """Port 0 (RFC 3264 §6)."""
-        return self.port == 0
+        """Port 0 (RFC 3264 §6), unless that only says "in the BUNDLE or not at all" (RFC 9143 §6)."""
+        return self.port == 0 and not self.bundle_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,8 @@ def read_description(text: str) -> Description:
     for number, line in _lines(text):
         if _STRUCTURED.match(line):
             structured.append(line)
+            if len(structured) > MAX_STRUCTURED:
+                raise SdpError(f"it has more than {MAX_STRUCTURED} lines about codecs")
         if line.startswith("m="):
             if len(sections) == MAX_SECTIONS:
                 raise SdpError(f"it has more than {MAX_SECTIONS} m-lines")
@@ -181,8 +186,32 @@ def _read_attribute(here: Section, attribute: str, number: int) -> None:
                 here.fingerprint = _checked(digits.upper(), _SHA256, "SHA-256 fingerprint", number)
         case "rtcp-mux":
             here.rtcp_mux = True
+        case "bundle-only":
+            here.bundle_only = True
+        case "ssrc":
+            _read_ssrc(here, value, number)
+        case "ssrc-group":
+            semantics, *members = value.split() or [""]
+            if semantics == "FID" and len(members) == 2 and len(here.repairs) < MAX_PER_SECTION:
+                first, second = _ssrc(members[0], number), _ssrc(members[1], number)
+                if first != second:
+                    here.repairs.setdefault(first, second)
         case _ if name in _DIRECTIONS:
             here.direction = name
+
+
+def _read_ssrc(here: Section, value: str, number: int) -> None:
+    ssrc = _ssrc(value.partition(" ")[0], number)
+    if ssrc not in here.ssrcs:
+        if len(here.ssrcs) == MAX_PER_SECTION:
+            raise SdpError(f"m-line {here.index + 1} has more than {MAX_PER_SECTION} SSRCs")
+        here.ssrcs.append(ssrc)
+
+
+def _ssrc(text: str, number: int) -> int:
+    if not text.isdecimal() or len(text) > 10 or int(text) >= 2**32:
+        raise SdpError(f"the SSRC in line {number} is no 32-bit number")
+    return int(text)
 
 
 def _checked(value: str, pattern: re.Pattern[str], what: str, number: int) -> str:
@@ -214,25 +243,6 @@ def _fill(section: Section, media: dict[str, Any]) -> None:
         usable = isinstance(number, int) and 1 <= number <= 14  # one-byte headers, RFC 8285 §4.2
         if usable and isinstance(uri, str) and extension.get("direction") not in {"recvonly", "inactive"}:
             section.extensions.setdefault(uri, number)
-    ssrcs: dict[int, None] = {}
-    for line in media.get("ssrcs", []):
-        ssrc = line.get("id")
-        if not isinstance(ssrc, int) or not 0 <= ssrc < 2**32:
-            raise SdpError(f"{where} has an SSRC that is no 32-bit number")
-        ssrcs[ssrc] = None
-        if len(ssrcs) > MAX_PER_SECTION:
-            raise SdpError(f"{where} has more than {MAX_PER_SECTION} SSRCs")
-    section.ssrcs = tuple(ssrcs)
-    for group in media.get("ssrcGroups", [])[:MAX_PER_SECTION]:
-        pair = str(group.get("ssrcs", "")).split()
-        if (
-            group.get("semantics") == "FID"
-            and len(pair) == 2
-            and all(part.isdecimal() and len(part) < 11 for part in pair)
-        ):
-            first, second = int(pair[0]), int(pair[1])
-            if first in ssrcs and second in ssrcs and first != second:
-                section.repairs.setdefault(first, second)
 
 
 def _codecs(section: Section, media: dict[str, Any], where: str) -> tuple[CodecLine, ...]:

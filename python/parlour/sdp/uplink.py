@@ -133,7 +133,7 @@ def _choose(section: Section) -> TrackSpec | None:
             ),
             None,
         )
-        ssrc = next(iter(section.repairs), None) if section.repairs else next(iter(section.ssrcs), None)
+        ssrc = next((first for first in section.ssrcs if first in section.repairs), next(iter(section.ssrcs), None))
         return TrackSpec(
             section.mid,
             "video" if video else "audio",

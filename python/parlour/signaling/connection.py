@@ -9,6 +9,9 @@ from parlour.errors import ErrorCode, RtcError
 from parlour.signaling.codec import MalformedError, decode_request, request_type
 from parlour.signaling.messages import AnyRequest, CloseCode, Enter, Login, Ping, Resume
 
+COST_UNIT = 8192
+"""Characters of a message that count as one message more against the rate."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
@@ -56,13 +59,13 @@ class Bucket:
         self._rate, self._burst = rate, burst
         self._level, self._then = float(burst), now
 
-    def take(self, now: float) -> bool:
-        """Take one token; False when there is none."""
+    def take(self, now: float, cost: int = 1) -> bool:
+        """Take tokens; False when there are not as many."""
         self._level = min(self._burst, self._level + (now - self._then) * self._rate)
         self._then = now
-        if self._level < 1:
+        if self._level < cost:
             return False
-        self._level -= 1
+        self._level -= cost
         return True
 
 
@@ -81,7 +84,7 @@ class Connection:
         if self.state is State.CLOSED:
             raise RuntimeError("a closed connection receives nothing")
         self._heard = now
-        if not self._bucket.take(now):
+        if not self._bucket.take(now, self._cost(text)):
             return self.close(
                 CloseCode.TOO_MANY,
                 f"more than {self._limits.messages_per_second:g} messages a second"
@@ -100,6 +103,10 @@ class Connection:
             return Closing(closing.code, closing.reason, malformed.error)
         wrong = self._out_of_place(request)
         return request if wrong is None else Refusal(request.id, RtcError(ErrorCode.INVALID_OPERATION, wrong))
+
+    def _cost(self, text: str | None) -> int:
+        """A long message costs as much as several, because reading it does. The longest allowed may come once."""
+        return min(1 + len(text or "") // COST_UNIT, self._limits.message_burst)
 
     def _out_of_place(self, request: AnyRequest) -> str | None:
         """Why this request may not be made now, if so."""

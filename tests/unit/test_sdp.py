@@ -1,0 +1,352 @@
+"""Session descriptions: what real stacks offered and answered, the answers of ours, and everything that is wrong."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parlour.sdp import (
+    AcceptedLine,
+    Candidate,
+    LocalTransport,
+    SdpError,
+    TrackSpec,
+    read_downlink_answer,
+    read_uplink_offer,
+    write_uplink_answer,
+)
+from parlour.sdp.reader import MAX_CHARACTERS, MAX_SECTIONS, read_description
+
+from tests.unit import sdp_downlink
+
+HERE = Path(__file__).parent
+LOCAL = LocalTransport("serverfrag", "s" * 24, ":".join(["AB"] * 32), (Candidate("192.0.2.7", 8081),))
+H264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id="
+
+
+def recorded(kind: str, name: str) -> str:
+    return (HERE / f"sdp_{kind}s" / f"{name}.sdp").read_bytes().decode()
+
+
+OFFERS = sorted(path.stem for path in (HERE / "sdp_offers").glob("*.sdp"))
+ANSWERS = sorted(path.stem for path in (HERE / "sdp_answers").glob("*.sdp"))
+CHROMIUM = recorded("offer", "chromium-audio-video")
+
+
+# --- offers of real stacks ---
+
+
+def test_recordings_of_three_stacks_are_there() -> None:
+    assert {name.split("-")[0] for name in OFFERS} == {name.split("-")[0] for name in ANSWERS} == {
+        "aiortc", "chromium", "firefox",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OFFERS)
+def test_every_recorded_offer_is_read_and_answered(name: str) -> None:
+    offer = read_uplink_offer(recorded("offer", name))
+    kinds = [line.kind for line in offer.lines]
+    assert kinds == ["audio", "video", "video"][: len(kinds)]
+    used = [line.mid for line in offer.lines if line.sends]
+    answer = read_description(write_uplink_answer(offer, LOCAL, used, session_id=1, version=1))
+    assert [section.mid for section in answer.sections] == [line.mid for line in offer.lines]
+    assert list(answer.bundle) == used
+    for section, line in zip(answer.sections, offer.lines, strict=True):
+        assert line.track is not None
+        assert (section.setup, section.direction, section.rtcp_mux) == ("passive", "recvonly", True)
+        assert (section.ufrag, section.pwd, section.fingerprint) == (LOCAL.ufrag, LOCAL.pwd, LOCAL.fingerprint)
+        wanted = [line.track.payload_type] + ([line.track.rtx_payload_type] if line.track.rtx_payload_type else [])
+        assert list(section.payload_types) == wanted
+        assert set(section.payload_types) <= set(map(int, line.payloads.split()))
+
+
+@pytest.mark.parametrize(
+    ("name", "mid", "expected"),
+    [
+        (
+            "chromium-audio-video", "0",
+            TrackSpec("0", "audio", "opus", 111, None, None, None, 4, 3, False, False, "minptime=10;useinbandfec=1"),
+        ),
+        ("chromium-audio-video", "1", TrackSpec("1", "video", "vp8", 96, 97, None, None, 4, 3, True, True)),
+        (
+            "firefox-audio-video", "0",
+            TrackSpec(
+                "0", "audio", "opus", 109, None, None, None, 3, 7, False, False,
+                "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1",
+            ),
+        ),
+        ("firefox-audio-video", "1", TrackSpec("1", "video", "vp8", 120, 124, None, None, 3, 7, True, True)),
+        ("aiortc-audio-video", "1", TrackSpec("1", "video", "vp8", 97, 98, None, None, 1, None, True, True)),
+    ],
+)  # fmt: skip
+def test_the_first_common_codec_with_its_repair_and_extensions_is_taken(
+    name: str, mid: str, expected: TrackSpec
+) -> None:
+    text = recorded("offer", name)
+    track = read_uplink_offer(text).track(mid)
+    sources = [int(ssrc) for ssrc in re.findall(r"a=ssrc-group:FID (\d+) (\d+)", text)[0]] if mid == "1" else []
+    if mid == "1":
+        assert [track.ssrc, track.rtx_ssrc] == sources
+    else:
+        assert f"a=ssrc:{track.ssrc} cname" in text
+    assert replace(track, ssrc=None, rtx_ssrc=None) == expected
+
+
+def test_the_answer_is_the_one_a_browser_expects() -> None:
+    answer = write_uplink_answer(read_uplink_offer(CHROMIUM), LOCAL, ["0", "1"], session_id=7, version=2)
+    lines = answer.split("\r\n")
+    assert lines[:4] == ["v=0", "o=- 7 2 IN IP4 127.0.0.1", "s=-", "t=0 0"]
+    for line in (
+        "a=ice-lite", "a=group:BUNDLE 0 1", "a=candidate:1 1 udp 2130706431 192.0.2.7 8081 typ host",
+        "a=end-of-candidates", "m=audio 9 UDP/TLS/RTP/SAVPF 111", "m=video 9 UDP/TLS/RTP/SAVPF 96 97",
+        "a=rtcp-fb:111 transport-cc", "a=rtcp-fb:96 transport-cc", "a=rtcp-fb:96 nack", "a=rtcp-fb:96 nack pli",
+        "a=rtcp-fb:96 ccm fir", "a=fmtp:97 apt=96", "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid",
+        "a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+    ):  # fmt: skip
+        assert lines.count(line) == 1 + (line.startswith("a=extmap")), line
+    assert "a=rtcp-fb:111 nack" not in lines
+
+
+def test_an_m_line_without_a_stream_is_inactive_and_one_without_our_codecs_is_rejected() -> None:
+    text = recorded("offer", "chromium-audio-video-screen")
+    head, audio, first, second = re.split(r"(?=m=)", text)
+    second = re.sub(r"(?m)^a=rtpmap:\d+ (VP8|H264)/90000\r\n", "", second)
+    offer = read_uplink_offer(head + audio + first + second)
+    answer = read_description(write_uplink_answer(offer, LOCAL, ["1"], session_id=1, version=1))
+    assert [section.direction for section in answer.sections] == ["inactive", "recvonly", "inactive"]
+    assert [section.rejected for section in answer.sections] == [False, False, True]
+    assert answer.bundle == ("0", "1")
+    with pytest.raises(SdpError, match="no codec in common"):
+        offer.track("2")
+
+
+def test_h264_needs_packetization_mode_1_and_keeps_its_profile() -> None:
+    text = re.sub(r"a=rtpmap:96 VP8/90000\r\n", "", CHROMIUM).replace("packetization-mode=1", "packetization-mode=0", 1)
+    track = read_uplink_offer(text).track("1")
+    assert (track.codec, track.payload_type, track.rtx_payload_type) == ("h264", 108, 109)
+    assert track.fmtp == H264 + "42e01f"
+
+
+@pytest.mark.parametrize("ufrag", ["1234", "0012", "12e4", "1E10", "25e00501", "1_00", "+123", "0x1f", "infi", "nan+"])
+def test_an_ice_fragment_that_looks_like_a_number_stays_as_it_is(ufrag: str) -> None:
+    text = re.sub(r"a=ice-ufrag:\S+", "a=ice-ufrag:" + ufrag, CHROMIUM)
+    assert read_uplink_offer(text).remote.ufrag == ufrag
+
+
+def test_a_mid_that_looks_like_a_number_stays_as_it_is() -> None:
+    text = CHROMIUM.replace("a=mid:0", "a=mid:007").replace("BUNDLE 0", "BUNDLE 007")
+    offer = read_uplink_offer(text)
+    assert offer.track("007").mid == "007"
+    assert "a=mid:007\r\n" in write_uplink_answer(offer, LOCAL, ["007"], session_id=1, version=1)
+
+
+def test_parameters_of_the_session_count_where_an_m_line_has_none() -> None:
+    head, audio, video = re.split(r"(?=m=)", CHROMIUM)
+    moved = re.findall(r"a=(?:ice-ufrag|ice-pwd|fingerprint|setup):[^\r]*\r\n", audio)
+    strip = re.compile(r"a=(?:ice-ufrag|ice-pwd|fingerprint|setup):[^\r]*\r\n")
+    text = head + "".join(moved) + strip.sub("", audio) + strip.sub("", video)
+    assert read_uplink_offer(text).remote == read_uplink_offer(CHROMIUM).remote
+
+
+def test_line_ends_without_carriage_return_are_fine() -> None:
+    assert read_uplink_offer(CHROMIUM.replace("\r\n", "\n")) == read_uplink_offer(CHROMIUM)
+
+
+def test_an_m_line_of_firefox_with_port_0_is_not_rejected_when_it_is_bundle_only() -> None:
+    text = recorded("offer", "firefox-audio-video-screen")
+    assert "m=video 0 " in text
+    assert "a=bundle-only" in text
+    assert read_uplink_offer(text).track("2").codec == "vp8"
+
+
+# --- what is wrong ---
+
+
+def swap(old: str, new: str, count: int = -1) -> str:
+    assert old in CHROMIUM
+    return CHROMIUM.replace(old, new, count)
+
+
+WRONG = {
+    "empty": ("", "does not begin with v=0"),
+    "nonsense": ("nonsense", "does not begin with v=0"),
+    "no m-line": ("v=0\r\n", "no m-line"),
+    "carriage returns alone": (swap("\r\n", "\r"), "longer than"),
+    "few carriage returns alone": (swap("a=mid:0\r\n", "a=mid:0\r"), "printable"),
+    "a line without equals sign": (swap("a=mid:0", "mid:0"), "not of the form"),
+    "duplicate mids": (swap("a=mid:1", "a=mid:0"), "same mid"),
+    "a long mid": (swap("a=mid:1", "a=mid:" + "x" * 17), "longer than 16"),
+    "a mid with a space": (swap("a=mid:1", "a=mid:a b"), "mid in line"),
+    "an empty mid": (swap("a=mid:1", "a=mid:"), "mid in line"),
+    "BUNDLE of a stranger": (swap("BUNDLE 0 1", "BUNDLE 0 7"), "BUNDLE"),
+    "payload type 128": (swap("SAVPF 96 97", "SAVPF 128 97"), "above 127"),
+    "payload type of many digits": (swap("SAVPF 96 97", "SAVPF " + "9" * 3000), "payload types"),
+    "payload type twice": (swap("SAVPF 96 97", "SAVPF 96 96"), "twice"),
+    "a payload type mapped twice": (swap("a=rtpmap:97 rtx", "a=rtpmap:96 rtx"), "twice"),
+    "no payload types": (swap("SAVPF 111 63 9 0 8 13 110 126", "SAVPF"), "payload types|malformed"),
+    "a port above 65535": (swap("m=audio 9", "m=audio 99999"), "malformed"),
+    "a port that is a word": (swap("m=audio 9", "m=audio x"), "malformed"),
+    "no ICE fragment": (re.sub(r"a=ice-ufrag:.*\r\n", "", CHROMIUM), "ice-ufrag"),
+    "a short ICE password": (re.sub(r"a=ice-pwd:.*", "a=ice-pwd:short", CHROMIUM), "ice-pwd"),
+    "no fingerprint": (re.sub(r"a=fingerprint:.*\r\n", "", CHROMIUM), "fingerprint"),
+    "only a SHA-1 fingerprint": (swap("a=fingerprint:sha-256", "a=fingerprint:sha-1"), "fingerprint"),
+    "a fingerprint too short": (re.sub(r"(a=fingerprint:sha-256 ..):..", r"\1", CHROMIUM), "fingerprint"),
+    "a passive client": (swap("a=setup:actpass", "a=setup:passive"), "a=setup"),
+    "no rtcp-mux": (swap("a=rtcp-mux\r\n", ""), "rtcp-mux"),
+    "no mid": (swap("a=mid:1\r\n", "").replace("BUNDLE 0 1", "BUNDLE 0"), "no a=mid"),
+    "an SSRC of 33 bits": (re.sub(r"a=ssrc:\d+ cname", "a=ssrc:4294967296 cname", CHROMIUM), "SSRC"),
+    "a control character": (swap("a=mid:1", "a=mid:\x001"), "printable"),
+    "a line separator": (swap("a=mid:1", "a=mid:1\u2028a=mid:2"), "printable"),
+    "a vertical tab": (swap("a=mid:1", "a=mid:1\x0ba=mid:2"), "printable"),
+    "a profile that is no number": (
+        swap("a=rtpmap:96 VP8/90000\r\n", "").replace("profile-level-id=42001f", "profile-level-id=x\"y'"),
+        "profile-level-id",
+    ),
+    "a long line": (CHROMIUM + "a=x:" + "y" * 5000 + "\r\n", "longer than"),
+    "many lines": (CHROMIUM + "a=x\r\n" * 20_000, "more than"),
+    "10 MB": (CHROMIUM + "a=x:yyyyyyyyyyyy\r\n" * 550_000, "characters"),
+    "an RTX group of words": (re.sub(r"FID \d+ \d+", "FID a b", CHROMIUM), "SSRC"),
+    "many codec lines": (CHROMIUM + "a=fmtp:1 x\r\n" * 9000, "about codecs"),
+    "many SSRCs": (CHROMIUM + "".join(f"a=ssrc:{n} cname:x\r\n" for n in range(70)), "SSRCs"),
+    "33 m-lines": (CHROMIUM + "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n" * 31, "33 m-lines"),
+    "10,000 m-lines": (CHROMIUM + "m=audio 9 x 0\r\n" * 10_000, f"more than {MAX_SECTIONS}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_refused_with_a_sentence_and_at_once(name: str) -> None:
+    text, expected = WRONG[name]
+    started = time.process_time()
+    with pytest.raises(SdpError, match=expected) as refusal:
+        read_uplink_offer(text)
+    assert time.process_time() - started < 1.0
+    assert refusal.value.code == 0x1000
+    assert len(refusal.value.message) < 300
+    assert refusal.value.message.isprintable()
+
+
+def test_the_worst_text_within_the_bounds_costs_little() -> None:
+    lines = "a=extmap:1 x y z\r\n" * 8000 + "a=ssrc-group:XX 1 2\r\n" * 8000
+    text = (CHROMIUM + lines)[:MAX_CHARACTERS]
+    started = time.process_time()
+    read_uplink_offer(text[: text.rindex("\r\n")])
+    assert time.process_time() - started < 1.0
+
+
+# --- answers of real stacks ---
+
+
+@pytest.mark.parametrize("stack", ["aiortc", "chromium", "firefox"])
+def test_recorded_answers_take_what_their_stack_can_play(stack: str) -> None:
+    for revision, lines in enumerate(sdp_downlink.lines(), 1):
+        answer = read_downlink_answer(recorded("answer", f"{stack}-lifecycle-{revision}"), lines)
+        assert answer.remote is not None
+        active = {line.mid: line for line in lines if line.active}
+        # This Firefox had no H264 decoder: it refuses, and the rest goes on.
+        playable = {
+            mid: line for mid, line in active.items() if not (stack == "firefox" and line.track.codec == "h264")
+        }
+        assert answer.accepted == {
+            mid: AcceptedLine(mid, line.track.rtx_payload_type, 1) for mid, line in playable.items()
+        }
+        assert answer.refused >= set(active) - set(playable)
+        if stack != "firefox":
+            assert answer.refused == set()
+
+
+def test_an_answer_may_leave_out_repair_and_the_mid_extension() -> None:
+    lines = sdp_downlink.lines()[0]
+    text = recorded("answer", "chromium-lifecycle-1")
+    text = (
+        text.replace("SAVPF 97 98", "SAVPF 97")
+        .replace("a=rtpmap:98 rtx/90000\r\n", "")
+        .replace("a=fmtp:98 apt=97\r\n", "")
+    )
+    text = re.sub(r"a=extmap:1 .*\r\n", "", text)
+    assert read_downlink_answer(text, lines).accepted["1"] == AcceptedLine("1", None, None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("a=setup:active", "a=setup:passive", "must be active"),
+        ("a=mid:1", "a=mid:5", "BUNDLE|is not the"),
+        ("m=video", "m=audio", "is not the"),
+    ],
+)
+def test_an_answer_that_does_not_fit_its_offer_is_refused(old: str, new: str, expected: str) -> None:
+    text = recorded("answer", "chromium-lifecycle-1").replace(old, new)
+    with pytest.raises(SdpError, match=expected):
+        read_downlink_answer(text, sdp_downlink.lines()[0])
+    with pytest.raises(SdpError, match="m-lines"):
+        read_downlink_answer(recorded("answer", "chromium-lifecycle-1"), sdp_downlink.lines()[1])
+
+
+def test_an_answer_that_takes_nothing_has_no_remote_end() -> None:
+    text = re.sub(r"m=(audio|video) \d+", r"m=\1 0", recorded("answer", "chromium-lifecycle-1"))
+    answer = read_downlink_answer(text, sdp_downlink.lines()[0])
+    assert (answer.remote, answer.accepted, answer.refused) == (None, {}, frozenset({"0", "1"}))
+
+
+def test_the_library_reads_our_offers_back_as_they_were_meant() -> None:
+    for offer, lines in zip(sdp_downlink.revisions(), sdp_downlink.lines(), strict=True):
+        description = read_description(offer)
+        for section, line in zip(description.sections, lines, strict=True):
+            assert section.direction == ("sendonly" if line.active else "inactive")
+            assert section.ssrcs == [s for s in (line.track.ssrc, line.track.rtx_ssrc) if s and line.active]
+            assert section.setup == "actpass"
+
+
+# --- anything at all ---
+
+ALPHABET = st.characters(codec="utf-8")
+LINES = st.sampled_from(CHROMIUM.split("\r\n"))
+FOREIGN = st.one_of(st.text(ALPHABET, max_size=40), st.from_regex(r"[a-z]=[ -~]{0,40}", fullmatch=True))
+MUTATED = st.lists(st.one_of(LINES, LINES, FOREIGN), max_size=60)
+
+
+def survives(text: str) -> None:
+    try:
+        offer = read_uplink_offer(text)
+    except SdpError:
+        return
+    answer = write_uplink_answer(offer, LOCAL, [line.mid for line in offer.lines], session_id=1, version=1)
+    again = read_description(answer)
+    assert len(again.sections) == len(offer.lines)
+    assert "\n" not in answer.replace("\r\n", "")
+
+
+@settings(max_examples=400, deadline=None)
+@given(MUTATED)
+def test_shuffled_and_foreign_lines_are_read_or_refused(lines: list[str]) -> None:
+    survives("v=0\r\n" + "\r\n".join(lines))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_an_offer_with_damage_anywhere_is_read_or_refused(data: st.DataObject) -> None:
+    text = CHROMIUM
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(text)))
+        until = min(len(text), at + data.draw(st.integers(0, 12)))
+        text = text[:at] + data.draw(st.text(ALPHABET, max_size=12)) + text[until:]
+    survives(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_an_answer_with_damage_anywhere_is_read_or_refused(data: st.DataObject) -> None:
+    text = recorded("answer", data.draw(st.sampled_from(ANSWERS)))
+    at = data.draw(st.integers(0, len(text)))
+    text = text[:at] + data.draw(st.text(ALPHABET, max_size=12)) + text[at + data.draw(st.integers(0, 12)) :]
+    for lines in sdp_downlink.lines():
+        try:
+            answer = read_downlink_answer(text, lines)
+        except SdpError:
+            continue
+        assert set(answer.accepted) <= {line.mid for line in lines if line.active}
