@@ -2,6 +2,8 @@
 //! str0m, an implementation of WebRTC that shares no packet code with the router.
 #![allow(dead_code)]
 
+pub mod raw;
+
 use parlour_media::num::Rng;
 use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, Event, Kind, PayloadType, ProducerId, ProducerSpec,
@@ -15,6 +17,7 @@ use str0m::ice::IceCreds;
 use str0m::media::MediaKind;
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite};
+use str0m::stats::{MediaEgressStats, PeerStats};
 use str0m::{Candidate, Event as PeerEvent, Input, Output, Rtc};
 
 pub const STEP: Duration = Duration::from_millis(1);
@@ -50,6 +53,8 @@ pub struct Peer {
     pub connected: bool,
     pub received: Vec<RtpPacket>,
     pub keyframe_requests: Vec<Instant>,
+    pub egress_stats: Vec<MediaEgressStats>,
+    pub stats: Vec<PeerStats>,
     /// It goes silent when this is set.
     pub dead: bool,
 }
@@ -129,6 +134,7 @@ impl Sim {
         let address = SocketAddr::from(([198, 51, 100, number as u8], 5000));
         let mut rtc = Rtc::builder()
             .set_rtp_mode(true)
+            .set_stats_interval(Some(Duration::from_secs(1)))
             .set_crypto_provider(str0m::crypto::from_feature_flags().into())
             .build(self.now);
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
@@ -154,6 +160,8 @@ impl Sim {
             connected: false,
             received: Vec::new(),
             keyframe_requests: Vec::new(),
+            egress_stats: Vec::new(),
+            stats: Vec::new(),
             dead: false,
         });
         index
@@ -387,6 +395,8 @@ impl Sim {
                 Output::Event(PeerEvent::KeyframeRequest(_)) => {
                     peer.keyframe_requests.push(self.now)
                 }
+                Output::Event(PeerEvent::MediaEgressStats(stats)) => peer.egress_stats.push(stats),
+                Output::Event(PeerEvent::PeerStats(stats)) => peer.stats.push(stats),
                 Output::Event(_) => {}
             }
         }

@@ -1,0 +1,134 @@
+//! What publishers and subscribers learn from our reports, as str0m understands them.
+
+mod common;
+
+use common::{AUDIO_PT, Hop, Sim, VIDEO_PT, vp8};
+use parlour_media::Kind;
+use std::time::{Duration, SystemTime};
+use str0m::rtp::RtpPacket;
+
+/// A call of ten seconds with sound and pictures, both of which carry the number of the 20 ms they are from.
+fn call(sim: &mut Sim) {
+    let video = sim.publish(0, Kind::Video, 1000);
+    let audio = sim.publish(0, Kind::Audio, 2000);
+    sim.subscribe(1, video, Kind::Video, 3000);
+    sim.subscribe(1, audio, Kind::Audio, 4000);
+    for number in 0..500u64 {
+        let label = (number as u16).to_be_bytes();
+        let picture = vp8(number % 50 == 0, true, &label);
+        let (time, sound_time) = (number as u32 * 1800, 777_777 + number as u32 * 960);
+        sim.send((0, 1000), VIDEO_PT, number, time, true, picture);
+        sim.send(
+            (0, 2000),
+            AUDIO_PT,
+            number,
+            sound_time,
+            false,
+            [&[0, 0], &label[..]].concat(),
+        );
+        sim.run(Duration::from_millis(20));
+    }
+}
+
+/// When a packet was captured on the publisher's clock, according to the last sender report before it.
+fn captured_at(packet: &RtpPacket, clock_rate: f64) -> Option<SystemTime> {
+    let info = packet.last_sender_info?;
+    let ticks = (packet.header.timestamp as i64) - (info.rtp_time.numer() as u32 as i64);
+    let seconds = ticks as i32 as f64 / clock_rate;
+    Some(match seconds >= 0.0 {
+        true => info.ntp_time + Duration::from_secs_f64(seconds),
+        false => info.ntp_time - Duration::from_secs_f64(-seconds),
+    })
+}
+
+#[test]
+fn sound_and_pictures_stay_together_by_the_sender_reports() {
+    let mut sim = Sim::with_peers(1, 2);
+    call(&mut sim);
+    let received = &sim.peers[1].received;
+    let of = |ssrc: u32| {
+        received
+            .iter()
+            .filter(move |packet| packet.header.ssrc == ssrc.into())
+    };
+    let mut compared = 0;
+    for picture in of(3000) {
+        let sound = of(4000).find(|sound| sound.payload[2..] == picture.payload[2..]);
+        let Some(sound) = sound else { continue };
+        let (Some(seen), Some(heard)) =
+            (captured_at(picture, 90_000.0), captured_at(sound, 48_000.0))
+        else {
+            continue;
+        };
+        let apart = seen
+            .duration_since(heard)
+            .unwrap_or_else(|error| error.duration());
+        assert!(apart < Duration::from_millis(5), "{apart:?} apart");
+        compared += 1;
+    }
+    assert!(compared > 200, "{compared} pairs compared");
+}
+
+#[test]
+fn the_publisher_learns_round_trip_and_loss_of_its_own_link() {
+    let mut sim = Sim::with_peers(2, 2);
+    // A fifth of the sound is lost on the way up; nobody repairs sound.
+    sim.filter = Box::new(|hop, datagram, rng| {
+        let sound = datagram[0] >= 128 && datagram[1] & 0x7f == AUDIO_PT;
+        !(hop == Hop::Up(0) && sound) || rng.below(5) != 0
+    });
+    call(&mut sim);
+    let stats = &sim.peers[0].egress_stats;
+    let sound: Vec<f32> = stats
+        .iter()
+        .filter(|it| &*it.mid == "u2000")
+        .filter_map(|it| it.loss)
+        .collect();
+    let mean = sound.iter().sum::<f32>() / sound.len() as f32;
+    assert!(sound.len() >= 5 && (0.1..0.3).contains(&mean), "{sound:?}");
+    let rtts: Vec<Duration> = stats.iter().filter_map(|it| it.rtt).collect();
+    assert!(!rtts.is_empty());
+    assert!(
+        rtts.iter().all(|rtt| (15..45).contains(&rtt.as_millis())),
+        "{rtts:?}"
+    );
+}
+
+#[test]
+fn the_publisher_gets_transport_wide_feedback() {
+    let mut sim = Sim::with_peers(3, 2);
+    sim.filter = Box::new(|hop, datagram, rng| {
+        let media = datagram[0] >= 128 && !(192..224).contains(&datagram[1]);
+        !(hop == Hop::Up(0) && media) || rng.below(4) != 0
+    });
+    call(&mut sim);
+    let losses: Vec<f32> = sim.peers[0]
+        .stats
+        .iter()
+        .filter_map(|it| it.egress_loss_fraction)
+        .collect();
+    let mean = losses.iter().sum::<f32>() / losses.len() as f32;
+    assert!(
+        losses.len() >= 5 && (0.15..0.35).contains(&mean),
+        "{losses:?}"
+    );
+}
+
+#[test]
+fn an_idle_call_wakes_the_router_seldom() {
+    let mut sim = Sim::with_peers(4, 2);
+    let mut wakes = 0;
+    let end = sim.now + Duration::from_secs(10);
+    while sim.now < end {
+        wakes += u32::from(
+            sim.router
+                .next_timeout()
+                .is_some_and(|at| at <= sim.now + common::STEP),
+        );
+        sim.step();
+    }
+    assert!(
+        (10..60).contains(&wakes),
+        "{wakes} wakes in ten idle seconds of two transports"
+    );
+}
