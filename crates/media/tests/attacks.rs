@@ -36,11 +36,14 @@ fn connected(sim: &Sim) -> usize {
         .count()
 }
 
+/// Every datagram that set out, in order.
+type Recording = Rc<RefCell<Vec<(Hop, Vec<u8>)>>>;
+
 /// A call of two, with sound, and all that the router receives and sends.
 struct Call {
     sim: Sim,
     seq: u64,
-    recorded: Rc<RefCell<Vec<(Hop, Vec<u8>)>>>,
+    recorded: Recording,
 }
 
 impl Call {
