@@ -164,8 +164,19 @@ export class OwnMedia {
       this.cameras.value = [];
       this.microphones.value = [];
     }
-    const idOf = (track: MediaStreamTrack | null | undefined): string | undefined => track?.getSettings().deviceId;
-    this.cameraId.value = idOf(stream?.getVideoTrack()) ?? this.cameraId.value;
-    this.microphoneId.value = idOf(stream?.getAudioTrack()) ?? this.microphoneId.value;
+    const [video, audio] = [stream?.getVideoTrack(), stream?.getAudioTrack()];
+    if (video) this.cameraId.value = deviceOf(video, this.cameras.value);
+    if (audio) this.microphoneId.value = deviceOf(audio, this.microphones.value);
   }
+}
+
+/** Which device of the list a track comes from. A browser may call it `default`, which the list does not hold. */
+function deviceOf(track: MediaStreamTrack, devices: readonly MediaDeviceInfo[]): string {
+  const { deviceId, groupId } = track.getSettings();
+  const found =
+    devices.find((device) => device.deviceId === deviceId) ??
+    devices.find((device) => device.groupId === groupId && groupId !== '') ??
+    devices.find((device) => track.label.endsWith(device.label) && device.label !== '') ??
+    devices[0];
+  return found?.deviceId ?? '';
 }

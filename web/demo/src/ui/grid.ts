@@ -7,8 +7,9 @@ export interface GridShape {
   readonly aspect: number;
 }
 
-/** Upright screens cut more of a picture's sides, as a face is in the middle. */
-const ASPECTS = { wide: [16 / 9, 4 / 3], upright: [16 / 9, 4 / 3, 1, 3 / 4] };
+/** An upright screen may cut off a little of a picture's sides, where it gains much by it. */
+const ASPECTS = { wide: [16 / 9], upright: [16 / 9, 4 / 3] };
+const WORTH = 1.25;
 
 /** The columns and the aspect that give `count` tiles the largest area within the given space. */
 export function bestGrid(count: number, width: number, height: number, gap: number): GridShape {
@@ -22,8 +23,7 @@ export function bestGrid(count: number, width: number, height: number, gap: numb
       const byHeight = ((height - gap * (rows - 1)) / rows) * aspect;
       const tileWidth = Math.floor(Math.min(byWidth, byHeight));
       const area = tileWidth ** 2 / aspect;
-      // A narrower picture must be worth it: it shows less of what the camera sees.
-      if (area > bestArea * 1.1) {
+      if (area > bestArea * (aspect === best.aspect ? 1 : WORTH)) {
         best = { columns, tileWidth, aspect };
         bestArea = area;
       }
