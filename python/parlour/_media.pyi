@@ -72,10 +72,10 @@ class MediaEngine:
         """
 
     def event_fd(self) -> int:
-        """A file descriptor that is readable while events wait. Owned by the engine."""
+        """A file descriptor that is readable while events wait. Owned by the engine, gone after :meth:`close`."""
 
     def drain_events(self) -> list[TransportConnected | TransportClosed | ProducerStarted | CommandRefused]:
-        """All waiting events; those of one shard in their order."""
+        """All waiting events; those of one shard in their order. None once closed."""
 
     def add_transport(self, *, shard: int, transport: int, local_ufrag: str, local_pwd: str) -> None:
         """Make an ICE-lite, DTLS-passive transport that waits for its peer."""

@@ -11,7 +11,6 @@ use pyo3::exceptions::{
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// The IP addresses of every interface that is up.
@@ -56,8 +55,8 @@ impl MediaEngine {
         self.engine.ports().to_vec()
     }
 
-    fn event_fd(&self) -> i32 {
-        self.engine.event_descriptor().as_raw_fd()
+    fn event_fd(&self) -> PyResult<i32> {
+        self.engine.event_descriptor().map_err(command_error)
     }
 
     fn drain_events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {

@@ -12,7 +12,7 @@ use parlour_media::{Command, Event, RouterConfig, TransportId};
 use std::fmt::Write as _;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,8 +45,6 @@ pub struct EngineConfig {
 pub struct Engine {
     fingerprint: String,
     ports: Vec<u16>,
-    events: EventReceiver,
-    shards: Vec<Handle>,
     state: Mutex<State>,
     process: u32,
 }
@@ -57,10 +55,12 @@ struct Handle {
     stop: Arc<AtomicBool>,
 }
 
+/// What a stop takes away, file descriptors included: none of it waits for the engine to be dropped.
 struct State {
     directory: Directory,
+    shards: Vec<Handle>,
     threads: Vec<Running>,
-    closed: bool,
+    events: Option<EventReceiver>,
 }
 
 /// A thread, and a channel that hangs up when the thread ends.
@@ -86,12 +86,11 @@ impl Engine {
         let mut engine = Engine {
             fingerprint: certificate.fingerprint_str(),
             ports: Vec::new(),
-            events,
-            shards: Vec::new(),
             state: Mutex::new(State {
                 directory: Directory::default(),
+                shards: Vec::new(),
                 threads: Vec::new(),
-                closed: false,
+                events: Some(events),
             }),
             process: std::process::id(),
         };
@@ -134,14 +133,15 @@ impl Engine {
         };
         let (alive, ended) = mpsc::sync_channel::<()>(0);
         let thread = std::thread::Builder::new()
-            .name(format!("parlour-shard-{}", self.shards.len()))
+            .name(format!("parlour-shard-{}", self.ports.len()))
             .spawn(move || {
                 shard.run();
                 drop(alive);
             })?;
-        self.state().threads.push(Running { thread, ended });
         self.ports.push(port);
-        self.shards.push(Handle {
+        let mut state = self.state();
+        state.threads.push(Running { thread, ended });
+        state.shards.push(Handle {
             orders,
             waker,
             stop,
@@ -159,15 +159,20 @@ impl Engine {
         &self.ports
     }
 
-    /// Readable while events wait.
-    pub fn event_descriptor(&self) -> BorrowedFd<'_> {
-        self.events.descriptor()
+    /// A descriptor that is readable while events wait; gone after [`Engine::close`].
+    pub fn event_descriptor(&self) -> Result<RawFd, CommandError> {
+        let state = self.state();
+        let events = state.events.as_ref().ok_or(CommandError::Closed)?;
+        Ok(events.descriptor().as_raw_fd())
     }
 
-    /// All waiting events, each shard's in their order.
+    /// All waiting events, each shard's in their order. None once closed.
     pub fn drain_events(&self) -> Vec<Event> {
-        let events = self.events.drain();
         let mut state = self.state();
+        let events = state
+            .events
+            .as_ref()
+            .map_or_else(Vec::new, EventReceiver::drain);
         for event in &events {
             if let Event::TransportClosed { transport, .. } = event {
                 state.directory.remove_transport(*transport);
@@ -185,11 +190,9 @@ impl Engine {
         local_pwd: String,
     ) -> Result<(), CommandError> {
         let mut state = self.usable()?;
-        if shard >= self.shards.len() {
-            return Err(CommandError::NoSuchShard {
-                shard,
-                shards: self.shards.len(),
-            });
+        let shards = state.shards.len();
+        if shard >= shards {
+            return Err(CommandError::NoSuchShard { shard, shards });
         }
         if state.directory.has_transport(transport) {
             return Err(CommandError::DuplicateId(transport.0));
@@ -199,7 +202,7 @@ impl Engine {
             local_ufrag,
             local_pwd,
         };
-        self.pass(shard, Order::Router(command))?;
+        state.pass(shard, Order::Router(command))?;
         state.directory.add_transport(transport, shard);
         Ok(())
     }
@@ -212,7 +215,7 @@ impl Engine {
             return Ok(());
         };
         let change = Passed::from(&command);
-        self.pass(shard, Order::Router(command))?;
+        state.pass(shard, Order::Router(command))?;
         state.directory.taken(&change);
         Ok(())
     }
@@ -221,18 +224,17 @@ impl Engine {
     pub fn snapshot(&self, timeout: Duration) -> Result<String, SnapshotError> {
         let asked = Instant::now();
         let state = self.usable().map_err(SnapshotError::Refused)?;
-        let mut replies = Vec::with_capacity(self.shards.len());
-        for shard in 0..self.shards.len() {
+        let dropped = state.events.as_ref().map_or(0, EventReceiver::dropped);
+        let mut replies = Vec::with_capacity(state.shards.len());
+        for shard in 0..state.shards.len() {
             let (reply, answer) = mpsc::sync_channel(1);
-            self.pass(shard, Order::Snapshot(reply))
+            state
+                .pass(shard, Order::Snapshot(reply))
                 .map_err(SnapshotError::Refused)?;
             replies.push(answer);
         }
         drop(state);
-        let mut out = format!(
-            "{{\"events_dropped\":{},\"shards\":[",
-            self.events.dropped()
-        );
+        let mut out = format!("{{\"events_dropped\":{},\"shards\":[", dropped);
         for (shard, answer) in replies.into_iter().enumerate() {
             let left = timeout.saturating_sub(asked.elapsed());
             let members = answer.recv_timeout(left).map_err(|error| match error {
@@ -256,12 +258,15 @@ impl Engine {
         if self.process != std::process::id() {
             return true;
         }
-        let threads = {
+        let (shards, threads, events) = {
             let mut state = self.state();
-            state.closed = true;
-            std::mem::take(&mut state.threads)
+            (
+                std::mem::take(&mut state.shards),
+                std::mem::take(&mut state.threads),
+                state.events.take(),
+            )
         };
-        for shard in &self.shards {
+        for shard in &shards {
             shard.stop.store(true, Ordering::Release);
             // The thread ends by itself when there is nothing left to wake.
             let _ = shard.waker.wake();
@@ -277,9 +282,27 @@ impl Engine {
                 let _ = running.thread.join();
             }
         }
+        drop(events);
         all
     }
 
+    fn usable(&self) -> Result<MutexGuard<'_, State>, CommandError> {
+        if self.process != std::process::id() {
+            return Err(CommandError::OtherProcess);
+        }
+        let state = self.state();
+        if state.events.is_none() {
+            return Err(CommandError::Closed);
+        }
+        Ok(state)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
     fn pass(&self, shard: usize, order: Order) -> Result<(), CommandError> {
         let handle = &self.shards[shard];
         handle.orders.try_send(order).map_err(|error| match error {
@@ -292,21 +315,6 @@ impl Engine {
         // An eventfd refuses only at 2^64 - 1, and is readable then.
         let _ = handle.waker.wake();
         Ok(())
-    }
-
-    fn usable(&self) -> Result<MutexGuard<'_, State>, CommandError> {
-        if self.process != std::process::id() {
-            return Err(CommandError::OtherProcess);
-        }
-        let state = self.state();
-        if state.closed {
-            return Err(CommandError::Closed);
-        }
-        Ok(state)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
