@@ -35,6 +35,9 @@ GOODBYE_TIMEOUT = 3.0
 
 BACKLOG = 1024
 
+SEND_BUFFER = 256 * 1024
+"""Bytes that the kernel keeps for a client that does not read; it would let that grow to megabytes each."""
+
 
 class StartError(Exception):
     """The server cannot start; the text is one sentence that says what to do."""
@@ -234,6 +237,7 @@ def _listen(address: str, host: str, port: int) -> Iterator[socket.socket]:
     except OSError as error:
         raise StartError(_bind_sentence(error, host, port, "TCP", "--port")) from None
     with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # accepted sockets inherit it
         yield listener
 
 
