@@ -104,7 +104,9 @@ async def test_the_app_is_judged_before_the_user_before_the_usersig(store: Stora
 
 async def test_a_store_that_misses_its_deadline_is_70169(store: Storage) -> None:
     await key_of_new_app(store)
-    assert await refused(Accounts(store, lambda: NOW, store_timeout=0), APP, "ann", "x") == 70169
+    impatient = Accounts(store, lambda: NOW, store_timeout=0)
+    assert await refused(impatient, APP, "ann", "x") == 70169
+    await impatient.close()
 
 
 async def test_a_store_that_is_gone_is_70201(store: Storage) -> None:

@@ -34,6 +34,12 @@ class Accounts:
         self._storage = storage
         self._clock = clock
         self._store_timeout = store_timeout
+        self._questions: set[asyncio.Task[App | None]] = set()
+
+    async def close(self) -> None:
+        """Wait for questions to the store that nobody waits for any more. Call it before the store is closed."""
+        if self._questions:
+            await asyncio.wait(self._questions)
 
     async def login(
         self, sdk_app_id: object, user_id: object, user_sig: object, account_type: object = None
@@ -69,8 +75,7 @@ class Accounts:
         if not isinstance(sdk_app_id, int) or isinstance(sdk_app_id, bool) or not 0 < sdk_app_id <= MAX_SDK_APP_ID:
             raise login_refused(ErrorCode.SDKAPPID_UNKNOWN, "sdkAppId is not a number from 1 to 4294967295")
         try:
-            async with asyncio.timeout(self._store_timeout):
-                app = await self._storage.get_app(sdk_app_id)
+            app = await self._ask(sdk_app_id)
         except (TimeoutError, StoreTimeoutError) as error:
             log.warning("account store too slow", sdk_app_id=sdk_app_id, reason=str(error))
             raise login_refused(ErrorCode.ACCOUNT_STORE_TIMEOUT, "the account store did not answer in time") from None
@@ -85,6 +90,22 @@ class Accounts:
         if app is None:
             raise login_refused(ErrorCode.SDKAPPID_UNKNOWN, f"this server has no app {sdk_app_id}")
         return app
+
+    async def _ask(self, sdk_app_id: int) -> App | None:
+        # A question that is late is left alone, not cancelled: a query in the database's thread cannot be stopped, and
+        # cancelling it would only cost its connection.
+        question = asyncio.create_task(self._storage.get_app(sdk_app_id))
+        self._questions.add(question)
+        question.add_done_callback(self._answered)
+        done, _ = await asyncio.wait({question}, timeout=self._store_timeout)
+        if not done:
+            raise TimeoutError(f"no answer within {self._store_timeout} s")
+        return question.result()
+
+    def _answered(self, question: asyncio.Task[App | None]) -> None:
+        self._questions.discard(question)
+        if not question.cancelled():
+            question.exception()  # looked at, so that a late failure is not reported as forgotten
 
 
 def _checked_user_id(user_id: object) -> str:
