@@ -1,0 +1,369 @@
+"""The command line as a person and as a program use it: results, messages, exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from parlour.cli import main
+from parlour.errors import catalogue
+from parlour.usersig import sign_v2
+
+from tests.unit.usersigs import APP, KEY, TIME, USER, ec_keys, members_v2, pack
+
+
+@dataclass(frozen=True)
+class Done:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Parlour(Protocol):
+    def __call__(self, *arguments: str) -> Done: ...
+
+
+@pytest.fixture
+def parlour(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Parlour:
+    """Runs the command in this process, with a home of its own."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in list(os.environ):
+        if name.startswith("PARLOUR_"):
+            monkeypatch.delenv(name)
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["parlour", *arguments])
+        capsys.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        said = capsys.readouterr()
+        assert "Traceback" not in said.out + said.err
+        return Done(status, said.out, said.err)
+
+    return run
+
+
+# --- explain ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["70009", "-8", "-10012", "0x4001", "0X4001", "16385", "unkown", "join_room_failed"])
+def test_explain_tells_cause_and_remedy(parlour: Parlour, code: str) -> None:
+    done = parlour("explain", code)
+    assert (done.status, done.err) == (0, "")
+    assert "What happened" in done.out
+    assert "What to do" in done.out
+    as_json = parlour("explain", code, "--json")
+    assert as_json.status == 0
+    assert as_json.json["cause"] in done.out
+    assert as_json.json["remedy"] in done.out
+
+
+def test_every_code_can_be_explained_by_number_and_by_key(parlour: Parlour) -> None:
+    for entry in catalogue():
+        for typed in (str(entry.code), entry.shown, entry.key.lower(), *entry.aliases):
+            assert parlour("explain", typed, "--json").json["code"] == entry.code
+
+
+def test_explain_takes_a_negative_code_wherever_the_option_stands(parlour: Parlour) -> None:
+    for arguments in (["-8", "--json"], ["--json", "-8"], ["--json", "--", "-8"]):
+        assert parlour("explain", *arguments).json["code"] == -8
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("4001", "0x4001"), ("70011", "70010"), ("-70009", "70009"), ("JOIN_ROOM_FAILD", "0x4004")]
+)
+def test_explain_suggests_what_was_meant(parlour: Parlour, typed: str, meant: str) -> None:
+    done = parlour("explain", typed)
+    assert (done.status, done.out) == (1, "")
+    assert f"Did you mean {meant} (" in done.err
+    assert parlour("explain", typed, "--json").json["nearest"]["shown"] == meant
+
+
+def test_explain_without_any_idea_says_so(parlour: Parlour) -> None:
+    done = parlour("explain", "qqqqqqqqqqqq")
+    assert done.status == 1
+    assert done.err == "parlour: There is no code or key 'qqqqqqqqqqqq' in the catalogue.\n"
+
+
+# --- app --------------------------------------------------------------------------------------------------------------
+
+
+def test_an_app_is_made_once_and_listed(parlour: Parlour, tmp_path: Path) -> None:
+    made = parlour("app", "create", "1400000001", "--name", "demo")
+    assert made.status == 0
+    pairs = dict(line.split(maxsplit=1) for line in made.out.splitlines())
+    assert pairs["sdkAppId"] == "1400000001"
+    assert len(bytes.fromhex(pairs["key"])) == 32
+    assert (tmp_path / "home/.local/share/parlour/parlour.db").exists()
+
+    again = parlour("app", "create", "1400000001")
+    assert (again.status, again.out) == (1, "")
+    assert "There is an app 1400000001 already" in again.err
+
+    listed = parlour("app", "list")
+    assert "1400000001" in listed.out
+    assert "demo" in listed.out
+    assert pairs["key"] not in listed.out
+    assert pairs["key"] in parlour("app", "list", "--keys").out
+    assert parlour("app", "list", "--json").json[0]["name"] == "demo"
+    assert parlour("app", "list", "--json", "--keys").json[0]["keys"] == [pairs["key"]]
+
+
+def test_app_create_for_programs(parlour: Parlour, tmp_path: Path) -> None:
+    done = parlour("app", "create", "7", "--json", "--data", str(tmp_path / "d"))
+    assert done.json["sdkAppId"] == 7
+    assert len(done.json["key"]) == 64
+
+
+def test_an_app_can_move_here_with_its_key(parlour: Parlour) -> None:
+    assert parlour("app", "create", str(APP), "--key", KEY, "--json").json["key"] == KEY
+    assert parlour("app", "create", "5", "--key", "short").status == 2
+
+
+@pytest.mark.parametrize("app", ["0", "-1", "4294967296", "x", "1.5", "", "0x10", "٧", "9" * 5000])
+def test_an_impossible_app_id_is_wrong_usage(parlour: Parlour, app: str) -> None:
+    for arguments in (["app", "create"], ["usersig", "sign", "--user", "a", "--app"]):
+        done = parlour(*arguments, app)
+        assert (done.status, done.out) == (2, "")
+
+
+def test_a_public_key_is_checked_before_it_is_kept(parlour: Parlour, tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    rsa_pem = rsa.generate_private_key(65537, 2048).public_key()
+    (tmp_path / "rsa.pem").write_bytes(
+        rsa_pem.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    (tmp_path / "p384.pem").write_text(ec_keys("secp384r1")[1])
+    (tmp_path / "none.pem").write_text("hello")
+    (tmp_path / "good.pem").write_text(ec_keys()[1])
+    for name, reason in (("rsa", "no EC key"), ("p384", "The curve secp384r1 is not"), ("none", "not a public key")):
+        done = parlour("app", "create", "5", "--public-key", str(tmp_path / f"{name}.pem"))
+        assert done.status == 1
+        assert reason in done.err
+    assert "cannot be read" in parlour("app", "create", "5", "--public-key", str(tmp_path / "absent")).err
+    assert parlour("app", "create", "5", "--public-key", str(tmp_path / "good.pem")).status == 0
+    assert "1 secret, 1 public" in parlour("app", "list").out
+
+
+def test_a_folder_that_cannot_be_used_is_one_sentence(parlour: Parlour, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = parlour("app", "create", "5", "--data", str(tmp_path / "file"))
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith("parlour: The data folder ")
+    assert done.err.count("\n") == 1
+    assert parlour("app", "list", "--data", "").status == 2
+
+
+def test_looking_does_not_make_a_folder(parlour: Parlour, tmp_path: Path) -> None:
+    for arguments in (["app", "list"], ["usersig", "sign", "--app", "5", "--user", "a"]):
+        done = parlour(*arguments, "--data", str(tmp_path / "none"))
+        assert done.status == 1
+        assert "make one with `parlour app create ID`" in done.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_environment_names_the_data_folder_and_slips_in_it_are_told(
+    parlour: Parlour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARLOUR_DATA", str(tmp_path / "elsewhere"))
+    assert parlour("app", "create", "5").status == 0
+    assert (tmp_path / "elsewhere" / "parlour.db").exists()
+    monkeypatch.setenv("PARLOUR_DATAA", "x")
+    done = parlour("app", "list")
+    assert (done.status, done.out) == (1, "")
+    assert "Did you mean PARLOUR_DATA?" in done.err
+
+
+# --- usersig ----------------------------------------------------------------------------------------------------------
+
+
+def test_sign_prints_the_signature_alone(parlour: Parlour) -> None:
+    done = parlour("usersig", "sign", "--app", str(APP), "--user", USER, "--key", KEY, "--time", str(TIME))
+    assert done == Done(0, sign_v2(APP, USER, KEY, now=TIME) + "\n", "")
+    done = parlour(
+        *("usersig", "sign", "--app", str(APP), "--user", USER, "--key", KEY, "--time", str(TIME)),
+        *("--expire", "86400", "--json"),
+    )
+    assert done.json == {
+        "userSig": sign_v2(APP, USER, KEY, now=TIME, expire=86400),
+        "sdkAppId": APP,
+        "userId": USER,
+        "issuedAt": TIME,
+        "expiresAt": TIME + 86400,
+    }
+
+
+def test_sign_and_verify_with_the_stored_key(parlour: Parlour) -> None:
+    parlour("app", "create", "5")
+    sig = parlour("usersig", "sign", "--app", "5", "--user", "ann").out.strip()
+    good = parlour("usersig", "verify", sig, "--app", "5", "--user", "ann")
+    assert (good.status, good.out) == (0, "0\n")
+    wrong_user = parlour("usersig", "verify", sig, "--app", "5", "--user", "Ann")
+    assert (wrong_user.status, wrong_user.out) == (1, "70013\n")
+    wrong_app = parlour("usersig", "verify", sig, "--app", "6", "--user", "ann", "--json")
+    assert (wrong_app.status, wrong_app.json["code"]) == (1, 70020)
+    wrong_key = parlour("usersig", "verify", sig, "--app", "5", "--user", "ann", "--key", KEY)
+    assert (wrong_key.status, wrong_key.out) == (1, "70009\n")
+
+
+def test_sign_for_an_unknown_app_or_a_bad_user_is_refused(parlour: Parlour) -> None:
+    parlour("app", "create", "5")
+    done = parlour("usersig", "sign", "--app", "6", "--user", "ann")
+    assert (done.status, done.out) == (1, "")
+    assert "no app 6" in done.err
+    for user in ("", "x" * 33, "a\nb", "\udcff"):
+        assert parlour("usersig", "sign", "--app", "5", "--user", user).status == 2
+
+
+def test_version_1_is_signed_and_verified_with_pem_files(parlour: Parlour, tmp_path: Path) -> None:
+    private, public = ec_keys()
+    (tmp_path / "private.pem").write_text(private)
+    (tmp_path / "public.pem").write_text(public)
+    signed = parlour("usersig", "sign", "--app", "5", "--user", "ann", "--key", str(tmp_path / "private.pem"))
+    for name in ("private.pem", "public.pem"):
+        done = parlour(
+            "usersig", "verify", signed.out.strip(), "--app", "5", "--user", "ann", "--key", str(tmp_path / name)
+        )
+        assert (done.status, done.out) == (0, "0\n")
+    (tmp_path / "junk").write_text("junk")
+    done = parlour("usersig", "sign", "--app", "5", "--user", "ann", "--key", str(tmp_path / "junk"))
+    assert done.status == 1
+    assert "holds no PEM key" in done.err
+
+
+def test_inspect_shows_fields_checks_mistake_and_remedy(parlour: Parlour) -> None:
+    sig = pack(members_v2(identifier="Bob"))
+    done = parlour(
+        *("usersig", "inspect", sig, "--app", str(APP), "--user", "bob", "--key", KEY, "--time", str(TIME + 60))
+    )
+    assert done.status == 1
+    for text in (
+        "version 2",
+        "TLS.identifier",
+        "Bob",
+        "2023-11-14 22:13:20 UTC",
+        "23 h 59 min left",
+        "FAILED",
+        "70013",
+    ):
+        assert text in done.out
+    assert "It was made for user Bob, not bob: upper and lower case differ." in done.out
+    assert "What to do" in done.out
+
+
+def test_inspect_alone_checks_what_it_can(parlour: Parlour) -> None:
+    sig = sign_v2(APP, USER, KEY, now=TIME)
+    done = parlour("usersig", "inspect", sig, "--time", str(TIME))
+    assert done.status == 0
+    assert "No check failed." in done.out
+    assert "no key was given to verify with" in done.out
+
+
+def test_inspect_finds_the_key_by_the_app_inside_and_names_another_apps_key(parlour: Parlour) -> None:
+    parlour("app", "create", "5", "--key", "five" * 16)
+    parlour("app", "create", "6", "--key", "six!" * 16)
+    good = parlour("usersig", "inspect", sign_v2(5, "ann", "five" * 16, now=TIME), "--time", str(TIME), "--json").json
+    outcomes = {check["title"]: check["outcome"] for check in good["checks"]}
+    assert outcomes["the signature matches the key"] == "passed"
+    wrong = parlour("usersig", "inspect", sign_v2(5, "ann", "six!" * 16, now=TIME), "--time", str(TIME), "--json").json
+    assert wrong["code"] == 70009
+    assert wrong["mistake"] == "It was signed with the key of app 6."
+
+
+@pytest.mark.parametrize("sig", ["", "x", "eJyrVgrx", "\x1b[31m", pack([1]), pack({"TLS.ver": "9\x1b[31m"}), pack({})])
+def test_inspect_shows_garbage_without_obeying_it(parlour: Parlour, sig: str) -> None:
+    done = parlour("usersig", "inspect", sig)
+    assert done.status == 1
+    assert "\x1b" not in done.out
+    assert "Refused with 700" in done.out
+    assert parlour("usersig", "inspect", sig, "--json").json["code"] >= 70002
+
+
+def test_a_time_beyond_any_calendar_is_shown(parlour: Parlour) -> None:
+    done = parlour("usersig", "inspect", sign_v2(5, "ann", KEY, now=2**62))
+    assert "no date of any calendar" in done.out
+
+
+# --- the command itself -----------------------------------------------------------------------------------------------
+
+
+def test_wrong_usage_is_2_and_help_is_0(parlour: Parlour) -> None:
+    for arguments in ([], ["app"], ["usersig"], ["exlain", "3"], ["explain"], ["explain", "1", "2"], ["--nope"]):
+        done = parlour(*arguments)
+        assert (done.status, done.out) == (2, ""), arguments
+        assert done.err
+    assert "Did you mean 'explain'?" in parlour("exlain").err
+    for arguments in (["--help"], ["app", "--help"], ["usersig", "sign", "-h"]):
+        assert parlour(*arguments).status == 0
+
+
+def test_the_version_is_printed(parlour: Parlour) -> None:
+    done = parlour("--version")
+    assert done.status == 0
+    assert done.out.startswith("parlour ")
+    assert set(parlour("--version", "--json").json) == {"version"}
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "parlour", *arguments], check=False, capture_output=True, text=True, **options
+    )
+
+
+def test_a_signature_can_come_through_a_pipe() -> None:
+    sig = sign_v2(APP, USER, KEY, now=TIME)
+    done = run(
+        *("usersig", "verify", "-", "--app", str(APP), "--user", USER, "--key", KEY, "--time", str(TIME)),
+        input=sig + "\n",
+    )
+    assert (done.returncode, done.stdout) == (0, "0\n")
+
+
+def test_a_reader_that_leaves_is_no_failure_worth_a_word() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "parlour", "explain", "70009"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.wait()
+    process.stderr.close()
+
+
+def test_a_terminal_without_our_characters_gets_replacements() -> None:
+    done = run("usersig", "inspect", "x", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 1
+    assert "70003" in done.stdout
+    assert done.stderr == ""
+
+
+def test_explain_loads_nothing_heavy() -> None:
+    code = "import sys; sys.argv = ['parlour', 'explain', '70009']\nfrom parlour.cli import main\n"
+    code += "try: main()\nfinally: print(sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    for heavy in (
+        "sqlalchemy",
+        "alembic",
+        "pydantic_settings",
+        "fastapi",
+        "uvicorn",
+        "cryptography",
+        "asyncio",
+        "parlour._media",
+    ):
+        assert f"'{heavy}'" not in done.stderr, heavy
