@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from parlour.errors import Entry, ErrorCode, NotFound, RtcError, catalogue, enter_refused, entry_of, find, login_refused
+from parlour.errors.generate import ROOT
 from parlour.errors.generate import main as generate
 
 SPEC_SDK = {
@@ -70,6 +73,17 @@ def test_every_code_says_what_happened_and_what_to_do(entry: Entry) -> None:
 def test_no_two_codes_have_the_same_cause() -> None:
     causes = [entry.cause for entry in catalogue()]
     assert len(causes) == len(set(causes))
+
+
+def test_the_codes_said_to_be_raised_are_those_that_the_sources_name() -> None:
+    named: set[str] = set()
+    for folder, pattern in (("python/parlour", "*.py"), ("web/sdk/src", "*.ts")):
+        for path in (ROOT / folder).rglob(pattern):
+            if "generated" not in path.parts and path.name != "codes.py":
+                named |= set(re.findall(r"\bErrorCode\.([A-Z][A-Z0-9_]+)", path.read_text(encoding="utf-8")))
+    raised = {entry.key for entry in catalogue() if entry.state == "raised"}
+    assert named - raised == set(), "these are raised now: say so in catalogue.toml"
+    assert raised - named == set(), "nothing raises these: say so in catalogue.toml"
 
 
 def test_what_is_made_from_the_catalogue_is_fresh() -> None:
