@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def create_http_app(service: SignalingService, version: str, *, routes: Sequence
         return JSONResponse({"status": "ok", "version": version}, headers={"Cache-Control": "no-store"})
 
     async def index(request: Request) -> Response:
-        page = INDEX.format(version=version, base=request.base_url)
+        page = INDEX.format(version=version, base=html.escape(str(request.base_url)))
         return HTMLResponse(page, headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"})
 
     async def signaling(websocket: WebSocket) -> None:

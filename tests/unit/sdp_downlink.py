@@ -30,13 +30,21 @@ H264 = DownlinkLine(
 
 
 def lines() -> list[list[DownlinkLine]]:
-    """Successive revisions: two tracks; a third; the first video away; its m-line used again by H264."""
+    """Successive revisions.
+
+    Two tracks; a third; the first video away; its m-line used again by H264; the last m-line dead, as if it had been
+    refused; another after the dead one.
+    """
     reused = DownlinkLine(replace(H264.track, mid="1", ssrc=1006, rtx_ssrc=1007), True, False, "s3", "c3")
+    dead = replace(H264, active=False, rejected=True)
+    later = DownlinkLine(replace(VIDEO.track, mid="3", ssrc=1008, rtx_ssrc=1009), True, False, "s4", "c4")
     return [
         [AUDIO, VIDEO],
         [AUDIO, VIDEO, H264],
         [AUDIO, replace(VIDEO, active=False), H264],
         [AUDIO, reused, H264],
+        [AUDIO, reused, dead],
+        [AUDIO, reused, dead, later],
     ]
 
 

@@ -256,7 +256,7 @@ def test_recorded_answers_take_what_their_stack_can_play(stack: str) -> None:
         }
         assert answer.refused >= set(active) - set(playable)
         if stack != "firefox":
-            assert answer.refused == set()
+            assert answer.refused <= {line.mid for line in lines if line.rejected}
 
 
 def test_an_answer_may_leave_out_repair_and_the_mid_extension() -> None:

@@ -13,7 +13,6 @@ from parlour.sdp.uplink import known_codec, remote_transport
 from parlour.sdp.writer import (
     MID_URI,
     codec_lines,
-    rejected_lines,
     transport_lines,
     write_description,
 )
@@ -70,10 +69,12 @@ def write_downlink_offer(local: LocalTransport, lines: Sequence[DownlinkLine], *
     bundle: list[str] = []
     for line in lines:
         track = line.track
-        if line.rejected:
-            media.append(rejected_lines(track.mid, track.kind, "UDP/TLS/RTP/SAVPF", str(track.payload_type)))
-            continue
         section = codec_lines(track, transport_cc=False)
+        if line.rejected:
+            # Codec and ICE lines mean nothing here, but there are stacks that look for them in every section.
+            section |= transport_lines(local, setup="actpass", candidates=False) | {"port": 0, "direction": "inactive"}
+            media.append(section)
+            continue
         section |= transport_lines(local, setup="actpass", candidates=not bundle)
         section["direction"] = "sendonly" if line.active else "inactive"
         bundle.append(track.mid)

@@ -11,6 +11,8 @@ from parlour.sdp.model import LocalTransport, TrackSpec
 MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
 TWCC_URI = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 
+NOWHERE = {"version": 4, "ip": "0.0.0.0"}  # noqa: S104 - what SDP writes for "see the candidates"
+
 _RTPMAP: dict[str, dict[str, object]] = {
     "opus": {"codec": "opus", "rate": 48000, "encoding": 2},
     "vp8": {"codec": "VP8", "rate": 90000},
@@ -44,7 +46,7 @@ def write_description(session_id: int, version: int, bundle: list[str], media: l
 def transport_lines(local: LocalTransport, *, setup: str, candidates: bool) -> dict[str, Any]:
     """ICE and DTLS of a section; all candidates at once, so that nothing trickles (RFC 8838 §8.2)."""
     lines: dict[str, Any] = {
-        "connection": {"version": 4, "ip": "0.0.0.0"},  # noqa: S104 - what SDP writes for "see the candidates"
+        "connection": NOWHERE,
         "iceUfrag": local.ufrag,
         "icePwd": local.pwd,
         "fingerprint": {"type": "sha-256", "hash": local.fingerprint},
@@ -75,7 +77,8 @@ def host_priority(place: int) -> int:
 def rejected_lines(mid: str, kind: str, protocol: str, payloads: str) -> dict[str, Any]:
     """A rejected m-line (RFC 3264 §6)."""
     lines = {"type": kind, "port": 0, "protocol": protocol, "payloads": payloads, "direction": "inactive"}
-    return lines | {"rtp": [], "fmtp": []} | ({"mid": mid} if mid else {})
+    # Firefox wants a c= line here too, though RFC 8866 §5.7 lets the session's stand for all.
+    return lines | {"connection": NOWHERE, "rtp": [], "fmtp": []} | ({"mid": mid} if mid else {})
 
 
 def codec_lines(track: TrackSpec, *, transport_cc: bool) -> dict[str, Any]:

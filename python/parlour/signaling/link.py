@@ -22,6 +22,7 @@ class Link:
         self.source = source
         self.identity: Identity | None = None
         self.closing: Closing | None = None
+        self.refusals = 0
         self._outbox = outbox
         self._on_closing = on_closing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ log = structlog.get_logger(__name__)
 
 REAP_INTERVAL = 0.5
 """Seconds between two looks at users whose time without a socket may be over."""
+
+LOGGED_REFUSALS = 3
+"""Refused requests of one socket that are worth a line in the log each; a flood is not."""
 
 MAX_RESUME_TOKEN_LIFE = 7 * 86_400.0
 """Seconds; the session itself ends earlier. A token is renewed with every resume."""
@@ -133,7 +137,9 @@ class SignalingService:
             else:
                 self._carry_out(link, request)
         except RtcError as error:
-            log.info(
+            link.refusals += 1
+            log.log(
+                logging.INFO if link.refusals <= LOGGED_REFUSALS else logging.DEBUG,
                 "request refused",
                 request=request_type(request),
                 code=error.code,
