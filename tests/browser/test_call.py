@@ -99,7 +99,7 @@ async def test_who_leaves_and_returns_is_seen_and_heard_again(invite: Invite, ro
     await alice.join(room)
     await alice.publish()
     await asyncio.gather(knows(bob, alice), knows(alice, bob))
-    await asyncio.gather(sees(bob, alice, other=bob.film), sees(alice, bob, other=alice.film))
+    await asyncio.gather(sees(bob, alice, other=bob.film, frames=45), sees(alice, bob, other=alice.film, frames=45))
     await asyncio.gather(hears(bob, alice, other="bob"), hears(alice, bob, other="alice"))
     told = [event["name"] for event in await bob.events() if event.get("userId") == "alice"]
     one_visit = ["peer-join", "stream-added", "stream-subscribed"]
@@ -145,5 +145,5 @@ async def test_a_browser_that_keeps_off_the_loopback_interface_is_in_the_call_to
         await guest.join(room)
         await guest.publish()
     await asyncio.gather(knows(bob, alice), knows(alice, bob))
-    await asyncio.gather(sees(bob, alice, other=bob.film), sees(alice, bob, other=alice.film))
+    await asyncio.gather(sees(bob, alice, other=bob.film, frames=45), sees(alice, bob, other=alice.film, frames=45))
     await hears(bob, alice, other="bob")

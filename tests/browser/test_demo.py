@@ -187,6 +187,7 @@ async def test_without_a_camera_the_refusal_is_explained_and_a_generated_picture
     await ada.get_by_label("Your name").fill("Ada")
     await ada.get_by_label("Room").fill("window")
     await expect(ada.get_by_role("heading", name="This page may not use your camera and microphone")).to_be_visible()
+    await expect(ada.get_by_role("button", name="Go in to watch and listen")).to_be_enabled()
     await shoot(ada, "lobby-refused")
     await ada.get_by_role("button", name="Use a generated picture").click()
     await expect(ada.locator(".preview-picture.pictured video")).to_be_visible()

@@ -1,10 +1,10 @@
-/** What this person sends: camera and microphone, a generated picture, or nothing. Lives in the lobby and the call. */
+/** What this person sends: camera and microphone, or a generated picture. Lives in the lobby and the call. */
 import { computed, signal } from '@preact/signals';
 import { generatedPicture, type GeneratedPicture } from './picture';
 import { explainDevice, type Problem } from './problem';
 import { TRTC, type LocalStream } from './sdk';
 
-export type Source = 'devices' | 'generated' | 'none';
+export type Source = 'devices' | 'generated';
 export type Asking = 'idle' | 'asking' | 'ready' | 'refused';
 
 interface Wanted {
@@ -72,12 +72,6 @@ export class OwnMedia {
     }
     this.picture = picture;
     this.take(stream);
-  }
-
-  /** Neither picture nor sound: to watch and listen. */
-  useNothing(): void {
-    this.begin('none');
-    this.asking.value = 'ready';
   }
 
   async chooseCamera(id: string): Promise<void> {

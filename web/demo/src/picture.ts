@@ -108,11 +108,19 @@ function drawWall(pen: CanvasRenderingContext2D, hue: number, day: number): void
 
 function drawWindow(pen: CanvasRenderingContext2D, time: number, day: number): void {
   pen.save();
+  pen.translate(-20, 0);
+  drawSky(pen, time, day);
+  drawFrame(pen);
+  pen.restore();
+}
+
+function drawSky(pen: CanvasRenderingContext2D, time: number, day: number): void {
+  pen.save();
   arch(pen, 196, 34, 200, 248);
   pen.clip();
   const sky = pen.createLinearGradient(0, 34, 0, 282);
   sky.addColorStop(0, `hsl(${(228 - 20 * day).toFixed(1)} 55% ${(10 + 50 * day).toFixed(1)}%)`);
-  sky.addColorStop(1, `hsl(${(20 + 190 * day * day).toFixed(1)} 65% ${(38 + 42 * day).toFixed(1)}%)`);
+  sky.addColorStop(1, `hsl(${(380 - 170 * day * day).toFixed(1)} 65% ${(38 + 42 * day).toFixed(1)}%)`);
   pen.fillStyle = sky;
   pen.fillRect(190, 30, 212, 258);
   const turn = (2 * Math.PI * time) / DAY;
@@ -129,6 +137,9 @@ function drawWindow(pen: CanvasRenderingContext2D, time: number, day: number): v
     pen.fill();
   }
   pen.restore();
+}
+
+function drawFrame(pen: CanvasRenderingContext2D): void {
   pen.strokeStyle = '#efe3c8';
   pen.lineWidth = 8;
   arch(pen, 196, 34, 200, 248);
@@ -145,7 +156,7 @@ function drawWindow(pen: CanvasRenderingContext2D, time: number, day: number): v
 function drawClock(pen: CanvasRenderingContext2D, time: number): void {
   const swing = 0.42 * Math.sin((2 * Math.PI * time) / 2);
   pen.save();
-  pen.translate(522, 110);
+  pen.translate(490, 110);
   pen.rotate(swing);
   pen.strokeStyle = '#c9913f';
   pen.lineWidth = 5;
@@ -160,7 +171,7 @@ function drawClock(pen: CanvasRenderingContext2D, time: number): void {
   pen.restore();
   pen.fillStyle = '#efe3c8';
   pen.beginPath();
-  pen.arc(522, 104, 46, 0, 2 * Math.PI);
+  pen.arc(490, 104, 46, 0, 2 * Math.PI);
   pen.fill();
   pen.strokeStyle = '#c9913f';
   pen.lineWidth = 6;
@@ -172,8 +183,8 @@ function drawClock(pen: CanvasRenderingContext2D, time: number): void {
     pen.lineWidth = width;
     pen.lineCap = 'round';
     pen.beginPath();
-    pen.moveTo(522, 104);
-    pen.lineTo(522 + length * Math.sin(2 * Math.PI * part), 104 - length * Math.cos(2 * Math.PI * part));
+    pen.moveTo(490, 104);
+    pen.lineTo(490 + length * Math.sin(2 * Math.PI * part), 104 - length * Math.cos(2 * Math.PI * part));
     pen.stroke();
   };
   hand((now.getHours() % 12) / 12 + minutes / 720, 22, 5, '#2b2620');

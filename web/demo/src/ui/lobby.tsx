@@ -65,7 +65,7 @@ export function Lobby({ media, name, room, busy, problem, onName, onRoom, onJoin
           )}
           {media.problem.value !== null && <DeviceProblem problem={media.problem.value} />}
           <button type="submit" class="primary" disabled={!ready}>
-            {busy ? 'Opening the door …' : 'Go in'}
+            {busy ? 'Opening the door …' : media.asking.value === 'refused' ? 'Go in to watch and listen' : 'Go in'}
           </button>
         </form>
       </div>

@@ -45,21 +45,14 @@ export function Preview({ media, name }: { media: OwnMedia; name: string }): JSX
             {media.source.value === 'devices' ? 'Try again' : 'Use my camera and microphone'}
           </button>
         )}
-        {media.asking.value === 'refused' && (
-          <button type="button" class="quiet" onClick={() => media.useNothing()}>
-            <Icon name="people" />
-            Only watch and listen
-          </button>
-        )}
       </div>
     </div>
   );
 }
 
 function wordFor(media: OwnMedia): string {
-  if (media.source.value === 'none') return 'You will watch and listen';
   if (media.asking.value === 'asking') return 'Allow the camera and the microphone when the browser asks';
-  if (media.asking.value === 'refused') return 'No picture';
+  if (media.asking.value === 'refused') return 'You will watch and listen';
   return media.hasVideo.value ? 'Your camera is off' : 'No camera; the others will hear you';
 }
 
