@@ -19,9 +19,10 @@ RATE = 48_000
 COMPARED_RATE = 8_000
 
 # Speech is the speech sent when the median over its windows of the best normalised cross-correlation with what was
-# sent is at least this. Measured: through a call the right speech gives 0.90 and more, other speech or noise at most
-# 0.4 (test_speech.py keeps the distance).
-SAME_SPEECH = 0.70
+# sent is at least this. Measured: through a call the right speech gives 0.90 and more, and 0.68 at
+# the least where four browsers share two busy cores and stretch time; other speech or noise gives at most 0.4
+# (test_speech.py keeps the distance).
+SAME_SPEECH = 0.60
 
 WINDOW = 0.5  # seconds: short enough that a receiver's stretching of time does not blur it
 HEARD = 0.01  # root mean square, of full scale, below which a window is silence and says nothing

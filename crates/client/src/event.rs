@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use str0m::media::Mid;
 
-use crate::peer::Codec;
+use crate::codec::Codec;
 
 /// The kind of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

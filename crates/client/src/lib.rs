@@ -4,11 +4,13 @@
 //! happened at, datagrams and events come out. [`Transport`] gives a [`Peer`] its UDP sockets and a thread.
 //! Media crosses this interface as whole encoded frames; RTP stays inside.
 
+mod codec;
 mod event;
 mod peer;
 mod transport;
 
+pub use codec::Codec;
 pub use event::{CloseReason, Event, Frame, IceState, Kind};
-pub use peer::{Codec, Error, Offer, OutgoingFrame, Peer, PeerConfig, Transmit};
+pub use peer::{Error, Offer, OutgoingFrame, Peer, PeerConfig, Transmit};
 pub use str0m::media::Mid;
 pub use transport::{Transport, TransportConfig, TransportStats};

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
-use str0m::format::Codec as WireCodec;
 use str0m::media::{Direction, KeyframeRequestKind, MediaData, MediaKind, MediaTime, Mid};
 use str0m::net::{DatagramRecv, Protocol, Receive};
 use str0m::rtp::Extension;
 use str0m::{Candidate, IceConnectionState, Input, Output, Rtc, RtcConfig, RtcError};
 
+use crate::codec::Codec;
 use crate::event::{CloseReason, Event, Frame, IceState, Kind};
 
 /// Ours: a receiver asks for a keyframe at most this often for one track.
@@ -21,49 +21,6 @@ const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 /// Ours: identifiers of the header extensions we offer (RFC 8285 §4.2: 1 to 14).
 const TWCC_EXTENSION: u8 = 3;
 const MID_EXTENSION: u8 = 4;
-
-/// The codecs a peer can carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// Opus, RFC 7587.
-    Opus,
-    /// VP8, RFC 7741.
-    Vp8,
-    /// H264, RFC 6184, packetization-mode 1.
-    H264,
-}
-
-impl Codec {
-    /// A stable lower-case name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Codec::Opus => "opus",
-            Codec::Vp8 => "vp8",
-            Codec::H264 => "h264",
-        }
-    }
-
-    /// The codec of that name.
-    pub fn from_name(name: &str) -> Option<Codec> {
-        [Codec::Opus, Codec::Vp8, Codec::H264]
-            .into_iter()
-            .find(|codec| codec.name() == name)
-    }
-
-    fn wire(self) -> WireCodec {
-        match self {
-            Codec::Opus => WireCodec::Opus,
-            Codec::Vp8 => WireCodec::Vp8,
-            Codec::H264 => WireCodec::H264,
-        }
-    }
-
-    fn from_wire(codec: WireCodec) -> Option<Codec> {
-        [Codec::Opus, Codec::Vp8, Codec::H264]
-            .into_iter()
-            .find(|ours| ours.wire() == codec)
-    }
-}
 
 /// Why an operation on a peer failed: a sentence for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,8 +14,9 @@ use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
 use str0m::media::Mid;
 
+use crate::codec::Codec;
 use crate::event::{CloseReason, Event, Kind};
-use crate::peer::{Codec, Error, Offer, OutgoingFrame, Peer, PeerConfig};
+use crate::peer::{Error, Offer, OutgoingFrame, Peer, PeerConfig};
 
 /// Ours: the token that wakes the thread for commands; sockets have their index.
 const WAKE: Token = Token(usize::MAX);

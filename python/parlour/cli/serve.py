@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parlour.cli.output import JsonOption, fail, message, print_json, print_line
+from parlour.cli.output import JsonOption, fail, message, print_line
 
 if TYPE_CHECKING:
     from parlour.server import Server
@@ -108,9 +109,10 @@ async def serve(settings: Settings, *, as_json: bool) -> None:
 def announce(server: Server, *, as_json: bool) -> None:
     """Say where the server listens."""
     if as_json:
-        print_json({"url": server.url, "signaling": server.signaling_url, "mediaPorts": server.media.ports})
+        # One line, so that a program that waits for it reads a line and not until an end that comes hours later.
+        print_line(json.dumps({"url": server.url, "signaling": server.signaling_url, "mediaPorts": server.media.ports}))
     else:
-        print_line(f"Parlour listens on {server.url}, media on UDP {', '.join(map(str, server.media.ports))}")
+        print_line(f"Parlour listens on {server.url} (media on UDP {', '.join(map(str, server.media.ports))})")
         message(f"SDK: {server.url}/sdk/trtc.js   Data: {server.settings.data}   Stop: Ctrl-C")
     sys.stdout.flush()
 

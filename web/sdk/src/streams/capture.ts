@@ -1,4 +1,4 @@
-import { describe, ErrorCode, rtcError, type RtcError } from '../errors.js';
+import { ErrorCode, rtcError, type RtcError } from '../errors.js';
 import type { AudioProfile, VideoProfile } from '../profiles.js';
 import type { StreamConfig } from '../types.js';
 
@@ -68,8 +68,12 @@ export function isScreenShareSupported(): boolean {
 
 /** The code says what failed, the name is the browser's own: v4 apps decide by the name. */
 export function initializeFailed(thrown: unknown): RtcError {
-  const name = thrown instanceof Error ? thrown.name : 'RtcError';
-  return rtcError(ErrorCode.INITIALIZE_FAILED, `initialize failed: ${name}: ${describe(thrown)}`, { name });
+  // Not every browser makes an OverconstrainedError an Error, and none gives it a text.
+  const { name, message, constraint } = thrown as { name?: string; message?: string; constraint?: string };
+  const unmet = constraint ? `no device meets the constraint '${constraint}'` : 'the browser gives no reason';
+  const reason = message === undefined || message === '' ? unmet : message;
+  const detail = `initialize failed: ${name ?? 'UnknownError'}: ${reason}`;
+  return rtcError(ErrorCode.INITIALIZE_FAILED, detail, { name: name ?? 'RtcError' });
 }
 
 async function captureFailed(devices: MediaDevices, config: StreamConfig, thrown: unknown): Promise<RtcError> {
