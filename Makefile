@@ -80,8 +80,11 @@ lint: build $(STAMPS)/dev
 	@scripts/lint
 
 SECONDS ?= 600
-fuzz:
+fuzz: build $(STAMPS)/dev
 	@fuzz/run $(SECONDS)
+	$(call say,The parsers written in Python)
+	@FUZZ_FACTOR=$$(( $(SECONDS) / 15 + 1 )) $(VENV)/bin/python -m pytest -q -o timeout=0 \
+	  tests/unit/test_usersig_fuzz.py tests/unit/test_sdp.py tests/unit/test_signaling_connection.py
 
 generate: $(STAMPS)/python core
 	@$(VENV)/bin/python -m parlour.errors.generate

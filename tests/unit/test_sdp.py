@@ -22,6 +22,7 @@ from parlour.sdp import (
 )
 from parlour.sdp.reader import MAX_CHARACTERS, MAX_SECTIONS, read_description
 
+from tests.fuzzing import examples
 from tests.unit import sdp_downlink
 
 HERE = Path(__file__).parent
@@ -321,13 +322,13 @@ def survives(text: str) -> None:
     assert "\n" not in answer.replace("\r\n", "")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(MUTATED)
 def test_shuffled_and_foreign_lines_are_read_or_refused(lines: list[str]) -> None:
     survives("v=0\r\n" + "\r\n".join(lines))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.data())
 def test_an_offer_with_damage_anywhere_is_read_or_refused(data: st.DataObject) -> None:
     text = CHROMIUM
@@ -338,7 +339,7 @@ def test_an_offer_with_damage_anywhere_is_read_or_refused(data: st.DataObject) -
     survives(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_an_answer_with_damage_anywhere_is_read_or_refused(data: st.DataObject) -> None:
     text = recorded("answer", data.draw(st.sampled_from(ANSWERS)))

@@ -14,6 +14,8 @@ from parlour.signaling.connection import Bucket, Closing, Connection, Connection
 from parlour.signaling.messages import ANSWERS, CloseCode, Empty, Enter, Login, Ping
 from parlour.signaling.outbox import BURST_FACTOR, MAX_BYTES, Outbox
 
+from tests.fuzzing import examples
+
 LIMITS = ConnectionLimits(
     message_bytes=2000, messages_per_second=10, message_burst=20, login_timeout=10, socket_timeout=30
 )
@@ -198,7 +200,7 @@ FIELDS = st.sampled_from(
 TYPES = st.sampled_from(["login", "enter", "resume", "publish", "subscribe", "mute", "leave", "ping"])
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.dictionaries(FIELDS, JSON | TYPES, max_size=8).map(json.dumps) | JSON.map(json.dumps) | st.text(max_size=200))
 def test_any_text_is_a_request_or_malformed(text: str) -> None:
     try:
@@ -211,7 +213,7 @@ def test_any_text_is_a_request_or_malformed(text: str) -> None:
         assert request.id >= 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_a_damaged_message_is_a_request_or_malformed(data: st.DataObject) -> None:
     text = data.draw(st.sampled_from([LOGIN, ENTER, PING, RESUME]))

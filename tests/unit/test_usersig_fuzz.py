@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from parlour.usersig import AppKeys, UserSigError, inspect, sign_v2, verify
 from parlour.usersig.encoding import EncodingError, decode_base64, encode_base64
 
+from tests.fuzzing import examples
 from tests.unit.usersigs import APP, KEY, KEYS, TIME, USER, alphabet, ec_keys, members_v2, pack
 
 # A busy machine is slow now and then; what is slow here is the machine.
@@ -71,7 +72,7 @@ def test_any_bare_json_is_answered(members: dict[str, object]) -> None:
     assert answered(json.dumps(members)) != 0
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.integers(0, len(GOOD) - 1), st.sampled_from(string.printable + "é\x00"))
 def test_no_single_changed_character_passes_unless_it_means_the_same(at: int, character: str) -> None:
     changed = GOOD[:at] + character + GOOD[at + 1 :]
