@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from parlour.usersig import sign_v2
 from PIL import Image
-from playwright.async_api import BrowserContext, Locator, Page, Route, expect
+from playwright.async_api import BrowserContext, Locator, Page, Route, WebSocketRoute, expect
 
 from tests.browser.films import SAME_FILM, Picture, at_compared_size, film, similarity
 from tests.browser.harness import DEADLINE, OUTPUT, Browsers, ServerProcess, start_server
@@ -245,6 +245,78 @@ async def test_the_same_person_on_a_second_page_sends_the_first_one_back_with_th
     await go_in(second)
     await expect(first.get_by_role("alert")).to_contain_text("You entered this room somewhere else")
     await shoot(first, "problem-kicked")
+
+
+async def test_a_browser_that_keeps_the_sound_back_is_asked_with_one_click(visitors: Visitors) -> None:
+    page = await visitors.come("Ada", "1")
+    # What browsers do to pages that nobody has touched; here the page was touched, so the policy is put in its place.
+    await page.evaluate(
+        """() => {
+          const play = HTMLMediaElement.prototype.play;
+          HTMLMediaElement.prototype.play = function () {
+            const allowed = this.muted || window.soundAllowed;
+            return allowed ? play.call(this) : Promise.reject(new DOMException('not yet', 'NotAllowedError'));
+          };
+          addEventListener('click', ({ target }) => {
+            if (target.closest('.banner')) window.soundAllowed = true;
+          }, { capture: true });
+        }"""
+    )
+    await go_in(page)
+    allow = page.get_by_role("button", name="Turn the sound on")
+    await expect(allow).to_be_visible()
+    await shoot(page, "room-sound-blocked")
+    await allow.click()
+    await expect(allow).to_have_count(0)
+    await page.wait_for_function("[...document.querySelectorAll('.tile audio, .tile video')].every(one => !one.paused)")
+
+
+async def test_a_lost_connection_is_told_and_comes_back_with_everybody_in_place(visitors: Visitors) -> None:
+    page = await visitors.come("Ada", "1")
+    sockets: list[WebSocketRoute] = []
+    down = False
+
+    async def between(socket: WebSocketRoute) -> None:
+        if down:
+            await socket.close(code=3001, reason="the network is down")
+            return
+        sockets.append(socket.connect_to_server())
+
+    await page.route_web_socket("**/v1/ws**", between)
+    await go_in(page)
+    await plays(page, ROBOT)
+    down = True
+    await sockets[0].close(code=3001, reason="the network is down")  # towards the server
+    await expect(page.locator(".state")).to_have_text("Connection lost, trying again")
+    await expect(tile(page, ROBOT)).to_be_visible()
+    await shoot(page, "room-reconnecting")
+    down = False
+    await expect(page.locator(".state")).to_have_text("Connected")
+    assert len(sockets) == 2
+    await plays(page, ROBOT)
+    await expect(page.locator(".tile")).to_have_count(2)
+
+
+async def test_a_session_that_the_server_ended_is_explained_in_the_lobby(visitors: Visitors) -> None:
+    page = await visitors.come("Ada", "1")
+    sockets: list[WebSocketRoute] = []
+
+    async def between(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+        server = socket.connect_to_server()
+        # Towards the server the socket closes in good order, so that the session ends; the page is told of a loss.
+        socket.on_close(lambda code, reason: server.close(code=1000))
+
+    await page.route_web_socket("**/v1/ws**", between)
+    await go_in(page)
+    await plays(page, ROBOT)
+    await sockets[0].close(code=3001, reason="the network is down")
+    problem = page.get_by_role("alert")
+    await expect(problem).to_contain_text("The connection was lost")
+    await problem.locator("summary").click()
+    await expect(problem).to_contain_text("70221")
+    await expect(problem).to_contain_text("0x4006 SIGNAL_CHANNEL_RECONNECTION_FAILED")
+    await expect(page.get_by_role("button", name="Go in")).to_be_enabled()
 
 
 async def test_every_control_has_a_name_and_can_be_reached_by_the_keyboard(visitors: Visitors) -> None:

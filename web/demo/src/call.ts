@@ -42,6 +42,7 @@ const REMOVED: Readonly<Record<string, Pick<Problem, 'title' | 'cause' | 'remedy
   },
 };
 
+const SIGNAL_CHANNEL_RECONNECTION_FAILED = 0x4006;
 const PLAY_NOT_ALLOWED = 0x4043;
 const REMOTE_STREAM_NOT_EXIST = 0x4010;
 
@@ -179,7 +180,9 @@ export class Call {
       if (this.state.value !== 'over') this.state.value = STATES[state] ?? this.state.value;
     });
     client.on('error', (error) => {
-      this.report('The call has a problem', error);
+      // The SDK has tried for as long as the server kept the place; only a new join helps.
+      if (error.getCode() === SIGNAL_CHANNEL_RECONNECTION_FAILED) this.end(explain('The connection was lost', error));
+      else this.report('The call has a problem', error);
     });
   }
 }
