@@ -136,8 +136,10 @@ class Server:
             raise StartError(_bind_sentence(error, settings.host, settings.media_port, "UDP", "--media-port")) from None
         self._cleanup.push_async_callback(media.close)
         limits = settings.limits
+        accounts = Accounts(storage, time.time, store_timeout=limits.store_timeout)
+        self._cleanup.push_async_callback(accounts.close)
         service = SignalingService(
-            Accounts(storage, time.time, store_timeout=limits.store_timeout),
+            accounts,
             TokenSigner(secret, ticket_lifetime=limits.ticket_lifetime),
             media,
             _signaling_limits(settings),

@@ -191,6 +191,8 @@ def _engine(database: Path) -> AsyncEngine:
     address = f"file:{quote(str(database.resolve()))}?mode=rw"  # rw: a file that vanished is not silently made anew
 
     async def connect() -> aiosqlite.Connection:
+        # Looked at here: a connection that fails in aiosqlite leaves its thread to end some time later.
+        os.stat(database)
         return await aiosqlite.connect(address, uri=True, timeout=LOCK_TIMEOUT)
 
     engine = create_async_engine("sqlite+aiosqlite://", async_creator=connect, poolclass=AsyncAdaptedQueuePool)
@@ -213,7 +215,7 @@ def _engine(database: Path) -> AsyncEngine:
 
 
 def _translated(error: BaseException | None, database: Path) -> StorageError:
-    text = str(error)
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     if "locked" in text or "busy" in text:
         return StoreTimeoutError(f"The database {database} is locked by another process.")
     if "readonly" in text or "read-only" in text or "full" in text:
