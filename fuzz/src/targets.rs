@@ -12,6 +12,11 @@ use parlour_media::srtp::{KeySalt, SRTP_OVERHEAD, SrtpProfile, SrtpReceiver, Srt
 use parlour_media::stun::{self, StunMessage, is_stun};
 use parlour_media::twcc::TwccRecorder;
 
+#[path = "session.rs"]
+mod session;
+
+pub use session::{media, router};
+
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
 
@@ -23,6 +28,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("twcc", twcc),
     ("srtp", srtp),
     ("keyframe", keyframe),
+    ("router", router),
+    ("media", media),
 ];
 
 /// The password of the seeds, which is that of RFC 5769.

@@ -413,7 +413,7 @@ pub fn write_binding_error(
     attribute(
         &mut out,
         ERROR_CODE,
-        &[0, 0, (code / 100) as u8 & 7, (code % 100) as u8],
+        &[0, 0, ((code / 100) & 7) as u8, (code % 100) as u8],
     );
     if !unknown.is_empty() {
         let mut types = [0; 2 * MAX_UNKNOWN];
