@@ -38,10 +38,6 @@ pub(super) fn rtcp_nonce(ssrc: Ssrc, index: u32) -> NonceInput {
     rtp_nonce(ssrc, u64::from(index))
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "looked at for each packet; two per transport do not justify an indirection"
-)]
 enum Cipher {
     Gcm(LessSafeKey),
     /// Apart, since its schedules take 1.7 kB that a peer with AES-GCM does not need.
