@@ -30,6 +30,8 @@ def with_members(**changes: object) -> str:
     return pack({name: value for name, value in members.items() if value is not None})
 
 
+GOOD_BY_ITSELF = next(sig for level in range(10) if (sig := pack(members_v2(), level=level)).endswith("A__"))
+
 ENVELOPE = {
     "empty": ("", 70002),
     "cut by one character": (GOOD[:-1], 70003),
@@ -40,6 +42,7 @@ ENVELOPE = {
     "NUL": ("\x00" + GOOD[1:], 70003),
     "padding in the middle": ("e_JyrVgr", 70003),
     "too much padding": (GOOD + "____", 70003),
+    "unused last bits set": (GOOD_BY_ITSELF[:-3] + "B__", 70003),
     "white space alone": ("  \n", 70003),
     "half a surrogate pair": ("\ud800" + GOOD[1:], 70003),
     "JSON that cannot be read": ("{" + GOOD[1:], 70003),
@@ -76,6 +79,8 @@ def test_a_broken_envelope_gets_its_code(sig: str, code: int) -> None:
     assert code_of(sig) == code
 
 
+SIG = str(members_v2()["TLS.sig"])
+
 VERSION_2 = {
     "good": (GOOD, 0),
     "white space around it": (f" {GOOD}\n", 0),
@@ -111,6 +116,14 @@ VERSION_2 = {
     "sig not base64": (with_members(TLS_sig="not base64!"), 70007),
     "sig in the outer alphabet": (with_members(TLS_sig="*-*--g__"), 70007),
     "sig without its padding": (with_members(TLS_sig=str(members_v2()["TLS.sig"]).rstrip("=")), 70007),
+    "sig with white space inside": (with_members(TLS_sig=f"{SIG[:20]}\n{SIG[20:]}"), 70007),
+    "sig with unused last bits set": (with_members(TLS_sig=SIG.replace("Vc=", "Vd=")), 70009),
+    "sdkappid a whole number written as a float": (with_members(TLS_sdkappid=float(APP)), 70008),
+    "sdkappid of another app, too big for any": (with_members(TLS_sdkappid=2**32 + APP), 70014),
+    "expire true": (with_members(TLS_expire=True), 70008),
+    "time true": (with_members(TLS_time=True), 70010),
+    "time null": (pack(members_v2() | {"TLS.time": None}), 70010),
+    "time beyond 64 bits": (with_members(TLS_time=10**30), 70010),
     "sig empty": (with_members(TLS_sig=""), 70009),
     "sig cut": (with_members(TLS_sig="SNF4FmVC"), 70009),
     "another key": (pack(members_v2(key="0" * 64)), 70009),
@@ -152,6 +165,10 @@ VERSION_1 = {
     "identifier changed": (changed_v1(identifier="bob"), 70009),
     "third-party id taken away": (changed_v1(appid_at_3rd=None), 70009),
     "of another user": (pack(members_v1(identifier="bob")), 70013),
+    "identifier a number": (pack(members_v1(identifier="7") | {"TLS.identifier": 7}), 70013),
+    "time a number, signed as one": (pack(members_v1() | {"TLS.time": TIME}), 70010),
+    "expire_after a number, signed as one": (pack(members_v1() | {"TLS.expire_after": 86400}), 70010),
+    "its members in the reverse order": (pack(dict(reversed(members_v1().items()))), 0),
     "of another app": (pack(members_v1(sdk_appid="5")), 70014),
     "time with letters": (pack(members_v1(time="soon")), 70010),
     "time a date, but packed": (pack(members_v1(time="2023-11-14T14:13:20-08:00")), 70010),

@@ -62,7 +62,7 @@ class Accounts:
 
     async def _login(self, sdk_app_id: object, user_id: object, user_sig: object) -> Identity:
         app = await self._app(sdk_app_id)
-        user = _checked_user_id(user_id)
+        user = checked_user_id(user_id)
         if user_sig is not None and not isinstance(user_sig, str):
             raise login_refused(ErrorCode.PARAMETER_INVALID, "userSig is not a text")
         try:
@@ -108,7 +108,8 @@ class Accounts:
             question.exception()  # looked at, so that a late failure is not reported as forgotten
 
 
-def _checked_user_id(user_id: object) -> str:
+def checked_user_id(user_id: object) -> str:
+    """The userId if it is one; 70402 if not."""
     if not isinstance(user_id, str):
         raise login_refused(ErrorCode.PARAMETER_INVALID, "userId is not a text")
     try:

@@ -44,7 +44,7 @@ def decode_base64(text: str) -> bytes:
     if not raw:
         raise EncodingError("it holds nothing but white space")
     try:
-        return binascii.a2b_base64(raw, strict_mode=True)
+        data = binascii.a2b_base64(raw, strict_mode=True)
     except binascii.Error:
         foreign = next((chr(byte) for byte in text.encode("ascii") if _is_foreign(byte)), None)
         if foreign is not None:
@@ -52,6 +52,10 @@ def decode_base64(text: str) -> bytes:
         if len(raw) % 4:
             raise EncodingError(f"its length, {len(raw)}, is not a multiple of 4") from None
         raise EncodingError("its padding is wrong") from None
+    if base64.b64encode(data) != raw:
+        # RFC 4648 §3.5: bits that carry nothing are zero. No encoder sets them, so the last letter was changed.
+        raise EncodingError("its last letter was changed")
+    return data
 
 
 def decode_standard_base64(text: str) -> bytes:
