@@ -83,7 +83,8 @@ def test_explain_takes_a_negative_code_wherever_the_option_stands(parlour: Parlo
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("4001", "0x4001"), ("70011", "70010"), ("-70009", "70009"), ("JOIN_ROOM_FAILD", "0x4004")]
+    ("typed", "meant"),
+    [("4001", "0x4001"), ("70011", "70010"), ("-70009", "70009"), ("JOIN_ROOM_FAILD", "0x4004"), ("0x4009", "0x4008")],
 )
 def test_explain_suggests_what_was_meant(parlour: Parlour, typed: str, meant: str) -> None:
     done = parlour("explain", typed)
@@ -92,10 +93,17 @@ def test_explain_suggests_what_was_meant(parlour: Parlour, typed: str, meant: st
     assert parlour("explain", typed, "--json").json["nearest"]["shown"] == meant
 
 
-def test_explain_without_any_idea_says_so(parlour: Parlour) -> None:
-    done = parlour("explain", "qqqqqqqqqqqq")
-    assert done.status == 1
-    assert done.err == "parlour: There is no code or key 'qqqqqqqqqqqq' in the catalogue.\n"
+@pytest.mark.parametrize("typed", ["qqqqqqqqqqqq", "9999999999", "9" * 5000, "0x99999999", "?", "nonsense"])
+def test_explain_names_the_nearest_however_far_it_is(parlour: Parlour, typed: str) -> None:
+    done = parlour("explain", typed)
+    assert (done.status, done.out) == (1, "")
+    assert "Did you mean " in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_explain_of_nothing_has_no_neighbour(parlour: Parlour) -> None:
+    done = parlour("explain", "")
+    assert (done.status, done.err) == (1, "parlour: There is no code or key '' in the catalogue.\n")
 
 
 # --- app --------------------------------------------------------------------------------------------------------------
@@ -367,3 +375,43 @@ def test_explain_loads_nothing_heavy() -> None:
         "parlour._media",
     ):
         assert f"'{heavy}'" not in done.stderr, heavy
+
+
+def test_a_failure_is_json_too_when_json_was_asked_for(parlour: Parlour, tmp_path: Path) -> None:
+    taken = tmp_path / "file"
+    taken.touch()
+    parlour("app", "create", str(APP), "--data", str(tmp_path / "data"))
+    for arguments in (
+        ["app", "create", str(APP), "--data", str(tmp_path / "data")],
+        ["app", "create", "7", "--data", str(taken)],
+        ["app", "list", "--data", str(taken)],
+        ["usersig", "sign", "--app", "7", "--user", "ann", "--data", str(tmp_path / "data")],
+        ["usersig", "verify", "x", "--app", "7", "--user", "ann", "--data", str(tmp_path / "nowhere")],
+        ["serve", "--data", str(taken), "--port", "0", "--media-port", "0"],
+        ["demo", "--data", str(taken), "--port", "0", "--media-port", "0"],
+    ):
+        done = parlour(*arguments, "--json")
+        assert done.status == 1
+        assert done.err.endswith(f"parlour: {done.json['error']}\n")
+        assert parlour(*arguments).out == ""
+
+
+@pytest.mark.parametrize("user", ["", "x" * 33, "é" * 17])
+def test_verify_refuses_a_user_id_that_no_login_could_have(parlour: Parlour, user: str) -> None:
+    done = parlour("usersig", "verify", "", "--app", str(APP), "--user", user, "--key", KEY)
+    assert (done.status, done.out) == (1, "70402\n")
+
+
+def test_a_key_that_is_empty_or_a_missing_file_signs_nothing(parlour: Parlour, tmp_path: Path) -> None:
+    arguments = ["usersig", "sign", "--app", str(APP), "--user", USER, "--key"]
+    assert parlour(*arguments, "").status == 2
+    done = parlour(*arguments, str(tmp_path / "private.pem"))
+    assert (done.status, done.out) == (1, "")
+    assert "There is no key file" in done.err
+
+
+def test_every_command_has_json(parlour: Parlour) -> None:
+    for command in ("serve", "demo", "explain", "app create", "app list"):
+        assert "--json" in parlour(*command.split(), "--help").out, command
+    for command in ("sign", "verify", "inspect"):
+        assert "--json" in parlour("usersig", command, "--help").out, command

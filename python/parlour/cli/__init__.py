@@ -98,6 +98,8 @@ def main() -> None:
     try:
         root(prog_name="parlour")
     except Refused as refusal:
+        if not refusal.answered and "--json" in sys.argv[1:]:
+            print_json({"error": str(refusal)})
         message(f"parlour: {refusal}")
         sys.exit(1)
     except KeyboardInterrupt:

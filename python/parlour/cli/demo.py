@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parlour.cli.output import fail
+from parlour.cli.output import JsonOption, fail, print_json
 
 if TYPE_CHECKING:
     from parlour.client.robot import Robot
@@ -34,6 +34,7 @@ def command(
     media_port: Annotated[int | None, typer.Option(help="UDP port of the media; 0 picks one. Default: 8081.")] = None,
     data: Annotated[str, typer.Option(metavar="DIR", help="Data folder.")] = ".demo",
     robot: Annotated[bool, typer.Option("--robot/--no-robot", help="Whether a robot waits in room 1.")] = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Start a server to try: prints one link to a call with a robot in it. Ctrl-C stops it.
 
@@ -48,10 +49,10 @@ def command(
     except SettingsError as error:
         fail(str(error))
     configure_logs("warning", as_json=False)
-    run(_run(settings, with_robot=robot))
+    run(_run(settings, with_robot=robot, as_json=as_json))
 
 
-async def _run(settings: Settings, *, with_robot: bool) -> None:
+async def _run(settings: Settings, *, with_robot: bool, as_json: bool) -> None:
     from parlour.cli.demo_routes import NOT_BUILT, PAGES, demo_routes
     from parlour.cli.serve import stop_bounded, stop_signal
     from parlour.server import Server, StartError
@@ -74,7 +75,11 @@ async def _run(settings: Settings, *, with_robot: bool) -> None:
         if not (PAGES / "index.html").is_file():
             _warn(NOT_BUILT)
         _say("Open this link; Ctrl-C stops the demo:")
-        sys.stdout.write(f"{server.url}/demo/#token={token}\n")
+        link = f"{server.url}/demo/#token={token}"
+        if as_json:
+            print_json({"link": link, "url": server.url, "mediaPorts": server.media.ports})
+        else:
+            sys.stdout.write(link + "\n")
         sys.stdout.flush()
         await stopping.wait()
         _say("Stopping.")

@@ -59,7 +59,7 @@ def _not_found(missing: NotFound, as_json: bool) -> None:
     sentence = f"There is no code or key {missing.text!r} in the catalogue."
     if nearest is not None:
         sentence += f" Did you mean {nearest.shown} ({nearest.key})?"
-    fail(sentence)
+    fail(sentence, answered=as_json)
 
 
 def _as_json(entry: Entry) -> dict[str, object]:

@@ -23,12 +23,19 @@ PIPE_WIDTH = 200
 
 
 class Refused(Exception):
-    """The command cannot do what was asked; the text goes to stderr and the exit status is 1."""
+    """The command cannot do what was asked; the text goes to stderr and the exit status is 1.
+
+    Under ``--json`` it goes to stdout too, as ``{"error": …}``, unless the command has ``answered`` there already.
+    """
+
+    def __init__(self, text: str, *, answered: bool = False) -> None:
+        super().__init__(text)
+        self.answered = answered
 
 
-def fail(message: str) -> NoReturn:
-    """End the command with one sentence on stderr and exit status 1."""
-    raise Refused(message)
+def fail(message: str, *, answered: bool = False) -> NoReturn:
+    """End the command with one sentence and exit status 1; ``answered`` if its JSON is on stdout already."""
+    raise Refused(message, answered=answered)
 
 
 def message(text: str) -> None:

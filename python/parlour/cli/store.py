@@ -35,6 +35,8 @@ def data_folder(data: str | None) -> Path:
 def with_storage(data: str | None, work: Callable[[Storage], Awaitable[Result]], *, create: bool = False) -> Result:
     """Run ``work`` on the store. Without ``create`` a folder that has no database is a failure and stays as it is."""
     folder = data_folder(data)
+    if folder.exists() and not folder.is_dir():
+        fail(f"The data folder {folder} cannot be used: it is a file. Choose another with --data.")
     if not create and not (folder / DATABASE).exists():
         fail(
             f"There are no apps in {folder} yet: make one with `parlour app create ID`, or choose a folder with --data."

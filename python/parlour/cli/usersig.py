@@ -87,7 +87,8 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Verify a UserSig as a login would. Prints 0, or the code of the first check that failed and exits 1."""
-    from parlour.errors import ErrorCode
+    from parlour.accounts.service import checked_user_id
+    from parlour.errors import ErrorCode, RtcError
     from parlour.usersig import UserSigError
     from parlour.usersig import verify as check
 
@@ -96,6 +97,10 @@ def verify(
     if keys is None:
         _refused(ErrorCode.SDKAPPID_NOT_FOUND, f"There is no app {sdk_app_id} in the data folder", as_json)
         return
+    try:
+        checked_user_id(user)
+    except RtcError as error:
+        _refused(error.extra_code, error.detail.removeprefix("join failed: "), as_json)
     now = int(time.time()) if at is None else at
     try:
         proven = check(_text(sig), sdk_app_id=sdk_app_id, user_id=user, keys=keys, now=now)
@@ -180,11 +185,17 @@ def _text(sig: str) -> str:
 
 def _pem(key: str) -> str | None:
     """The PEM text, if the key is one or names a file with one."""
+    if not key:
+        raise typer.BadParameter("the key is empty", param_hint="--key")
     if key.lstrip().startswith("-----BEGIN"):
         return key
     path = Path(key)
     try:
-        if len(key) > 1024 or not path.is_file():
+        if len(key) > 1024:
+            return None
+        if key.endswith(".pem") and not path.exists():
+            fail(f"There is no key file {key}.")
+        if not path.is_file():
             return None
         text = path.read_text(encoding="ascii")
     except (OSError, ValueError):

@@ -14,7 +14,8 @@ Kind = Literal["sdk", "account", "room", "rest"]
 State = Literal["raised", "planned", "foreign"]
 
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,10}")
-_HEX = re.compile(r"0x[0-9a-f]{1,8}", re.IGNORECASE)
+_HEX = re.compile(r"[+-]?0x[0-9a-f]{1,8}", re.IGNORECASE)
+_LONGEST_COMPARED = 64
 _BARE_HEX = re.compile(r"[0-9a-f]{4}", re.IGNORECASE)
 
 
@@ -82,7 +83,7 @@ def entry_of(code: int) -> Entry | None:
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """The catalogue has no such code or key; ``nearest`` is what was probably meant."""
+    """The catalogue has no such code or key; ``nearest`` is what comes nearest to it, None only for an empty text."""
 
     text: str
     nearest: Entry | None
@@ -111,7 +112,13 @@ def _nearest(typed: str, number: int | None, name: str) -> Entry | None:
     if number is not None:
         if (entry := entry_of(-number)) is not None:
             return entry
-        same_length = [entry for entry in catalogue() if len(str(abs(entry.code))) == len(str(abs(number)))]
-        return min(same_length, key=lambda entry: abs(entry.code - number), default=None)
+        return min(catalogue(), key=lambda entry: (_digits(entry.code) != _digits(number), abs(entry.code - number)))
+    # A number too long to be any code has no neighbour worth computing; it is compared as a text like any other.
     close = difflib.get_close_matches(name, _by_name(), n=1, cutoff=0.5)
-    return _by_name()[close[0]] if close else None
+    close = close or [known for known in _by_name() if name and name in known]
+    close = close or difflib.get_close_matches(name[:_LONGEST_COMPARED], _by_name(), n=1, cutoff=0.0)
+    return _by_name()[close[0]] if close and name else None
+
+
+def _digits(number: int) -> int:
+    return len(str(abs(number)))
