@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import ImageFont
 
+# What a person reads stays within the middle 4:3, as pages crop pictures to their tiles.
 WIDTH, HEIGHT, FPS = 640, 360, 15
 NUMBER_BITS, NUMBER_CELL = 24, 16
 """The number of the picture, as black and white squares along the bottom edge, most significant first."""
@@ -56,14 +57,14 @@ class TestCard:
         planes[:] = self._still
         local = time.localtime(wall)
         clock = f"{local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02}.{int(wall % 1 * 10)}"
-        left = 60
+        left = 96
         for char in clock:
             glyph = self._glyphs[char]
             np.maximum(
                 luma[130:210, left : left + glyph.shape[1]], glyph, out=luma[130:210, left : left + glyph.shape[1]]
             )
             left += glyph.shape[1]
-        hand = luma[122:218, 500:596]
+        hand = luma[122:218, 456:552]
         hand[self._disc & (self._turn <= wall % 1)] = _WHITE
         across = (WIDTH - 48) * (0.5 - 0.5 * math.cos(wall * math.pi / 2))
         left = int(across) // 2 * 2
@@ -94,9 +95,9 @@ class TestCard:
             self._chroma(plane)[55:115] = 128
             self._chroma(plane)[(HEIGHT - 2 * NUMBER_CELL) // 2 :] = 128
         label = _text(title, font, width=8 * ((len(title) * 12 + 24) // 8), height=36)
-        luma[28:64, 24 : 24 + label.shape[1]] = np.maximum(label, _PANEL)
+        luma[28:64, 96 : 96 + label.shape[1]] = np.maximum(label, _PANEL)
         for plane in (0, 1):
-            self._chroma(plane)[14:32, 12 : 12 + label.shape[1] // 2] = 128
+            self._chroma(plane)[14:32, 48 : 48 + label.shape[1] // 2] = 128
 
 
 def _text(
