@@ -70,6 +70,28 @@ async def test_an_error_has_its_code_key_text_and_the_code_behind_it(server: Run
     assert re.fullmatch(r"join failed: .+ \(70002\) <SIGNAL_CHANNEL_SETUP_FAILED 0x4001>", refusal.error["message"])
 
 
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"userId": "ann"}, 70002),
+        ({"userId": "ann", "userSig": None}, 70002),
+        ({"userId": "ann", "userSig": 7}, 70402),
+        ({"userSig": "x"}, 70402),
+        ({"userId": None, "userSig": "x"}, 70402),
+        ({"userId": 7, "userSig": "x"}, 70402),
+        ({"userId": {"a": [1]}, "userSig": "x"}, 70402),
+        ({"userId": 7, "sdkAppId": 5}, -8),
+    ],
+)
+async def test_a_login_without_a_usable_user_or_usersig_gets_its_account_code(
+    server: RunningServer, fields: dict[str, object], code: int
+) -> None:
+    wire = await Wire.open(server)
+    refusal = await wire.refused("login", **{"sdkAppId": server.app} | fields)
+    assert (refusal.code, refusal.extra) == (LOGIN_REFUSED, code)
+    await wire.login(server, "ann")
+
+
 async def test_the_snapshot_and_the_events_tell_the_room_in_join_order(server: RunningServer) -> None:
     ann, first = await join(server, "ann")
     assert first["snapshot"] == {"members": [], "streams": []}

@@ -12,6 +12,7 @@ from parlour.signaling.messages import (
     ErrorAnswer,
     ErrorBody,
     Event,
+    Login,
     Message,
     OkAnswer,
     RequestId,
@@ -25,7 +26,19 @@ class _Head(msgspec.Struct):
     id: RequestId
 
 
+class _AnyLogin(msgspec.Struct, tag="login", rename="camel"):
+    """A login whose user may be anything: the account service has codes of its own for that."""
+
+    id: RequestId
+    sdk_app_id: int
+    user_id: Any = None
+    user_sig: Any = None
+    sdk_version: str = ""
+    account_type: int | str | None = None
+
+
 _requests: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
+_logins = msgspec.json.Decoder(_AnyLogin)
 _heads = msgspec.json.Decoder(_Head)
 _encoder = msgspec.json.Encoder()
 
@@ -45,6 +58,10 @@ def decode_request(text: str) -> AnyRequest:
     try:
         return _requests.decode(text)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        try:
+            return Login(**msgspec.structs.asdict(_logins.decode(text)))
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            pass
         try:
             request_id = _heads.decode(text).id
         except (msgspec.MsgspecError, RecursionError, UnicodeError):
