@@ -86,7 +86,7 @@ pub struct Peer {
     rtc: Rtc,
     pending: Option<SdpPendingOffer>,
     kinds: HashMap<Mid, Kind>,
-    /// What each m-line of the last offers carries: its first line and its msid.
+    /// What each m-line of the last offers carries: its SSRCs and its payload types.
     carried: HashMap<Mid, String>,
     keyframe_asked: HashMap<Mid, Instant>,
     transmits: VecDeque<Transmit>,
@@ -216,23 +216,22 @@ impl Peer {
         Ok(answer.to_sdp_string())
     }
 
-    /// str0m keeps what an m-line was first negotiated for. When the server uses one again for another track, maybe in
-    /// another codec, the receiver of the old track has to go first.
+    /// str0m keeps what an m-line was first negotiated for, and puts frames together across a change of SSRC: packets
+    /// of a new track whose sequence numbers begin below the old ones would count as late. When the server uses an
+    /// m-line again, the receiver of the old track has to go first.
     fn forget_reused_lines(&mut self, now: Instant, offer: &str) {
         for section in offer.split("\nm=").skip(1) {
-            let value = |prefix| {
-                section
-                    .lines()
-                    .find_map(|line| line.trim_end().strip_prefix(prefix))
-            };
-            let (Some(mid), Some(msid)) = (value("a=mid:"), value("a=msid:")) else {
+            let lines = || section.lines().map(str::trim_end);
+            let mut carries: Vec<&str> =
+                lines().filter(|line| line.starts_with("a=ssrc:")).collect();
+            let Some(mid) = lines().find_map(|line| line.strip_prefix("a=mid:")) else {
                 continue;
             };
-            let carries = format!(
-                "{} {msid}",
-                section.lines().next().unwrap_or_default().trim_end()
-            );
-            let mid = Mid::from(mid);
+            if carries.is_empty() {
+                continue;
+            }
+            carries.extend(lines().next());
+            let (mid, carries) = (Mid::from(mid), carries.join(" "));
             if self
                 .carried
                 .insert(mid, carries.clone())
