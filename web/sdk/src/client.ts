@@ -47,7 +47,6 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
   /** Enters a room, which comes into being with its first user. */
   async join(options: JoinOptions): Promise<void> {
     const { roomId, role, privateMapKey } = joinOptions(options, this.config.useStringRoomId ?? false);
-    if (this.config.mode === 'live') throw invalidOperation("join: mode 'live' is not available in this version; use 'rtc'");
     if (this.place.state === 'joining') throw invalidOperation('join: another join() is going on');
     if (this.place.state === 'inside') throw invalidOperation('join: the client is in a room; leave() first');
     const { sdkAppId, userId, userSig } = this.config;

@@ -1,4 +1,4 @@
-import { invalidParameter } from './errors.js';
+import { invalidOperation, invalidParameter } from './errors.js';
 import type { ClientConfig, JoinOptions, StreamConfig } from './types.js';
 
 const ROOM_MAX = 4294967294;
@@ -37,7 +37,8 @@ export function clientConfig(config: unknown): ClientConfig {
   if (typeof userSig !== 'string') {
     throw invalidParameter(`createClient: userSig must be a string, not ${shown(userSig)}`);
   }
-  if (mode !== undefined && mode !== 'rtc' && mode !== 'live') {
+  if (mode === 'live') throw invalidOperation("createClient: mode 'live' is not available in this version; use 'rtc'");
+  if (mode !== undefined && mode !== 'rtc') {
     throw invalidParameter(`createClient: mode must be 'rtc' or 'live', not ${shown(mode)}`);
   }
   if (videoCodec !== undefined && videoCodec !== 'h264' && videoCodec !== 'vp8') {

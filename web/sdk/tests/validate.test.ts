@@ -26,10 +26,8 @@ test.each([
   expect(error.message).toMatch(/^createClient: .* <INVALID_PARAMETER 0x1000>$/);
 });
 
-test('live mode makes a client, whose join is refused as what this version cannot do', async () => {
-  const client = TRTC.createClient({ ...config, mode: 'live' });
-  const refused: unknown = await client.join({ roomId: 1, role: 'anchor' }).catch((error: unknown) => error);
-  expect(codeOf(() => { throw refused; })).toBe(0x1001);
+test('live mode is refused as what this version cannot do', () => {
+  expect(codeOf(() => TRTC.createClient({ ...config, mode: 'live' }))).toBe(0x1001);
 });
 
 test('an empty userSig is left to the server, which has a code for it', () => {
