@@ -16,6 +16,7 @@ from parlour.client.events import (
     ClientBanned,
     ClientEvent,
     ConnectionChanged,
+    Failed,
     MuteChanged,
     PeerJoin,
     PeerLeave,
@@ -121,6 +122,25 @@ async def test_who_comes_later_and_who_returns_sees_at_once(server: RunningServe
                 numbers = await numbers_of(stream, 5)
                 assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
                 await ann.unsubscribe("robot")
+
+
+@pytest.mark.parametrize("side", ["uplink", "downlink"])
+async def test_a_link_that_fails_is_made_anew(server: RunningServer, robot: Robot, side: str) -> None:
+    async with client(server, "ann") as ann, asyncio.timeout(60):
+        await ann.join(1)
+        stream = await ann.subscribe("robot")
+        decoder, numbers, pulled = Decoder("vp8"), [], False
+        link = robot.client._uplink._link if side == "uplink" else ann._downlink._link
+        assert link
+        async for frame in stream.video():
+            numbers += [read_number(picture) for picture in decoder.pictures(frame)]
+            if len(numbers) >= 5 and not pulled:
+                pulled = True
+                link.fail("the test pulled the cable")  # what ten seconds without a path do
+            if numbers[-1] > numbers[0] + 60:
+                break
+        assert link not in (robot.client._uplink._link, ann._downlink._link)
+        assert not [event for event in ann._events if isinstance(event, Failed)]
 
 
 async def test_events_of_another_come_in_the_rooms_order(server: RunningServer) -> None:

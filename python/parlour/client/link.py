@@ -59,6 +59,11 @@ class Link:
         """False after :meth:`close` or a failure."""
         return self._open
 
+    @property
+    def was_connected(self) -> bool:
+        """Whether ICE and DTLS have been through."""
+        return self._connected.is_set()
+
     async def connected(self) -> None:
         """Wait until ICE and DTLS are through."""
         await self._connected.wait()
@@ -138,7 +143,7 @@ class Link:
         """Close it and tell the owner why."""
         if self._open:
             self.close()
-            self.on_failed(reason, self._connected.is_set())
+            self.on_failed(reason, self.was_connected)
 
 
 def _frame(event: FrameEvent) -> EncodedFrame:

@@ -85,8 +85,8 @@ class Uplink:
                 await self._offer(stream, restart=False)
 
     def failed(self, reason: str) -> None:
-        """The server says that the link is dead."""
-        if self._link is not None:
+        """The server says that the link is dead; a new one that is still connecting is not the one it means."""
+        if self._link is not None and self._link.was_connected:
             self._link.fail(reason)
 
     def close(self) -> None:
