@@ -1,5 +1,5 @@
 import { asRtcError, describe, ErrorCode, invalidOperation, rtcError, type RtcError } from './errors.js';
-import type { AnyEvent, ResumeOk, StreamType } from './generated/messages.js';
+import type { AnyEvent, EnterOk, ResumeOk, StreamType } from './generated/messages.js';
 import { log } from './logger.js';
 import type { VideoCodec } from './media/codecs.js';
 import { Downlink, type RemoteTrack } from './media/downlink.js';
@@ -61,7 +61,11 @@ export class Call implements SessionListener {
     });
     this.downlink = new Downlink({
       answer: async (revision, sdp) => {
-        await session.requestNow('downlink-answer', { revision, sdp }, ANSWER_TIMEOUT);
+        try {
+          await session.requestNow('downlink-answer', { revision, sdp }, ANSWER_TIMEOUT);
+        } catch (thrown) {
+          if (!(thrown instanceof ChannelClosed)) throw thrown;
+        }
       },
       askRestart: async () => {
         await session.request('downlink-restart', {}, ANSWER_TIMEOUT);
@@ -191,6 +195,11 @@ export class Call implements SessionListener {
       }
     }
     this.listener.state('CONNECTED');
+  }
+
+  reentered(entered: EnterOk): void {
+    this.downlink.reset();
+    this.resumed({ ...entered, published: [], subscriptions: [] });
   }
 
   ended(error: RtcError | null): void {

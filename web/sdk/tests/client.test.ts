@@ -324,3 +324,26 @@ test('setProxyServer is for before join', async () => {
   expect(() => client.setProxyServer(server.url)).toThrow(/INVALID_OPERATION 0x1001/);
   await client.leave();
 });
+
+test('a server that goes down in good order finds the user back in the room after its restart', async () => {
+  server.snapshot = { members: [{ userId: 'bob' }], streams: [bob] };
+  const { client, seen, heard } = watched();
+  await client.join({ roomId: 7 });
+  await heard('mute-audio bob');
+  seen.length = 0;
+  server.snapshot = { members: [{ userId: 'bob' }], streams: [{ ...bob, streamId: 'bob-2' }] };
+  const again = server.next('subscribe');
+  server.send({ type: 'server-stopping', message: 'back in a moment' });
+  server.closeSocket(CloseCode.SERVER_STOPPING, 'back in a moment');
+  await heard('connection-state-changed RECONNECTING CONNECTED');
+  await again;
+  expect(seen).toEqual([
+    'connection-state-changed CONNECTED RECONNECTING',
+    'stream-removed bob-1',
+    'stream-added bob-2',
+    'mute-audio bob',
+    'connection-state-changed RECONNECTING CONNECTED',
+  ]);
+  expect(server.types).not.toContain('resume');
+  await client.leave();
+});

@@ -12,6 +12,7 @@ export interface RemoteTrack {
 }
 
 export interface DownlinkOptions {
+  /** Sends the answer. What the socket loses is offered again after a resume, so that is no failure. */
   answer: (revision: number, sdp: string) => Promise<void>;
   /** Asks the server for a new transport and a full offer. */
   askRestart: () => Promise<void>;
@@ -30,6 +31,8 @@ interface Waiter {
 export class Downlink {
   private pc: RTCPeerConnection | null = null;
   private revision = 0;
+  /** Whether the last offer named a track. */
+  private carries = false;
   private last: Promise<unknown> = Promise.resolve();
   private waiters: Waiter[] = [];
   private readonly restarts: ((pc: RTCPeerConnection) => void)[] = [];
@@ -70,6 +73,14 @@ export class Downlink {
     return this.pc;
   }
 
+  /** Forgets the connection: the session on the server is a new one, which knows nothing of it. */
+  reset(): void {
+    this.pc?.close();
+    this.pc = null;
+    this.revision = 0;
+    this.carries = false;
+  }
+
   close(): void {
     this.over = true;
     this.recovery.stop();
@@ -85,11 +96,12 @@ export class Downlink {
     await pc.setRemoteDescription({ type: 'offer', sdp: offer.sdp });
     const answer = await pc.createAnswer();
     await pc.setLocalDescription(answer);
-    this.revision = offer.revision;
+    this.carries = offer.tracks.length > 0;
     this.options.tracks(this.tracksOf(pc, offer));
     if (!known) watch(pc, (why) => this.restart(why));
     for (const resolve of this.restarts.splice(0)) resolve(pc);
     await this.options.answer(offer.revision, answer.sdp ?? '');
+    this.revision = offer.revision;
     const reached = this.waiters.filter((one) => one.revision <= offer.revision);
     this.waiters = this.waiters.filter((one) => one.revision > offer.revision);
     for (const { resolve } of reached) resolve();
@@ -107,6 +119,13 @@ export class Downlink {
   }
 
   private async reconnect(): Promise<void> {
+    if (!this.carries) {
+      // The server offers again when there is something to receive.
+      this.pc?.close();
+      this.pc = null;
+      await this.options.askRestart();
+      return;
+    }
     const next = new Promise<RTCPeerConnection>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error('the server made no offer')), CONNECT_TIMEOUT);
       this.restarts.push((pc) => {

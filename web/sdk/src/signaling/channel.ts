@@ -27,11 +27,16 @@ interface Waiting {
 
 type Incoming = AnyEvent | { id: number; ok: unknown } | { id: number | null; error: ErrorBody };
 
+export interface ChannelOwner {
+  event(event: AnyEvent): void;
+  closed(closed: ChannelClosed): void;
+}
+
 /** One WebSocket that is open: requests with ids out, answers and events in. */
 export class Channel {
-  onevent: (event: AnyEvent) => void = () => undefined;
-  onclosed: (closed: ChannelClosed) => void = () => undefined;
-
+  private owner: ChannelOwner | null = null;
+  /** What came before there was an owner to tell. */
+  private readonly early: AnyEvent[] = [];
   private nextId = 1;
   private readonly waiting = new Map<number, Waiting>();
   private closed: ChannelClosed | null = null;
@@ -67,6 +72,13 @@ export class Channel {
         reject(new ChannelClosed(event.code, event.reason));
       };
     });
+  }
+
+  /** From here on the owner is told of events, first of those that came already, and of the end. */
+  listen(owner: ChannelOwner): void {
+    this.owner = owner;
+    for (const event of this.early.splice(0)) owner.event(event);
+    if (this.closed) owner.closed(this.closed);
   }
 
   get isOpen(): boolean {
@@ -117,7 +129,8 @@ export class Channel {
       return;
     }
     if ('type' in message) {
-      this.onevent(message);
+      if (this.owner) this.owner.event(message);
+      else this.early.push(message);
     } else if (message.id === null) {
       log.warn('the server refused a message:', 'error' in message ? message.error.message : '');
     } else {
@@ -141,6 +154,6 @@ export class Channel {
       reject(closed);
     }
     this.waiting.clear();
-    this.onclosed(closed);
+    this.owner?.closed(closed);
   }
 }

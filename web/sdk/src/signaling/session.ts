@@ -23,6 +23,8 @@ export interface SessionListener {
   reconnecting(): void;
   /** The session goes on; called before any request that waited is sent. */
   resumed(state: ResumeOk): void;
+  /** The server was restarted and the room entered again: of media it holds nothing. Called as `resumed` is. */
+  reentered(state: EnterOk): void;
   /** It is over without having been left; null when the server removed the client. */
   ended(error: RtcError | null): void;
 }
@@ -38,6 +40,8 @@ export class Session {
   /** Requests that wait for a socket. */
   private waiting: (() => void)[] = [];
   private retryNow: () => void = () => undefined;
+  /** The server said that it goes down: sessions do not outlive it, but the user may come back. */
+  private serverStopped = false;
 
   private constructor(private readonly options: SessionOptions) {}
 
@@ -53,7 +57,9 @@ export class Session {
       throw rtcError(ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, detail);
     }
     try {
-      return { session, entered: await session.enter(channel, deadline) };
+      const entered = await session.enter(channel, deadline);
+      session.channel = channel;
+      return { session, entered };
     } catch (thrown) {
       channel.close();
       if (thrown instanceof AnswerTimeout) throw rtcError(ErrorCode.JOIN_ROOM_FAILED, 'join room timeout');
@@ -67,9 +73,8 @@ export class Session {
   /** From here on the listener gets what happens, beginning with what came since `start`. */
   listen(listener: SessionListener): void {
     this.listener = listener;
-    for (const event of this.early.splice(0)) listener.event(event);
     pageEvents()?.addEventListener('online', this.online);
-    if (this.channel && !this.channel.isOpen) this.lost(new ChannelClosed(1006, ''));
+    if (this.channel) this.follow(this.channel, listener);
   }
 
   /**
@@ -117,13 +122,11 @@ export class Session {
   }
 
   private readonly online = (): void => this.retryNow();
-  private readonly early: AnyEvent[] = [];
 
   private async enter(channel: Channel, deadline: number): Promise<EnterOk> {
     const left = (): number => Math.max(1, deadline - Date.now());
     const login = await channel.request('login', this.options.login, left());
     this.heartbeat = login.heartbeatInterval;
-    this.adopt(channel);
     const entered = await channel.request('enter', { ticket: login.ticket, ...this.options.enter }, left());
     this.remember(entered);
     return entered;
@@ -134,29 +137,25 @@ export class Session {
     this.keepFor = answer.resumeTimeout * 1000;
   }
 
-  private adopt(channel: Channel): void {
-    this.channel = channel;
+  private follow(channel: Channel, listener: SessionListener): void {
     channel.keepAlive(this.heartbeat);
-    channel.onevent = (event) => {
-      if (this.listener) this.listener.event(event);
-      else this.early.push(event);
-    };
-    channel.onclosed = (closed) => this.lost(closed);
+    channel.listen({ event: (event) => listener.event(event), closed: (closed) => this.lost(closed, listener) });
   }
 
-  private lost(closed: ChannelClosed): void {
-    if (this.over || !this.listener) return;
+  private lost(closed: ChannelClosed, listener: SessionListener): void {
+    if (this.over) return;
     this.channel = null;
+    if (closed.closeCode === CloseCode.SERVER_STOPPING) this.serverStopped = true;
     if (closed.closeCode === CloseCode.REMOVED) {
       this.end(null);
       return;
     }
     log.warn(`${closed.message}; reconnecting`);
-    this.listener.reconnecting();
-    void this.reconnect();
+    listener.reconnecting();
+    void this.reconnect(listener);
   }
 
-  private async reconnect(): Promise<void> {
+  private async reconnect(listener: SessionListener): Promise<void> {
     const giveUpAt = Date.now() + this.keepFor;
     let why = 'the server could not be reached';
     for (let attempt = 0; !this.over; attempt++) {
@@ -165,7 +164,7 @@ export class Session {
       await this.pause(delay);
       if (this.isOver()) return;
       try {
-        await this.resume();
+        await this.resume(listener);
         return;
       } catch (thrown) {
         if (thrown instanceof RtcError) {
@@ -181,11 +180,18 @@ export class Session {
   }
 
   /** One attempt; returns when the session goes on. */
-  private async resume(): Promise<void> {
+  private async resume(listener: SessionListener): Promise<void> {
     const channel = await Channel.open(this.options.url, RESUME_ANSWER_TIMEOUT);
-    let resumed: ResumeOk;
+    let tell: () => void;
     try {
-      resumed = await channel.request('resume', { resumeToken: this.resumeToken }, RESUME_ANSWER_TIMEOUT);
+      if (this.serverStopped) {
+        const entered = await this.enter(channel, Date.now() + RESUME_ANSWER_TIMEOUT);
+        tell = () => listener.reentered(entered);
+      } else {
+        const resumed = await channel.request('resume', { resumeToken: this.resumeToken }, RESUME_ANSWER_TIMEOUT);
+        this.remember(resumed);
+        tell = () => listener.resumed(resumed);
+      }
     } catch (thrown) {
       channel.close();
       throw thrown;
@@ -194,9 +200,10 @@ export class Session {
       channel.close();
       return;
     }
-    this.remember(resumed);
-    this.adopt(channel);
-    this.listener?.resumed(resumed);
+    this.serverStopped = false;
+    this.channel = channel;
+    tell();
+    this.follow(channel, listener);
     this.wake();
   }
 
