@@ -13,6 +13,7 @@ export type Kind = 'audio' | 'video';
 export abstract class Stream extends Emitter<StreamEventMap> implements api.Stream {
   protected readonly tracks: Record<Kind, MediaStreamTrack | null> = { audio: null, video: null };
   private player: Player | null = null;
+  private waitsForGesture = false;
   /** Whether a play that the browser forbids asks for a click. */
   protected autoplayDialog = true;
 
@@ -38,6 +39,7 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
   /** Takes the stream off the page. */
   stop(): void {
     dropGesture(this.gesture);
+    this.waitsForGesture = false;
     this.player?.remove();
     this.player = null;
   }
@@ -128,11 +130,16 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
   private async start(player: Player): Promise<void> {
     try {
       await player.start();
+      this.waitsForGesture = false;
     } catch (thrown) {
       const error = asRtcError(thrown);
       if (error.getCode() === ErrorCode.PLAY_NOT_ALLOWED && this.player === player) {
-        this.emit('error', error);
-        if (this.autoplayDialog) askForGesture(this.gesture);
+        // Each track that comes tries again; the app is told once.
+        if (!this.waitsForGesture) {
+          this.waitsForGesture = true;
+          this.emit('error', error);
+          if (this.autoplayDialog) askForGesture(this.gesture);
+        }
       }
       throw error;
     }
