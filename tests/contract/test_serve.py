@@ -91,7 +91,7 @@ async def test_json_says_where_it_listens_and_logs_are_json_lines(tmp_path: Path
 
 async def test_a_client_that_does_not_close_does_not_hold_the_stop_up(tmp_path: Path) -> None:
     command = await Command.start(*free_ports(tmp_path))
-    port = int(re.findall(r":(\d+),", await command.line())[0])
+    port = int(re.findall(r":(\d+) ", await command.line())[0])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(
         b"GET /v1/ws?v=1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
