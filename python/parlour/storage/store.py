@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import sqlite3
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, Row, event, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.util import await_only
 
 from parlour.storage import migrate
 from parlour.storage.errors import (
@@ -34,6 +36,9 @@ from parlour.usersig import AppKeys
 DATABASE = "parlour.db"
 LOCK_TIMEOUT = 5.0
 """Seconds to wait for another process's lock on the database."""
+
+WAL_PAUSE = 0.02
+"""Seconds between two attempts to switch a new database to write-ahead logging."""
 
 AppState = Literal["active", "suspended", "disabled"]
 _STATES = ("active", "suspended", "disabled")
@@ -201,7 +206,7 @@ def _engine(database: Path) -> AsyncEngine:
     def _configure(connection: Any, _: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves, so that migrations are transactional too
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _use_wal(cursor)
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
@@ -212,6 +217,18 @@ def _engine(database: Path) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _use_wal(cursor: Any) -> None:
+    # SQLite answers "locked" at once, without its own waiting, when several make the switch in a new file together.
+    for pause in (*(WAL_PAUSE,) * round(LOCK_TIMEOUT / WAL_PAUSE), None):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if pause is None or "locked" not in str(error):
+                raise
+        await_only(asyncio.sleep(pause))
 
 
 def _translated(error: BaseException | None, database: Path) -> StorageError:
