@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import string
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,13 +15,14 @@ from hypothesis import strategies as st
 from parlour.usersig import AppKeys, UserSigError, inspect, sign_v2, verify
 from parlour.usersig.encoding import EncodingError, decode_base64, encode_base64
 
-from tests.fuzzing import examples
+from tests.fuzzing import FACTOR, examples
 from tests.unit.usersigs import APP, KEY, KEYS, TIME, USER, alphabet, ec_keys, members_v2, pack
 
 # A busy machine is slow now and then; what is slow here is the machine.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+FUZZER = Path(__file__).resolve().parents[2] / "fuzz" / "python" / "usersig_decoder.py"
 GOOD = pack(members_v2())
 CODES = {70001, 70002, 70003, 70004, 70005, 70006, 70007, 70008, 70009, 70010, 70013, 70014, 70015, 70016}
 ALL_KEYS = AppKeys((KEY,), (ec_keys()[1],))
@@ -111,3 +116,14 @@ def test_the_decoder_answers_any_text(text: str) -> None:
         decode_base64(text)
     except EncodingError as error:
         assert str(error)
+
+
+def test_the_coverage_guided_fuzzer_finds_nothing() -> None:
+    """For some seconds; `make fuzz` gives it longer."""
+    seconds = 4 * FACTOR
+    done = subprocess.run(
+        [sys.executable, FUZZER, str(seconds)], check=False, capture_output=True, text=True, timeout=60 + 2 * seconds
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    tried = re.search(r"number_of_executed_units: *([0-9]+)", done.stderr)
+    assert tried is not None and int(tried[1]) > 100

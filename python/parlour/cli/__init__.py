@@ -14,8 +14,12 @@ from typer.core import TyperGroup
 
 from parlour.cli.output import Refused, message, print_json
 
-COMMANDS = ("serve", "demo", "app", "usersig", "explain")
-"""Modules of this package; each has ``command`` (or a function of its own name): a function or a Typer."""
+COMMANDS = ("serve", "demo", "app", "account", "usersig", "explain", "backup", "master-key")
+"""Modules of this package, with _ for -; each has ``command`` (or a function of its own name): a function or a Typer."""
+
+
+def _module(command: str) -> str:
+    return f"{__name__}.{command.replace('-', '_')}"
 
 
 class LazyCommands(TyperGroup):
@@ -23,7 +27,7 @@ class LazyCommands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The commands that are there."""
-        return [name for name in COMMANDS if importlib.util.find_spec(f"{__name__}.{name}") is not None]
+        return [name for name in COMMANDS if importlib.util.find_spec(_module(name)) is not None]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command, or None for an unknown name."""
@@ -31,7 +35,7 @@ class LazyCommands(TyperGroup):
             return self.commands[cmd_name]
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = importlib.import_module(f"{__name__}.{cmd_name}")
+        module = importlib.import_module(_module(cmd_name))
         command = getattr(module, "command", None) or getattr(module, cmd_name)
         if isinstance(command, typer.Typer):
             made: Any = typer.main.get_group(command)

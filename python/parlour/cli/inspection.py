@@ -1,72 +1,58 @@
-"""An inspection of a UserSig, for people and for programs."""
+"""An inspection of a UserSig or of a privateMapKey, for people and for programs."""
 
 from __future__ import annotations
 
-from rich import box
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from parlour.cli.output import console, visible, when
+from parlour.cli.output import console, print_line, visible, when
 from parlour.errors import entry_of
-from parlour.usersig import Inspection, Version, duration
+from parlour.usersig import FOLLOWS, CheckResult, Inspection, Userbuf, Version, duration
 
-_MARKS = {"passed": ("ok", "green"), "failed": ("FAILED", "bold red"), "not checked": ("not made", "dim")}
+_MARKS = {"passed": ("ok", "green"), "failed": ("FAILED", "bold red"), "not checked": ("-", "dim")}
 _VERSIONS = {Version.V1: "version 1 (ECDSA)", Version.V2: "version 2 (HMAC-SHA256)"}
 
 
 def show(found: Inspection, now: int) -> None:
-    """Print the fields, the checks and the verdict."""
-    out = console()
+    """Print the fields, the checks and, last because that is where one looks, the verdict."""
+    what = "privateMapKey" if found.ticket else "UserSig"
     if found.version is not None:
-        out.print(Text(f"UserSig of {_VERSIONS[found.version]}", style="bold"))
+        title = f"{what} of {_VERSIONS[found.version]}"
+        _print(Text(f"{title}, signed with key {found.key}" if found.key else title, style="bold"))
     if found.fields:
-        fields = Table.grid(padding=(0, 2))
-        fields.add_column(style="dim", no_wrap=True)
-        fields.add_column(overflow="fold")
-        for name, value in found.fields:
-            fields.add_row(visible(name), Text(_value(name, value, found, now)))
-        out.print()
-        out.print(fields)
-    out.print(_checks(found))
-    out.print()
+        print_line("")
+        _print(_fields(found, now))
+    print_line("")
+    _print(_checks(found))
+    print_line("")
     _verdict(found)
 
 
-def _checks(found: Inspection) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("step", no_wrap=True)
-    table.add_column("result", no_wrap=True)
-    table.add_column("check", no_wrap=True)
-    table.add_column("code", no_wrap=True)
-    table.add_column("why", overflow="fold")
-    for check in found.checks:
-        mark, style = _MARKS[check.outcome]
-        row_style = "" if check.outcome != "not checked" else "dim"
-        code = "" if check.code is None else str(int(check.code))
-        detail = Text(visible(check.detail))
-        table.add_row(check.step, Text(mark, style=style), check.title, code, detail, style=row_style)
-    return table
-
-
-def _verdict(found: Inspection) -> None:
+def _print(renderable: RenderableType) -> None:
+    """Print without the blanks that fill up lines: they are in the way of whoever copies or pipes the text."""
     out = console()
-    if found.code is None:
-        out.print(Text("No check failed: a login with it would be accepted." if found.complete else "No check failed."))
-        if not found.complete:
-            missing = sorted(
-                {c.detail for c in found.checks if c.outcome == "not checked" and c.detail.startswith("no ")}
-            )
-            hint = "; ".join(missing) or "some checks could not be made"
-            out.print(Text(f"Not all of them were made: {hint}. Use --app, --user and --key or --data.", style="dim"))
-        return
-    entry = entry_of(int(found.code))
-    verdict = Text(f"Refused with {int(found.code)} {found.code.name}", style="bold red")
-    verdict.append(f": {visible(found.detail)}.", style="not bold default")
-    out.print(verdict)
-    if found.mistake:
-        out.print(Text.assemble(("Likely mistake  ", "dim"), visible(found.mistake)))
-    if entry is not None:
-        out.print(Text.assemble(("What to do      ", "dim"), found.remedy))
+    with out.capture() as captured:
+        out.print(renderable)
+    for line in captured.get().splitlines():
+        print_line(line.rstrip())
+
+
+def _pairs() -> Table:
+    pairs = Table.grid(padding=(0, 2))
+    pairs.add_column(style="dim", no_wrap=True)
+    pairs.add_column(overflow="fold")
+    return pairs
+
+
+def _fields(found: Inspection, now: int) -> Table:
+    fields = _pairs()
+    for name, value in found.fields:
+        fields.add_row(f"  {visible(name)}", Text(_value(name, value, found, now)))
+        if name == "TLS.userbuf" and found.userbuf is not None:
+            for part, text in _userbuf(found.userbuf, now):
+                fields.add_row(f"    {part}", Text(text))
+    return fields
 
 
 def _value(name: str, value: object, found: Inspection, now: int) -> str:
@@ -74,18 +60,82 @@ def _value(name: str, value: object, found: Inspection, now: int) -> str:
     if name == "TLS.time" and found.issued_at is not None:
         return f"{text}  ({when(found.issued_at)})"
     if name in ("TLS.expire", "TLS.expire_after") and found.expires_at is not None and found.issued_at is not None:
-        lifetime = found.expires_at - found.issued_at
-        left = found.expires_at - now
-        state = f"{duration(left)} left" if left >= 0 else f"over since {duration(-left)}"
-        return f"{text}  (for {duration(lifetime)}, until {when(found.expires_at)}, {state})"
+        return f"{text}  ({duration(found.expires_at - found.issued_at)}, {_until(found.expires_at, now)})"
     return text
+
+
+def _until(end: int, now: int) -> str:
+    state = f"{duration(end - now)} left" if end >= now else f"over for {duration(now - end)}"
+    return f"until {when(end)}, {state}"
+
+
+def _userbuf(userbuf: Userbuf, now: int) -> list[tuple[str, str]]:
+    kind = "a number" if isinstance(userbuf.room, int) else "a name"
+    return [
+        ("user", visible(userbuf.account.decode("utf-8", "backslashreplace"))),
+        ("app", str(userbuf.sdk_app_id)),
+        ("room", f"{visible(str(userbuf.room))}  ({kind})"),
+        ("expiry", f"{userbuf.expires_at}  ({_until(userbuf.expires_at, now)})"),
+        ("privileges", f"{int(userbuf.privileges)}  ({', '.join(userbuf.privileges.names) or 'none'})"),
+    ]
+
+
+def _checks(found: Inspection) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in found.checks:
+        mark, style = _MARKS[check.outcome]
+        table.add_row(f"  {check.step}", Text(mark, style=style), _check(check))
+    return table
+
+
+def _check(check: CheckResult) -> Text:
+    if check.outcome == "passed":
+        return Text(check.title)
+    if check.outcome == "not checked":
+        return Text(f"{check.title} - not checked: {visible(check.detail)}", style="dim")
+    code = "" if check.code is None else f"{int(check.code)}: "
+    return Text.assemble((check.title, "bold"), f"\n{code}{visible(check.detail)}")
+
+
+def _verdict(found: Inspection) -> None:
+    if found.code is None:
+        done = "a join" if found.ticket else "a login"
+        _print(Text(f"No check failed: {done} with it would be accepted." if found.complete else "No check failed."))
+        if not found.complete:
+            _print(Text(_what_is_open(found), style="dim"))
+        if found.userbuf is not None and not found.ticket:
+            _print(Text("It carries a TLS.userbuf, as a privateMapKey does: with --ticket it is judged as one."))
+        return
+    entry = entry_of(int(found.code))
+    verdict = Text(f"Refused with {int(found.code)} {found.code.name}", style="bold red")
+    verdict.append(f": {visible(found.detail)}.", style="not bold default")
+    _print(verdict)
+    lines = _pairs()
+    if found.mistake:
+        lines.add_row("Likely mistake", visible(found.mistake))
+    if entry is not None:
+        lines.add_row("What to do", found.remedy)
+    _print(lines)
+
+
+def _what_is_open(found: Inspection) -> str:
+    reasons = sorted({check.detail for check in found.checks if check.outcome == "not checked"} - {FOLLOWS})
+    said = f"Not all of them were made: {'; '.join(reasons)}."
+    if not any(reason.startswith("no ") for reason in reasons):
+        return said
+    return f"{said} Use --app, --user{', --room' * found.ticket} and --key or --data."
 
 
 def as_dict(found: Inspection) -> dict[str, object]:
     """The same for a program."""
     return {
         "version": None if found.version is None else int(found.version),
+        "ticket": found.ticket,
         "fields": dict(found.fields),
+        "userbuf": None if found.userbuf is None else _userbuf_dict(found.userbuf),
         "issuedAt": found.issued_at,
         "expiresAt": found.expires_at,
         "checks": [
@@ -99,9 +149,21 @@ def as_dict(found: Inspection) -> dict[str, object]:
             for check in found.checks
         ],
         "complete": found.complete,
+        "keyFingerprint": found.key,
         "code": 0 if found.code is None else int(found.code),
         "key": "" if found.code is None else found.code.name,
         "detail": found.detail,
         "mistake": found.mistake,
         "remedy": found.remedy,
+    }
+
+
+def _userbuf_dict(userbuf: Userbuf) -> dict[str, object]:
+    return {
+        "userId": userbuf.account.decode("utf-8", "backslashreplace"),
+        "sdkAppId": userbuf.sdk_app_id,
+        "room": userbuf.room,
+        "expiresAt": userbuf.expires_at,
+        "privilegeMap": int(userbuf.privileges),
+        "privileges": list(userbuf.privileges.names),
     }

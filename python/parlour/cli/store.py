@@ -1,58 +1,152 @@
-"""Commands and the store: open the data folder that the server would use, say in one sentence why it cannot be."""
+"""Commands and the stores: open those that the server would use, say in one sentence why they cannot be."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from parlour.cli.output import fail
 
 if TYPE_CHECKING:
-    from parlour.storage import Storage
+    from parlour.settings import Settings
+    from parlour.storage import App, Counters, LoginStates, MasterKey, Storage
 
 Result = TypeVar("Result")
 DATABASE = "parlour.db"
 
+PATIENCE = 600.0
+"""Seconds that the store has for work on many rows, where nobody waits as a client does at a login."""
 
-def data_folder(data: str | None) -> Path:
-    """The folder of ``--data``, else of the environment, else the default."""
-    if data is not None:
-        if not data:
-            raise typer.BadParameter("the name of the folder is empty", param_hint="--data")
-        return Path(data).expanduser()
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Settings file (TOML) of the server. Default: none is read."),
+]
+
+
+def server_settings(data: str | None, config: Path | None = None) -> Settings:
+    """The settings that a server started with the same ``--data``, ``--config`` and environment would have."""
+    if data is not None and not data:
+        raise typer.BadParameter("the name of the folder is empty", param_hint="--data")
     from parlour.settings import SettingsError, load_settings
 
     try:
-        return load_settings().data
+        return load_settings(config, {"data": data})
     except SettingsError as error:
         fail(str(error))
 
 
-def with_storage(data: str | None, work: Callable[[Storage], Awaitable[Result]], *, create: bool = False) -> Result:
-    """Run ``work`` on the store. Without ``create`` a folder that has no database is a failure and stays as it is."""
-    folder = data_folder(data)
-    if folder.exists() and not folder.is_dir():
-        fail(f"The data folder {folder} cannot be used: it is a file. Choose another with --data.")
-    if not create and not (folder / DATABASE).exists():
+def data_folder(data: str | None) -> Path:
+    """The folder of ``--data``, else of the environment, else the default."""
+    return server_settings(data).data
+
+
+def has_database(data: str | None) -> bool:
+    """Whether there is an account store at all. One in PostgreSQL counts as being there."""
+    file = account_file(server_settings(data))
+    return file is None or file.exists()
+
+
+def account_file(settings: Settings) -> Path | None:
+    """The SQLite file of the account store; None if it is in PostgreSQL."""
+    from parlour.storage.database import dialect_of
+    from parlour.storage.sqlite import Sqlite
+
+    dialect = dialect_of(settings.database, settings.data / DATABASE, timeout=settings.limits.store_timeout)
+    return dialect.file if isinstance(dialect, Sqlite) else None
+
+
+def with_storage(
+    data: str | None,
+    work: Callable[[Storage], Awaitable[Result]],
+    *,
+    create: bool = False,
+    config: Path | None = None,
+) -> Result:
+    """Run ``work`` on the account store. Without ``create`` a folder that has none is a failure and stays as it is."""
+    return on_storage(server_settings(data, config), work, create=create)
+
+
+def on_storage(
+    settings: Settings,
+    work: Callable[[Storage], Awaitable[Result]],
+    *,
+    create: bool = False,
+    patient: bool = False,
+    master: MasterKey | None = None,
+) -> Result:
+    """The same with settings that are loaded. ``patient``: each step may take ``PATIENCE`` seconds."""
+    place = account_file(settings)
+    if settings.data.exists() and not settings.data.is_dir():
+        fail(f"The data folder {settings.data} cannot be used: it is a file. Choose another with --data.")
+    if not create and place is not None and not place.exists():
         fail(
-            f"There are no apps in {folder} yet: make one with `parlour app create ID`, or choose a folder with --data."
+            f"There are no apps in {place.parent} yet: make one with `parlour app create ID`, or choose a folder with "
+            "--data."
         )
-    from parlour.storage import Storage, StorageError
+    from parlour.account_system import master_key
+    from parlour.storage import Storage
+
+    timeout = PATIENCE if patient else settings.limits.store_timeout
 
     async def run() -> Result:
-        async with await Storage.open(folder) as storage:
+        key = master or master_key(settings)
+        async with await Storage.open(settings.data, url=settings.database, master=key, timeout=timeout) as storage:
             return await work(storage)
 
+    return run_on_stores(run())
+
+
+def run_on_stores(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run it to its end; a store that cannot be used ends the command with its sentence."""
+    from parlour.storage import StorageError
+
     try:
-        return asyncio.run(run())
+        return asyncio.run(work)
     except StorageError as error:
         fail(str(error))
 
 
-def has_database(data: str | None) -> bool:
-    """Whether the folder has a database at all."""
-    return (data_folder(data) / DATABASE).exists()
+@contextlib.asynccontextmanager
+async def login_states(settings: Settings) -> AsyncIterator[LoginStates]:
+    """The login-state store, with the logins of a running server as they are."""
+    from parlour.account_system import beside
+    from parlour.storage import LoginStates
+
+    url = beside(settings.login_state, settings.database)
+    store = await LoginStates.open(settings.data, url=url, timeout=settings.limits.store_timeout)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def counters(settings: Settings) -> AsyncIterator[Counters]:
+    """The store of counters and locks."""
+    from parlour.account_system import beside
+    from parlour.storage import Counters, LockRules
+
+    rules = settings.lockout
+    store = await Counters.open(
+        settings.data,
+        url=beside(settings.counters, settings.database),
+        timeout=settings.limits.store_timeout,
+        rules=LockRules(rules.failures, rules.source_failures, rules.window, rules.duration),
+    )
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def known_app(storage: Storage, sdk_app_id: int) -> App:
+    """The app of that number; a command that names another ends here."""
+    app = await storage.get_app(sdk_app_id)
+    if app is None:
+        fail(f"There is no app {sdk_app_id} in {storage.database.dialect.where}: see `parlour app list`.")
+    return app

@@ -2,209 +2,298 @@
 
 from __future__ import annotations
 
-import hmac
+import json
+import unicodedata
+import urllib.parse
 import zlib
 from collections.abc import Callable, Mapping
 
 from parlour.errors import ErrorCode
 from parlour.usersig import encoding
-from parlour.usersig.checks import Subject, signed_content_v1, signed_content_v2, v1_times
-from parlour.usersig.keys import verify_ecdsa
-from parlour.usersig.model import AppKeys, UserSigError, Version
-from parlour.usersig.sign import hmac_sha256
+from parlour.usersig.checks import Subject, is_unsigned
+from parlour.usersig.envelope import open_envelope
+from parlour.usersig.messages import duration, name_shown, shown
+from parlour.usersig.model import HMAC, AppKeys, Version
+from parlour.usersig.userbuf import Privilege
+from parlour.usersig.wrong_key import wrong_key
 
-_GZIP = b"\x1f\x8b"
-
-
-def duration(seconds: int) -> str:
-    """A span of time in its two largest units: ``3 h 12 min``."""
-    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-    for index, (name, size) in enumerate(units):
-        if seconds >= size:
-            text = f"{seconds // size} {name}"
-            rest = seconds % size
-            if rest and index + 1 < len(units):
-                smaller, smaller_size = units[index + 1]
-                if rest >= smaller_size:
-                    text += f" {rest // smaller_size} {smaller}"
-            return text
-    return "0 s"
+_CUT = "Its end is missing: it was cut off on its way, by a buffer, a database column or a copy."
+_TWICE = "It was encoded twice: what comes out of its base64 is a UserSig. Pass that on."
+_URL_SAFE = (
+    "It is in the url-safe base64 of RFC 4648, which is another alphabet:"
+    " here + is written *, / is written -, and the padding = is written _."
+)
+_FIRST_USERSIG = 1_420_070_400  # 2015 began: the format is of that year, an earlier time is no time of signing
+_YEARS = 10 * 365 * 86_400
 
 
-def likely_mistake(code: ErrorCode, subject: Subject, other_apps: Mapping[int, AppKeys]) -> str:
-    """One sentence about the likely cause of the first failure, or "" if the code's own text says all there is."""
-    if code is ErrorCode.USERSIG_KEY_MISMATCH:
-        return _wrong_key(subject, other_apps)
-    tell = _TELLERS.get(code)
+def likely_mistake(cause: ErrorCode, subject: Subject, other_apps: Mapping[int, AppKeys], former_keys: AppKeys) -> str:
+    """A sentence about the likely cause of the first failure, or "" if the failure's own text says all there is."""
+    if cause is ErrorCode.USERSIG_KEY_MISMATCH:
+        return wrong_key(subject, other_apps, former_keys)
+    tell = _TELLERS.get(cause)
     return "" if tell is None else tell(subject)
 
 
-def _empty(_: Subject) -> str:
+# --- the envelope ---------------------------------------------------------------------------------------------------
+
+
+def _empty(subject: Subject) -> str:
+    if subject.with_userbuf:
+        return "The page gave join() no privateMapKey, or the back end answered with an empty one."
     return "The page asked for no UserSig, or the back end answered with an empty one."
 
 
 def _outer(subject: Subject) -> str:
-    text = subject.user_sig.strip()
+    text = subject.envelope.user_sig.strip()
     if not text:
         return "It is nothing but white space."
     if "%" in text:
-        return "It is percent-encoded: take it out of the URL with a URL decoder first."
+        twice = "%" in urllib.parse.unquote(text)
+        return f"It is percent-encoded{' twice' * twice}: take it out of the URL with a URL decoder first."
     if text[0] in "\"'" or text[-1] in "\"'":
         return "There are quotation marks around it: pass the text on without them."
-    if text.count(".") == 2:
-        return "This looks like a JSON Web Token, not like a UserSig."
-    if any(character in text for character in "+/="):
-        return "It is in standard base64: + has to be written *, / has to be written -, and = has to be written _."
-    if text.startswith("{"):
-        return "It begins like JSON, but is none that can be read."
     if "…" in text or "..." in text:
         return "It was shortened for display: take the whole text."
-    if len("".join(text.split())) % 4:
-        return "Its end is missing: it was cut off on its way, by a buffer, a database column or a copy."
+    if text.startswith("{"):
+        return "It begins like JSON, but is none that can be read."
+    return _other_secret(text) or _other_alphabet(text)
+
+
+def _other_secret(text: str) -> str:
+    """What else lies around where UserSigs are made."""
+    if text.startswith("-----BEGIN"):
+        return "This is a PEM key, not a UserSig. A private key stays on the back end."
+    if text.count(".") == 2 and text.startswith("ey"):
+        return "This looks like a JSON Web Token, not like a UserSig."
+    if len(text) == 64 and set(text) <= set("0123456789abcdefABCDEF"):
+        return "This looks like a secret key, not like a UserSig. It stays on the back end, which signs with it."
     return ""
 
 
+def _other_alphabet(text: str) -> str:
+    stars = "*".join(text.split())
+    if stars != text and _opens(stars):
+        return "White space stands where it had a *: it went through a coder or a form that does not keep the *."
+    if _opens(text + "_" * (-len(text) % 4)):
+        return "The padding at its end is gone: keep every _ that the signer wrote."
+    standard = _decoded(text.translate(str.maketrans("-_", "+/")).rstrip("="))
+    if standard is not None:
+        if _opens(standard.decode("utf-8", "replace")):
+            return _TWICE
+        if {"-", "_"} & set(text.rstrip("_")) and standard.startswith(b"\x78"):
+            return _URL_SAFE
+    if any(character in text for character in "+/="):
+        return "It is in standard base64: + has to be written *, / has to be written -, and = has to be written _."
+    return _CUT if len("".join(text.split())) % 4 else ""
+
+
 def _unpack(subject: Subject) -> str:
-    packed = subject.packed
-    if packed.startswith(_GZIP):
+    packed, text = subject.envelope.packed, subject.envelope.user_sig.strip()
+    other = _other_secret(text)
+    if other:
+        return other
+    if packed.startswith(b"\x1f\x8b"):
         return "It was packed with gzip; a UserSig is packed with zlib (header 78)."
     if packed.lstrip()[:1] == b"{":
         return "Its JSON was not packed at all: it has to go through zlib before base64."
-    try:
-        unpacked = zlib.decompressobj(-15).decompress(packed, encoding.MAX_JSON_BYTES)
-    except zlib.error:
-        unpacked = b""
-    if unpacked.lstrip().startswith(b"{"):
+    if _opens(packed.decode("utf-8", "replace")):
+        return _TWICE
+    if _inflates(packed, raw=True):
         return "It was packed as raw deflate; a UserSig needs the zlib header and check sum."
+    standard = _decoded(text.translate(str.maketrans("-_", "+/")))
+    if standard is not None and standard != packed and _inflates(standard):
+        return _URL_SAFE
     if packed[:1] == b"\x78":
-        try:
-            encoding.inflate(packed)
-        except encoding.EncodingError as error:
-            if "too early" in str(error):
-                return "Its end is missing: it was cut off on its way, by a buffer, a database column or a copy."
-            if "more than" in str(error):
-                return "No signer makes this: it was built to fill the verifier's memory."
+        reason = "" if subject.envelope.error is None else subject.envelope.error.detail
+        if "too early" in reason:
+            return _CUT
+        if "more than" in reason:
+            return "No signer makes this: it was built to fill the verifier's memory."
         return "Some characters in it were changed on the way."
     return "This is no UserSig: it may be another kind of token."
 
 
+def _opens(text: str) -> bool:
+    return open_envelope(text).version is not None
+
+
+def _decoded(text: str) -> bytes | None:
+    try:
+        return encoding.decode_standard_base64(text + "=" * (-len(text) % 4)) if text else None
+    except encoding.EncodingError:
+        return None
+
+
+def _inflates(packed: bytes, *, raw: bool = False) -> bool:
+    try:
+        content = zlib.decompressobj(-15 if raw else 15).decompress(packed, encoding.MAX_JSON_BYTES)
+    except zlib.error:
+        return False
+    return content.lstrip().startswith(b"{")
+
+
+def _content(subject: Subject) -> bytes:
+    try:
+        return encoding.inflate(subject.envelope.packed)
+    except encoding.EncodingError:
+        return b""
+
+
+def _not_json(subject: Subject) -> str:
+    if "TLS.sdkappid" in subject.members:
+        return "It has members of version 2 but no TLS.ver; write TLS.ver as the text 2.0."
+    if subject.members:
+        return "The signer leaves out a member that version 1 signs; compare it with a published library."
+    content = _content(subject)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or content[1:2] == b"\x00":
+        return "Its JSON is UTF-16; it has to be UTF-8."
+    if content.startswith(b"\xef\xbb\xbf"):
+        return "Its JSON begins with a byte order mark; write it without one."
+    if content.startswith(b"{'"):
+        return "Its JSON has apostrophes: it was printed by a language, not written by a JSON encoder."
+    if content.endswith(b"\x00"):
+        return "Its JSON ends in a zero byte: the end mark of a string was packed along."
+    return ""
+
+
+def _not_object(subject: Subject) -> str:
+    try:
+        value = json.loads(_content(subject))
+        twice = isinstance(value, str) and isinstance(json.loads(value), dict)
+    except (ValueError, RecursionError):
+        twice = False
+    return "Its JSON was encoded twice: it is a text that holds the object." if twice else ""
+
+
+# --- the members ----------------------------------------------------------------------------------------------------
+
+
 def _fields(subject: Subject) -> str:
-    v1_names = {"TLS.sdk_appid", "TLS.expire_after"} & subject.members.keys()
-    if subject.version is Version.V2 and v1_names:
+    members = subject.members
+    if subject.with_userbuf and "TLS.userbuf" not in members and "TLS.sig" in members:
+        return "This is a UserSig, which logs in; a ticket for a room is made with the signer's genPrivateMapKey."
+    v1_names = {"TLS.sdk_appid", "TLS.expire_after"} & members.keys()
+    if subject.envelope.version is Version.V2 and v1_names:
         return f"It says version 2.0 but has members of version 1 ({', '.join(sorted(v1_names))})."
     for name in ("TLS.sdkappid", "TLS.expire", "TLS.time"):
-        value = subject.members.get(name)
+        value = members.get(name)
         if isinstance(value, str) and value.isascii() and value.isdigit():
             return f"{name} is a text; version 2 writes it as a number, without quotation marks."
         if isinstance(value, float):
             return f"{name} has a fraction; it is a whole number of seconds."
-    lower = {name.lower(): name for name in subject.members}
+    if is_unsigned(members.get("TLS.identifier")):
+        return "TLS.identifier is a number; a userId is always a text, also when it has digits only."
+    lower = {name.lower(): name for name in members}
     for name in ("TLS.identifier", "TLS.sdkappid", "TLS.expire", "TLS.time", "TLS.sig"):
-        if name not in subject.members and name.lower() in lower:
-            return f"{name} is spelled {lower[name.lower()]}."
+        if name not in members and name.lower() in lower:
+            return f"{name} is spelled {name_shown(lower[name.lower()])}."
     return "The signer leaves a member out; compare it with a published library."
 
 
-def _not_json(subject: Subject) -> str:
-    if subject.members and "TLS.sdkappid" in subject.members:
-        return "It has members of version 2 but no TLS.ver; write TLS.ver as the text 2.0."
+def _inner(subject: Subject) -> str:
+    said = str(subject.members.get("TLS.sig"))
+    if set(said) & set("*-_"):
+        return "TLS.sig is in another base64 alphabet; inside it is the standard one, with +, / and =."
+    if "".join(said.split()) != said:
+        return "TLS.sig has white space in it: its encoder breaks lines, which has to be switched off."
+    if _decoded(said) is not None:
+        return "The padding at the end of TLS.sig is gone: inside it is standard base64, with =."
     return ""
 
 
 def _moment(subject: Subject) -> str:
     said, time = subject.members.get("TLS.ver"), subject.members.get("TLS.time")
-    if said == 2 or said == 1:
-        return 'TLS.ver is a number; it has to be the text "2.0".'
-    if subject.version is None:
-        return ""
+    version = subject.envelope.version
+    if version is None:
+        number = int(said) if isinstance(said, (int, float)) and said in (1.0, 2.0) and said is not True else None
+        return "" if number is None else f'TLS.ver is a number; it has to be the text "{number}.0".'
+    if version is Version.V1 and subject.with_userbuf:
+        return "Tickets are of version 2: sign it with the app's secret key and the signer's genPrivateMapKey."
+    if version is Version.V1:
+        return "Version 1 writes its times as texts of digits; the old date form is for bare JSON alone."
     if isinstance(time, float):
         return "TLS.time has a fraction; round it down to whole seconds."
-    if isinstance(time, str) and subject.version is Version.V2:
+    if isinstance(time, str):
         return "TLS.time is a text; version 2 writes it as a number, without quotation marks."
-    if isinstance(time, int) and subject.now is not None and time > subject.now:
+    if is_unsigned(time) and subject.now is not None and time > subject.now:
         if time > 100 * subject.now:
             return "TLS.time is in milliseconds; it has to be in seconds."
-        return f"The clock of the signing machine is {duration(time - subject.now)} ahead of ours."
+        ahead = time - subject.now
+        text = f"The clock of the signing machine is {duration(ahead)} ahead of ours"
+        if ahead <= 14 * 3600 and (ahead + 60) % 1800 <= 120:
+            return f"{text}: its local time may have been taken for unix time, which is UTC."
+        return f"{text}, or it dates its signatures ahead."
     return ""
 
 
 def _expired(subject: Subject) -> str:
-    if subject.version is Version.V1:
-        try:
-            time, expire = v1_times(subject)
-        except UserSigError:
-            return ""
-    else:
-        time, expire = int(str(subject.members["TLS.time"])), int(str(subject.members["TLS.expire"]))
-    if expire == 0:
+    time, lifetime = subject.time, subject.lifetime
+    if lifetime == 0:
         return "It was signed with a lifetime of 0."
-    if subject.now is None:
-        return ""
-    text = f"It expired {duration(subject.now - time - expire)} ago."
-    if expire < 60:
-        text += f" Its lifetime is only {expire} s: lifetimes are in seconds, not in hours or days."
+    ago = duration((subject.now or 0) - time - lifetime)
+    text = f"It expired {ago} ago, {duration(lifetime)} after it was signed."
+    if time < _FIRST_USERSIG:
+        return f"{text} TLS.time is of before 2015: the clock of the signing machine is not set."
+    if lifetime < 60:
+        return f"{text} Its lifetime is only {lifetime} s: lifetimes are in seconds, not in hours or days."
     return text
 
 
 def _user(subject: Subject) -> str:
     made_for, asked = str(subject.members.get("TLS.identifier")), subject.user_id or ""
-    if made_for.casefold() == asked.casefold():
-        return f"It was made for user {made_for}, not {asked}: upper and lower case differ."
+    text = f"It was made for user {name_shown(made_for)}, not {name_shown(asked)}"
     if made_for.strip() == asked.strip():
-        return "The two user ids differ by white space at an end."
-    return f"It was made for user {made_for!r}, and {asked!r} uses it."
+        return f"{text}: the two differ by white space at an end."
+    if made_for.casefold() == asked.casefold():
+        return f"{text}: upper and lower case differ."
+    if unicodedata.normalize("NFKC", made_for) == unicodedata.normalize("NFKC", asked):
+        return f"{text}: they look alike, but are written with other characters ({made_for!a}, {asked!a})."
+    return f"{text}."
 
 
 def _app(subject: Subject) -> str:
     made_for = subject.members.get("TLS.sdkappid", subject.members.get("TLS.sdk_appid"))
-    return f"It was made for app {made_for}; the page or the server uses {subject.sdk_app_id}."
+    return f"It was made for app {name_shown(str(made_for))}; the page or the server uses {subject.sdk_app_id}."
 
 
-def _wrong_key(subject: Subject, other_apps: Mapping[int, AppKeys]) -> str:
-    if subject.version is Version.V1:
-        return _wrong_public_key(subject, other_apps)
-    keys = subject.keys.secrets if subject.keys is not None else ()
-    content = signed_content_v2(subject)
-
-    def signed_by(key: str, text: bytes = content) -> bool:
-        return hmac.compare_digest(hmac_sha256(key, text), subject.signature)
-
-    for app, other in other_apps.items():
-        if any(signed_by(key) for key in other.secrets):
-            return f"It was signed with the key of app {app}."
-    for key in keys:
-        if any(signed_by(variant) for variant in (key.upper(), key + "\n", key + " ", " " + key, f'"{key}"')):
-            return "The key was used with another case, a space, a line end or quotation marks around it."
-        if _signed_by_hex(key, content, subject.signature):
-            return "The key was hex-decoded before it was used; it has to be used as the text it is shown as."
-        if signed_by(key, content.rstrip(b"\n")):
-            return "The signed text lacks the line feed at its end."
-        if signed_by(key, content.replace(b"\n", b"\r\n")):
-            return "The signed text has CR LF as its line ends; it has to be LF alone."
-    if "TLS.userbuf" in subject.members:
-        try:
-            with_userbuf = signed_content_v2(subject, with_userbuf=True)
-        except UserSigError:
-            with_userbuf = content
-        if any(signed_by(key, with_userbuf) for key in keys):
-            return "This is a privateMapKey, a ticket for rooms: it belongs into join(), not into userSig."
-    return "It was signed with a key that this server does not know, or a field was changed after signing."
+def _no_method(subject: Subject) -> str:
+    if subject.keys is not None and subject.keys.secrets and HMAC not in subject.methods:
+        return "It is of version 2 (HMAC), which the account type does not take: sign with version 1 and a private key."
+    if subject.keys is not None and subject.keys.public_keys and not subject.keys.secrets:
+        return "It is of version 2 (HMAC), and the app has public keys only: those verify version 1 (ECDSA)."
+    return ""
 
 
-def _wrong_public_key(subject: Subject, other_apps: Mapping[int, AppKeys]) -> str:
-    content = signed_content_v1(subject)
-    for app, other in other_apps.items():
-        if any(verify_ecdsa(pem, content, subject.signature) for pem in other.public_keys):
-            return f"It was signed with the private key of app {app}."
-    return "It was signed with a private key whose public half this app does not have."
+def _no_public_key(subject: Subject) -> str:
+    if subject.keys is not None and subject.keys.secrets:
+        return "It is of version 1 (ECDSA), and the app has secret keys only: those verify version 2 (HMAC)."
+    return ""
 
 
-def _signed_by_hex(key: str, content: bytes, signature: bytes) -> bool:
-    try:
-        raw = bytes.fromhex(key)
-    except ValueError:
-        return False
-    return hmac.compare_digest(hmac.digest(raw, content, "sha256"), signature)
+# --- the ticket -----------------------------------------------------------------------------------------------------
+
+
+def _ticket(subject: Subject) -> str:
+    userbuf = subject.userbuf
+    if userbuf is None:
+        return "The signer builds the userbuf in another form; compare it with a published library."
+    if subject.user_id is not None and not userbuf.is_for(subject.user_id):
+        return "The userbuf names another user than the ticket around it: the signer mixes two users up."
+    if subject.room is not None and str(userbuf.room) == str(subject.room) and userbuf.room != subject.room:
+        return "A room with a number and a room named by the same digits are two rooms, with a signer call for each."
+    if subject.room is not None and userbuf.room != subject.room:
+        return f"The page asked for a ticket to {shown(userbuf.room)} and enters {shown(subject.room)}."
+    if subject.now is not None and userbuf.expires_at < subject.now:
+        if userbuf.expires_at < _YEARS:
+            return (
+                f"Its expiry is {userbuf.expires_at}, a lifetime and not a moment:"
+                " this signer wants the unix time at which the ticket ends."
+            )
+        return "Tickets are short-lived: ask the back end for a new one before each join and before each switchRole."
+    if Privilege.ENTER not in userbuf.privileges:
+        return "Its privileges do not include 2, to enter; 255 is everything, 42 is to enter, hear and see."
+    return "Its privileges do not include 1, to create the room; whoever comes first needs it."
 
 
 _TELLERS: dict[ErrorCode, Callable[[Subject], str]] = {
@@ -212,9 +301,14 @@ _TELLERS: dict[ErrorCode, Callable[[Subject], str]] = {
     ErrorCode.USERSIG_NOT_BASE64: _outer,
     ErrorCode.USERSIG_NOT_ZLIB: _unpack,
     ErrorCode.USERSIG_NOT_JSON: _not_json,
+    ErrorCode.USERSIG_NOT_OBJECT: _not_object,
+    ErrorCode.USERSIG_INNER_SIG_NOT_BASE64: _inner,
     ErrorCode.USERSIG_FIELD_MISSING: _fields,
     ErrorCode.USERSIG_TIME_OR_VERSION_INVALID: _moment,
     ErrorCode.USERSIG_EXPIRED: _expired,
     ErrorCode.USERSIG_USERID_MISMATCH: _user,
     ErrorCode.USERSIG_SDKAPPID_MISMATCH: _app,
+    ErrorCode.VERIFICATION_METHOD_MISSING: _no_method,
+    ErrorCode.PUBLIC_KEY_MISSING: _no_public_key,
+    ErrorCode.PRIVATE_MAP_KEY_INVALID: _ticket,
 }
