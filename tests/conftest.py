@@ -1,9 +1,9 @@
-"""A real server on free ports in the test's own event loop, with one app."""
+"""A real server on free ports in the test's own event loop, with one app; and the databases it may run on."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,6 +11,9 @@ import pytest
 from parlour.server import Server
 from parlour.settings import load_settings
 from parlour.usersig import sign_v2
+
+from tests.databases import AnyDatabase, SqliteDatabase
+from tests.postgres import Cluster
 
 APP = 1400000001
 
@@ -29,13 +32,35 @@ class RunningServer(Server):
 StartServer = Callable[..., Awaitable[RunningServer]]
 
 
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[Cluster]:
+    """The PostgreSQL of the whole run. A test that stops it has to start it again."""
+    with Cluster() as cluster:
+        yield cluster
+
+
 @pytest.fixture
-async def start_server(tmp_path: Path) -> AsyncIterator[StartServer]:
+def own_postgres() -> Iterator[Cluster]:
+    """A PostgreSQL for one test alone."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> AnyDatabase:
+    """Where ``start_server`` keeps its data: the SQLite file of its data folder."""
+    return SqliteDatabase(tmp_path / "data" / "parlour.db")
+
+
+@pytest.fixture
+async def start_server(tmp_path: Path, database: AnyDatabase) -> AsyncIterator[StartServer]:
     """Start servers with settings of your own, given as dotted keys with ``__`` for the dot."""
     async with AsyncExitStack() as stack:
 
         async def start(**settings: object) -> RunningServer:
             overrides = {"data": tmp_path / "data", "host": "127.0.0.1", "port": 0, "media_port": 0}
+            if not isinstance(database, SqliteDatabase):
+                overrides["database"] = database.url
             overrides |= {name.replace("__", "."): value for name, value in settings.items()}
             server = RunningServer(load_settings(None, overrides))
             await server.start()

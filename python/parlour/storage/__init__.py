@@ -1,8 +1,16 @@
-"""The account store."""
+"""The stores: accounts (with apps and keys), login state, and counters; SQLite or PostgreSQL, each apart."""
 
+from parlour.storage.accounts import AccountStore, Facts, NewAccount
+from parlour.storage.counters import Admission, Attempt, Counters, LockRules, Take
 from parlour.storage.errors import (
+    AccountLimitError,
+    AccountTypeUnreadableError,
     AppExistsError,
+    ConflictError,
+    MasterKeyError,
     NewerDatabaseError,
+    NoSuchAppError,
+    SealedError,
     StorageError,
     StoreTimeoutError,
     StoreUnreachableError,
@@ -10,18 +18,62 @@ from parlour.storage.errors import (
     UnreadableRowError,
     UnwritableError,
 )
-from parlour.storage.store import App, AppState, Storage
+from parlour.storage.login_states import Back, Ended, LoggedIn, LoginStates, Lost
+from parlour.storage.model import (
+    Account,
+    AccountType,
+    App,
+    AppLimits,
+    AppState,
+    EndpointVerification,
+    Kind,
+    OidcVerification,
+    Standing,
+    StoredKey,
+    Verification,
+)
+from parlour.storage.secrets import MasterKey
+from parlour.storage.store import Storage
 
 __all__ = [
+    "Account",
+    "AccountLimitError",
+    "AccountStore",
+    "AccountType",
+    "AccountTypeUnreadableError",
+    "Admission",
     "App",
     "AppExistsError",
+    "AppLimits",
     "AppState",
+    "Attempt",
+    "Back",
+    "ConflictError",
+    "Counters",
+    "Ended",
+    "EndpointVerification",
+    "Facts",
+    "Kind",
+    "LockRules",
+    "LoggedIn",
+    "LoginStates",
+    "Lost",
+    "MasterKey",
+    "MasterKeyError",
+    "NewAccount",
     "NewerDatabaseError",
+    "NoSuchAppError",
+    "OidcVerification",
+    "SealedError",
+    "Standing",
     "Storage",
     "StorageError",
     "StoreTimeoutError",
     "StoreUnreachableError",
+    "StoredKey",
+    "Take",
     "UnreadableDatabaseError",
     "UnreadableRowError",
     "UnwritableError",
+    "Verification",
 ]

@@ -1,4 +1,4 @@
-"""What can go wrong with the store, each with one sentence for the operator."""
+"""What can go wrong with a store, each with one sentence for the operator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class StorageError(Exception):
 
 
 class UnwritableError(StorageError):
-    """The data folder or the database in it cannot be written."""
+    """The store is read-only or its disk is full."""
 
 
 class NewerDatabaseError(StorageError):
@@ -16,7 +16,7 @@ class NewerDatabaseError(StorageError):
 
 
 class UnreadableDatabaseError(StorageError):
-    """The file is there but is no database, or is damaged."""
+    """What is there is no database of Parlour, is damaged, or has not the tables of this version."""
 
 
 class UnreadableRowError(StorageError):
@@ -28,8 +28,32 @@ class StoreUnreachableError(StorageError):
 
 
 class StoreTimeoutError(StorageError):
-    """The database did not answer in time, for example because another process holds its lock."""
+    """The database did not answer within the deadline, for example because another process holds its lock."""
+
+
+class ConflictError(StorageError):
+    """A write met another one and was returned at once; it is tried again a few times before this comes out."""
+
+
+class SealedError(StorageError):
+    """A stored secret cannot be opened: it was sealed with a master key that this server does not have."""
+
+
+class MasterKeyError(StorageError):
+    """The master key is missing, malformed, or readable for others."""
+
+
+class AccountTypeUnreadableError(StorageError):
+    """The look-up of an account type failed, while the rest of the store answers."""
 
 
 class AppExistsError(StorageError):
     """There is an app with this sdkAppId already."""
+
+
+class NoSuchAppError(StorageError):
+    """There is no app with this sdkAppId."""
+
+
+class AccountLimitError(StorageError):
+    """The app has as many accounts as it may have."""

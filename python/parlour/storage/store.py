@@ -1,88 +1,78 @@
-"""The account store: apps and their keys in SQLite."""
+"""The account store: apps, their keys, account types, and the server's own secret."""
 
 from __future__ import annotations
 
-import asyncio
-import os
+import json
 import secrets
-import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
-from urllib.parse import quote
+from typing import Any, Self
 
-import aiosqlite
-from sqlalchemy import Connection, Row, event, insert, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
-from sqlalchemy.util import await_only
+from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parlour.storage import migrate
+from parlour.storage.accounts import AccountStore
+from parlour.storage.database import Database, dialect_of
 from parlour.storage.errors import (
     AppExistsError,
-    StorageError,
-    StoreTimeoutError,
-    StoreUnreachableError,
-    UnreadableDatabaseError,
-    UnreadableRowError,
-    UnwritableError,
+    NoSuchAppError,
 )
-from parlour.storage.schema import app_keys, apps, meta
+from parlour.storage.model import DEFAULT_ACCOUNT_TYPE, AccountType, App, StoredKey
+from parlour.storage.rows import (
+    TOKEN_SECRET,
+    TOKEN_SECRET_BYTES,
+    app_values,
+    key_place,
+    read_account_type,
+    read_app,
+    read_key,
+    read_token_secret,
+)
+from parlour.storage.schema import account_types, app_keys, apps, meta
+from parlour.storage.sealing import anything_plain, reseal, seal_what_is_plain
+from parlour.storage.secrets import KEY_FILE, MasterKey
 from parlour.usersig import AppKeys
 
 DATABASE = "parlour.db"
-LOCK_TIMEOUT = 5.0
-"""Seconds to wait for another process's lock on the database."""
-
-WAL_PAUSE = 0.02
-"""Seconds between two attempts to switch a new database to write-ahead logging."""
-
-AppState = Literal["active", "suspended", "disabled"]
-_STATES = ("active", "suspended", "disabled")
-_TOKEN_SECRET = "token_secret"  # noqa: S105 - the name of the row
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """One app with its keys; ``created_at`` in unix seconds."""
-
-    sdk_app_id: int
-    name: str
-    state: AppState
-    created_at: int
-    keys: AppKeys
+TIMEOUT = 5.0
+"""Seconds that the store has to answer by default."""
 
 
 class Storage:
-    """The store of one data folder. Nothing is cached: what another process writes is seen at the next call."""
+    """The account store. Nothing is cached: what another process writes is seen at the next call."""
 
-    def __init__(self, engine: AsyncEngine, database: Path) -> None:
-        self._engine = engine
-        self._writing = engine.execution_options(parlour_write=True)
+    def __init__(self, database: Database, master: MasterKey) -> None:
         self.database = database
+        self.master = master
+        self.accounts = AccountStore(database, master)
 
     @classmethod
-    async def open(cls, data: str | Path) -> Self:
-        """Open the data folder, making it and the database if they are missing, and bring the schema up to date.
+    async def open(
+        cls, data: str | Path, *, url: str = "", master: MasterKey | None = None, timeout: float = TIMEOUT
+    ) -> Self:
+        """Open the store at ``url``, or the SQLite file in the data folder, made if it is missing.
 
-        Raises ``UnwritableError``, ``NewerDatabaseError``, ``UnreadableDatabaseError`` or another ``StorageError``.
+        The schema is brought up to date and secrets from before they were sealed are sealed. ``master`` is by default
+        the key in the data folder, made if it is missing. Raises a ``StorageError`` in one sentence.
         """
-        database = _prepare(data)
-        store = cls(_engine(database), database)
+        folder = Path(data)
+        dialect = dialect_of(url, folder / DATABASE, timeout=timeout)
+        dialect.prepare()
+        store = cls(Database(dialect, timeout=timeout), master or MasterKey.of_file(folder / KEY_FILE))
         try:
-            async with store._connection(write=True) as connection:
-                await connection.run_sync(migrate.upgrade, database)
+            await store.database.migrate(migrate.ACCOUNTS)
+            if await store.database.read(anything_plain):
+                await store.database.write(lambda connection: seal_what_is_plain(connection, store.master))
         except BaseException:
             await store.close()
             raise
         return store
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self._engine.dispose()
+        """Wait for what is under way and close every connection."""
+        await self.accounts.close()
+        await self.database.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,24 +80,40 @@ class Storage:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    # --- apps ---
+
     async def create_app(
-        self, sdk_app_id: int, *, now: int, name: str = "", secret: str | None = None, public_keys: tuple[str, ...] = ()
+        self,
+        sdk_app_id: int,
+        *,
+        now: int,
+        name: str = "",
+        secret: str | None = None,
+        public_keys: tuple[str, ...] = (),
+        **settings: Any,
     ) -> App:
-        """Make an app with one secret key, a fresh one of 64 hex digits if none is given; ``AppExistsError``."""
-        key = secret or secrets.token_hex(32)
-        rows = [("secret", key), *(("public", pem) for pem in public_keys)]
-        async with self._connection(write=True) as connection:
-            try:
-                await connection.execute(
-                    insert(apps).values(sdk_app_id=sdk_app_id, name=name, state="active", created_at=now)
-                )
-            except IntegrityError:
-                raise AppExistsError(f"There is an app {sdk_app_id} already.") from None
+        """Make an app with one secret key, a fresh one of 64 hex digits if none is given; ``AppExistsError``.
+
+        ``settings`` are further members of ``App``.
+        """
+        keys = AppKeys((secret or secrets.token_hex(32),), public_keys)
+        app = App(sdk_app_id, name, "active", now, keys, **settings)
+        rows = [
+            *(("secret", self.master.seal(key, key_place(sdk_app_id))) for key in keys.secrets),
+            *(("public", pem) for pem in keys.public_keys),
+        ]
+
+        async def work(connection: AsyncConnection) -> None:
+            if await _exists(connection, sdk_app_id):
+                raise AppExistsError(f"There is an app {sdk_app_id} already.")
+            await connection.execute(insert(apps).values(app_values(app, self.master)))
             await connection.execute(
                 insert(app_keys),
                 [{"sdk_app_id": sdk_app_id, "kind": kind, "value": value, "created_at": now} for kind, value in rows],
             )
-        return App(sdk_app_id, name, "active", now, AppKeys((key,), public_keys))
+
+        await self.database.write(work)
+        return app
 
     async def get_app(self, sdk_app_id: int) -> App | None:
         """The app with its keys, or None."""
@@ -118,125 +124,144 @@ class Storage:
         """Every app with its keys, by sdkAppId."""
         return tuple(await self._apps(None))
 
+    async def change_app(self, sdk_app_id: int, **changes: Any) -> App:
+        """Change members of an app, but not its keys. Returns it as it is then; ``NoSuchAppError``."""
+
+        async def work(connection: AsyncConnection) -> App:
+            found = await _apps(connection, sdk_app_id, self.master)
+            if not found:
+                raise NoSuchAppError(f"There is no app {sdk_app_id}.")
+            changed = replace(found[0], **changes)
+            await connection.execute(
+                update(apps).where(apps.c.sdk_app_id == sdk_app_id).values(app_values(changed, self.master))
+            )
+            return changed
+
+        return await self.database.write(work)
+
+    async def delete_app(self, sdk_app_id: int) -> bool:
+        """Delete an app with its keys and accounts. False when there is none."""
+
+        async def work(connection: AsyncConnection) -> bool:
+            return (await connection.execute(delete(apps).where(apps.c.sdk_app_id == sdk_app_id))).rowcount > 0
+
+        return await self.database.write(work)
+
+    # --- keys ---
+
+    async def keys(self, sdk_app_id: int) -> tuple[StoredKey, ...]:
+        """The keys of an app, the oldest first."""
+
+        async def work(connection: AsyncConnection) -> tuple[StoredKey, ...]:
+            query = select(app_keys).where(app_keys.c.sdk_app_id == sdk_app_id).order_by(app_keys.c.id)
+            return tuple(read_key(row, self.master) for row in await connection.execute(query))
+
+        return await self.database.read(work)
+
+    async def add_secret(self, sdk_app_id: int, *, now: int, secret: str | None = None) -> StoredKey:
+        """Give an app one more secret key, a fresh one if none is given; those it has go on to verify."""
+        key = secret or secrets.token_hex(32)
+        sealed = self.master.seal(key, key_place(sdk_app_id))
+        return StoredKey(await self._add_key(sdk_app_id, "secret", sealed, now), "secret", key, now)
+
+    async def add_public_key(self, sdk_app_id: int, pem: str, *, now: int) -> StoredKey:
+        """Give an app one more public key (PEM)."""
+        return StoredKey(await self._add_key(sdk_app_id, "public", pem, now), "public", pem, now)
+
+    async def remove_key(self, sdk_app_id: int, key_id: int) -> bool:
+        """Take a key away. False when the app has no key of that number."""
+
+        async def work(connection: AsyncConnection) -> bool:
+            query = delete(app_keys).where(app_keys.c.sdk_app_id == sdk_app_id, app_keys.c.id == key_id)
+            return (await connection.execute(query)).rowcount > 0
+
+        return await self.database.write(work)
+
+    async def _add_key(self, sdk_app_id: int, kind: str, value: str, now: int) -> int:
+        async def work(connection: AsyncConnection) -> int:
+            if not await _exists(connection, sdk_app_id):
+                raise NoSuchAppError(f"There is no app {sdk_app_id}.")
+            query = insert(app_keys).values(sdk_app_id=sdk_app_id, kind=kind, value=value, created_at=now)
+            made = (await connection.execute(query.returning(app_keys.c.id))).scalar_one()
+            return int(made)
+
+        return await self.database.write(work)
+
+    # --- account types ---
+
+    async def list_account_types(self) -> tuple[AccountType, ...]:
+        """Every account type, by number."""
+
+        async def work(connection: AsyncConnection) -> tuple[AccountType, ...]:
+            query = select(account_types).order_by(account_types.c.number)
+            return tuple(read_account_type(row) for row in await connection.execute(query))
+
+        return await self.database.read(work)
+
+    async def put_account_type(self, account_type: AccountType) -> None:
+        """Make an account type, or replace the one of that number."""
+        values = {"name": account_type.name, "methods": json.dumps(account_type.methods)}
+
+        async def work(connection: AsyncConnection) -> None:
+            same = account_types.c.number == account_type.number
+            if (await connection.execute(update(account_types).where(same).values(values))).rowcount == 0:
+                await connection.execute(insert(account_types).values(number=account_type.number, **values))
+
+        await self.database.write(work)
+
+    async def remove_account_type(self, number: int) -> bool:
+        """Take an account type away. False when there is none, or when an app is set up under it."""
+
+        async def work(connection: AsyncConnection) -> bool:
+            used = await connection.scalar(select(apps.c.sdk_app_id).where(apps.c.account_type == number).limit(1))
+            if used is not None or number == DEFAULT_ACCOUNT_TYPE:
+                return False
+            return (
+                await connection.execute(delete(account_types).where(account_types.c.number == number))
+            ).rowcount > 0
+
+        return await self.database.write(work)
+
+    # --- the server's own secret ---
+
     async def token_secret(self) -> bytes:
         """The 32 bytes that sign tickets and resume tokens: made once, kept for the life of the database."""
-        async with self._connection(write=True) as connection:
-            stored = await connection.scalar(select(meta.c.value).where(meta.c.name == _TOKEN_SECRET))
+
+        async def read(connection: AsyncConnection) -> str | None:
+            stored: str | None = await connection.scalar(select(meta.c.value).where(meta.c.name == TOKEN_SECRET))
+            return stored
+
+        async def write(connection: AsyncConnection) -> str:
+            stored = await read(connection)
             if stored is None:
-                stored = secrets.token_hex(32)
-                await connection.execute(insert(meta).values(name=_TOKEN_SECRET, value=stored))
-        try:
-            secret = bytes.fromhex(stored)
-        except (TypeError, ValueError):
-            secret = b""
-        if len(secret) < 32:
-            raise UnreadableRowError(f"The row {_TOKEN_SECRET} of the database {self.database} cannot be read.")
-        return secret
+                stored = self.master.seal(secrets.token_hex(TOKEN_SECRET_BYTES), TOKEN_SECRET)
+                await connection.execute(insert(meta).values(name=TOKEN_SECRET, value=stored))
+            return stored
+
+        stored = await self.database.read(read)
+        if stored is None:
+            stored = await self.database.write(write)
+        return read_token_secret(stored, self.master)
+
+    async def reseal(self) -> int:
+        """Seal every stored secret anew with the master key that seals now. Returns how many there are."""
+        return await self.database.write(lambda connection: reseal(connection, self.master))
 
     async def _apps(self, sdk_app_id: int | None) -> list[App]:
-        query = (
-            select(apps, app_keys.c.kind, app_keys.c.value)
-            .select_from(apps.outerjoin(app_keys, app_keys.c.sdk_app_id == apps.c.sdk_app_id))
-            .order_by(apps.c.sdk_app_id, app_keys.c.id)
-        )
-        if sdk_app_id is not None:
-            query = query.where(apps.c.sdk_app_id == sdk_app_id)
-        async with self._connection() as connection:
-            rows = (await connection.execute(query)).all()
-        grouped: dict[int, list[Row[Any]]] = {}
-        for row in rows:
-            grouped.setdefault(row.sdk_app_id, []).append(row)
-        return [_app(group) for group in grouped.values()]
-
-    @asynccontextmanager
-    async def _connection(self, *, write: bool = False) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction; the driver's errors come out as ours."""
-        engine = self._writing if write else self._engine
-        try:
-            async with engine.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise _translated(error.orig, self.database) from error
-        except (sqlite3.Error, OSError) as error:
-            raise _translated(error, self.database) from error
+        return await self.database.read(lambda connection: _apps(connection, sdk_app_id, self.master))
 
 
-def _app(rows: list[Row[Any]]) -> App:
-    first = rows[0]
-    kinds: dict[str, list[str]] = {"secret": [], "public": []}
-    sound = isinstance(first.name, str) and first.state in _STATES and isinstance(first.created_at, int)
-    for row in rows:
-        if row.kind is None:
-            continue  # the outer join of an app without keys
-        if row.kind in kinds and isinstance(row.value, str):
-            kinds[row.kind].append(row.value)
-        else:
-            sound = False
-    if not sound:
-        raise UnreadableRowError(f"The stored app {first.sdk_app_id} cannot be read: a value of it is damaged.")
-    keys = AppKeys(tuple(kinds["secret"]), tuple(kinds["public"]))
-    return App(first.sdk_app_id, first.name, first.state, first.created_at, keys)
+async def _exists(connection: AsyncConnection, sdk_app_id: int) -> bool:
+    return await connection.scalar(select(apps.c.sdk_app_id).where(apps.c.sdk_app_id == sdk_app_id)) is not None
 
 
-def _prepare(data: str | Path) -> Path:
-    """The database file, made if it is missing. It holds keys, so only its owner may read it."""
-    folder = Path(data).expanduser()
-    database = folder / DATABASE
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise UnwritableError(
-            f"The data folder {folder} cannot be written: {error.strerror}. Choose another with --data."
-        ) from None
-    return database
-
-
-def _engine(database: Path) -> AsyncEngine:
-    address = f"file:{quote(str(database.resolve()))}?mode=rw"  # rw: a file that vanished is not silently made anew
-
-    async def connect() -> aiosqlite.Connection:
-        # Looked at here: a connection that fails in aiosqlite leaves its thread to end some time later.
-        os.stat(database)
-        return await aiosqlite.connect(address, uri=True, timeout=LOCK_TIMEOUT)
-
-    engine = create_async_engine("sqlite+aiosqlite://", async_creator=connect, poolclass=AsyncAdaptedQueuePool)
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def _configure(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves, so that migrations are transactional too
-        cursor = connection.cursor()
-        _use_wal(cursor)
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # A writer takes its lock at once: two that upgrade a read lock later would deadlock.
-        write = connection.get_execution_options().get("parlour_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    return engine
-
-
-def _use_wal(cursor: Any) -> None:
-    # SQLite answers "locked" at once, without its own waiting, when several make the switch in a new file together.
-    for pause in (*(WAL_PAUSE,) * round(LOCK_TIMEOUT / WAL_PAUSE), None):
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if pause is None or "locked" not in str(error):
-                raise
-        await_only(asyncio.sleep(pause))
-
-
-def _translated(error: BaseException | None, database: Path) -> StorageError:
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    if "locked" in text or "busy" in text:
-        return StoreTimeoutError(f"The database {database} is locked by another process.")
-    if "readonly" in text or "read-only" in text or "full" in text:
-        return UnwritableError(f"The database {database} cannot be written: {text}.")
-    if "not a database" in text or "malformed" in text:
-        return UnreadableDatabaseError(f"{database} is damaged or no database of Parlour: {text}.")
-    return StoreUnreachableError(f"The database {database} cannot be reached: {text}.")
+async def _apps(connection: AsyncConnection, sdk_app_id: int | None, master: MasterKey) -> list[App]:
+    wanted, keys = select(apps).order_by(apps.c.sdk_app_id), select(app_keys).order_by(app_keys.c.id)
+    if sdk_app_id is not None:
+        wanted = wanted.where(apps.c.sdk_app_id == sdk_app_id)
+        keys = keys.where(app_keys.c.sdk_app_id == sdk_app_id)
+    rows = (await connection.execute(wanted)).all()
+    of_app: dict[int, list[Row[Any]]] = {}
+    for key in (await connection.execute(keys)).all():
+        of_app.setdefault(key.sdk_app_id, []).append(key)
+    return [read_app(row, of_app.get(row.sdk_app_id, []), master) for row in rows]

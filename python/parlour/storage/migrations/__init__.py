@@ -1,1 +1,1 @@
-"""The migrations of the database's schema, run by Alembic when the store is opened."""
+"""The migrations of the three stores, a folder each, run by Alembic when a store is opened."""

@@ -1,12 +1,12 @@
-"""What Alembic runs: the migrations on the connection that the store passes in, in its transaction."""
+"""What Alembic runs: one store's migrations on the connection that the store passes in, in its transaction."""
 
 from alembic import context
 
-from parlour.storage.schema import metadata
-
+attributes = context.config.attributes
 context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    connection=attributes["connection"],
+    target_metadata=attributes["metadata"],
+    version_table=attributes["version_table"],
     render_as_batch=True,
 )
 context.run_migrations()

@@ -1,1 +1,1 @@
-"""One file a step of the schema, numbered."""
+"""The steps of the account store's schema, numbered."""

@@ -1,0 +1,351 @@
+"""Accounts and what is held against userIds, for many callers at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, Table, delete, func, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from parlour.storage.database import Database
+from parlour.storage.errors import AccountLimitError, AccountTypeUnreadableError, StorageError
+from parlour.storage.gather import Gather
+from parlour.storage.model import Account, AccountType, App, Kind, Standing
+from parlour.storage.rows import (
+    TOKEN_SECRET,
+    read_account,
+    read_account_type,
+    read_app,
+    read_standing,
+    read_token_secret,
+)
+from parlour.storage.schema import account_types, accounts, app_keys, apps, meta, standings
+from parlour.storage.secrets import MasterKey
+
+User = tuple[int, str]
+"""sdkAppId and userId."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the store knows about one user of one app, read together.
+
+    A part that cannot be read is the error that says why, so that who asks raises it in the order of the checks.
+    """
+
+    app: App | StorageError | None
+    account_type: AccountType | StorageError | None
+    account: Account | StorageError | None
+    standing: Standing | StorageError
+    known_types: frozenset[int]
+    ticket_key: bytes | StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """An account to be made or kept; ``nick`` and ``face_url`` None leave what is there. ``most``: 70398's bound."""
+
+    sdk_app_id: int
+    user_id: str
+    kind: Kind
+    now: int
+    nick: str | None = None
+    face_url: str | None = None
+    most: int = 0
+
+
+class AccountStore:
+    """The accounts of all apps."""
+
+    def __init__(self, database: Database, master: MasterKey) -> None:
+        self._database = database
+        self._master = master
+        self._facts: Gather[User, Facts] = Gather(self._read_facts, timeout=database.timeout)
+        self._imports: Gather[NewAccount, None] = Gather(self._write_accounts, timeout=database.timeout)
+        self._checks: Gather[User, bool] = Gather(self._read_registered, timeout=database.timeout)
+
+    async def close(self) -> None:
+        """Wait for what was asked."""
+        for gather in (self._facts, self._imports, self._checks):
+            await gather.close()
+
+    async def facts(self, sdk_app_id: int, user_id: str) -> Facts:
+        """All that a login needs to know, in one answer."""
+        return await self._facts.ask((sdk_app_id, user_id))
+
+    async def put(self, account: NewAccount) -> None:
+        """Make an account, or change what is given of one; it is committed when this returns.
+
+        Raises ``AccountLimitError`` when the app has as many as it may.
+        """
+        await self._imports.ask(account)
+
+    async def registered(self, sdk_app_id: int, user_id: str) -> bool:
+        """Whether there is an account of that userId."""
+        return await self._checks.ask((sdk_app_id, user_id))
+
+    # --- batches: one transaction each, so that what is not answered is not done ---
+
+    async def put_many(self, new: Sequence[NewAccount], *, within: float) -> list[StorageError | None]:
+        """Make or keep several; for each what kept it from being made. ``within`` seconds, else a StoreTimeoutError."""
+        return await self._database.write(lambda connection: self._put(connection, new), within=within)
+
+    async def delete_many(self, sdk_app_id: int, user_ids: Sequence[str], *, within: float) -> set[str]:
+        """Delete accounts. Returns those that were there."""
+
+        async def work(connection: AsyncConnection) -> set[str]:
+            there = await _registered(connection, ((sdk_app_id, user_id) for user_id in user_ids))
+            of_them = accounts.c.user_id.in_(sorted(user_id for _, user_id in there))
+            await connection.execute(delete(accounts).where(accounts.c.sdk_app_id == sdk_app_id, of_them))
+            return {user_id for _, user_id in there}
+
+        return await self._database.write(work, within=within)
+
+    async def registered_many(self, sdk_app_id: int, user_ids: Sequence[str], *, within: float) -> set[str]:
+        """Those of the userIds that have an account."""
+
+        async def work(connection: AsyncConnection) -> set[str]:
+            there = await _registered(connection, ((sdk_app_id, user_id) for user_id in user_ids))
+            return {user_id for _, user_id in there}
+
+        return await self._database.read(work, within=within)
+
+    # --- one user, by an administrator ---
+
+    async def invalidate(self, sdk_app_id: int, user_id: str, *, now: int) -> bool:
+        """Void the UserSigs issued up to ``now``. False when there is no such account."""
+
+        async def work(connection: AsyncConnection) -> bool:
+            if not await _registered(connection, [(sdk_app_id, user_id)]):
+                return False
+            await self._stand(connection, sdk_app_id, user_id, invalidated_at=now)
+            return True
+
+        return await self._database.write(work)
+
+    async def block(self, sdk_app_id: int, user_id: str, reason: str, *, now: int) -> None:
+        """Put a userId on the app's blacklist, whether there is an account of it or not."""
+        await self._database.write(
+            lambda connection: self._stand(connection, sdk_app_id, user_id, blocked_at=now, reason=reason)
+        )
+
+    async def unblock(self, sdk_app_id: int, user_id: str) -> bool:
+        """Take it off again. False when it was not on it."""
+
+        async def work(connection: AsyncConnection) -> bool:
+            query = (
+                standings.update()
+                .where(standings.c.sdk_app_id == sdk_app_id, standings.c.user_id == user_id)
+                .where(standings.c.blocked_at.is_not(None))
+                .values(blocked_at=None, reason="")
+            )
+            return (await connection.execute(query)).rowcount > 0
+
+        return await self._database.write(work)
+
+    async def blocked(self, sdk_app_id: int, *, after: str = "", limit: int = 100) -> list[tuple[str, str, int]]:
+        """The blacklist by userId, from behind ``after``: userId, reason, since when."""
+
+        async def work(connection: AsyncConnection) -> list[tuple[str, str, int]]:
+            query = (
+                select(standings.c.user_id, standings.c.reason, standings.c.blocked_at)
+                .where(standings.c.sdk_app_id == sdk_app_id, standings.c.user_id > after)
+                .where(standings.c.blocked_at.is_not(None))
+                .order_by(standings.c.user_id)
+                .limit(limit)
+            )
+            return [(row.user_id, row.reason, row.blocked_at) for row in await connection.execute(query)]
+
+        return await self._database.read(work)
+
+    async def page(self, sdk_app_id: int, *, after: str = "", limit: int = 100) -> list[Account]:
+        """Accounts of an app by userId, from behind ``after``."""
+
+        async def work(connection: AsyncConnection) -> list[Account]:
+            query = (
+                select(accounts)
+                .where(accounts.c.sdk_app_id == sdk_app_id, accounts.c.user_id > after)
+                .order_by(accounts.c.user_id)
+                .limit(limit)
+            )
+            return [read_account(row) for row in await connection.execute(query)]
+
+        return await self._database.read(work)
+
+    async def count(self, sdk_app_id: int) -> int:
+        """How many accounts an app has."""
+
+        async def work(connection: AsyncConnection) -> int:
+            query = select(func.count()).select_from(accounts).where(accounts.c.sdk_app_id == sdk_app_id)
+            return int((await connection.execute(query)).scalar_one())
+
+        return await self._database.read(work)
+
+    async def _stand(self, connection: AsyncConnection, sdk_app_id: int, user_id: str, **values: Any) -> None:
+        statement = self._insert(standings).values(sdk_app_id=sdk_app_id, user_id=user_id, **({"reason": ""} | values))
+        await connection.execute(statement.on_conflict_do_update(index_elements=["sdk_app_id", "user_id"], set_=values))
+
+    def _insert(self, table: Table) -> Any:
+        return (postgresql if self._database.dialect.name == "postgresql" else sqlite).insert(table)
+
+    # --- gathered ---
+
+    async def _read_facts(self, users: list[User], _: bool) -> list[Facts | StorageError]:
+        app_ids, wanted = sorted({user[0] for user in users}), set(users)
+
+        async def work(connection: AsyncConnection) -> list[Facts | StorageError]:
+            rows = (await connection.execute(select(apps).where(apps.c.sdk_app_id.in_(app_ids)))).all()
+            keys: dict[int, list[Row[Any]]] = {}
+            for key in await connection.execute(
+                select(app_keys).where(app_keys.c.sdk_app_id.in_(app_ids)).order_by(app_keys.c.id)
+            ):
+                keys.setdefault(key.sdk_app_id, []).append(key)
+            found = {
+                row.sdk_app_id: _attempt(lambda row: read_app(row, keys.get(row.sdk_app_id, []), self._master), row)
+                for row in rows
+            }
+            of_user = {
+                (row.sdk_app_id, row.user_id): _attempt(read_account, row)
+                for row in await connection.execute(select(accounts).where(_among(accounts, wanted)))
+            }
+            against = {
+                (row.sdk_app_id, row.user_id): _attempt(read_standing, row)
+                for row in await connection.execute(select(standings).where(_among(standings, wanted)))
+            }
+            stored = await connection.scalar(select(meta.c.value).where(meta.c.name == TOKEN_SECRET))
+            ticket_key = _attempt(lambda value: read_token_secret(value, self._master), stored)
+            types = await _types(connection)
+            known = frozenset() if isinstance(types, StorageError) else frozenset(types)
+            return [
+                Facts(
+                    app := found.get(user[0]),
+                    _type_of(app, types),
+                    of_user.get(user),
+                    against.get(user, Standing()),
+                    known,
+                    ticket_key,
+                )
+                for user in users
+            ]
+
+        return await self._database.read(work)
+
+    async def _write_accounts(self, new: list[NewAccount], alone: bool) -> Sequence[StorageError | None]:
+        async def work(connection: AsyncConnection) -> list[StorageError | None]:
+            return await self._put(connection, new)
+
+        return await (self._database.write(work, retries=0) if alone else self._database.write(work))
+
+    async def _put(self, connection: AsyncConnection, new: Sequence[NewAccount]) -> list[StorageError | None]:
+        refused = await self._over_limit(connection, new)
+        rows = [
+            {
+                "sdk_app_id": account.sdk_app_id,
+                "user_id": account.user_id,
+                "kind": account.kind,
+                "nick": account.nick or "",
+                "face_url": account.face_url or "",
+                "created_at": account.now,
+            }
+            for account in new
+        ]
+        # Sorted, so that two writers take the rows in one order; by what is given, so that each group is one statement.
+        order = sorted(range(len(new)), key=lambda at: (new[at].sdk_app_id, new[at].user_id))
+        groups: dict[tuple[bool, bool], list[dict[str, Any]]] = {}
+        for at in order:
+            if refused[at] is None:
+                groups.setdefault((new[at].nick is not None, new[at].face_url is not None), []).append(rows[at])
+        for (nick, face_url), group in groups.items():
+            statement = self._insert(accounts)
+            given = {
+                name: statement.excluded[name] for name, there in (("nick", nick), ("face_url", face_url)) if there
+            }
+            unique = ["sdk_app_id", "user_id"]
+            statement = (
+                statement.on_conflict_do_update(index_elements=unique, set_=given)
+                if given
+                else statement.on_conflict_do_nothing(index_elements=unique)
+            )
+            await connection.execute(statement, group)
+        return refused
+
+    async def _over_limit(self, connection: AsyncConnection, new: Sequence[NewAccount]) -> list[StorageError | None]:
+        """Which of them would be one account too many. Costs nothing for apps without a bound."""
+        refused: list[StorageError | None] = [None] * len(new)
+        bounded = [at for at, account in enumerate(new) if account.most > 0]
+        if not bounded:
+            return refused
+        there = await _registered(connection, ((new[at].sdk_app_id, new[at].user_id) for at in bounded))
+        left: dict[int, int] = {}
+        for at in bounded:
+            app, most = new[at].sdk_app_id, new[at].most
+            user = (app, new[at].user_id)
+            if user in there:
+                continue
+            if app not in left:
+                few = select(accounts.c.user_id).where(accounts.c.sdk_app_id == app).limit(most).subquery()
+                left[app] = most - int((await connection.execute(select(func.count()).select_from(few))).scalar_one())
+            if left[app] <= 0:
+                refused[at] = AccountLimitError(f"App {app} has its {most} accounts already.")
+            else:
+                left[app] -= 1
+                there.add(user)
+        return refused
+
+    async def _read_registered(self, users: list[User], _: bool) -> list[bool | StorageError]:
+        async def work(connection: AsyncConnection) -> set[User]:
+            return await _registered(connection, users)
+
+        there = await self._database.read(work)
+        return [user in there for user in users]
+
+
+def _among(table: Table, users: Iterable[User]) -> Any:
+    by_app: dict[int, list[str]] = {}
+    for sdk_app_id, user_id in users:
+        by_app.setdefault(sdk_app_id, []).append(user_id)
+    if len(by_app) == 1:
+        ((sdk_app_id, user_ids),) = by_app.items()
+        return (table.c.sdk_app_id == sdk_app_id) & table.c.user_id.in_(user_ids)
+    return tuple_(table.c.sdk_app_id, table.c.user_id).in_(list(users))
+
+
+async def _registered(connection: AsyncConnection, users: Iterable[User]) -> set[User]:
+    wanted = set(users)
+    if not wanted:
+        return set()
+    query = select(accounts.c.sdk_app_id, accounts.c.user_id).where(_among(accounts, wanted))
+    return {(row.sdk_app_id, row.user_id) for row in await connection.execute(query)}
+
+
+async def _types(connection: AsyncConnection) -> dict[int, AccountType | StorageError] | AccountTypeUnreadableError:
+    """Every account type. Asked last: in PostgreSQL nothing more can be asked after a failure."""
+    try:
+        rows = (await connection.execute(select(account_types))).all()
+    except Exception as error:  # whatever it is, the rest of the store has answered just now
+        return AccountTypeUnreadableError(f"The look-up of account types failed: {error.__class__.__name__}.")
+    return {row.number: _attempt(read_account_type, row) for row in rows}
+
+
+def _type_of(
+    app: App | StorageError | None, types: dict[int, AccountType | StorageError] | AccountTypeUnreadableError
+) -> AccountType | StorageError | None:
+    if not isinstance(app, App) or app.account_type is None:
+        return None
+    if isinstance(types, AccountTypeUnreadableError):
+        return types
+    found = types.get(app.account_type)
+    if isinstance(found, AccountType):
+        return found
+    why = "there is no such account type" if found is None else str(found)
+    return AccountTypeUnreadableError(f"The account type {app.account_type} of app {app.sdk_app_id}: {why}.")
+
+
+def _attempt(read: Any, row: Any) -> Any:
+    try:
+        return read(row)
+    except StorageError as error:
+        return error

@@ -1,0 +1,187 @@
+"""One store's database: transactions with a deadline, retries on conflict, and failures that say which they are."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from parlour.storage import migrate
+from parlour.storage.errors import ConflictError, StorageError, StoreTimeoutError
+from parlour.storage.postgres import Postgres
+from parlour.storage.sqlite import Sqlite
+
+Result = TypeVar("Result")
+Work = Callable[[AsyncConnection], Awaitable[Result]]
+
+PAUSES = (0.005, 0.01, 0.02, 0.05, 0.1)
+"""Seconds before each further attempt of a write that met another one; up to half as much again at random."""
+
+MIGRATION_TIMEOUT = 600.0
+"""Seconds that a step of the schema may take; tables may be large."""
+
+_migrating: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+"""Alembic keeps what it works on in module globals: two databases of one loop take their steps one after the other."""
+
+
+class Dialect(Protocol):
+    """What a kind of database is asked."""
+
+    name: str
+    cancels: bool
+    reading: dict[str, Any]
+
+    @property
+    def where(self) -> str:
+        """The database for a sentence, without secrets."""
+
+    def prepare(self) -> None:
+        """Make what can be made before the first connection."""
+
+    def engine(self) -> AsyncEngine:
+        """A new engine."""
+
+    def still_there(self) -> bool:
+        """Whether it is the database of before; raises when it is gone."""
+
+    async def lock_migrations(self, connection: AsyncConnection) -> None:
+        """Keep other servers from migrating at the same time."""
+
+    def translate(self, error: BaseException, took: float) -> StorageError:
+        """A driver's error as one of ours."""
+
+
+def dialect_of(url: str, default: Path, *, timeout: float, durable: bool = True) -> Dialect:
+    """The dialect of a database's URL; an empty one means the SQLite file ``default``."""
+    if not url:
+        return Sqlite(default, timeout=timeout, durable=durable)
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite":
+        return Sqlite(Path(rest.removeprefix("/")).expanduser(), timeout=timeout, durable=durable)
+    if scheme in ("postgresql", "postgres"):
+        return Postgres("postgresql://" + rest, timeout=timeout, durable=durable)
+    raise StorageError(
+        f"{scheme}:// is no database of Parlour: give postgresql://user:password@host/name or sqlite:///file."
+    )
+
+
+class Database:
+    """A database that is open. Nothing is cached: what another process writes is seen at the next call."""
+
+    def __init__(self, dialect: Dialect, *, timeout: float) -> None:
+        self.dialect = dialect
+        self.timeout = timeout
+        self._engine = dialect.engine()
+        self._reading = self._engine.execution_options(**dialect.reading)
+        self._writing = self._engine.execution_options(parlour_write=True)
+        self._late: set[asyncio.Task[Any]] = set()
+
+    async def migrate(self, store: migrate.Schema) -> None:
+        """Bring the schema up to date in one transaction, and check it. One that is up to date is only read."""
+
+        async def up_to_date(connection: AsyncConnection) -> bool:
+            if await connection.run_sync(migrate.current_revision, store) != store.head:
+                return False
+            await connection.run_sync(migrate.check, store, self.dialect.where)
+            return True
+
+        async def work(connection: AsyncConnection) -> None:
+            await self.dialect.lock_migrations(connection)
+            await connection.run_sync(migrate.upgrade, store, self.dialect.where)
+
+        if not await self.read(up_to_date):
+            async with _migrating.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+                await self.write(work, within=max(MIGRATION_TIMEOUT, self.timeout))
+
+    async def close(self) -> None:
+        """Wait for what is still under way, then close every connection."""
+        if self._late:
+            await asyncio.wait(self._late)
+        await self._engine.dispose()
+
+    async def read(self, work: Work[Result], *, within: float | None = None) -> Result:
+        """Run ``work`` on a connection for reading. ``within`` seconds, by default the store's deadline.
+
+        Raises a ``StorageError`` that says what failed.
+        """
+        return await self._attempts(self._reading, work, within, len(PAUSES))
+
+    async def write(self, work: Work[Result], *, within: float | None = None, retries: int = len(PAUSES)) -> Result:
+        """Run ``work`` in a transaction; it is committed when this returns. ``work`` may run several times."""
+        return await self._attempts(self._writing, work, within, retries)
+
+    async def _attempts(self, engine: AsyncEngine, work: Work[Result], within: float | None, retries: int) -> Result:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (self.timeout if within is None else within)
+        for pause in (*PAUSES[:retries], None):
+            try:
+                return await self._in_time(engine, work, deadline)
+            except ConflictError:
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause * (1 + random.random() / 2))  # noqa: S311 - spreads writers, hides nothing
+                if loop.time() >= deadline:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _in_time(self, engine: AsyncEngine, work: Work[Result], deadline: float) -> Result:
+        loop = asyncio.get_running_loop()
+        given_up = asyncio.Event()
+        task = loop.create_task(self._transaction(engine, work, given_up))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=deadline - loop.time())
+        except asyncio.CancelledError:
+            self._leave(task, given_up)
+            raise
+        if not done:
+            self._leave(task, given_up)
+            raise StoreTimeoutError(f"The database {self.dialect.where} did not answer in time.")
+        return task.result()
+
+    def _leave(self, task: asyncio.Task[Any], given_up: asyncio.Event) -> None:
+        """Nobody waits for it any more. It is not committed, and no failure of it is reported as forgotten."""
+        given_up.set()
+        self._late.add(task)
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            self._late.discard(task)
+            if not task.cancelled():
+                task.exception()
+
+        task.add_done_callback(ended)
+        if self.dialect.cancels:
+            task.cancel()
+
+    async def _transaction(self, engine: AsyncEngine, work: Work[Result], given_up: asyncio.Event) -> Result:
+        if not self.dialect.still_there():
+            await self._engine.dispose()
+        began = asyncio.get_running_loop().time()
+        fresh = False
+        while True:
+            try:
+                async with engine.begin() as connection:
+                    result = await work(connection)
+                    if given_up.is_set():  # whoever asked was told that it was not done
+                        raise StoreTimeoutError(f"The database {self.dialect.where} answered too late.")
+                    return result
+            except DBAPIError as error:
+                if error.connection_invalidated and not fresh:
+                    fresh = True  # a connection of the pool that died since it was used; the pool has thrown all away
+                    continue
+                raise self._translated(error.orig or error, began) from error
+            except PoolTimeoutError:
+                raise StoreTimeoutError(f"All connections to {self.dialect.where} are busy.") from None
+            except (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                raise self._translated(error, began) from error
+
+    def _translated(self, error: BaseException, began: float) -> StorageError:
+        return self.dialect.translate(error, asyncio.get_running_loop().time() - began)

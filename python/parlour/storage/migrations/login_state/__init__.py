@@ -1,0 +1,1 @@
+"""The steps of the login-state store's schema, numbered."""

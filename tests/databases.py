@@ -1,0 +1,76 @@
+"""The two databases a server may keep its data in, as tests look into them: past the server, with plain SQL."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.postgres import Database as PostgresDatabase
+
+Row = tuple[object, ...]
+LOCK_WAIT = 10.0  # seconds a statement of a test waits for a lock of the server
+
+
+@dataclass(frozen=True)
+class SqliteDatabase:
+    """A database file, which the server makes."""
+
+    path: Path
+
+    @property
+    def url(self) -> str:
+        """Its address as the settings take it: three slashes, then the path."""
+        return f"sqlite:///{self.path}"
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[sqlite3.Connection]:
+        """A connection of the test's own, which says BEGIN itself; closed at the end."""
+        address = f"{self.path.resolve().as_uri()}?mode=rw"
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=LOCK_WAIT, isolation_level=None)) as opened:
+            yield opened
+
+    def sql(self, statements: str) -> list[Row]:
+        """Run statements in one transaction; the rows of the last that has any.
+
+        Blocks, the event loop too: a transaction that the server has begun in the same loop cannot end meanwhile.
+        """
+        rows: list[Row] = []
+        with self.connect() as connection:
+            connection.execute("BEGIN")
+            for statement in _split(statements):
+                cursor = connection.execute(statement)
+                rows = cursor.fetchall() if cursor.description else rows
+            connection.execute("COMMIT")
+        return rows
+
+    def tables(self) -> tuple[str, ...]:
+        """The names of the tables, sorted."""
+        found = self.sql("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY 1")
+        return tuple(str(name) for (name,) in found)
+
+
+AnyDatabase = SqliteDatabase | PostgresDatabase
+Snapshot = dict[str, tuple[str, ...]]
+
+
+def snapshot(database: AnyDatabase, *, without: Collection[str] = ()) -> Snapshot:
+    """Every row of every table as text, sorted, but of the tables ``without``: equal when nothing was changed."""
+    return {table: _rows(database, table) for table in database.tables() if table not in without}
+
+
+def _rows(database: AnyDatabase, table: str) -> tuple[str, ...]:
+    return tuple(sorted(repr(row) for row in database.sql(f'SELECT * FROM "{table}"')))
+
+
+def _split(statements: str) -> Iterator[str]:
+    pending = ""
+    for part in statements.split(";"):
+        pending += part + ";"
+        if sqlite3.complete_statement(pending):  # a trigger's body has semicolons of its own
+            if pending.strip(" \n;"):
+                yield pending
+            pending = ""
+    assert not pending.strip(" \n;"), f"This SQL has no end: {pending}"
