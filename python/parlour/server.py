@@ -8,7 +8,6 @@ import errno
 import ipaddress
 import socket
 import ssl
-import time
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 
@@ -16,7 +15,8 @@ import structlog
 import uvicorn
 from starlette.routing import BaseRoute
 
-from parlour.accounts import Accounts, TokenSigner
+from parlour.account_system import AccountSystem, Stores
+from parlour.accounts import PluginError
 from parlour.media import MediaCore
 from parlour.media.core import announced_addresses
 from parlour.rooms import RoomLimits
@@ -63,7 +63,7 @@ class Server:
         self._cleanup = contextlib.AsyncExitStack()
         self._port: int | None = None
         self._media: MediaCore | None = None
-        self._storage: Storage | None = None
+        self._stores: Stores | None = None
         self._service: SignalingService | None = None
 
     @property
@@ -94,9 +94,14 @@ class Server:
     @property
     def storage(self) -> Storage:
         """The account store."""
-        if self._storage is None:
+        return self.stores.accounts
+
+    @property
+    def stores(self) -> Stores:
+        """The three stores."""
+        if self._stores is None:
             raise RuntimeError("the server is not running")
-        return self._storage
+        return self._stores
 
     async def start(self) -> None:
         """Start everything. Raises StartError, and leaves nothing behind then."""
@@ -123,9 +128,8 @@ class Server:
         context = self._tls(address)
         listener = self._cleanup.enter_context(_listen(address, settings.host, settings.port))
         try:
-            storage = await Storage.open(settings.data)
-            self._cleanup.push_async_callback(storage.close)
-            secret = await storage.token_secret()
+            stores = await Stores.open(settings)
+            self._cleanup.push_async_callback(stores.close)
         except StorageError as error:
             raise StartError(str(error)) from None
         announce = [str(ip) for ip in settings.media.announce]
@@ -135,26 +139,28 @@ class Server:
         except OSError as error:
             raise StartError(_bind_sentence(error, settings.host, settings.media_port, "UDP", "--media-port")) from None
         self._cleanup.push_async_callback(media.close)
-        limits = settings.limits
-        accounts = Accounts(storage, time.time, store_timeout=limits.store_timeout)
-        self._cleanup.push_async_callback(accounts.close)
-        service = SignalingService(
-            accounts,
-            TokenSigner(secret, ticket_lifetime=limits.ticket_lifetime),
-            media,
-            _signaling_limits(settings),
-            version(),
-        )
+        try:
+            system = AccountSystem(settings, stores)
+            routes = system.routes()
+        except (PluginError, ValueError) as error:
+            raise StartError(str(error)) from None
+        self._cleanup.push_async_callback(system.close)
+        service = SignalingService(system.accounts, media, _signaling_limits(settings), version())
+        system.force_off = service.force_off
         reaper = asyncio.create_task(service.reap())
         self._cleanup.push_async_callback(_cancelled, reaper)
-        await self._serve_http(service, listener, context)
+        await self._serve_http(service, [*self._routes, *routes], listener, context)
         self._cleanup.push_async_callback(service.stop, GOODBYE_TIMEOUT)
         self._port = listener.getsockname()[1]
-        self._storage, self._media, self._service = storage, media, service
+        self._stores, self._media, self._service = stores, media, service
         log.info("started", url=self.url, media_ports=media.ports, version=version())
 
     async def _serve_http(
-        self, service: SignalingService, listener: socket.socket, context: ssl.SSLContext | None
+        self,
+        service: SignalingService,
+        routes: Sequence[BaseRoute],
+        listener: socket.socket,
+        context: ssl.SSLContext | None,
     ) -> None:
         limits = self.settings.limits
 
@@ -163,7 +169,7 @@ class Server:
             control_burst = limits.message_burst
 
         config = uvicorn.Config(
-            create_http_app(service, version(), routes=self._routes),
+            create_http_app(service, version(), routes=routes),
             ws=Protocol,
             ws_max_size=limits.message_bytes,
             ws_per_message_deflate=False,
@@ -172,6 +178,9 @@ class Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Else uvicorn believes whatever a client on this machine says about its address.
+            proxy_headers=bool(self.settings.trusted_proxies),
+            forwarded_allow_ips=list(self.settings.trusted_proxies),
             timeout_graceful_shutdown=2,
             ssl_context_factory=None if context is None else lambda *_: context,
         )

@@ -6,13 +6,23 @@ Every key stands with its default in ``settings.sample.toml``, and a test keeps 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyAddress, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -28,6 +38,8 @@ _NESTED = "__"
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Bound = Annotated[int, Field(ge=0, le=1_000_000_000)]
+"""How many there may be; 0 means any number."""
 
 
 def _empty_is_none(value: object) -> object:
@@ -42,8 +54,17 @@ def _expanded(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str | Path) else value
 
 
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value, strict=False))
+    except ValueError:
+        raise ValueError(f"{value!r} is no IP address and no network like 10.0.0.0/8") from None
+
+
 OptionalFile = Annotated[Path | None, BeforeValidator(_expanded), BeforeValidator(_empty_is_none)]
 Folder = Annotated[Path, BeforeValidator(_expanded)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_comma_separated)]
 
 
 class SettingsError(Exception):
@@ -87,6 +108,68 @@ class Media(_Table):
     announce: Annotated[tuple[IPvAnyAddress, ...], NoDecode, BeforeValidator(_comma_separated)] = ()
 
 
+class Accounts(_Table):
+    """Bounds of every app that has none of its own, and times of the account system in seconds."""
+
+    logins_per_second: Bound = 200
+    max_accounts: Bound = 0
+    offline_after: Seconds = 60
+    batch_timeout: Seconds = 3
+
+
+class Lockout(_Table):
+    """When failed logins lock: how many within ``window`` seconds, for ``duration`` seconds. A count of 0: never."""
+
+    failures: Bound = 10
+    source_failures: Bound = 100
+    window: Seconds = 60
+    duration: Seconds = 60
+
+
+class Admin(_Table):
+    """The account REST."""
+
+    rest: bool = True
+    usersig_endpoint: bool = False
+    body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024
+    body_timeout: Seconds = 10
+    requests_per_second: Bound = 1000
+
+
+class Rates(_Table):
+    """Calls of each command that one app may make in a second; 0 means any number."""
+
+    account_import: Bound = 200
+    multiaccount_import: Bound = 100
+    account_delete: Bound = 100
+    account_check: Bound = 100
+    kick: Bound = 200
+    query_online_status: Bound = 200
+    register_account: Bound = 200
+    register_accounts: Bound = 100
+    blacklist_add: Bound = 100
+    blacklist_delete: Bound = 100
+    blacklist_get: Bound = 100
+    app_get: Bound = 100
+    app_set: Bound = 100
+    usersig: Bound = 200
+
+
+class Verification(_Table):
+    """Third-party verification of logins."""
+
+    timeout: Seconds = 3
+    allow_private: bool = False
+    ca_file: OptionalFile = None
+
+
+class Plugins(_Table):
+    """Code of the operator's, as ``module:attribute``."""
+
+    verifiers: Names = ()
+    rest_middleware: Names = ()
+
+
 class Settings(BaseSettings):
     """Everything one can set. Build it with ``load_settings`` for errors in sentences."""
 
@@ -103,10 +186,22 @@ class Settings(BaseSettings):
     tls_cert: OptionalFile = None
     tls_key: OptionalFile = None
     tls_self_signed: bool = False
+    database: str = ""
+    login_state: str = ""
+    counters: str = ""
+    master_key: Annotated[str, Field(repr=False)] = ""
+    master_key_file: OptionalFile = None
+    trusted_proxies: Networks = ()
     limits: Limits = Limits()
     signaling: Signaling = Signaling()
     rooms: Rooms = Rooms()
     media: Media = Media()
+    accounts: Accounts = Accounts()
+    lockout: Lockout = Lockout()
+    admin: Admin = Admin()
+    rates: Rates = Rates()
+    verification: Verification = Verification()
+    plugins: Plugins = Plugins()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -114,6 +209,12 @@ class Settings(BaseSettings):
             raise ValueError("tls_cert and tls_key belong together: give both or none")
         if self.tls_cert is not None and self.tls_self_signed:
             raise ValueError("tls_self_signed makes a certificate of its own: leave out either it or tls_cert")
+        for name in ("database", "login_state", "counters"):
+            scheme, separator, _ = getattr(self, name).partition("://")
+            if getattr(self, name) and (not separator or scheme not in ("postgresql", "postgres", "sqlite")):
+                raise ValueError(f"{name} has to be postgresql://user:password@host/name or sqlite:///file")
+        if self.master_key and self.master_key_file is not None:
+            raise ValueError("master_key and master_key_file are two places for one thing: leave out one of them")
         if self.signaling.socket_timeout <= self.signaling.heartbeat_interval:
             raise ValueError("signaling.socket_timeout must be longer than signaling.heartbeat_interval")
         return self

@@ -1,7 +1,24 @@
-"""The account service: who may log in, and the tokens that stand for a login."""
+"""The account service: who may log in, the tokens that stand for a login, and what administrators do with accounts."""
 
-from parlour.accounts.identity import Identity
-from parlour.accounts.service import Accounts
-from parlour.accounts.tokens import TokenSigner, resume_refused
+from parlour.accounts.identity import Identity, Login
+from parlour.accounts.plugins import Applicant, PluginError, Refuse
+from parlour.accounts.refusal import AccountRefusedError
+from parlour.accounts.registry import Registry
+from parlour.accounts.service import AccountRules, Accounts, Entrant, Granted, Request
+from parlour.accounts.tokens import TokenSigner
 
-__all__ = ["Accounts", "Identity", "TokenSigner", "resume_refused"]
+__all__ = [
+    "AccountRefusedError",
+    "AccountRules",
+    "Accounts",
+    "Applicant",
+    "Entrant",
+    "Granted",
+    "Identity",
+    "Login",
+    "PluginError",
+    "Refuse",
+    "Registry",
+    "Request",
+    "TokenSigner",
+]

@@ -1,123 +1,487 @@
-"""Login: the checks of the account system in their documented order, against the store."""
+"""The account service: who may log in, enter, come back, and administer; each check in its documented order.
+
+The order is that of docs/usersig.md. Nothing is remembered between two calls but what stands in the stores, so that a
+change made by anybody, in whatever process, is seen by the next check.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
 
-import structlog
-
-from parlour.accounts.identity import Identity
-from parlour.errors import ErrorCode, RtcError, login_refused
+from parlour.accounts import plugins
+from parlour.accounts.faults import account_store, account_store_refusal, counters_store, login_state_store, unexpected
+from parlour.accounts.identity import Identity, Login
+from parlour.accounts.presence import Presence
+from parlour.accounts.refusal import AccountRefusedError
+from parlour.accounts.sources import counted_source
+from parlour.accounts.tokens import TICKET_LIFETIME, TokenSigner, said_by
+from parlour.accounts.user_ids import checked_user_id
+from parlour.accounts.verification import CredentialJudge
+from parlour.errors import ErrorCode
 from parlour.storage import (
     App,
+    Attempt,
+    Counters,
+    Facts,
+    LoggedIn,
+    LoginStates,
+    NewAccount,
     Storage,
     StorageError,
-    StoreTimeoutError,
-    UnreadableRowError,
+    Take,
 )
-from parlour.usersig import UserSigError, verify
+from parlour.usersig import (
+    Envelope,
+    Privilege,
+    UserSigError,
+    fingerprint,
+    open_envelope,
+    verify,
+    verify_private_map_key,
+)
 
-MAX_USER_ID_BYTES = 32
 MAX_SDK_APP_ID = 2**32 - 1
-STORE_TIMEOUT = 5.0
+ALL_PRIVILEGES = Privilege(255)
 
-log = structlog.get_logger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class AccountRules:
+    """Bounds that hold where an app has none of its own; 0 means no bound. ``requests``: by command of the REST."""
+
+    logins_per_second: int = 200
+    max_accounts: int = 0
+    requests_per_second: int = 1000
+    command_rates: tuple[tuple[str, int], ...] = ()
+    ticket_lifetime: float = TICKET_LIFETIME
+    verifier_timeout: float = plugins.VERIFIER_TIMEOUT
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client sent to log in, whatever that is, and where from."""
+
+    sdk_app_id: object
+    user_id: object
+    user_sig: object = None
+    account_type: object = None
+    source: str = "unknown"
+    platform: str = "Web"
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A login that succeeded; ``ticket_expires_at`` in unix seconds."""
+
+    login: Login
+    ticket: str
+    ticket_expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """Who may enter rooms, and the signer for the resume token. ``admit`` tells what is allowed in a room."""
+
+    login: Login
+    signer: TokenSigner
+    app: App
+    now: float
+
+    def admit(self, room: int | str, *, room_exists: bool, private_map_key: str) -> Privilege:
+        """The user's rights in a room; -10018 or -10019 where the app asks for a ticket for each room."""
+        if not self.app.advanced_permission:
+            return ALL_PRIVILEGES
+        try:
+            return verify_private_map_key(
+                private_map_key,
+                sdk_app_id=self.app.sdk_app_id,
+                user_id=self.login.identity.user_id,
+                room=room,
+                room_exists=room_exists,
+                keys=self.app.keys,
+                now=int(self.now),
+            )
+        except UserSigError as error:
+            raise AccountRefusedError(error.code, error.detail) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls the account REST, before anything is proven."""
+
+    app: App
+    identifier: str
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a credential proved."""
+
+    issued_at: int
+    expires_at: int | None = None
+    key: str = ""
 
 
 class Accounts:
-    """The account service of one server. ``clock`` gives unix seconds."""
+    """The account service of one server. ``clock`` gives unix seconds; ``node`` is its name in the login states."""
 
-    def __init__(self, storage: Storage, clock: Callable[[], float], *, store_timeout: float = STORE_TIMEOUT) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        login_states: LoginStates,
+        counters: Counters,
+        clock: Callable[[], float],
+        *,
+        rules: AccountRules,
+        judge: CredentialJudge,
+        presence: Presence,
+        verifiers: Sequence[plugins.Verifier] = (),
+        node: str = "local",
+    ) -> None:
         self._storage = storage
+        self._login_states = login_states
+        self._counters = counters
         self._clock = clock
-        self._store_timeout = store_timeout
-        self._questions: set[asyncio.Task[App | None]] = set()
+        self._rules = rules
+        self._rates = dict(rules.command_rates)
+        self._judge = judge
+        self.presence = presence
+        self._verifiers = tuple(verifiers)
+        self._node = node
 
-    async def close(self) -> None:
-        """Wait for questions to the store that nobody waits for any more. Call it before the store is closed."""
-        if self._questions:
-            await asyncio.wait(self._questions)
+    # --- login ---
 
-    async def login(
-        self, sdk_app_id: object, user_id: object, user_sig: object, account_type: object = None
-    ) -> Identity:
-        """Who this is, or an ``RtcError`` 0x4001 with the account code of the first check that failed behind it.
+    async def login(self, request: Request) -> Granted:
+        """Check a login; the first check that fails is the ``AccountRefusedError``."""
+        with unexpected():
+            return await self._login(request)
 
-        The arguments are what a client sent, whatever that is. ``account_type`` is not looked at yet.
-        """
-        try:
-            return await self._login(sdk_app_id, user_id, user_sig)
-        except RtcError:
-            raise
-        except Exception as error:
-            incident = secrets.token_hex(4)
-            # As text: renderers that show local variables would show keys.
-            log.error("account service failed", incident=incident, trace="".join(traceback.format_exception(error)))
-            raise login_refused(
-                ErrorCode.ACCOUNT_SERVICE_FAULT, f"the account service failed; incident {incident} in the server's log"
-            ) from error
+    async def _login(self, request: Request) -> Granted:
+        now = self._clock()
+        app, facts = await self._app_of(request.sdk_app_id, request.user_id, unknown=ErrorCode.SDKAPPID_UNKNOWN)
+        envelope = _opened(request.user_sig, app)
+        self._check_account_type_of(facts, app, request.account_type, envelope)
+        user_id = checked_user_id(request.user_id)
+        limit = _bound(app.limits.logins_per_second, self._rules.logins_per_second)
+        attempt = Attempt(app.sdk_app_id, counted_source(request.source), user_id, now, limit)
+        await self._admit(attempt, facts)
+        proof = await self._counted(attempt, self._proof(app, facts, user_id, request.user_sig, envelope, now))
+        _check_standing(facts, app, user_id, proof)
+        if self._verifiers:
+            credential = str(request.user_sig)
+            applicant = plugins.Applicant(app.sdk_app_id, user_id, credential, request.source)
+            await plugins.ask(self._verifiers, applicant, self._rules.verifier_timeout)
+        signer = self._signer(facts)
+        if facts.account is None:
+            await self._register(app, user_id, now)
+        login = Login(
+            Identity(app.sdk_app_id, user_id), secrets.token_hex(16), proof.issued_at, proof.expires_at, proof.key
+        )
+        with login_state_store():
+            await self._login_states.note(
+                LoggedIn(login.login_id, app.sdk_app_id, user_id, self._node, request.platform, int(now))
+            )
+        return Granted(login, *signer.issue_ticket(login, now))
 
-    async def _login(self, sdk_app_id: object, user_id: object, user_sig: object) -> Identity:
-        app = await self._app(sdk_app_id)
-        user = checked_user_id(user_id)
-        if user_sig is not None and not isinstance(user_sig, str):
-            raise login_refused(ErrorCode.PARAMETER_INVALID, "userSig is not a text")
-        try:
-            verify(user_sig or "", sdk_app_id=app.sdk_app_id, user_id=user, keys=app.keys, now=int(self._clock()))
-        except UserSigError as error:
-            raise login_refused(error.code, error.detail) from None
-        return Identity(app.sdk_app_id, user)
+    async def enter(self, login: Login | None, ticket: str) -> Entrant:
+        """Whether a login may still enter rooms. Refuses with a room code where the room service would."""
+        with unexpected():
+            return await self._enter(login, ticket)
 
-    async def _app(self, sdk_app_id: object) -> App:
-        if not isinstance(sdk_app_id, int) or isinstance(sdk_app_id, bool) or not 0 < sdk_app_id <= MAX_SDK_APP_ID:
-            raise login_refused(ErrorCode.SDKAPPID_UNKNOWN, "sdkAppId is not a number from 1 to 4294967295")
-        try:
-            app = await self._ask(sdk_app_id)
-        except (TimeoutError, StoreTimeoutError) as error:
-            log.warning("account store too slow", sdk_app_id=sdk_app_id, reason=str(error))
-            raise login_refused(ErrorCode.ACCOUNT_STORE_TIMEOUT, "the account store did not answer in time") from None
-        except UnreadableRowError as error:
-            log.error("account store row unreadable", sdk_app_id=sdk_app_id, reason=str(error))
-            raise login_refused(
-                ErrorCode.STORED_ROW_UNREADABLE, f"what is stored about app {sdk_app_id} cannot be read"
-            ) from None
-        except StorageError as error:
-            log.error("account store unreachable", sdk_app_id=sdk_app_id, reason=str(error))
-            raise login_refused(ErrorCode.ACCOUNT_STORE_UNREACHABLE, "the account store cannot be reached") from None
+    async def _enter(self, login: Login | None, ticket: str) -> Entrant:
+        if login is None:
+            raise AccountRefusedError(ErrorCode.TICKET_INVALID, "this socket has not logged in")
+        now = self._clock()
+        facts = await self._facts(login.identity.sdk_app_id, login.identity.user_id)
+        signer = self._signer(facts)
+        if signer.read_ticket(ticket, now) != login:
+            raise AccountRefusedError(
+                ErrorCode.TICKET_INVALID, "the ticket belongs to another login than this socket's"
+            )
+        app = _read(facts.app)
         if app is None:
-            raise login_refused(ErrorCode.SDKAPPID_UNKNOWN, f"this server has no app {sdk_app_id}")
-        return app
+            raise AccountRefusedError(
+                ErrorCode.APP_NOT_ENABLED, f"there is no app {login.identity.sdk_app_id} any more"
+            )
+        if app.state == "suspended":
+            raise AccountRefusedError(ErrorCode.SERVICE_SUSPENDED, f"app {app.sdk_app_id} is suspended")
+        if app.state == "disabled":
+            raise AccountRefusedError(ErrorCode.APP_NOT_ENABLED, f"app {app.sdk_app_id} was never enabled")
+        standing = _read(facts.standing)
+        if standing.blocked_at is not None:
+            raise _blocked(login.identity.user_id, app)
+        void = _why_void(login, facts, app, int(now))
+        if void:
+            raise AccountRefusedError(ErrorCode.ROOM_USERSIG_FAILED, f"the UserSig became invalid after login: {void}")
+        return Entrant(login, signer, app, now)
 
-    async def _ask(self, sdk_app_id: int) -> App | None:
-        # A question that is late is left alone, not cancelled: a query in the database's thread cannot be stopped, and
-        # cancelling it would only cost its connection.
-        question = asyncio.create_task(self._storage.get_app(sdk_app_id))
-        self._questions.add(question)
-        question.add_done_callback(self._answered)
-        done, _ = await asyncio.wait({question}, timeout=self._store_timeout)
-        if not done:
-            raise TimeoutError(f"no answer within {self._store_timeout} s")
-        return question.result()
+    async def resume(self, token: str) -> tuple[str, Entrant]:
+        """Session id and login of a resume token, if that login still holds."""
+        with unexpected():
+            return await self._resume(token)
 
-    def _answered(self, question: asyncio.Task[App | None]) -> None:
-        self._questions.discard(question)
-        if not question.cancelled():
-            question.exception()  # looked at, so that a late failure is not reported as forgotten
+    async def _resume(self, token: str) -> tuple[str, Entrant]:
+        now = self._clock()
+        said = said_by(token)
+        if said is None or not _is_app_id(said.sdk_app_id):
+            raise AccountRefusedError(ErrorCode.RESUME_TOKEN_TAMPERED, "the resume token is not one of this server")
+        facts = await self._facts(said.sdk_app_id, _lookup_name(said.user_id))
+        signer = self._signer(facts)
+        session_id, login = signer.read_resume(token, now)
+        app = _read(facts.app)
+        if app is None or app.state != "active":
+            raise _state_invalid("the app is not active")
+        if _read(facts.standing).blocked_at is not None:
+            raise _blocked(login.identity.user_id, app)
+        void = _why_void(login, facts, app, None)
+        if void:
+            raise _state_invalid(void)
+        with login_state_store():
+            if not await self.presence.back(login):
+                raise _state_invalid("the login was ended by an administrator, or is over")
+        return session_id, Entrant(login, signer, app, now)
+
+    # --- the account REST ---
+
+    async def rest_app(self, sdk_app_id: int, identifier: str) -> Caller:
+        """The app that a call is about: 70020 if there is none, 60016 if it is not active."""
+        with unexpected():
+            app, facts = await self._app_of(sdk_app_id, identifier, unknown=ErrorCode.SDKAPPID_NOT_FOUND)
+            if app.state != "active":
+                raise AccountRefusedError(ErrorCode.APP_DISABLED, f"app {app.sdk_app_id} is {app.state}")
+            return Caller(app, identifier, facts)
+
+    async def prove_admin(self, caller: Caller, user_sig: str, source: str) -> None:
+        """That the caller is who it says (the checks of a login), and an admin of the app (70403)."""
+        with unexpected():
+            await self._prove_admin(caller, user_sig, source)
+
+    async def _prove_admin(self, caller: Caller, user_sig: str, source: str) -> None:
+        app, facts, now = caller.app, caller.facts, self._clock()
+        if not user_sig:
+            raise AccountRefusedError(ErrorCode.CREDENTIAL_EMPTY, "the parameter usersig is missing or empty")
+        envelope = open_envelope(user_sig)
+        self._check_account_type_of(facts, app, None, envelope)
+        user_id = checked_user_id(caller.identifier)
+        attempt = Attempt(app.sdk_app_id, counted_source(source), user_id, now)
+        await self._admit(attempt, facts)
+        proof = await self._counted(attempt, self._usersig(app, facts, user_id, envelope, now))
+        _check_standing(facts, app, user_id, proof)
+        if user_id not in app.admins:
+            raise AccountRefusedError(
+                ErrorCode.ADMIN_REQUIRED, f"{user_id} is not among the admins of app {app.sdk_app_id}"
+            )
+
+    async def take_request(self, app: App, command: str) -> None:
+        """Count a call against the rates of its command (60007) and of its app (60011)."""
+        now = self._clock()
+        rates = (
+            (f"rest {app.sdk_app_id} {command}", self._rates.get(command, 0), ErrorCode.COMMAND_RATE_EXCEEDED, command),
+            (
+                f"rest {app.sdk_app_id}",
+                _bound(app.limits.requests_per_second, self._rules.requests_per_second),
+                ErrorCode.APP_RATE_EXCEEDED,
+                f"app {app.sdk_app_id}",
+            ),
+        )
+        for name, limit, code, what in rates:
+            if limit > 0:
+                with counters_store():
+                    good = await self._counters.take(Take(name, now, limit))
+                if not good:
+                    raise AccountRefusedError(code, f"{what} is called more than {limit} times a second")
+
+    def check_account_type(self, caller: Caller, value: object) -> None:
+        """The AccountType of a request: 70145 unless it is a known number, 70140 unless it is the app's."""
+        self._check_requested_type(caller.facts, caller.app, value)
+
+    # --- steps ---
+
+    async def _facts(self, sdk_app_id: int, user_id: str) -> Facts:
+        with account_store():
+            return await self._storage.accounts.facts(sdk_app_id, user_id)
+
+    async def _app_of(self, sdk_app_id: object, user_id: object, *, unknown: ErrorCode) -> tuple[App, Facts]:
+        """Step 1: the app."""
+        if not _is_app_id(sdk_app_id):
+            raise AccountRefusedError(unknown, f"sdkAppId is not a number from 1 to {MAX_SDK_APP_ID}")
+        facts = await self._facts(sdk_app_id, _lookup_name(user_id))
+        app = _read(facts.app)
+        if app is None:
+            raise AccountRefusedError(unknown, f"this server has no app {sdk_app_id}")
+        return app, facts
+
+    def _check_account_type_of(self, facts: Facts, app: App, asked: object, envelope: Envelope | None) -> None:
+        """Step 1: the account type of the app, of the request, and of a UserSig of version 1."""
+        if app.account_type is None:
+            raise AccountRefusedError(
+                ErrorCode.ACCTYPE_NOT_CONFIGURED, f"app {app.sdk_app_id} is set up under no account type"
+            )
+        _read(facts.account_type)
+        for value in (asked, None if envelope is None else envelope.account_type):
+            if value is not None:
+                self._check_requested_type(facts, app, value)
+
+    def _check_requested_type(self, facts: Facts, app: App, value: object) -> None:
+        number = _account_type_number(value)
+        if number is None or number not in facts.known_types:
+            raise AccountRefusedError(
+                ErrorCode.ACCTYPE_INVALID, f"the account type {str(value)[:20]!r} is none that this server knows"
+            )
+        if number != app.account_type:
+            raise AccountRefusedError(
+                ErrorCode.ACCTYPE_MISMATCH,
+                f"app {app.sdk_app_id} is set up under account type {app.account_type}, not {number}",
+            )
+
+    async def _admit(self, attempt: Attempt, facts: Facts) -> None:
+        """Step 2: lock-out, blacklist, login rate."""
+        with counters_store():
+            admission = await self._counters.attempt(attempt)
+        until = admission.locked_until or admission.source_locked_until
+        if until is not None:
+            who = f"user {attempt.user_id}" if admission.locked_until else "every user"
+            raise AccountRefusedError(
+                ErrorCode.LOGIN_LOCKED_OUT,
+                f"too many failed logins: {who} is locked for this address for "
+                f"{max(1, round(until - attempt.now))} s more",
+            )
+        app = _read(facts.app)
+        if _read(facts.standing).blocked_at is not None and app is not None:
+            raise _blocked(attempt.user_id, app)
+        if admission.too_many:
+            raise AccountRefusedError(
+                ErrorCode.LOGIN_RATE_EXCEEDED,
+                f"app {attempt.sdk_app_id} has its {attempt.limit} logins of this second already",
+            )
+
+    async def _counted(self, attempt: Attempt, check: Any) -> Proof:
+        """Steps 3 to 8: a failure of the credential counts towards the lock-out, one of ours never does."""
+        try:
+            proof: Proof = await check
+        except AccountRefusedError as refusal:
+            if refusal.code is not ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT:
+                with counters_store():
+                    await self._counters.failed(attempt)
+            raise
+        return proof
+
+    async def _proof(
+        self, app: App, facts: Facts, user_id: str, credential: object, envelope: Envelope | None, now: float
+    ) -> Proof:
+        """Steps 3 to 8, by UserSig or by the third party that the app named."""
+        if credential is not None and not isinstance(credential, str):
+            raise AccountRefusedError(ErrorCode.PARAMETER_INVALID, "userSig is not a text")
+        if app.verification is None:
+            return await self._usersig(app, facts, user_id, envelope or open_envelope(credential or ""), now)
+        account_type = _read(facts.account_type)
+        if account_type is not None and "third-party" not in account_type.methods:
+            raise AccountRefusedError(
+                ErrorCode.VERIFICATION_METHOD_MISSING,
+                f"account type {account_type.number} does not take third-party verification",
+            )
+        if not credential:
+            raise AccountRefusedError(
+                ErrorCode.CREDENTIAL_EMPTY, "userSig is empty; this app's credentials are judged by a third party"
+            )
+        await self._judge.judge(app.sdk_app_id, user_id, credential, app.verification)
+        return Proof(int(now))
+
+    async def _usersig(self, app: App, facts: Facts, user_id: str, envelope: Envelope, now: float) -> Proof:
+        account_type = _read(facts.account_type)
+        methods = () if account_type is None else account_type.methods
+        try:
+            verified = verify(
+                envelope, sdk_app_id=app.sdk_app_id, user_id=user_id, keys=app.keys, now=int(now), methods=methods
+            )
+        except UserSigError as error:
+            raise AccountRefusedError(error.code, error.detail) from None
+        return Proof(verified.issued_at, verified.expires_at, verified.key)
+
+    async def _register(self, app: App, user_id: str, now: float) -> None:
+        """A first login makes the account."""
+        most = _bound(app.limits.max_accounts, self._rules.max_accounts)
+        with account_store():
+            await self._storage.accounts.put(NewAccount(app.sdk_app_id, user_id, "plain", int(now), most=most))
+
+    def _signer(self, facts: Facts) -> TokenSigner:
+        if isinstance(facts.ticket_key, StorageError):
+            account_store_refusal(facts.ticket_key)
+            raise AccountRefusedError(ErrorCode.TICKET_KEY_MISSING, "the key that signs tickets is not available")
+        return TokenSigner(facts.ticket_key, ticket_lifetime=self._rules.ticket_lifetime)
 
 
-def checked_user_id(user_id: object) -> str:
-    """The userId if it is one; 70402 if not."""
-    if not isinstance(user_id, str):
-        raise login_refused(ErrorCode.PARAMETER_INVALID, "userId is not a text")
+def _opened(user_sig: object, app: App) -> Envelope | None:
+    """The UserSig as far as it opens; None for what is no UserSig: no text, or a third party's credential."""
+    return open_envelope(user_sig) if isinstance(user_sig, str) and user_sig and app.verification is None else None
+
+
+def _check_standing(facts: Facts, app: App, user_id: str, proof: Proof) -> None:
+    """Steps 9 and 10: whether the credential was voided, and whether the account has to be there already."""
+    invalidated_at = _read(facts.standing).invalidated_at
+    if invalidated_at is not None and proof.issued_at <= invalidated_at:
+        raise AccountRefusedError(
+            ErrorCode.USERSIG_INVALIDATED, f"user {user_id} was kicked after this UserSig was issued: sign a new one"
+        )
+    if _read(facts.account) is None and app.registration == "imported" and user_id not in app.admins:
+        raise AccountRefusedError(
+            ErrorCode.USERID_NOT_REGISTERED, f"app {app.sdk_app_id} takes imported accounts only, and has no {user_id}"
+        )
+
+
+def _why_void(login: Login, facts: Facts, app: App, now: int | None) -> str:
+    """Why what a login rests on holds no more, or ""."""
+    invalidated_at = _read(facts.standing).invalidated_at
+    if invalidated_at is not None and login.issued_at <= invalidated_at:
+        return "the user was kicked"
+    if now is not None and login.expires_at is not None and now > login.expires_at:
+        return "it expired"
+    if login.key and login.key not in map(fingerprint, (*app.keys.secrets, *app.keys.public_keys)):
+        return "the key that signed it was taken away"
+    if _read(facts.account) is None and app.registration == "imported" and login.identity.user_id not in app.admins:
+        return "the account was deleted"
+    return ""
+
+
+def _read(part: Any) -> Any:
+    """A part of the facts; what could not be read is refused here, at its place in the order."""
+    if isinstance(part, StorageError):
+        raise account_store_refusal(part)
+    return part
+
+
+def _is_app_id(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_SDK_APP_ID
+
+
+def _lookup_name(user_id: object) -> str:
+    """A userId to look up: what is none finds nobody, and is refused at its own step."""
     try:
-        size = len(user_id.encode("utf-8"))
-    except UnicodeEncodeError:
-        raise login_refused(ErrorCode.PARAMETER_INVALID, "userId is not valid Unicode") from None
-    if size == 0:
-        raise login_refused(ErrorCode.PARAMETER_INVALID, "userId is empty")
-    if size > MAX_USER_ID_BYTES:
-        raise login_refused(ErrorCode.PARAMETER_INVALID, f"userId has {size} bytes; {MAX_USER_ID_BYTES} are allowed")
-    return user_id
+        return checked_user_id(user_id)
+    except AccountRefusedError:
+        return ""
+
+
+def _account_type_number(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
+        return int(value)
+    return None
+
+
+def _bound(own: int | None, general: int) -> int:
+    return general if own is None else own
+
+
+def _blocked(user_id: str, app: App) -> AccountRefusedError:
+    return AccountRefusedError(
+        ErrorCode.ACCOUNT_BLACKLISTED, f"user {user_id} is on the blacklist of app {app.sdk_app_id}"
+    )
+
+
+def _state_invalid(why: str) -> AccountRefusedError:
+    return AccountRefusedError(ErrorCode.LOGIN_STATE_INVALID, f"{why}: log in again")

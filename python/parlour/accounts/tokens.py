@@ -13,8 +13,9 @@ import hmac
 import json
 from typing import Literal
 
-from parlour.accounts.identity import Identity
-from parlour.errors import ErrorCode, RtcError, enter_refused
+from parlour.accounts.identity import Identity, Login
+from parlour.accounts.refusal import AccountRefusedError
+from parlour.errors import ErrorCode
 
 TICKET_LIFETIME = 600.0
 """Seconds between login and enter; also what ``limits.ticket_lifetime`` defaults to."""
@@ -38,52 +39,46 @@ class TokenSigner:
         self._secret = secret
         self._ticket_lifetime = ticket_lifetime
 
-    def issue_ticket(self, identity: Identity, now: float) -> tuple[str, int]:
+    def issue_ticket(self, login: Login, now: float) -> tuple[str, int]:
         """A privilege ticket for ``enter``, and when it expires."""
         expires_at = int(now + self._ticket_lifetime)
-        payload: dict[str, object] = {"app": identity.sdk_app_id, "user": identity.user_id, "exp": expires_at}
-        return self._issue("ticket", payload), expires_at
+        return self._issue("ticket", _claims(login) | {"exp": expires_at}), expires_at
 
-    def read_ticket(self, token: str, now: float) -> Identity:
-        """Whom a ticket was issued to. Refuses with 70346 (not verifiable) or 70347 (expired)."""
+    def read_ticket(self, token: str, now: float) -> Login:
+        """What login a ticket was issued to. Refuses with 70346 (not verifiable) or 70347 (expired)."""
         try:
             payload = self._read("ticket", token)
-            identity = Identity(_number(payload, "app"), _word(payload, "user"))
+            login = _login(payload)
             expires_at = _number(payload, "exp")
         except _BadTokenError:
-            raise enter_refused(ErrorCode.TICKET_INVALID, "the ticket is not one that this server signed") from None
+            raise AccountRefusedError(
+                ErrorCode.TICKET_INVALID, "the ticket is not one that this server signed"
+            ) from None
         if now > expires_at:
-            raise enter_refused(
+            raise AccountRefusedError(
                 ErrorCode.TICKET_EXPIRED, f"the ticket expired {int(now - expires_at)} s ago: log in again"
             )
-        return identity
+        return login
 
-    def issue_resume(self, session_id: str, identity: Identity, *, expires_at: float) -> str:
+    def issue_resume(self, session_id: str, login: Login, *, expires_at: float) -> str:
         """A resume token for a session. Who holds the session decides when it really ends."""
-        payload: dict[str, object] = {
-            "sid": session_id,
-            "app": identity.sdk_app_id,
-            "user": identity.user_id,
-            "exp": int(expires_at),
-        }
-        return self._issue("resume", payload)
+        return self._issue("resume", _claims(login) | {"sid": session_id, "exp": int(expires_at)})
 
-    def read_resume(self, token: str, now: float) -> tuple[str, Identity]:
-        """Session id and identity of a resume token. Refuses with 70236 (tampered) or 70221 (expired)."""
+    def read_resume(self, token: str, now: float) -> tuple[str, Login]:
+        """Session id and login of a resume token. Refuses with 70236 (tampered) or 70221 (expired)."""
         try:
             payload = self._read("resume", token)
-            session_id = _word(payload, "sid")
-            identity = Identity(_number(payload, "app"), _word(payload, "user"))
+            session_id, login = _word(payload, "sid"), _login(payload)
             expires_at = _number(payload, "exp")
         except _BadTokenError:
-            raise resume_refused(
+            raise AccountRefusedError(
                 ErrorCode.RESUME_TOKEN_TAMPERED, "the resume token is not one that this server signed"
             ) from None
         if now > expires_at:
-            raise resume_refused(
+            raise AccountRefusedError(
                 ErrorCode.LOGIN_STATE_INVALID, f"the session ended {int(now - expires_at)} s ago: log in again"
             )
-        return session_id, identity
+        return session_id, login
 
     def _issue(self, purpose: Purpose, payload: dict[str, object]) -> str:
         packed = base64.urlsafe_b64encode(json.dumps(payload, separators=(",", ":")).encode()).rstrip(b"=").decode()
@@ -105,21 +100,46 @@ class TokenSigner:
         said, _, packed = rest.partition(".")
         if version != "v1" or said != purpose:
             raise _BadTokenError
-        try:
-            payload = json.loads(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
-        except (ValueError, binascii.Error):
-            raise _BadTokenError from None
-        if not isinstance(payload, dict):
-            raise _BadTokenError
-        return payload
+        return _unpacked(packed)
 
     def _tag(self, signed: str) -> bytes:
         return hmac.digest(self._secret, signed.encode("ascii"), "sha256")
 
 
-def resume_refused(extra: ErrorCode, detail: str) -> RtcError:
-    """A resume was refused: 0x4001 with the account code behind it."""
-    return RtcError(ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, f"resume failed: {detail}", extra=extra)
+def said_by(token: str) -> Identity | None:
+    """Whose token it says it is, unproven: enough to look up what it is to be proven with. None if it says nothing."""
+    try:
+        payload = _unpacked(token.split(".")[2]) if len(token) <= MAX_TOKEN_LENGTH and token.isascii() else {}
+        return Identity(_number(payload, "app"), _word(payload, "user"))
+    except (_BadTokenError, IndexError):
+        return None
+
+
+def _unpacked(packed: str) -> dict[str, object]:
+    try:
+        payload = json.loads(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
+    except (ValueError, binascii.Error, RecursionError):
+        raise _BadTokenError from None
+    if not isinstance(payload, dict):
+        raise _BadTokenError
+    return payload
+
+
+def _claims(login: Login) -> dict[str, object]:
+    return {
+        "app": login.identity.sdk_app_id,
+        "user": login.identity.user_id,
+        "login": login.login_id,
+        "iat": login.issued_at,
+        "until": login.expires_at,
+        "key": login.key,
+    }
+
+
+def _login(payload: dict[str, object]) -> Login:
+    until = None if payload.get("until") is None else _number(payload, "until")
+    identity = Identity(_number(payload, "app"), _word(payload, "user"))
+    return Login(identity, _word(payload, "login"), _number(payload, "iat"), until, _word(payload, "key"))
 
 
 def _number(payload: dict[str, object], name: str) -> int:

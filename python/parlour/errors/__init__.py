@@ -2,7 +2,7 @@
 
 from parlour.errors.catalogue import Entry, NotFound, catalogue, entry_of, find
 from parlour.errors.codes import ErrorCode
-from parlour.errors.rtc_error import RtcError, enter_refused, login_refused
+from parlour.errors.rtc_error import RtcError, enter_refused, login_refused, resume_refused
 
 __all__ = [
     "Entry",
@@ -14,4 +14,5 @@ __all__ = [
     "entry_of",
     "find",
     "login_refused",
+    "resume_refused",
 ]

@@ -60,6 +60,11 @@ def enter_refused(extra: ErrorCode, detail: str = "") -> RtcError:
     return _join_failed(ErrorCode.JOIN_ROOM_FAILED, extra, detail)
 
 
+def resume_refused(extra: ErrorCode, detail: str = "") -> RtcError:
+    """A session is not taken up again: 0x4001 with the account code behind it."""
+    return RtcError(ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, f"resume failed: {detail or _cause(extra)}", extra=extra)
+
+
 def _join_failed(code: ErrorCode, extra: ErrorCode, detail: str) -> RtcError:
     return RtcError(code, f"join failed: {detail or _cause(extra)}", extra=extra)
 

@@ -19,6 +19,11 @@ class RoomId:
     text: str
     string: bool
 
+    @property
+    def value(self) -> int | str:
+        """As clients and tickets write it: a number, or the string."""
+        return self.text if self.string else int(self.text)
+
     def __str__(self) -> str:
         """For logs: a string room is quoted, so that the two spaces cannot be mixed up."""
         return f'"{self.text}"' if self.string else self.text

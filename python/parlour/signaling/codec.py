@@ -27,14 +27,14 @@ class _Head(msgspec.Struct):
 
 
 class _AnyLogin(msgspec.Struct, tag="login", rename="camel"):
-    """A login whose user may be anything: the account service has codes of its own for that."""
+    """A login whose user and account type may be anything: the account service has codes of its own for that."""
 
     id: RequestId
     sdk_app_id: int
     user_id: Any = None
     user_sig: Any = None
     sdk_version: str = ""
-    account_type: int | str | None = None
+    account_type: Any = None
 
 
 _requests: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)

@@ -28,6 +28,7 @@ from parlour.signaling.codec import encode_event
 from parlour.signaling.downlink import Key, RemoteTrack
 from parlour.signaling.link import Link
 from parlour.signaling.messages import CloseCode
+from parlour.signaling.privileges import may_receive, may_send
 from parlour.signaling.session import Session
 
 log = structlog.get_logger(__name__)
@@ -63,6 +64,10 @@ class Hall:
         """A session leaves; its media stops."""
         self._apply(self.room.leave(session.user_id, session.id))
 
+    def remove(self, user_id: str) -> None:
+        """An administrator's word: the user is out of the room at once."""
+        self._apply(self.room.remove(user_id, "banned"))
+
     def lose(self, session: Session, now: float) -> None:
         """A session lost its socket."""
         session.link = None
@@ -91,6 +96,7 @@ class Hall:
         """Publish a stream, or change a published one."""
         self.room.may_publish(session.user_id, session.id)
         offer, tracks = session.uplink.read(request)
+        may_send(session.privileges, request.stream_type, tracks)
         sdp = session.uplink.accept(request, offer, tracks)
         events = self.room.publish(
             session.user_id,
@@ -131,9 +137,10 @@ class Hall:
             raise RtcError(
                 ErrorCode.REMOTE_STREAM_NOT_EXIST, f"that user publishes no {request.stream_type} stream (any more)"
             )
-        kinds: list[Kind] = []
-        kinds += ["audio"] if request.audio else []
-        kinds += ["video"] if request.video else []
+        asked: list[Kind] = []
+        asked += ["audio"] if request.audio else []
+        asked += ["video"] if request.video else []
+        kinds = may_receive(session.privileges, request.stream_type, asked)
         return session.downlink.subscribe(request.user_id, request.stream_type, kinds)
 
     def find_track(self, key: Key) -> RemoteTrack | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from parlour.accounts import Identity
+from parlour.accounts import Login
 from parlour.errors import RtcError
 from parlour.signaling.codec import encode_error, encode_event, encode_ok
 from parlour.signaling.connection import Closing, Connection
@@ -20,11 +20,21 @@ class Link:
     ) -> None:
         self.connection = connection
         self.source = source
-        self.identity: Identity | None = None
+        self.login: Login | None = None
         self.closing: Closing | None = None
         self.refusals = 0
         self._outbox = outbox
         self._on_closing = on_closing
+
+    @property
+    def host(self) -> str:
+        """The address it comes from, without the port."""
+        return self.source.rpartition(":")[0].strip("[]") or self.source
+
+    @property
+    def user_id(self) -> str | None:
+        """Who logged in on it."""
+        return None if self.login is None else self.login.identity.user_id
 
     def answer(self, request_id: int, body: Message) -> None:
         """Answer a request that was carried out."""

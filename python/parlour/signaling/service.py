@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
-from parlour.accounts import Accounts, Identity, TokenSigner, resume_refused
-from parlour.errors import ErrorCode, RtcError, enter_refused
+from parlour.accounts import AccountRefusedError, Accounts, Entrant, Request
+from parlour.errors import ErrorCode, RtcError, enter_refused, login_refused, resume_refused
 from parlour.rooms import RoomId, RoomLimits, Rooms, read_room_id
 from parlour.signaling import messages
 from parlour.signaling.codec import request_type
@@ -45,26 +45,22 @@ class SignalingLimits:
 
 
 class SignalingService:
-    """All sockets, sessions and rooms. ``wall`` gives unix seconds for tokens, ``clock`` monotonic ones else."""
+    """All sockets, sessions and rooms. ``clock`` gives monotonic seconds."""
 
     def __init__(
         self,
         accounts: Accounts,
-        tokens: TokenSigner,
         media: Media,
         limits: SignalingLimits,
         version: str,
         *,
-        wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits
         self.clock = clock
         self._accounts = accounts
-        self._tokens = tokens
         self._media = media
         self._version = version
-        self._wall = wall
         self._rooms = Rooms(limits.rooms)
         self._halls: dict[tuple[int, RoomId], Hall] = {}
         self._sessions: dict[str, tuple[Hall, Session]] = {}
@@ -87,14 +83,16 @@ class SignalingService:
         if self._stopping and not self._links:
             self._idle.set()
         found = self._by_link.pop(link, None)
-        if found is None:
+        if found is None or found[1].link is not link:
+            if link.login is not None:
+                self._accounts.presence.ended(link.login)
             return
         hall, session = found
-        if session.link is not link:
-            return
         if link.closing is None and code in {1000, 1001}:
             self._leave(hall, session)
+            self._accounts.presence.ended(session.login)
         else:
+            self._accounts.presence.lost(session.login)
             log.info("socket lost", session=session.id, user=session.user_id, code=code)
             hall.lose(session, self.clock())
 
@@ -132,11 +130,9 @@ class SignalingService:
     async def handle(self, link: Link, request: AnyRequest) -> None:
         """Carry out one request and answer it."""
         try:
-            if isinstance(request, messages.Login):
-                await self._login(link, request)
-            else:
-                self._carry_out(link, request)
-        except RtcError as error:
+            await self._carry_out(link, request)
+        except (RtcError, AccountRefusedError) as thrown:
+            error = thrown if isinstance(thrown, RtcError) else _as_refusal_of(request, thrown)
             link.refusals += 1
             log.log(
                 logging.INFO if link.refusals <= LOGGED_REFUSALS else logging.DEBUG,
@@ -145,7 +141,7 @@ class SignalingService:
                 code=error.code,
                 extra_code=error.extra_code,
                 reason=error.message,
-                user=link.identity.user_id if link.identity else None,
+                user=link.user_id,
                 source=link.source,
             )
             link.refuse(request.id, error)
@@ -154,13 +150,16 @@ class SignalingService:
             log.exception("a request failed", request=request_type(request))
             link.refuse(request.id, RtcError(ErrorCode.UNKNOWN, "the server failed to carry out the request"))
 
-    def _carry_out(self, link: Link, request: AnyRequest) -> None:
+    async def _carry_out(self, link: Link, request: AnyRequest) -> None:
         match request:
+            case messages.Login():
+                await self._login(link, request)
+                return
             case messages.Enter():
-                self._enter(link, request)
+                await self._enter(link, request)
                 return
             case messages.Resume():
-                self._resume(link, request)
+                await self._resume(link, request)
                 return
             case messages.Ping():
                 link.answer(request.id, Empty())
@@ -193,34 +192,49 @@ class SignalingService:
         return Empty()
 
     async def _login(self, link: Link, request: messages.Login) -> None:
-        identity = await self._accounts.login(
-            request.sdk_app_id, request.user_id, request.user_sig, request.account_type
+        granted = await self._accounts.login(
+            Request(
+                request.sdk_app_id,
+                request.user_id,
+                request.user_sig,
+                request.account_type,
+                link.host,
+                platform_of(request.sdk_version),
+            )
         )
-        if link.closing is not None:
+        if link.closing is not None or link not in self._links:
+            self._accounts.presence.ended(granted.login)
             return
-        ticket, expires_at = self._tokens.issue_ticket(identity, self._wall())
-        link.identity = identity
+        if link.login is not None:
+            self._accounts.presence.ended(link.login)
+        link.login = granted.login
         link.connection.logged_in()
         link.answer(
             request.id,
             messages.LoginOk(
-                ticket=ticket,
-                ticket_expires_at=expires_at,
+                ticket=granted.ticket,
+                ticket_expires_at=granted.ticket_expires_at,
                 server_version=self._version,
                 heartbeat_interval=self.limits.heartbeat_interval,
                 max_message_bytes=self.limits.connection.message_bytes,
             ),
         )
 
-    def _enter(self, link: Link, request: messages.Enter) -> None:
-        identity = self._tokens.read_ticket(request.ticket, self._wall())
-        if identity != link.identity:
-            raise enter_refused(ErrorCode.TICKET_INVALID, "the ticket belongs to another login than this socket's")
+    async def _enter(self, link: Link, request: messages.Enter) -> None:
+        entrant = await self._accounts.enter(link.login, request.ticket)
+        if link.closing is not None or link not in self._links:
+            return
+        identity = entrant.login.identity
         room_id = read_room_id(request.room_id, string_room=request.string_room)
         if request.scene == "live":
             raise RtcError(ErrorCode.INVALID_OPERATION, "the scene live is not there yet; enter with rtc")
+        privileges = entrant.admit(
+            room_id.value,
+            room_exists=(identity.sdk_app_id, room_id) in self._halls,
+            private_map_key=request.private_map_key,
+        )
         hall = self._open_hall(identity.sdk_app_id, room_id)
-        session = Session(identity, "anchor", link, self._media, hall.shard, hall.find_track)
+        session = Session(entrant.login, privileges, "anchor", link, self._media, hall.shard, hall.find_track)
         try:
             snapshot = hall.enter(session)
         except RtcError:
@@ -233,30 +247,35 @@ class SignalingService:
             request.id,
             messages.EnterOk(
                 session_id=session.id,
-                resume_token=self._resume_token(session.id, identity),
+                resume_token=_resume_token(session.id, entrant),
                 resume_timeout=self.limits.rooms.resume_timeout,
                 snapshot=snapshot,
             ),
         )
 
-    def _resume(self, link: Link, request: messages.Resume) -> None:
-        session_id, identity = self._tokens.read_resume(request.resume_token, self._wall())
+    async def _resume(self, link: Link, request: messages.Resume) -> None:
+        session_id, entrant = await self._accounts.resume(request.resume_token)
         found = self._sessions.get(session_id)
         if found is None:
+            self._accounts.presence.ended(entrant.login)
             raise resume_refused(ErrorCode.LOGIN_STATE_INVALID, "the session is over: log in again")
+        if link.closing is not None or link not in self._links:
+            self._accounts.presence.lost(entrant.login)
+            return
         hall, session = found
         if session.link is not None:
             self._by_link.pop(session.link, None)
+            session.link.login = None  # the login goes on with the new socket; the old one's end is not its end
         snapshot = hall.resume(session, link)
         self._by_link[link] = found
-        link.identity = identity
+        link.login = entrant.login
         link.connection.entered()
         streams = (hall.room.stream(session.user_id, kind) for kind in ("main", "auxiliary"))
         link.answer(
             request.id,
             messages.ResumeOk(
                 session_id=session.id,
-                resume_token=self._resume_token(session.id, identity),
+                resume_token=_resume_token(session.id, entrant),
                 resume_timeout=self.limits.rooms.resume_timeout,
                 snapshot=snapshot,
                 published=[stream_info(stream) for stream in streams if stream is not None],
@@ -270,8 +289,20 @@ class SignalingService:
         )
         session.catch_up()
 
-    def _resume_token(self, session_id: str, identity: Identity) -> str:
-        return self._tokens.issue_resume(session_id, identity, expires_at=self._wall() + MAX_RESUME_TOKEN_LIFE)
+    # --- administrators ---
+
+    def force_off(self, sdk_app_id: int, user_ids: Sequence[str], why: str) -> None:
+        """Put users of an app out of their rooms and close their sockets, at once."""
+        users = set(user_ids)
+        for hall in tuple(self._halls.values()):
+            if hall.sdk_app_id == sdk_app_id:
+                for user_id in users & hall.sessions.keys():
+                    hall.remove(user_id)
+                self._close_hall_if_empty(hall)
+        for link in tuple(self._links):
+            identity = None if link.login is None else link.login.identity
+            if identity is not None and identity.sdk_app_id == sdk_app_id and identity.user_id in users:
+                link.close(CloseCode.REMOVED, why)
 
     # --- rooms ---
 
@@ -284,6 +315,8 @@ class SignalingService:
         self._sessions.pop(session.id, None)
         if session.link is not None:
             self._by_link.pop(session.link, None)
+        else:
+            self._accounts.presence.ended(session.login)
 
     def _open_hall(self, sdk_app_id: int, room_id: RoomId) -> Hall:
         key = (sdk_app_id, room_id)
@@ -296,3 +329,22 @@ class SignalingService:
         room_id = hall.room.room_id
         if self._rooms.close_if_empty(hall.sdk_app_id, room_id):
             del self._halls[hall.sdk_app_id, room_id]
+
+
+def _resume_token(session_id: str, entrant: Entrant) -> str:
+    return entrant.signer.issue_resume(session_id, entrant.login, expires_at=entrant.now + MAX_RESUME_TOKEN_LIFE)
+
+
+def _as_refusal_of(request: AnyRequest, refusal: AccountRefusedError) -> RtcError:
+    """What the account service said, as the client of that request is told it."""
+    match request:
+        case messages.Enter():
+            return enter_refused(refusal.code, refusal.detail)
+        case messages.Resume():
+            return resume_refused(refusal.code, refusal.detail)
+    return login_refused(refusal.code, refusal.detail)
+
+
+def platform_of(sdk_version: str) -> str:
+    """The platform of a client in the words of the account REST: the browser SDK's is Web, the Python SDK's PC."""
+    return "PC" if sdk_version.startswith("python/") else "Web"

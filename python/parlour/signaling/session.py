@@ -6,13 +6,14 @@ import secrets
 from collections.abc import Callable
 from typing import Literal
 
-from parlour.accounts import Identity
+from parlour.accounts import Login
 from parlour.rooms import Role
 from parlour.signaling.downlink import Downlink, Key, RemoteTrack
 from parlour.signaling.link import Link
 from parlour.signaling.messages import DownlinkOffer, Event, MediaFailed
 from parlour.signaling.ports import Media
 from parlour.signaling.uplink import Uplink
+from parlour.usersig import Privilege
 
 
 class Session:
@@ -20,7 +21,8 @@ class Session:
 
     def __init__(
         self,
-        identity: Identity,
+        login: Login,
+        privileges: Privilege,
         role: Role,
         link: Link,
         media: Media,
@@ -28,7 +30,9 @@ class Session:
         find: Callable[[Key], RemoteTrack | None],
     ) -> None:
         self.id = secrets.token_urlsafe(16)
-        self.identity = identity
+        self.login = login
+        self.identity = login.identity
+        self.privileges = privileges
         self.role: Role = role
         self.link: Link | None = link
         self.cname = secrets.token_hex(8)

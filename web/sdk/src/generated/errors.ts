@@ -144,6 +144,9 @@ export const ErrorCode = {
   ROOM_SERVER_TIMEOUT: -10020,
   APP_NOT_ENABLED: -100027,
   ROOM_ENTRY_FORBIDDEN: -102011,
+  PUBLISH_FORBIDDEN: -102013,
+  AUXILIARY_FORBIDDEN: -102015,
+  SUBSCRIBE_FORBIDDEN: -102019,
   ROOM_FULL: -102052,
 } as const;
 
@@ -290,6 +293,9 @@ export const ERROR_KEYS: Readonly<Record<number, ErrorKey>> = {
   [-10020]: "ROOM_SERVER_TIMEOUT",
   [-100027]: "APP_NOT_ENABLED",
   [-102011]: "ROOM_ENTRY_FORBIDDEN",
+  [-102013]: "PUBLISH_FORBIDDEN",
+  [-102015]: "AUXILIARY_FORBIDDEN",
+  [-102019]: "SUBSCRIBE_FORBIDDEN",
   [-102052]: "ROOM_FULL",
 };
 
@@ -646,7 +652,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "account",
     shown: "70017",
-    cause: "The app lets an outside endpoint judge credentials, and that endpoint did not answer within its deadline.",
+    cause: "A third party judges this app's credentials, an endpoint, an OpenID issuer or a verifier of the operator's, and it did not answer within its deadline.",
     remedy: "Try again, and look at the endpoint's speed.",
   },
   [70018]: {
@@ -654,16 +660,16 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "account",
     shown: "70018",
-    cause: "The outside endpoint that judges credentials said no, or its answer could not be understood.",
-    remedy: "Get a new credential from that service; look at the endpoint's log.",
+    cause: "The third party that judges this app's credentials said no, could not be used, or its answer could not be understood.",
+    remedy: "Read the message, which says which of them it was. Get a new credential from that service; look at the endpoint's log and at its address in `parlour app show`.",
   },
   [70019]: {
     key: "CREDENTIAL_EMPTY",
     aliases: [],
     kind: "account",
     shown: "70019",
-    cause: "A call over HTTPS came without a credential: the usersig parameter is missing or empty.",
-    remedy: "Put a UserSig of the administrator into the usersig parameter of the URL.",
+    cause: "A call over HTTPS came without its usersig parameter, or a login of an app with third-party verification came without a credential.",
+    remedy: "Put a UserSig of the administrator into the usersig parameter of the URL; in a login, put the credential into userSig.",
   },
   [70020]: {
     key: "SDKAPPID_NOT_FOUND",
@@ -678,8 +684,8 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "account",
     shown: "70050",
-    cause: "Too many wrong UserSigs in a row for this user from this address; logins are shut for a minute, even with a right one.",
-    remedy: "Stop retrying automatically, repair the credential and try again after a minute.",
+    cause: "Too many wrong logins of this user from this address, or of anybody from this address; its logins are shut for a minute, even with a right UserSig.",
+    remedy: "Stop retrying automatically, repair the credential and try again after a minute; `parlour account unlock` ends it at once. The bounds are the settings of [lockout].",
   },
   [70051]: {
     key: "ACCOUNT_BLACKLISTED",
@@ -687,7 +693,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     kind: "account",
     shown: "70051",
     cause: "The user is on the app's blacklist.",
-    remedy: "An administrator of the app has to take the user off the list.",
+    remedy: "An administrator of the app has to take the user off the list: `parlour account unblock`, or parlour_account/blacklist_delete.",
   },
   [70052]: {
     key: "USERSIG_INVALIDATED",
@@ -766,7 +772,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "account",
     shown: "70114",
-    cause: "Logins come faster than the app's limit allows.",
+    cause: "The app has had its logins of this second already.",
     remedy: "Log in less often: keep one client alive instead of joining again and again, and space retries out.",
   },
   [70115]: {
@@ -791,7 +797,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     kind: "account",
     shown: "70145",
     cause: "The account type of the request is not a known number.",
-    remedy: "Account types are small whole numbers; leave the field out if your app has no special one.",
+    remedy: "Account types are small whole numbers, see `parlour app types list`; leave the field out if your app has no special one.",
   },
   [70169]: {
     key: "ACCOUNT_STORE_TIMEOUT",
@@ -830,8 +836,8 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "account",
     shown: "70204",
-    cause: "The app has no account type, and this way of asking needs one.",
-    remedy: "Give the app an account type.",
+    cause: "The app is set up under no account type.",
+    remedy: "Give the app one: `parlour app set ID --account-type 0`.",
   },
   [70205]: {
     key: "ACCTYPE_LOOKUP_FAILED",
@@ -854,7 +860,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "account",
     shown: "70207",
-    cause: "Others were writing the same rows, and the conflict was still there after all retries.",
+    cause: "A write to the account store met others, was returned at once each time, and the conflict was still there after all retries.",
     remedy: "Try again a little later.",
   },
   [70208]: {
@@ -871,7 +877,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     kind: "account",
     shown: "70209",
     cause: "No owner is recorded for this app, so the uin cannot be compared.",
-    remedy: "Give the app an owner.",
+    remedy: "Give the app an owner: `parlour app set ID --owner UIN`.",
   },
   [70210]: {
     key: "UIN_MISMATCH",
@@ -918,7 +924,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "account",
     shown: "70221",
-    cause: "The session that is to be resumed is over: it waited too long, the user was removed, or the server no longer knows it.",
+    cause: "The session that is to be resumed is over: it waited too long, the user was removed or kicked, or the server no longer knows it.",
     remedy: "Log in again with a UserSig and enter the room anew; the SDK does it by itself.",
   },
   [70222]: {
@@ -966,7 +972,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "account",
     shown: "70308",
-    cause: "Something unexpected went wrong inside the account service. The message names an incident that stands in the server's log.",
+    cause: "Something unexpected went wrong inside the account service or in a verifier of the operator's. The message names an incident that stands in the server's log.",
     remedy: "Try again; give the incident's name to the operator.",
   },
   [70346]: {
@@ -990,8 +996,8 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "account",
     shown: "70348",
-    cause: "The server has lost the key with which it signs privilege tickets.",
-    remedy: "The operator should see that the data folder is complete and readable, and restart.",
+    cause: "The key with which this server signs privilege tickets is missing from the account store, or does not open.",
+    remedy: "The operator should restart the server, which makes a new key if there is none; clients then log in again. A key that is there and does not open needs its master key.",
   },
   [70362]: {
     key: "NODE_REQUEST_TIMEOUT",
@@ -1014,7 +1020,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "account",
     shown: "70401",
-    cause: "Something unexpected went wrong in the account REST. The message names an incident that stands in the server's log.",
+    cause: "Something unexpected went wrong in the account REST or in a plugin of it. The message names an incident that stands in the server's log.",
     remedy: "Try again; give the incident's name to the operator.",
   },
   [70402]: {
@@ -1111,15 +1117,15 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     kind: "rest",
     shown: "60007",
     cause: "This command is called more often than its limit allows.",
-    remedy: "Spread the calls out, and use the batch form where there is one.",
+    remedy: "Spread the calls out, and use the batch form where there is one; the limits are the settings of [rates].",
   },
   [60008]: {
     key: "HTTP_REQUEST_INVALID",
     aliases: [],
     kind: "rest",
     shown: "60008",
-    cause: "The access layer's word for a service timeout or a broken HTTP request.",
-    remedy: "Try again. Parlour closes broken requests with HTTP 400 and names timeouts by their own codes.",
+    cause: "The body of a call did not arrive whole: it is larger than allowed, or not all of it came in time.",
+    remedy: "Send the body at once and in smaller batches; its bounds are the settings admin.body_bytes and admin.body_timeout.",
   },
   [60009]: {
     key: "COMMAND_UNKNOWN",
@@ -1190,8 +1196,8 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "rest",
     shown: "60017",
-    cause: "This request is switched off for the app.",
-    remedy: "Nothing to do with Parlour, where no single request can be switched off.",
+    cause: "A plugin of the operator's has switched this request off.",
+    remedy: "Read the message, which is the plugin's, and ask the operator.",
   },
   [60018]: {
     key: "TOO_MANY_REQUESTS",
@@ -1416,6 +1422,30 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     shown: "-102011",
     cause: "The user was removed from this room with a ban that still lasts.",
     remedy: "Wait until the ban ends, or ask the operator to lift it.",
+  },
+  [-102013]: {
+    key: "PUBLISH_FORBIDDEN",
+    aliases: [],
+    kind: "room",
+    shown: "-102013",
+    cause: "The user's privateMapKey does not allow to send audio (4) or video (16) in this room.",
+    remedy: "Sign a privateMapKey that has the privilege, and enter with it; or publish only what it allows.",
+  },
+  [-102015]: {
+    key: "AUXILIARY_FORBIDDEN",
+    aliases: [],
+    kind: "room",
+    shown: "-102015",
+    cause: "The user's privateMapKey does not allow to send an auxiliary stream (64), the shared screen, in this room.",
+    remedy: "Sign a privateMapKey that has the privilege, and enter with it.",
+  },
+  [-102019]: {
+    key: "SUBSCRIBE_FORBIDDEN",
+    aliases: [],
+    kind: "room",
+    shown: "-102019",
+    cause: "The user's privateMapKey allows to receive nothing of what was asked for: audio (8), video (32) or the auxiliary stream (128).",
+    remedy: "Sign a privateMapKey that has the privilege, and enter with it.",
   },
   [-102052]: {
     key: "ROOM_FULL",

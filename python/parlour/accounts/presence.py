@@ -1,0 +1,79 @@
+"""Telling the login-state store how logins go on, without letting anybody wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from parlour.accounts.identity import Login
+from parlour.storage import Back, Ended, LoginStates, Lost, StorageError
+
+log = structlog.get_logger(__name__)
+
+RETRY_PAUSE = 1.0
+"""Seconds before what could not be written is written again."""
+
+MOST = 100_000
+"""Changes that wait for a store that is away; of more, the oldest are forgotten."""
+
+FLUSH_TIMEOUT = 2.0
+"""Seconds that a stop waits for what is not written yet."""
+
+
+class Presence:
+    """The changes of logins, written in their order in the background. ``clock`` gives unix seconds."""
+
+    def __init__(self, login_states: LoginStates, clock: Callable[[], float], *, offline_after: float) -> None:
+        self._login_states = login_states
+        self._clock = clock
+        self._offline_after = offline_after
+        self._waiting: deque[Lost | Ended] = deque(maxlen=MOST)
+        self._worker: asyncio.Task[None] | None = None
+
+    def lost(self, login: Login) -> None:
+        """The login's socket was lost; its user is shown as online for a while."""
+        self._put(Lost(login.login_id, int(self._clock() + self._offline_after)))
+
+    def ended(self, login: Login) -> None:
+        """The login is over."""
+        self._put(Ended(login.login_id))
+
+    async def back(self, login: Login) -> bool:
+        """The login has a socket again. False when it was ended meanwhile. Raises a ``StorageError``."""
+        return await self._login_states.note(Back(login.login_id))
+
+    async def close(self) -> None:
+        """Write what waits, within a bounded time."""
+        if self._worker is None:
+            return
+        await asyncio.wait({self._worker}, timeout=FLUSH_TIMEOUT)
+        self._worker.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._worker
+
+    def _put(self, change: Lost | Ended) -> None:
+        self._waiting.append(change)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+
+    async def _work(self) -> None:
+        told = False
+        while self._waiting:
+            batch = tuple(self._waiting)
+            results = await asyncio.gather(
+                *(self._login_states.note(change) for change in batch), return_exceptions=True
+            )
+            failed = [change for change, result in zip(batch, results, strict=True) if isinstance(result, StorageError)]
+            for _ in batch:
+                if self._waiting:
+                    self._waiting.popleft()
+            if failed:
+                if not told:
+                    log.warning("login states are not written", waiting=len(failed))
+                    told = True
+                self._waiting.extendleft(reversed(failed))
+                await asyncio.sleep(RETRY_PAUSE)

@@ -1,0 +1,151 @@
+"""The judge: asks the third party of an app whether a credential is this user's."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import structlog
+
+from parlour.accounts.refusal import AccountRefusedError
+from parlour.accounts.verification import endpoint, idtoken
+from parlour.accounts.verification.client import HttpsClient, Resolve
+from parlour.accounts.verification.configuration import VerificationSettings
+from parlour.accounts.verification.failure import CallFailedError, NotVerifiedError, visible
+from parlour.accounts.verification.issuers import Issuers
+from parlour.errors import ErrorCode
+from parlour.storage.model import EndpointVerification, OidcVerification, Verification
+
+MAX_CREDENTIAL_LENGTH = 16384
+"""Characters; an ID token with many claims has some thousands."""
+
+MAX_CALLS_PER_APP = 64
+"""Verifications of one app under way at a time. More would mean that its third party is stuck."""
+
+log = structlog.get_logger(__name__)
+
+
+class _StuckError(Exception):
+    """Too many verifications of one app are under way."""
+
+
+class CredentialJudge:
+    """Judges the credentials of every app. ``clock`` gives unix seconds, ``monotonic`` seconds that never jump.
+
+    Raises ValueError if the settings' CA file cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: VerificationSettings,
+        clock: Callable[[], float],
+        *,
+        resolve: Resolve | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._timeout = settings.timeout
+        self._clock = clock
+        self._client = HttpsClient(settings, resolve)
+        self._issuers = Issuers(self._client, timeout=settings.timeout, monotonic=monotonic)
+        self._under_way: Counter[int] = Counter()
+
+    async def close(self) -> None:
+        """Close every connection. Verifications that are still under way fail."""
+        await self._issuers.close()
+        await self._client.close()
+
+    async def judge(self, app_id: int, user_id: str, credential: str, how: Verification) -> None:
+        """Return if the credential is this user's. Raises AccountRefusedError:
+
+        70019 it is empty; 70017 the third party did not answer in time, or has too many questions open; 70018 it said
+        no, or did not give an answer that can be relied on.
+        """
+        if not credential:
+            raise AccountRefusedError(
+                ErrorCode.CREDENTIAL_EMPTY, "the credential is empty: send what this app's third party gave the user"
+            )
+        try:
+            if len(credential) > MAX_CREDENTIAL_LENGTH:
+                raise NotVerifiedError(
+                    f"the credential has {len(credential)} characters; {MAX_CREDENTIAL_LENGTH} are allowed"
+                )
+            with self._turn(app_id):
+                async with asyncio.timeout(self._timeout):
+                    await self._ask(app_id, user_id, credential, how)
+        except _StuckError:
+            detail = f"{MAX_CALLS_PER_APP} verifications of this app wait for the {_party(how)} already: try again"
+            raise _refused(ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT, detail, app_id, how) from None
+        except TimeoutError as error:
+            detail = f"the {_party(how)} did not answer within {self._timeout:g} s: try again"
+            raise _refused(ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT, detail, app_id, how, str(error)) from None
+        except NotVerifiedError as error:
+            code = ErrorCode.THIRD_PARTY_VERIFICATION_FAILED
+            raise _refused(code, error.detail, app_id, how, error.cause) from None
+
+    @contextmanager
+    def _turn(self, app_id: int) -> Iterator[None]:
+        if self._under_way[app_id] >= MAX_CALLS_PER_APP:
+            raise _StuckError
+        self._under_way[app_id] += 1
+        try:
+            yield
+        finally:
+            self._under_way[app_id] -= 1
+            if not self._under_way[app_id]:
+                del self._under_way[app_id]
+
+    async def _ask(self, app_id: int, user_id: str, credential: str, how: Verification) -> None:
+        match how:
+            case EndpointVerification():
+                await self._ask_endpoint(app_id, user_id, credential, how)
+            case OidcVerification():
+                await self._check_token(user_id, credential, how)
+
+    async def _ask_endpoint(self, app_id: int, user_id: str, credential: str, how: EndpointVerification) -> None:
+        body, headers = endpoint.question(
+            how.secret,
+            app_id=app_id,
+            user_id=user_id,
+            credential=credential,
+            now=int(self._clock()),
+            nonce=secrets.token_hex(16),
+        )
+        try:
+            verdict = endpoint.parse_answer(await self._client.fetch("POST", how.url, headers, body))
+        except CallFailedError as error:
+            raise NotVerifiedError(f"the verification endpoint {error.problem}", error.cause) from None
+        if not verdict.ok:
+            # An endpoint that quotes what it was shown does not bring it into a log.
+            reason = visible(verdict.reason.replace(credential, "[credential]"))
+            raise NotVerifiedError("the verification endpoint refused the credential" + (reason and f": {reason}"))
+
+    async def _check_token(self, user_id: str, token: str, how: OidcVerification) -> None:
+        header = idtoken.read_header(token)
+        key = await self._issuers.key(how.issuer, header.algorithm, header.kid)
+        claims = idtoken.verified_claims(token, header, key)
+        idtoken.check_claims(
+            claims, issuer=how.issuer, audience=how.audience, claim=how.claim, user_id=user_id, now=self._clock()
+        )
+
+
+def _party(how: Verification) -> str:
+    return "verification endpoint" if isinstance(how, EndpointVerification) else "issuer"
+
+
+def _refused(code: ErrorCode, detail: str, app_id: int, how: Verification, cause: str = "") -> AccountRefusedError:
+    url = how.url if isinstance(how, EndpointVerification) else how.issuer
+    reason = f"{detail} ({visible(cause)})" if cause else detail
+    log.warning("third-party verification failed", sdk_app_id=app_id, host=_host(url), code=int(code), reason=reason)
+    return AccountRefusedError(code, detail)
+
+
+def _host(url: str) -> str:
+    try:
+        return visible(urlsplit(url).hostname or "", 253)
+    except ValueError:
+        return ""

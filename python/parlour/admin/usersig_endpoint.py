@@ -1,0 +1,192 @@
+"""``POST /api/v1/usersig``: a UserSig for a back end that cannot sign itself.
+
+An administrator's UserSig authorises the call (HTTP Basic, RFC 7617: userId and UserSig); it buys a UserSig of any
+user of that app, so the endpoint is off unless ``admin.usersig_endpoint`` opens it. Statuses are those of HTTP, the
+code of the catalogue stands in the body.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from starlette.types import Receive, Scope, Send
+
+from parlour.accounts.refusal import AccountRefusedError
+from parlour.admin import wire
+from parlour.admin.bodies import read_object, read_shape
+from parlour.admin.commands import USERSIG_RATE, cause
+from parlour.admin.exchange import BodyTooLargeError, BodyTooSlowError, ClientGoneError, Exchange, Headers
+from parlour.admin.incidents import record_incident
+from parlour.admin.ports import AccountService, Registry
+from parlour.admin.rest import SourceOf, is_user_id
+from parlour.admin.settings import AdminSettings
+from parlour.errors import ErrorCode, entry_of
+
+MAX_BODY = 16 * 1024
+"""Bytes; a request of the longest userId has about 100."""
+
+_HEADERS: Headers = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
+_CHALLENGE = (b"www-authenticate", b'Basic realm="Parlour: an administrator and its UserSig", charset="UTF-8"')
+_SECONDS_LOCKED = b"60"
+
+_STATUS: dict[ErrorCode, int] = {
+    ErrorCode.COMMAND_UNKNOWN: 404,
+    ErrorCode.SDKAPPID_NOT_FOUND: 404,
+    ErrorCode.APP_DISABLED: 403,
+    ErrorCode.ADMIN_REQUIRED: 403,
+    ErrorCode.ACCTYPE_NOT_CONFIGURED: 403,
+    ErrorCode.REQUEST_EMPTY: 400,
+    ErrorCode.BODY_NOT_JSON: 400,
+    ErrorCode.PARAMETER_INVALID: 400,
+    ErrorCode.COMMAND_RATE_EXCEEDED: 429,
+    ErrorCode.APP_RATE_EXCEEDED: 429,
+    ErrorCode.LOGIN_RATE_EXCEEDED: 429,
+    ErrorCode.LOGIN_LOCKED_OUT: 429,
+    ErrorCode.ACCOUNT_STORE_TIMEOUT: 503,
+    ErrorCode.ACCOUNT_STORE_UNREACHABLE: 503,
+    ErrorCode.STORED_ROW_UNREADABLE: 503,
+    ErrorCode.ACCTYPE_LOOKUP_FAILED: 503,
+    ErrorCode.ACCOUNT_STORE_WRITE_CONFLICT: 503,
+    ErrorCode.ACCOUNT_STORE_NOT_WRITABLE: 503,
+    ErrorCode.STORED_SECRET_UNREADABLE: 503,
+    ErrorCode.LOGIN_STATE_STORE_UNAVAILABLE: 503,
+    ErrorCode.LOGIN_STATE_WRITE_CONFLICT: 503,
+    ErrorCode.COUNTERS_UNAVAILABLE: 503,
+    ErrorCode.ACCOUNT_SERVICE_FAULT: 500,
+    ErrorCode.ACCOUNT_REST_FAULT: 500,
+}
+
+
+class _HttpRefusedError(AccountRefusedError):
+    """A refusal whose status is not the one that its code usually has."""
+
+    def __init__(self, status: int, code: ErrorCode, detail: str) -> None:
+        super().__init__(code, detail)
+        self.status = status
+
+
+class UserSigEndpoint:
+    """The ASGI application."""
+
+    def __init__(
+        self, accounts: AccountService, registry: Registry, settings: AdminSettings, source_of: SourceOf
+    ) -> None:
+        self._accounts = accounts
+        self._registry = registry
+        self._settings = settings
+        self._source_of = source_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        size = min(MAX_BODY, self._settings.body_bytes)
+        exchange = Exchange(scope, receive, send, body_bytes=size, body_timeout=self._settings.body_timeout)
+        user_sig = ""
+        headers: Headers = ()
+        try:
+            self._check_open(exchange.method)
+            admin, user_sig = read_credential(exchange.header(b"authorization"))
+            issued = await self._issued(exchange, admin, user_sig, self._source_of(scope))
+            await exchange.answer(200, wire.encode(issued), _HEADERS)
+            return
+        except ClientGoneError:
+            return
+        except AccountRefusedError as refused:
+            code, detail = refused.code, refused.detail
+            status = _status_of(refused)
+            headers = _headers_of(status, code)
+        except Exception as error:
+            incident = record_incident(error, "/api/v1/usersig", user_sig)
+            status, code = 500, ErrorCode.ACCOUNT_REST_FAULT
+            detail = f"Something unexpected went wrong: incident {incident} in the server's log."
+        await exchange.answer(status, wire.encode(error_body(code, detail)), [*_HEADERS, *headers])
+
+    def _check_open(self, method: str) -> None:
+        if not self._settings.usersig_endpoint:
+            raise AccountRefusedError(
+                ErrorCode.COMMAND_UNKNOWN,
+                "This server issues no UserSigs; the setting admin.usersig_endpoint opens this address.",
+            )
+        if method != "POST":
+            raise _HttpRefusedError(405, ErrorCode.COMMAND_UNKNOWN, "This address takes a POST.")
+
+    async def _issued(self, exchange: Exchange, admin: str, user_sig: str, source: str) -> wire.UserSigIssued:
+        request = read_shape(read_object(await exchange.body()), wire.UserSigRequest)
+        accounts = self._accounts
+        caller = await accounts.rest_app(request.sdk_app_id, admin)
+        try:
+            await accounts.prove_admin(caller, user_sig, source)
+        except AccountRefusedError as refused:
+            # Whatever a check of the credential says is about the credential, unless its code says otherwise.
+            raise _HttpRefusedError(_STATUS.get(refused.code, 401), refused.code, refused.detail) from None
+        await accounts.take_request(caller.app, USERSIG_RATE)
+        try:
+            sig, issued_at, expires_at = await self._registry.issue_user_sig(
+                caller.app, request.user_id, request.expire
+            )
+        except AccountRefusedError as refused:
+            if refused.code != ErrorCode.VERIFICATION_METHOD_MISSING:
+                raise
+            raise _HttpRefusedError(403, refused.code, refused.detail) from None
+        return wire.UserSigIssued(
+            user_sig=sig,
+            sdk_app_id=request.sdk_app_id,
+            user_id=request.user_id,
+            issued_at=issued_at,
+            expires_at=expires_at,
+        )
+
+
+def read_credential(header: bytes | None) -> tuple[str, str]:
+    """UserId and UserSig of an Authorization header. Refuses with 70019 when there is none that can be read."""
+    scheme, _, encoded = (header or b"").strip().partition(b" ")
+    if scheme.lower() == b"basic":
+        try:
+            user_id, colon, user_sig = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            user_id = colon = user_sig = ""
+        if colon and user_sig and is_user_id(user_id):
+            return user_id, user_sig
+    raise _HttpRefusedError(
+        401,
+        ErrorCode.CREDENTIAL_EMPTY,
+        "There is no credential: send Authorization: Basic with base64 of the administrator's userId, a colon and "
+        "the administrator's UserSig.",
+    )
+
+
+def error_body(code: ErrorCode, detail: str) -> wire.UserSigError:
+    """The body of a refusal: the sentence, and the catalogue's remedy for the code."""
+    entry = entry_of(int(code))
+    message = (detail or cause(code)).encode(errors="backslashreplace").decode()
+    return wire.UserSigError(
+        error=wire.ErrorDetail(
+            code=int(code), key=code.name, message=message, remedy="" if entry is None else entry.remedy
+        )
+    )
+
+
+def _status_of(refused: AccountRefusedError) -> int:
+    match refused:
+        case _HttpRefusedError():
+            return refused.status
+        case BodyTooLargeError():
+            return 413
+        case BodyTooSlowError():
+            return 408
+    return _STATUS.get(refused.code, 400)
+
+
+def _headers_of(status: int, code: ErrorCode) -> Headers:
+    match status:
+        case 401:
+            return (_CHALLENGE,)
+        case 405:
+            return ((b"allow", b"POST"),)
+        case 429:
+            return ((b"retry-after", _SECONDS_LOCKED if code == ErrorCode.LOGIN_LOCKED_OUT else b"1"),)
+    return ()
