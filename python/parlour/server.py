@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute
 
 from parlour.account_system import AccountSystem, Stores
 from parlour.accounts import PluginError
+from parlour.httpprotocol import HttpProtocol
 from parlour.media import MediaCore
 from parlour.media.core import announced_addresses
 from parlour.rooms import RoomLimits
@@ -170,6 +171,7 @@ class Server:
 
         config = uvicorn.Config(
             create_http_app(service, version(), routes=routes),
+            http=HttpProtocol,
             ws=Protocol,
             ws_max_size=limits.message_bytes,
             ws_per_message_deflate=False,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,3 +95,28 @@ async def test_a_self_signed_certificate_carries_https_and_wss(start_server: Sta
         assert (await client.get("/healthz")).json()["status"] == "ok"
     socket = await websockets.connect(server.signaling_url, ssl=context)
     await socket.close()
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_an_offer_to_go_on_in_http_2_does_not_lose_the_body(server: RunningServer, pieces: int) -> None:
+    body = json.dumps({"CheckItem": [{"UserID": "ann"}]})
+    query = f"sdkappid={server.app}&identifier=administrator&usersig={server.user_sig('administrator')}"
+    offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA"
+    request = (
+        f"POST /v4/im_open_login_svc/account_check?{query}&random=1&contenttype=json HTTP/1.1\r\nHost: parlour\r\n"
+        f"{offer}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(10):
+        for _ in range(2):  # the connection goes on as it was
+            for part in [request + body] if pieces == 1 else [request, body]:
+                writer.write(part.encode())
+                await writer.drain()
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+            answer = json.loads(await reader.readexactly(length))
+            assert answer["ErrorCode"] == 0, answer
+            assert answer["ResultItem"][0]["UserID"] == "ann"
+    writer.close()
+    await writer.wait_closed()
