@@ -290,7 +290,7 @@ def test_inspect_finds_the_key_by_the_app_inside_and_names_another_apps_key(parl
     assert outcomes["the signature matches the key"] == "passed"
     wrong = parlour("usersig", "inspect", sign_v2(5, "ann", "six!" * 16, now=TIME), "--time", str(TIME), "--json").json
     assert wrong["code"] == 70009
-    assert wrong["mistake"] == "It was signed with the key of app 6."
+    assert wrong["mistake"] == "It was signed with another app's key: this key belongs to app 6."
 
 
 @pytest.mark.parametrize("sig", ["", "x", "eJyrVgrx", "\x1b[31m", pack([1]), pack({"TLS.ver": "9\x1b[31m"}), pack({})])

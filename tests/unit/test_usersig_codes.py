@@ -216,5 +216,12 @@ def test_messages_show_control_characters_and_stay_short() -> None:
     assert len(refused.value.detail) < 200
 
 
+def test_a_long_name_that_appears_twice_is_shown_short() -> None:
+    twice = b'{"%b": 1, "%b": 2}' % (b"x" * 9000, b"x" * 9000)
+    with pytest.raises(UserSigError, match="appears twice") as refused:
+        verify(pack(twice), sdk_app_id=APP, user_id=USER, keys=KEYS, now=TIME)
+    assert len(refused.value.detail) < 200
+
+
 def test_keys_never_show_in_a_representation() -> None:
     assert KEY not in repr(KEYS)

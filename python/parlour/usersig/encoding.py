@@ -14,6 +14,8 @@ from typing import NoReturn
 
 import msgspec
 
+from parlour.usersig.messages import shown
+
 MAX_JSON_BYTES = 64 * 1024
 """A UserSig that unpacks to more is a bomb (limit: ours)."""
 
@@ -150,7 +152,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise DuplicateMemberError(f"the member {name!r} appears twice")
+                raise DuplicateMemberError(f"the member {shown(name)} appears twice")
             seen.add(name)
     return members
 
