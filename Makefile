@@ -84,11 +84,13 @@ fuzz: build $(STAMPS)/dev
 	@fuzz/run $(SECONDS)
 	$(call say,The parsers written in Python)
 	@FUZZ_FACTOR=$$(( $(SECONDS) / 15 + 1 )) $(VENV)/bin/python -m pytest -q -o timeout=0 \
-	  tests/unit/test_usersig_fuzz.py tests/unit/test_sdp.py tests/unit/test_signaling_connection.py
+	  tests/unit/test_usersig_fuzz.py tests/unit/test_sdp.py tests/unit/test_signaling_connection.py tests/unit/test_admin_bodies.py
+	@$(VENV)/bin/python fuzz/python/rest_bodies.py -max_total_time=$(SECONDS) -max_len=2000
 
 generate: $(STAMPS)/python core
 	@$(VENV)/bin/python -m parlour.errors.generate
 	@$(VENV)/bin/python -m parlour.signaling.generate
+	@$(VENV)/bin/python -m parlour.admin.generate
 
 format: $(STAMPS)/dev
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format --quiet . ; $(CARGO) fmt --all

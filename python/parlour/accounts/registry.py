@@ -126,7 +126,10 @@ class Registry:
             there = await self._accounts.delete_many(app.sdk_app_id, chunk, within=within)
             if there:
                 await self._put_off(app, sorted(there), "the account was deleted")
-            return _each_once(chunk, there)
+            return [
+                ItemResult(user_id, None if user_id in there else ErrorCode.USERID_NOT_REGISTERED, user_id in there)
+                for user_id in chunk
+            ]
 
         return await self._in_chunks(user_ids, work)
 
@@ -283,16 +286,6 @@ class Registry:
         self._force_off(app.sdk_app_id, user_ids, why)
         with login_state_store():
             await self._login_states.revoke(app.sdk_app_id, user_ids)
-
-
-def _each_once(chunk: Sequence[str], there: set[str]) -> list[ItemResult]:
-    """A userId named twice was there once."""
-    left, results = set(there), []
-    for user_id in chunk:
-        gone = user_id in left
-        left.discard(user_id)
-        results.append(ItemResult(user_id, None if gone else ErrorCode.USERID_NOT_REGISTERED, gone))
-    return results
 
 
 def _item_code(error: StorageError) -> ErrorCode:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -34,8 +35,7 @@ class _NotJsonError(ValueError):
 def _unique(members: list[tuple[str, object]]) -> JsonObject:
     found = dict(members)
     if len(found) != len(members):
-        names = [name for name, _ in members]
-        twice = next(name for name in names if names.count(name) > 1)
+        (twice, _), *_ = Counter(name for name, _ in members).most_common(1)
         raise _NotJsonError(f"the member {shown(twice)} comes twice in one object")
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl
 
@@ -61,8 +62,8 @@ def read_parameters(query: bytes) -> Mapping[str, str]:
         raise _bad_url(f"it has more than {MAX_PARAMETERS} parameters") from None
     parameters = dict(pairs)
     if len(parameters) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _bad_url(f"it has the parameter {shown(next(name for name in names if names.count(name) > 1))} twice")
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise _bad_url(f"it has the parameter {shown(twice)} twice")
     return parameters
 
 
