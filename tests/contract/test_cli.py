@@ -411,7 +411,7 @@ def test_a_key_that_is_empty_or_a_missing_file_signs_nothing(parlour: Parlour, t
 
 
 def test_every_command_has_json(parlour: Parlour) -> None:
-    for command in ("serve", "demo", "explain", "app create", "app list"):
+    for command in ("serve", "demo", "explain", "app create", "app list", "account list", "backup", "master-key show"):
         assert "--json" in parlour(*command.split(), "--help").out, command
     for command in ("sign", "verify", "inspect"):
         assert "--json" in parlour("usersig", command, "--help").out, command

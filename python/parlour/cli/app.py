@@ -1,25 +1,75 @@
-"""``parlour app``: make and list apps."""
+"""``parlour app``: make apps, look at them and change them."""
 
 from __future__ import annotations
 
-import re
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parlour.cli.output import DataOption, JsonOption, console, fail, message, print_json, print_pairs, visible, when
-from parlour.cli.store import data_folder, with_storage
+from parlour.cli import app_admins, app_keys, app_types, app_verification
+from parlour.cli.app_view import STATES, app_as_json, app_pairs, counted_keys
+from parlour.cli.arguments import (
+    MAX_UIN,
+    AppArgument,
+    parse_app_id,
+    parse_name,
+    parse_number_or,
+    parse_one_of,
+    parse_secret,
+    parse_some_of,
+    read_public_key,
+)
+from parlour.cli.output import DataOption, JsonOption, fail, message, print_json, print_line, print_pairs, when
+from parlour.cli.store import ConfigOption, known_app, on_storage, server_settings, with_storage
+from parlour.cli.tables import counted, print_table
 
 if TYPE_CHECKING:
     from parlour.storage import App, Storage
 
-command = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Make and list apps, and see their keys."
-)
+__all__ = ["command", "parse_app_id"]
 
-MAX_ID = 2**32 - 1
+command = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Make, show and change apps and their keys. A running server sees every change at once.",
+)
+command.add_typer(app_keys.command, name="key")
+command.add_typer(app_admins.command, name="admin")
+command.add_typer(app_types.command, name="types")
+
+TypeOption = Annotated[
+    str | None,
+    typer.Option("--account-type", metavar="N|none", help="The account type it is under. New apps: 0."),
+]
+OwnerOption = Annotated[
+    str | None,
+    typer.Option("--owner", metavar="UIN|none", help="Number of the operator it belongs to. New apps: none."),
+]
+RegistrationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--registration",
+        metavar="automatic|imported",
+        help="Whether a first login makes the account, or only imported ones log in. New apps: automatic.",
+    ),
+]
+KindsOption = Annotated[
+    str | None,
+    typer.Option("--kinds", metavar="LIST", help="Kinds of account it takes. New apps: plain,phone,email,tls."),
+]
+PermissionOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--advanced-permission/--no-advanced-permission",
+        help="Whether entering a room needs a privateMapKey. New apps: no.",
+        show_default=False,
+    ),
+]
+BOUND_HELP = "{}; 0 for no bound, `default` for the server's setting."
 
 
 @command.command("create")
@@ -27,39 +77,48 @@ def create(
     app_id: Annotated[str, typer.Argument(metavar="ID", help="The sdkAppId: a number from 1 to 4294967295.")],
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
     key: Annotated[
-        str | None, typer.Option(help="The secret key; for moving an app here with its key. Default: a fresh one.")
+        str | None,
+        typer.Option(
+            help="The secret key, for moving an app here; - reads it from standard input. Default: a fresh one."
+        ),
     ] = None,
     public_key: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="PEM file of an EC public key, for UserSigs of version 1."),
     ] = None,
+    account_type: TypeOption = None,
+    owner: OwnerOption = None,
+    registration: RegistrationOption = None,
+    kinds: KindsOption = None,
+    advanced_permission: PermissionOption = None,
     data: DataOption = None,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make an app and print its sdkAppId and key. A running server knows it at once."""
     sdk_app_id = parse_app_id(app_id)
-    if key is not None and not re.fullmatch(r"[!-~]{16,256}", key):
-        raise typer.BadParameter("a key has 16 to 256 visible ASCII characters", param_hint="--key")
-    public_keys = () if public_key is None else (_read_public_key(public_key),)
+    name = parse_name(name)
+    secret = None if key is None else parse_secret(key, "--key")
+    chosen = _chosen(account_type, owner, registration, kinds, advanced_permission)
+    public_keys = () if public_key is None else (read_public_key(public_key),)
 
     from parlour.storage import AppExistsError
 
-    async def work(storage: Storage) -> App | None:
+    async def work(storage: Storage) -> App:
+        await _check_type(storage, chosen)
         try:
             return await storage.create_app(
-                sdk_app_id, now=int(time.time()), name=name, secret=key, public_keys=public_keys
+                sdk_app_id, now=int(time.time()), name=name, secret=secret, public_keys=public_keys, **chosen
             )
         except AppExistsError:
-            return None
+            where = storage.database.dialect.where
+            fail(f"There is an app {sdk_app_id} already in {where}. Its key: `parlour app show {sdk_app_id} --keys`.")
 
-    made = with_storage(data, work, create=True)
-    if made is None:
-        fail(f"There is an app {sdk_app_id} already in {data_folder(data)}. Its key: `parlour app list --keys`.")
-    secret = made.keys.secrets[0]
+    made = with_storage(data, work, create=True, config=config)
     if as_json:
-        print_json({"sdkAppId": sdk_app_id, "key": secret, "name": name})
+        print_json({"sdkAppId": sdk_app_id, "key": made.keys.secrets[0], "name": name})
         return
-    print_pairs([("sdkAppId", sdk_app_id), ("key", secret)])
+    print_pairs([("sdkAppId", sdk_app_id), ("key", made.keys.secrets[0])])
     message("\nThe key signs UserSigs: it belongs on your back end, never into a page.")
     message(f"Try it: parlour usersig sign --app {sdk_app_id} --user ann" + (f" --data {data}" if data else ""))
 
@@ -68,6 +127,7 @@ def create(
 def list_apps(
     keys: Annotated[bool, typer.Option("--keys", help="Show the secret keys too.")] = False,
     data: DataOption = None,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the apps of this server."""
@@ -75,62 +135,197 @@ def list_apps(
     async def work(storage: Storage) -> tuple[App, ...]:
         return await storage.list_apps()
 
-    found = with_storage(data, work)
+    found = with_storage(data, work, config=config)
     if as_json:
-        print_json([_as_json(app, keys) for app in found])
+        print_json([app_as_json(app, keys=keys) for app in found])
         return
     if not found:
         message("There are no apps yet: make one with `parlour app create ID`.")
         return
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("sdkAppId", no_wrap=True)
-    table.add_column("name", overflow="fold")
-    table.add_column("state", no_wrap=True)
-    table.add_column("made", no_wrap=True)
-    table.add_column("key" if keys else "keys", overflow="fold")
-    for app in found:
-        shown = "\n".join(app.keys.secrets) if keys else _counted(app)
-        table.add_row(str(app.sdk_app_id), visible(app.name), app.state, when(app.created_at), shown)
-    console().print(table)
-
-
-def parse_app_id(text: str) -> int:
-    """An sdkAppId from the command line; a wrong one is wrong usage."""
-    if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= MAX_ID:
-        raise typer.BadParameter(f"{text!r} is no sdkAppId: it is a number from 1 to {MAX_ID}")
-    return int(text)
+    last = "key" if keys else "keys"
+    rows = [
+        (
+            app.sdk_app_id,
+            app.name,
+            app.state,
+            when(app.created_at),
+            "\n".join(app.keys.secrets) if keys else counted_keys(app),
+        )
+        for app in found
+    ]
+    print_table(("sdkAppId", "name", "state", "made", last), rows, fold=("name", last))
 
 
-def _counted(app: App) -> str:
-    public = len(app.keys.public_keys)
-    return f"{len(app.keys.secrets)} secret" + (f", {public} public" if public else "")
+@command.command("show")
+def show(
+    app_id: AppArgument,
+    keys: Annotated[bool, typer.Option("--keys", help="Show the secret keys too.")] = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show everything about an app."""
+    sdk_app_id = parse_app_id(app_id)
+
+    async def work(storage: Storage) -> tuple[App, int]:
+        return await known_app(storage, sdk_app_id), await storage.accounts.count(sdk_app_id)
+
+    app, accounts = with_storage(data, work, config=config)
+    if as_json:
+        print_json(app_as_json(app, keys=keys) | {"accounts": accounts})
+        return
+    print_pairs(app_pairs(app, accounts, keys=keys))
 
 
-def _as_json(app: App, keys: bool) -> dict[str, object]:
-    shown: dict[str, object] = {
-        "sdkAppId": app.sdk_app_id,
-        "name": app.name,
-        "state": app.state,
-        "createdAt": app.created_at,
+@command.command("set")
+def set_app(
+    app_id: AppArgument,
+    name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
+    account_type: TypeOption = None,
+    owner: OwnerOption = None,
+    registration: RegistrationOption = None,
+    kinds: KindsOption = None,
+    advanced_permission: PermissionOption = None,
+    max_accounts: Annotated[
+        str | None, typer.Option(metavar="N|default", help=BOUND_HELP.format("Accounts it may have"))
+    ] = None,
+    logins_per_second: Annotated[
+        str | None, typer.Option(metavar="N|default", help=BOUND_HELP.format("Logins in a second"))
+    ] = None,
+    requests_per_second: Annotated[
+        str | None, typer.Option(metavar="N|default", help=BOUND_HELP.format("Calls of the account REST in a second"))
+    ] = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change what is given of an app; the rest stays."""
+    sdk_app_id = parse_app_id(app_id)
+    changes = _chosen(account_type, owner, registration, kinds, advanced_permission)
+    if name is not None:
+        changes["name"] = parse_name(name)
+    bounds = {
+        member: parse_number_or("default", text, f"--{member.replace('_', '-')}")
+        for member, text in (
+            ("max_accounts", max_accounts),
+            ("logins_per_second", logins_per_second),
+            ("requests_per_second", requests_per_second),
+        )
+        if text is not None
     }
-    if keys:
-        shown |= {"keys": list(app.keys.secrets), "publicKeys": list(app.keys.public_keys)}
-    return shown
+    if not changes and not bounds:
+        raise typer.BadParameter("say what to change, for example --name; see --help", param_hint="options")
+
+    async def work(storage: Storage) -> tuple[App, int]:
+        app = await known_app(storage, sdk_app_id)
+        await _check_type(storage, changes)
+        if bounds:
+            changes["limits"] = replace(app.limits, **bounds)
+        return await storage.change_app(sdk_app_id, **changes), await storage.accounts.count(sdk_app_id)
+
+    changed, accounts = with_storage(data, work, config=config)
+    if as_json:
+        print_json(app_as_json(changed, keys=False) | {"accounts": accounts})
+        return
+    print_pairs(app_pairs(changed, accounts, keys=False))
 
 
-def _read_public_key(path: Path) -> str:
-    from parlour.usersig import KeyRefusedError, load_public_key
+@command.command("suspend")
+def suspend(
+    app_id: AppArgument, data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Let nobody enter an app's rooms (10006) for now. Who is inside stays."""
+    _set_state(app_id, "suspended", data, config, as_json)
 
-    try:
-        pem = path.read_text(encoding="ascii")
-        load_public_key(pem)
-    except OSError as error:
-        fail(f"The key file {path} cannot be read: {error.strerror}.")
-    except UnicodeDecodeError:
-        fail(f"The key file {path} is no PEM text.")
-    except KeyRefusedError as error:
-        fail(f"The key in {path} is refused. {error}")
-    return pem
+
+@command.command("activate")
+def activate(
+    app_id: AppArgument, data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Activate an app that was suspended or disabled."""
+    _set_state(app_id, "active", data, config, as_json)
+
+
+@command.command("disable")
+def disable(
+    app_id: AppArgument, data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Make an app as if it was never enabled. No room is entered (-100027), no account REST answers (60016)."""
+    _set_state(app_id, "disabled", data, config, as_json)
+
+
+@command.command("delete")
+def delete(
+    app_id: AppArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this nothing is deleted.")] = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete an app with its keys, accounts and blacklist. There is no way back but a backup."""
+    sdk_app_id = parse_app_id(app_id)
+
+    async def work(storage: Storage) -> int:
+        app = await known_app(storage, sdk_app_id)
+        accounts = await storage.accounts.count(sdk_app_id)
+        if not yes:
+            named = f' "{app.name}"' if app.name else ""
+            has = counted(len(app.keys.secrets) + len(app.keys.public_keys), "key")
+            fail(
+                f"App {sdk_app_id}{named} has {has} and {counted(accounts, 'account')}, which go with it: say so with "
+                "--yes."
+            )
+        await storage.delete_app(sdk_app_id)
+        return accounts
+
+    accounts = on_storage(server_settings(data, config), work, patient=True)
+    if as_json:
+        print_json({"sdkAppId": sdk_app_id, "deleted": True, "accounts": accounts})
+        return
+    print_line(f"App {sdk_app_id} is deleted, and its {counted(accounts, 'account')}.")
+
+
+command.command("verify-with")(app_verification.verify_with)
+
+
+def _set_state(app_id: str, state: str, data: str | None, config: Path | None, as_json: bool) -> None:
+    sdk_app_id = parse_app_id(app_id)
+
+    async def work(storage: Storage) -> App:
+        await known_app(storage, sdk_app_id)
+        return await storage.change_app(sdk_app_id, state=state)
+
+    changed = with_storage(data, work, config=config)
+    if as_json:
+        print_json({"sdkAppId": sdk_app_id, "state": changed.state})
+        return
+    print_line(f"App {sdk_app_id} is {STATES[changed.state]}.")
+
+
+def _chosen(
+    account_type: str | None,
+    owner: str | None,
+    registration: str | None,
+    kinds: str | None,
+    advanced_permission: bool | None,
+) -> dict[str, Any]:
+    """The members of an app that options give it."""
+    chosen: dict[str, Any] = {}
+    if account_type is not None:
+        chosen["account_type"] = parse_number_or("none", account_type, "--account-type")
+    if owner is not None:
+        chosen["owner"] = parse_number_or("none", owner, "--owner", least=1, most=MAX_UIN)
+    if registration is not None:
+        chosen["registration"] = parse_one_of(registration, "--registration", ("automatic", "imported"))
+    if kinds is not None:
+        chosen["kinds"] = parse_some_of(kinds, "--kinds", ("plain", "phone", "email", "tls"))
+    if advanced_permission is not None:
+        chosen["advanced_permission"] = advanced_permission
+    return chosen
+
+
+async def _check_type(storage: Storage, chosen: dict[str, Any]) -> None:
+    """An app under a type that does not exist would let nobody in (70205)."""
+    number = chosen.get("account_type")
+    if number is not None and number not in {known.number for known in await storage.list_account_types()}:
+        fail(f"There is no account type {number}: see `parlour app types list`, make one with `parlour app types set`.")

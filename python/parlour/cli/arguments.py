@@ -29,14 +29,21 @@ def parse_app_id(text: str) -> int:
     return int(text)
 
 
-def parse_number(text: str, option: str, *, least: int = 0, most: int = MAX_BOUND, word: str = "") -> int | None:
-    """A whole number, or None for ``word``."""
-    if word and text == word:
-        return None
+def parse_number(text: str, option: str, *, least: int = 0, most: int = MAX_BOUND) -> int:
+    """A whole number."""
     if not re.fullmatch(r"[0-9]{1,16}", text) or not least <= int(text) <= most:
-        other = f", or {word}" if word else ""
-        raise typer.BadParameter(f"{text!r} is no number from {least} to {most}{other}", param_hint=option)
+        raise typer.BadParameter(f"{text!r} is no number from {least} to {most}", param_hint=option)
     return int(text)
+
+
+def parse_number_or(word: str, text: str, option: str, *, least: int = 0, most: int = MAX_BOUND) -> int | None:
+    """A whole number, or None for ``word``."""
+    if text == word:
+        return None
+    try:
+        return parse_number(text, option, least=least, most=most)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(f"{error.message}, and not {word!r}", param_hint=option) from None
 
 
 def parse_one_of(text: str, option: str, allowed: Sequence[str]) -> str:

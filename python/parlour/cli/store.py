@@ -53,6 +53,10 @@ def has_database(data: str | None) -> bool:
 
 def account_file(settings: Settings) -> Path | None:
     """The SQLite file of the account store; None if it is in PostgreSQL."""
+    if not settings.database:
+        return settings.data / DATABASE
+    if not settings.database.startswith("sqlite:"):
+        return None
     from parlour.storage.database import dialect_of
     from parlour.storage.sqlite import Sqlite
 

@@ -1,10 +1,19 @@
-"""Tables of the results for people: as wide as the terminal, or wide enough for every value when piped on."""
+"""Tables and counts for people; tables as wide as the terminal, or wide enough for every value when piped on."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 
 from parlour.cli.output import console, visible
+
+UNBROKEN = 100_000
+"""Columns that a table may take when it is piped on; it takes as many as its values need."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: ``1 key``, ``2 keys``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, fold: Sequence[str] = ()) -> None:
@@ -17,4 +26,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, fol
         table.add_column(name, overflow="fold", no_wrap=name not in fold)
     for row in rows:
         table.add_row(*("\n".join(visible(line) for line in str(cell).split("\n")) for cell in row))
-    console().print(table)
+    out = console()
+    if not sys.stdout.isatty():
+        out.width = UNBROKEN
+    out.print(table)

@@ -7,7 +7,6 @@ that a sealed key of one app, copied into the row of another, does not open.
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import hashlib
 import os
@@ -50,7 +49,7 @@ class MasterKey:
         Raises ``MasterKeyError`` when others than its owner may read it.
         """
         if not file.exists():
-            write_key_file(file, [fresh_key()])
+            write_key_file(file, [fresh_key()], keep=True)
         return cls(_read(file), file)
 
     @property
@@ -76,7 +75,9 @@ class MasterKey:
         _, _, key_id, packed = parts
         try:
             box = base64.b64decode(packed, validate=True)
-        except binascii.Error:
+            if base64.b64encode(box).decode("ascii") != packed:
+                raise ValueError("bits that stand for nothing are set")
+        except ValueError:
             raise UnreadableRowError(f"What is stored as the secret of {bound_to} is damaged.") from None
         if key_id not in self._boxes:
             self._look_again()
@@ -118,8 +119,8 @@ def fresh_key() -> bytes:
     return secrets.token_bytes(KEY_BYTES)
 
 
-def write_key_file(file: Path, keys: list[bytes]) -> None:
-    """Replace the file's keys at once: whoever reads it sees the old keys or the new ones."""
+def write_key_file(file: Path, keys: list[bytes], *, keep: bool = False) -> None:
+    """Replace the file's keys at once: whoever reads it sees the old keys or the new ones. ``keep``: only make it."""
     draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -128,13 +129,13 @@ def write_key_file(file: Path, keys: list[bytes]) -> None:
             out.write("".join(f"{key.hex()}\n" for key in keys))
             out.flush()
             os.fsync(out.fileno())
-        if file.exists():
-            os.replace(draft, file)
-        else:
+        if keep:
             # Two that start together must end with one key: linking fails where there is a file already.
             with contextlib.suppress(FileExistsError):
                 os.link(draft, file)
             draft.unlink()
+        else:
+            os.replace(draft, file)
     except OSError as error:
         raise MasterKeyError(f"The master key file {file} cannot be written: {error.strerror}.") from None
 

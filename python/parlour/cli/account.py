@@ -1,0 +1,343 @@
+"""``parlour account``: the accounts of an app, and what is held against a userId."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from parlour.cli import account_import
+from parlour.cli.arguments import (
+    AppOfAccountArgument,
+    UserArgument,
+    parse_app_id,
+    parse_user,
+)
+from parlour.cli.output import (
+    DataOption,
+    JsonOption,
+    fail,
+    message,
+    print_json,
+    print_line,
+    print_pairs,
+    visible,
+    when,
+)
+from parlour.cli.store import PATIENCE, ConfigOption, counters, known_app, login_states, on_storage, server_settings
+from parlour.cli.tables import counted, print_table
+
+if TYPE_CHECKING:
+    from parlour.accounts import Registry
+    from parlour.storage import Account, App, Standing, Storage
+
+Result = TypeVar("Result")
+Lock = tuple[str, str, float]
+"""A lock that holds: the source, the userId (empty: everybody from there), until when."""
+
+MAX_PAGE = 100_000
+MAX_REASON_BYTES = 500
+SESSIONS = (
+    "A session on a running server ends when it next has to prove itself: at its next room or reconnection. "
+    "The account REST's `kick` ends it at once."
+)
+
+command = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="List, import, block, kick and unlock users of an app.",
+)
+command.command("import")(account_import.import_accounts)
+
+
+@command.command("list")
+def list_accounts(
+    app_id: AppOfAccountArgument,
+    after: Annotated[str, typer.Option(metavar="USER", help="Begin behind this userId. Default: at the first.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="How many at most. Default: 100.")] = 100,
+    blocked: Annotated[bool, typer.Option("--blocked", help="List the blacklist instead.")] = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the accounts of an app by userId, a page at a time."""
+    sdk_app_id = parse_app_id(app_id)
+
+    # One more than the page tells whether another follows.
+    async def accounts(storage: Storage) -> list[dict[str, Any]]:
+        await known_app(storage, sdk_app_id)
+        if blocked:
+            found = await storage.accounts.blocked(sdk_app_id, after=after, limit=limit + 1)
+            return [{"userId": user, "reason": reason, "blockedAt": since} for user, reason, since in found]
+        page = await storage.accounts.page(sdk_app_id, after=after, limit=limit + 1)
+        return [_account_as_json(account) for account in page]
+
+    found = on_storage(server_settings(data, config), accounts)
+    page, follows = found[:limit], len(found) > limit
+    if as_json:
+        print_json({"blacklist" if blocked else "accounts": page, "next": page[-1]["userId"] if follows else None})
+        return
+    if not page:
+        kind = "no userId on the blacklist" if blocked else "no account"
+        message(f"App {sdk_app_id} has {kind}" + (f" behind {visible(after)}." if after else "."))
+        return
+    if blocked:
+        print_table(
+            ("userId", "reason", "since"),
+            [(one["userId"], one["reason"], when(one["blockedAt"])) for one in page],
+            fold=("userId", "reason"),
+        )
+    else:
+        rows = [(one["userId"], one["kind"], one["nick"], when(one["createdAt"])) for one in page]
+        print_table(("userId", "kind", "nick", "made"), rows, fold=("userId", "nick"))
+    if follows:
+        message(f"There are more: --after {visible(page[-1]['userId'])}")
+
+
+@command.command("show")
+def show(
+    app_id: AppOfAccountArgument,
+    user: UserArgument,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show an account and what is held against it. That is the blacklist, a kick, and locks after failed logins."""
+    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
+    settings = server_settings(data, config)
+
+    async def work(storage: Storage) -> tuple[Account | None, Standing, list[str], list[Lock]]:
+        await known_app(storage, sdk_app_id)
+        facts = await storage.accounts.facts(sdk_app_id, user_id)
+        for part in (facts.account, facts.standing):
+            if isinstance(part, Exception):
+                raise part
+        now = time.time()
+        async with login_states(settings) as logins:
+            platforms = (await logins.online(sdk_app_id, [user_id], now=int(now))).get(user_id, [])
+        async with counters(settings) as counted:
+            locks = [lock for lock in await counted.locked(sdk_app_id, now=now) if lock[1] in ("", user_id)]
+        return facts.account, facts.standing, platforms, locks  # type: ignore[return-value]
+
+    account, standing, platforms, locks = on_storage(settings, work)
+    of_user = [lock for lock in locks if lock[1]]
+    if account is None and standing.blocked_at is None and standing.invalidated_at is None and not of_user:
+        fail(f"App {sdk_app_id} has no account {visible(user_id)}, and nothing is held against that userId.")
+    if as_json:
+        print_json(
+            {
+                "userId": user_id,
+                "account": None if account is None else _account_as_json(account),
+                "online": platforms,
+                "blockedAt": standing.blocked_at,
+                "reason": standing.reason,
+                "userSigsVoidUpTo": standing.invalidated_at,
+                "locks": [
+                    {"source": source, "everybody": not who, "until": round(until, 3)} for source, who, until in locks
+                ],
+            }
+        )
+        return
+    print_pairs(_pairs(user_id, account, standing, platforms, locks))
+
+
+@command.command("block")
+def block(
+    app_id: AppOfAccountArgument,
+    user: UserArgument,
+    reason: Annotated[str, typer.Option(help="Why, for your own memory.")] = "",
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a userId on the blacklist. Its logins are refused, whether there is an account of it or not."""
+    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
+    if len(reason.encode("utf-8", "replace")) > MAX_REASON_BYTES or not reason.isprintable():
+        raise typer.BadParameter(
+            f"a reason has at most {MAX_REASON_BYTES} bytes and no control characters", param_hint="--reason"
+        )
+
+    async def work(registry: Registry, app: App) -> None:
+        await registry.block(app, user_id, reason)
+
+    _with_registry(sdk_app_id, work, data, config)
+    _done(as_json, sdk_app_id, user_id, "blocked", f"{visible(user_id)} is on the blacklist of app {sdk_app_id}.")
+    message(SESSIONS)
+
+
+@command.command("unblock")
+def unblock(
+    app_id: AppOfAccountArgument,
+    user: UserArgument,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a userId off the blacklist."""
+    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
+
+    async def work(storage: Storage) -> None:
+        await known_app(storage, sdk_app_id)
+        if not await storage.accounts.unblock(sdk_app_id, user_id):
+            fail(f"{visible(user_id)} is not on the blacklist of app {sdk_app_id}.")
+
+    on_storage(server_settings(data, config), work)
+    _done(as_json, sdk_app_id, user_id, "unblocked", f"{visible(user_id)} may log in to app {sdk_app_id} again.")
+
+
+@command.command("kick")
+def kick(
+    app_id: AppOfAccountArgument,
+    user: UserArgument,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Void the UserSigs that a user has now. What resumes the user's sessions is void too."""
+    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
+
+    async def work(registry: Registry, app: App) -> None:
+        await registry.kick(app, user_id)
+
+    _with_registry(sdk_app_id, work, data, config)
+    _done(as_json, sdk_app_id, user_id, "kicked", f"Every UserSig of {visible(user_id)} issued until now is void.")
+    message(SESSIONS)
+
+
+@command.command("delete")
+def delete(
+    app_id: AppOfAccountArgument,
+    users: Annotated[list[str], typer.Argument(metavar="USER...", help="The userIds.")],
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete accounts. What is held against their userIds stays. The exit status is 1 if one was not there."""
+    sdk_app_id = parse_app_id(app_id)
+    user_ids = list(dict.fromkeys(parse_user(user) for user in users))
+
+    async def work(registry: Registry, app: App) -> list[tuple[str, bool]]:
+        result = await registry.delete_many(app, user_ids)
+        if result.code is not None:
+            fail(f"{len(result.items)} of {len(user_ids)} were deleted, then: {result.detail} ({int(result.code)}).")
+        return [(item.user_id, item.code is None) for item in result.items]
+
+    results = _with_registry(sdk_app_id, work, data, config)
+    gone = [user_id for user_id, was_there in results if was_there]
+    missing = [user_id for user_id, was_there in results if not was_there]
+    if as_json:
+        print_json({"sdkAppId": sdk_app_id, "deleted": gone, "missing": missing})
+    else:
+        for user_id in gone:
+            print_line(f"deleted  {visible(user_id)}")
+    for user_id in missing:
+        message(f"App {sdk_app_id} has no account {visible(user_id)} (70107).")
+    if gone:
+        message(SESSIONS)
+    if missing:
+        raise typer.Exit(1)
+
+
+@command.command("unlock")
+def unlock(
+    app_id: AppOfAccountArgument,
+    user: UserArgument,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Also lift the locks of addresses that hold for every user.")
+    ] = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Lift the locks (70050) that failed logins put on a user."""
+    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
+    settings = server_settings(data, config)
+
+    async def work(storage: Storage) -> tuple[int, list[str]]:
+        await known_app(storage, sdk_app_id)
+        async with counters(settings) as counted:
+            lifted = await counted.unlock(sdk_app_id, user_id)
+            if sources:
+                lifted += await counted.unlock(sdk_app_id, "")
+            left = [source for source, who, _ in await counted.locked(sdk_app_id, now=time.time()) if not who]
+            return lifted, left
+
+    lifted, left = on_storage(settings, work)
+    if as_json:
+        print_json({"sdkAppId": sdk_app_id, "userId": user_id, "lifted": lifted, "lockedSources": left})
+    elif lifted:
+        print_line(f"{counted(lifted, 'lock')} of {visible(user_id)} lifted.")
+    else:
+        print_line(f"Nothing had locked {visible(user_id)} in app {sdk_app_id}.")
+    if left:
+        shown = ", ".join(left[:3]) + (" and others" if len(left) > 3 else "")
+        message(f"Locked for every user: {shown}. --sources lifts those too.")
+
+
+def _with_registry(
+    sdk_app_id: int, work: Callable[[Registry, App], Awaitable[Result]], data: str | None, config: Path | None
+) -> Result:
+    """Run a command of the account REST on the stores, as a server would, but for the sessions that only it has."""
+    settings = server_settings(data, config)
+
+    async def run(storage: Storage) -> Result:
+        from parlour.accounts import AccountRefusedError, Registry
+
+        app = await known_app(storage, sdk_app_id)
+        async with login_states(settings) as logins:
+            registry = Registry(storage, logins, time.time, force_off=lambda *_: None, batch_timeout=PATIENCE)
+            try:
+                return await work(registry, app)
+            except AccountRefusedError as refused:
+                detail = refused.detail.rstrip(".")
+                fail(f"{visible(detail[:1].upper() + detail[1:])} ({int(refused.code)}).")
+
+    return on_storage(settings, run)
+
+
+def _done(as_json: bool, sdk_app_id: int, user_id: str, what: str, sentence: str) -> None:
+    if as_json:
+        print_json({"sdkAppId": sdk_app_id, "userId": user_id, what: True})
+    else:
+        print_line(sentence)
+
+
+def _account_as_json(account: Account) -> dict[str, Any]:
+    return {
+        "userId": account.user_id,
+        "kind": account.kind,
+        "nick": account.nick,
+        "faceUrl": account.face_url,
+        "createdAt": account.created_at,
+    }
+
+
+def _pairs(
+    user_id: str, account: Account | None, standing: Standing, platforms: list[str], locks: list[Lock]
+) -> list[tuple[str, object]]:
+    pairs: list[tuple[str, object]] = [("userId", user_id)]
+    if account is None:
+        pairs.append(("account", "none"))
+    else:
+        pairs += [
+            ("kind", account.kind),
+            ("nick", account.nick or "-"),
+            ("faceUrl", account.face_url or "-"),
+            ("made", when(account.created_at)),
+        ]
+    pairs.append(("online", ", ".join(platforms) or "no"))
+    blocked = "no"
+    if standing.blocked_at is not None:
+        blocked = f"since {when(standing.blocked_at)}" + (f": {standing.reason}" if standing.reason else "")
+    pairs.append(("blacklist", blocked))
+    if standing.invalidated_at is not None:
+        pairs.append(("UserSigs void", f"those issued up to {when(standing.invalidated_at)}"))
+    for source, who, until in locks:
+        pairs.append(("locked", f"from {source} until {when(until)}" + ("" if who else ", like every user from there")))
+    if not locks:
+        pairs.append(("locked", "no"))
+    return pairs

@@ -1,0 +1,97 @@
+"""``parlour app admin``: who may call the account REST of an app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from parlour.cli.arguments import AppArgument, UserArgument, parse_app_id, parse_user
+from parlour.cli.output import DataOption, JsonOption, fail, message, print_json, print_line, visible
+from parlour.cli.store import ConfigOption, known_app, with_storage
+
+if TYPE_CHECKING:
+    from parlour.storage import Storage
+
+MAX_ADMINS = 10
+"""Admins of one app, as many as the public account service allows."""
+
+command = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="List, add and remove who may call the account REST.",
+)
+
+
+@command.command("list")
+def list_admins(
+    app_id: AppArgument, data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """List the admins of an app, one a line."""
+    sdk_app_id = parse_app_id(app_id)
+
+    async def work(storage: Storage) -> tuple[str, ...]:
+        return (await known_app(storage, sdk_app_id)).admins
+
+    admins = with_storage(data, work, config=config)
+    if as_json:
+        print_json(list(admins))
+        return
+    for admin in admins:
+        print_line(visible(admin))
+    if not admins:
+        message(f"App {sdk_app_id} has no admin: nobody may call its account REST.")
+
+
+@command.command("add")
+def add(
+    app_id: AppArgument,
+    user: UserArgument,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a userId call the account REST, with a UserSig of its own."""
+    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
+
+    async def work(storage: Storage) -> tuple[str, ...]:
+        admins = (await known_app(storage, sdk_app_id)).admins
+        if user_id in admins:
+            fail(f"{visible(user_id)} is an admin of app {sdk_app_id} already.")
+        if len(admins) >= MAX_ADMINS:
+            fail(f"App {sdk_app_id} has {len(admins)} admins, and {MAX_ADMINS} are allowed: remove one first.")
+        return (await storage.change_app(sdk_app_id, admins=(*admins, user_id))).admins
+
+    admins = with_storage(data, work, config=config)
+    if as_json:
+        print_json(list(admins))
+        return
+    print_line(f"{visible(user_id)} is an admin of app {sdk_app_id}.")
+
+
+@command.command("remove")
+def remove(
+    app_id: AppArgument,
+    user: UserArgument,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take the right away again: further calls are refused at once (70403)."""
+    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
+
+    async def work(storage: Storage) -> tuple[str, ...]:
+        admins = (await known_app(storage, sdk_app_id)).admins
+        if user_id not in admins:
+            fail(f"{visible(user_id)} is no admin of app {sdk_app_id}: see `parlour app admin list {sdk_app_id}`.")
+        left = tuple(admin for admin in admins if admin != user_id)
+        return (await storage.change_app(sdk_app_id, admins=left)).admins
+
+    admins = with_storage(data, work, config=config)
+    if as_json:
+        print_json(list(admins))
+        return
+    print_line(f"{visible(user_id)} is no admin of app {sdk_app_id} any more.")
+    if not admins:
+        message("That was the last one: nobody may call its account REST now.")

@@ -1,0 +1,110 @@
+"""``parlour app types``: account types, and the ways of logging in that each allows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from parlour.cli.arguments import parse_name, parse_number, parse_some_of
+from parlour.cli.output import DataOption, JsonOption, fail, print_json, print_line
+from parlour.cli.store import ConfigOption, with_storage
+from parlour.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from parlour.storage import AccountType, Storage
+
+METHODS = ("hmac", "ecdsa", "third-party")
+NumberArgument = Annotated[str, typer.Argument(metavar="NUMBER", help="The number of the account type.")]
+
+command = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="List, set and remove account types. One says how users of the apps under it may log in.",
+)
+
+
+@command.command("list")
+def list_types(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List the account types and how many apps are under each."""
+
+    async def work(storage: Storage) -> tuple[tuple[AccountType, ...], Counter[int | None]]:
+        return await storage.list_account_types(), Counter(app.account_type for app in await storage.list_apps())
+
+    types, apps = with_storage(data, work, config=config)
+    if as_json:
+        print_json([_as_json(found) | {"apps": apps[found.number]} for found in types])
+        return
+    rows = [(found.number, found.name, ", ".join(found.methods), apps[found.number]) for found in types]
+    print_table(("number", "name", "methods", "apps"), rows, fold=("name",))
+
+
+@command.command("set")
+def set_type(
+    number: NumberArgument,
+    name: Annotated[str | None, typer.Option(help="A name for people. Default: as it is, for a new one empty.")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="hmac (UserSig 2), ecdsa (UserSig 1), third-party; by commas. Default: as it is, for a new one all.",
+        ),
+    ] = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an account type, or change what is given of one."""
+    chosen = parse_number(number, "NUMBER")
+    given: dict[str, Any] = {} if name is None else {"name": parse_name(name)}
+    if methods is not None:
+        given["methods"] = parse_some_of(methods, "--methods", METHODS)
+
+    from dataclasses import replace
+
+    from parlour.storage import AccountType
+
+    async def work(storage: Storage) -> AccountType:
+        there = {known.number: known for known in await storage.list_account_types()}
+        made = replace(there.get(chosen, AccountType(chosen, "")), **given)
+        await storage.put_account_type(made)
+        return made
+
+    made = with_storage(data, work, create=True, config=config)
+    if as_json:
+        print_json(_as_json(made))
+        return
+    print_line(f"Apps of account type {made.number} log in with {', '.join(made.methods)}.")
+
+
+@command.command("remove")
+def remove(
+    number: NumberArgument, data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Remove an account type that no app is under."""
+    chosen = parse_number(number, "NUMBER")
+
+    from parlour.storage.model import DEFAULT_ACCOUNT_TYPE
+
+    async def work(storage: Storage) -> None:
+        if chosen == DEFAULT_ACCOUNT_TYPE:
+            fail(f"The account type {chosen} is the one of new apps and stays.")
+        if await storage.remove_account_type(chosen):
+            return
+        under = [str(app.sdk_app_id) for app in await storage.list_apps() if app.account_type == chosen]
+        if under:
+            more = " and others" if len(under) > 3 else ""
+            fail(f"The account type {chosen} is the one of app {', '.join(under[:3])}{more}: give them another first.")
+        fail(f"There is no account type {chosen}: see `parlour app types list`.")
+
+    with_storage(data, work, config=config)
+    if as_json:
+        print_json({"number": chosen, "removed": True})
+        return
+    print_line(f"The account type {chosen} is removed.")
+
+
+def _as_json(found: AccountType) -> dict[str, Any]:
+    return {"number": found.number, "name": found.name, "methods": list(found.methods)}

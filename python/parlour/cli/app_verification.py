@@ -1,0 +1,97 @@
+"""``parlour app verify-with``: who judges the credentials of an app besides its own keys."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parlour.cli.app_view import verification_as_json
+from parlour.cli.arguments import AppArgument, parse_app_id, parse_one_of, parse_secret
+from parlour.cli.output import DataOption, JsonOption, message, print_json, print_line, print_pairs
+from parlour.cli.store import ConfigOption, known_app, with_storage
+
+if TYPE_CHECKING:
+    from parlour.storage import Storage, Verification
+
+MODES = ("endpoint", "oidc", "none")
+SECRET_BYTES = 32
+
+
+def verify_with(
+    app_id: AppArgument,
+    mode: Annotated[str, typer.Argument(metavar="endpoint|oidc|none", help="Who judges; none for UserSigs alone.")],
+    address: Annotated[
+        str | None, typer.Argument(metavar="[URL|ISSUER]", help="Its https address.", show_default=False)
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="For an endpoint: what signs the calls; - reads it. Default: the one it has, else a fresh one.",
+        ),
+    ] = None,
+    audience: Annotated[
+        str | None, typer.Option(metavar="AUD", help="For an issuer: the audience that its ID tokens are for.")
+    ] = None,
+    claim: Annotated[str, typer.Option(help="For an issuer: the claim that holds the userId.")] = "sub",
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say who judges credentials beside the app's keys. That is an https endpoint, an OpenID Connect issuer, or nobody.
+
+    What either has to do is in docs/third-party.md.
+    """
+    sdk_app_id = parse_app_id(app_id)
+    parse_one_of(mode, "endpoint|oidc|none", MODES)
+    checked = _checked_address(mode, address)
+    if mode != "endpoint" and secret is not None:
+        raise typer.BadParameter("only an endpoint has a signing secret", param_hint="--secret")
+    if mode != "oidc" and audience is not None:
+        raise typer.BadParameter("only an issuer has an audience", param_hint="--audience")
+    if mode == "oidc" and not audience:
+        raise typer.BadParameter("say which audience the ID tokens are for", param_hint="--audience")
+    if not claim:
+        raise typer.BadParameter("the name of the claim is empty", param_hint="--claim")
+    given = None if secret is None else parse_secret(secret, "--secret")
+
+    from parlour.storage import EndpointVerification, OidcVerification
+
+    async def work(storage: Storage) -> Verification | None:
+        app = await known_app(storage, sdk_app_id)
+        how: Verification | None = None
+        if mode == "endpoint":
+            there = app.verification.secret if isinstance(app.verification, EndpointVerification) else None
+            how = EndpointVerification(checked, given or there or secrets.token_hex(SECRET_BYTES))
+        elif mode == "oidc":
+            how = OidcVerification(checked, audience or "", claim)
+        await storage.change_app(sdk_app_id, verification=how)
+        return how
+
+    how = with_storage(data, work, config=config)
+    if as_json:
+        print_json({"sdkAppId": sdk_app_id, "verification": verification_as_json(how, secret=True)})
+        return
+    if how is None:
+        print_line(f"App {sdk_app_id} is verified by UserSig alone.")
+        return
+    pairs = verification_as_json(how, secret=True) or {}
+    print_pairs([("sdkAppId", sdk_app_id), *pairs.items()])
+    if mode == "endpoint":
+        message("\nThe secret signs the calls to the endpoint, which has to check them: see docs/third-party.md.")
+
+
+def _checked_address(mode: str, address: str | None) -> str:
+    if mode == "none":
+        if address is not None:
+            raise typer.BadParameter("none has no address", param_hint="URL")
+        return ""
+    from parlour.accounts.verification import checked_endpoint_url, checked_issuer
+
+    check, what = (checked_endpoint_url, "URL") if mode == "endpoint" else (checked_issuer, "ISSUER")
+    try:
+        return check(address or "")
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=what) from None

@@ -1,0 +1,259 @@
+"""``parlour backup``: a copy that is whole, while the server writes, and that a server starts from."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from parlour.settings import load_settings
+from parlour.storage.backup import back_up
+from parlour.storage.rotation import locked
+
+from tests.cli import DEADLINE, Beside, Here, environment
+from tests.conftest import RunningServer, StartServer
+from tests.databases import AnyDatabase, SqliteDatabase
+from tests.postgres import Cluster
+from tests.wire import Wire
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> AnyDatabase:
+    return SqliteDatabase(tmp_path / "data" / "parlour.db")
+
+
+@pytest.fixture
+def settings(database: AnyDatabase, tmp_path: Path) -> dict[str, str]:
+    return environment(tmp_path, tmp_path / "data", database)
+
+
+@pytest.fixture
+def parlour(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    here = Here(monkeypatch, capsys, settings)
+    assert here("app", "create", 5).status == 0
+    return here
+
+
+@pytest.fixture
+def to(tmp_path: Path) -> Path:
+    return tmp_path / "backup"
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def users(file: Path) -> set[str]:
+    return {str(user) for (user,) in SqliteDatabase(file).sql("SELECT user_id FROM accounts")}
+
+
+def test_a_backup_is_one_checked_file_for_its_owner_alone(parlour: Here, to: Path) -> None:
+    parlour("account", "import", 5, "-", stdin="ann\nbob\n")
+    done = parlour.good("backup", to)
+    assert done == {"files": [str(to / "parlour.db")], "bytes": (to / "parlour.db").stat().st_size}
+    assert os.listdir(to) == ["parlour.db"]
+    assert (mode(to), mode(to / "parlour.db")) == (0o700, 0o600)
+    assert users(to / "parlour.db") == {"ann", "bob"}
+
+
+def test_a_restored_backup_is_the_server_of_then(parlour: Here, to: Path, tmp_path: Path) -> None:
+    before = parlour.good("app", "list", "--keys")
+    done = parlour("backup", to)
+    assert "The master key is not in it" in done.err
+    parlour("app", "create", 6)
+    restored = tmp_path / "restored"
+    restored.mkdir(mode=0o700)
+    shutil.copy2(to / "parlour.db", restored)
+    assert "was sealed with master key" in parlour("app", "list", "--data", restored).err
+    shutil.copy2(tmp_path / "data" / "master.key", restored)
+    assert parlour.good("app", "list", "--keys", "--data", restored) == before
+
+
+def test_a_backup_with_its_key_is_a_data_folder(parlour: Here, to: Path) -> None:
+    done = parlour("backup", to, "--with-key")
+    assert "whoever reads it can sign for every app" in done.err
+    assert sorted(os.listdir(to)) == ["master.key", "parlour.db"]
+    assert mode(to / "master.key") == 0o600
+    assert parlour.good("app", "list", "--keys", "--data", to) == parlour.good("app", "list", "--keys")
+
+
+def test_a_backup_is_replaced_only_by_force(parlour: Here, to: Path) -> None:
+    parlour("backup", to, "--with-key")
+    parlour("account", "import", 5, "-", stdin="ann\n")
+    for arguments in ((), ("--with-key",)):
+        done = parlour("backup", to, *arguments)
+        assert (done.status, "say --force" in done.err) == (1, True)
+    assert users(to / "parlour.db") == set()
+    parlour("master-key", "rotate")
+    assert "may not open this one" in parlour("backup", to, "--force").err
+    assert parlour("backup", to, "--force", "--with-key").status == 0
+    assert parlour.good("account", "list", 5, "--data", to)["accounts"][0]["userId"] == "ann"
+
+
+def test_places_where_a_backup_cannot_be(parlour: Here, to: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    to.mkdir()
+    (to / "parlour.db-wal").touch()
+    for place, reason in (
+        (tmp_path / "data", "is the folder of the database itself"),
+        (tmp_path / "link", "is the folder of the database itself"),
+        (tmp_path / "file", "cannot be made: File exists"),
+        (tmp_path / "file" / "x", "cannot be made: Not a directory"),
+        (to, "Beside"),
+    ):
+        done = parlour("backup", place, "--json")
+        assert (done.status, reason in done.json["error"]) == (1, True), done.err
+    assert os.listdir(to) == ["parlour.db-wal"]
+    assert "There is no database" in parlour("backup", to, "--data", tmp_path / "none").err
+
+
+def test_a_key_that_is_no_file_or_is_being_rotated_is_not_copied(
+    parlour: Here, to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with locked(tmp_path / "data" / "master.key"):
+        assert "in use by another rotation" in parlour("backup", to, "--with-key").err
+        assert parlour("backup", to).status == 0
+    monkeypatch.setenv("PARLOUR_MASTER_KEY", "ab" * 32)
+    assert "leave --with-key out" in parlour("backup", to, "--with-key", "--force").err
+
+
+def test_a_damaged_database_makes_no_backup(parlour: Here, to: Path, tmp_path: Path) -> None:
+    parlour("account", "import", 5, "-", stdin="".join(f"user{number}\n" for number in range(2000)))
+    file = tmp_path / "data" / "parlour.db"
+    with sqlite3.connect(file) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'accounts'").fetchone()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    with file.open("r+b") as raw:
+        raw.seek((page - 1) * 4096)
+        raw.write(b"\xff" * 4096)
+    done = parlour("backup", to)
+    assert (done.status, done.out) == (1, "")
+    assert "damaged" in done.err
+    assert os.listdir(to) == []
+
+
+def test_accounts_in_postgresql_are_for_pg_dump(
+    parlour: Here, to: Path, postgres_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARLOUR_DATABASE", f"postgresql://parlour@127.0.0.1:{postgres_cluster.port}/any")
+    done = parlour("backup", to)
+    assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "pg_dump" in done.err
+    assert not to.exists()
+
+
+async def test_a_full_disk_leaves_no_half_backup(settings: dict[str, str], to: Path) -> None:
+    beside = Beside(settings)
+    await beside.good("app", "create", 5)
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, 16_384))
+
+    process = await beside.start("backup", to, preexec_fn=small_files)
+    out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+    assert (process.returncode, out) == (1, b"")
+    assert b"cannot be written" in err
+    assert os.listdir(to) == []
+
+
+async def test_a_backup_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "large.db"
+    with sqlite3.connect(source) as connection:
+        connection.execute("CREATE TABLE t AS SELECT randomblob(50000000) AS x")
+    connection.close()
+    loop, begun = asyncio.get_running_loop(), asyncio.Event()
+    told: list[tuple[int, int]] = []
+
+    def progress(copied: int, size: int) -> None:
+        told.append((copied, size))
+        loop.call_soon_threadsafe(begun.set)
+
+    assert await back_up(source, tmp_path / "whole.db", progress=progress) == told[-1][0] == told[-1][1]
+    assert len(told) > 5
+    begun.clear()
+    copying = asyncio.create_task(back_up(source, tmp_path / "half.db", progress=progress))
+    await asyncio.wait_for(begun.wait(), DEADLINE)
+    copying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await copying
+    deadline = time.monotonic() + DEADLINE
+    while any(name.startswith("half.db") for name in os.listdir(tmp_path)):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+# --- beside a running server ------------------------------------------------------------------------------------------
+
+
+class Importer:
+    """Imports accounts over the account REST, one after the other, and remembers which were acknowledged."""
+
+    def __init__(self, server: RunningServer, name: str) -> None:
+        self.acknowledged: list[str] = []
+        self._server, self._name = server, name
+        self._task = asyncio.create_task(self._work())
+
+    async def _work(self) -> None:
+        query: dict[str, Any] = {"sdkappid": self._server.app, "identifier": "administrator", "contenttype": "json"}
+        query |= {"usersig": self._server.user_sig("administrator"), "random": 1}
+        async with httpx.AsyncClient(base_url=self._server.url, trust_env=False, timeout=DEADLINE) as client:
+            while True:
+                user = f"{self._name}{len(self.acknowledged)}"
+                answer = await client.post("/v4/im_open_login_svc/account_import", params=query, json={"UserID": user})
+                assert answer.json()["ErrorCode"] == 0, answer.text
+                self.acknowledged.append(user)
+
+    async def reach(self, count: int) -> None:
+        """Wait until so many are acknowledged."""
+        deadline = time.monotonic() + DEADLINE
+        while len(self.acknowledged) < count:
+            assert not self._task.done(), self._task.exception()
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        """End it."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+
+async def test_a_backup_under_import_load_has_every_account_that_was_acknowledged_before(
+    start_server: StartServer, settings: dict[str, str], tmp_path: Path
+) -> None:
+    server = await start_server(rates__account_import=0, admin__requests_per_second=0)
+    beside = Beside(settings)
+    (tmp_path / "many.txt").write_text("".join(f"file{number}\n" for number in range(50_000)))
+    importers = [Importer(server, name) for name in ("a", "b", "c")]
+    load = asyncio.create_task(beside("account", "import", server.app, tmp_path / "many.txt"))
+    try:
+        for round_number in range(3):
+            for importer in importers:
+                await importer.reach(len(importer.acknowledged) + 20)
+            before = {user for importer in importers for user in importer.acknowledged}
+            to = tmp_path / f"backup{round_number}"
+            await beside.good("backup", to, "--with-key")
+            after = {user for importer in importers for user in importer.acknowledged}
+            assert len(after) > len(before)  # the server went on meanwhile
+            assert before <= users(to / "parlour.db")
+    finally:
+        for importer in importers:
+            await importer.stop()
+        await load
+    restored = RunningServer(load_settings(None, {"data": to, "port": 0, "media_port": 0}))
+    restored.key = server.key
+    await restored.start()
+    try:
+        wire = await Wire.open(restored)
+        await wire.login(restored, importers[0].acknowledged[0])
+        await wire.close()
+    finally:
+        await restored.stop()
