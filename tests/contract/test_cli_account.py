@@ -291,7 +291,7 @@ async def test_a_lock_is_shown_and_lifted_beside_a_running_server(start_server: 
     wire = await Wire.open(server)
     await wire.login(server, "ann")
     await wire.close()
-    for user in ("bob", "cid"):  # two more: five failures from one address lock it for everybody
+    for user in ("bob", "cid", "eve", "fay", "gus"):  # ann's are forgotten; five from one address lock it for everybody
         wire = await Wire.open(server)
         assert await login(user, "wrong") != 70050
         await wire.close()

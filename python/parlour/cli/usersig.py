@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from parlour.cli.app import parse_app_id
+from parlour.cli.arguments import parse_app_id
 from parlour.cli.output import DataOption, JsonOption, fail, message, print_json, print_line, when
 from parlour.cli.store import has_database, with_storage
 
@@ -337,4 +337,4 @@ def _stored_secret(data: str | None, sdk_app_id: int) -> str:
         fail(f"There is no app {sdk_app_id} in the data folder: see `parlour app list`, or give its key with --key.")
     if not keys.secrets:
         fail(f"App {sdk_app_id} has no secret key: sign with --key and the PEM file of its private key.")
-    return keys.secrets[0]
+    return keys.secrets[-1]  # the newest: in a rotation the older ones are on their way out

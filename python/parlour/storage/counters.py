@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import delete, func, insert, select, tuple_, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,6 +21,12 @@ from parlour.storage.schema import failures, locks, windows
 DATABASE = "counters.db"
 EVERYBODY = ""
 """The userId of a lock that holds for a source, whoever it says it is."""
+
+_LOCKS = (
+    select(locks)
+    .where(tuple_(locks.c.sdk_app_id, locks.c.source, locks.c.user_id).in_(bindparam("wanted", expanding=True)))
+    .where(locks.c.until > bindparam("now"), locks.c.until <= bindparam("longest"))
+)
 
 KEPT_WINDOWS = 60
 """Seconds for which the count of a past second is kept."""
@@ -121,11 +127,16 @@ class Counters:
         return await self.database.read(work)
 
     async def unlock(self, sdk_app_id: int, user_id: str) -> int:
-        """Take away the locks of a userId. Returns how many there were."""
+        """Take away the locks of a userId and forget its failures. Returns how many locks there were."""
 
         async def work(connection: AsyncConnection) -> int:
-            same = (locks.c.sdk_app_id == sdk_app_id) & (locks.c.user_id == user_id)
-            return (await connection.execute(delete(locks).where(same))).rowcount
+            gone = [
+                await connection.execute(
+                    delete(table).where(table.c.sdk_app_id == sdk_app_id, table.c.user_id == user_id)
+                )
+                for table in (failures, locks)
+            ]
+            return gone[-1].rowcount
 
         return await self.database.write(work)
 
@@ -156,6 +167,8 @@ class Counters:
         now = max(attempt.now for attempt in attempts)
 
         async def work(connection: AsyncConnection) -> list[None]:
+            # Two that write at the same time would each count without the other's, and none would lock.
+            await self.database.dialect.take_turns(connection, "failures")
             await connection.execute(
                 insert(failures),
                 [
@@ -196,14 +209,10 @@ class Counters:
     ) -> dict[tuple[int, str, str], float]:
         wanted = {(a.sdk_app_id, a.source, user) for a in attempts for user in (a.user_id, EVERYBODY)}
         now = min(attempt.now for attempt in attempts)
-        query = (
-            select(locks)
-            .where(tuple_(locks.c.sdk_app_id, locks.c.source, locks.c.user_id).in_(sorted(wanted)))
-            .where(locks.c.until > now)
-            # A lock that holds longer than locks do was written before the clock was set back.
-            .where(locks.c.until <= now + self._rules.duration + 1)
-        )
-        return {(row.sdk_app_id, row.source, row.user_id): row.until for row in await connection.execute(query)}
+        # A lock that holds longer than locks do was written before the clock was set back.
+        parameters = {"wanted": sorted(wanted), "now": now, "longest": now + self._rules.duration + 1}
+        rows = await connection.execute(_LOCKS, parameters)
+        return {(row.sdk_app_id, row.source, row.user_id): row.until for row in rows}
 
     async def _count(self, connection: AsyncConnection, takes: Sequence[Take]) -> list[bool]:
         """Count them all, and tell which were within their bound: the first ones of each second."""
@@ -228,7 +237,8 @@ class Counters:
     ) -> None:
         if most <= 0:
             return
-        recent = (*which, failures.c.at > now - self._rules.window)
+        # None of the future: those are from before the clock was set back. Other servers' clocks may be a little ahead.
+        recent = (*which, failures.c.at > now - self._rules.window, failures.c.at < now + self._rules.window)
         count = (await connection.execute(select(func.count()).select_from(failures).where(*recent))).scalar_one()
         if count < most:
             return
@@ -254,9 +264,12 @@ class Counters:
         if abs(now - self._swept) < KEPT_WINDOWS / 4:
             return
         self._swept = now
-        await connection.execute(delete(failures).where(failures.c.at < now - self._rules.window))
-        await connection.execute(delete(locks).where(locks.c.until < now))
-        await connection.execute(delete(windows).where(windows.c.second < int(now) - KEPT_WINDOWS))
+        for table, time, earliest, latest in (
+            (failures, failures.c.at, now - self._rules.window, now + self._rules.window),
+            (locks, locks.c.until, now, now + self._rules.duration + 1),
+            (windows, windows.c.second, int(now) - KEPT_WINDOWS, int(now) + KEPT_WINDOWS),
+        ):
+            await connection.execute(delete(table).where(or_(time < earliest, time > latest)))
 
     def _insert(self, table: Any) -> Any:
         return (postgresql if self.database.dialect.name == "postgresql" else sqlite).insert(table)

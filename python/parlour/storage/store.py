@@ -98,14 +98,14 @@ class Storage:
         """
         keys = AppKeys((secret or secrets.token_hex(32),), public_keys)
         app = App(sdk_app_id, name, "active", now, keys, **settings)
-        rows = [
-            *(("secret", self.master.seal(key, key_place(sdk_app_id))) for key in keys.secrets),
-            *(("public", pem) for pem in keys.public_keys),
-        ]
 
         async def work(connection: AsyncConnection) -> None:
             if await _exists(connection, sdk_app_id):
                 raise AppExistsError(f"There is an app {sdk_app_id} already.")
+            rows = [
+                *(("secret", self.master.seal(key, key_place(sdk_app_id))) for key in keys.secrets),
+                *(("public", pem) for pem in keys.public_keys),
+            ]
             await connection.execute(insert(apps).values(app_values(app, self.master)))
             await connection.execute(
                 insert(app_keys),
@@ -161,8 +161,7 @@ class Storage:
     async def add_secret(self, sdk_app_id: int, *, now: int, secret: str | None = None) -> StoredKey:
         """Give an app one more secret key, a fresh one if none is given; those it has go on to verify."""
         key = secret or secrets.token_hex(32)
-        sealed = self.master.seal(key, key_place(sdk_app_id))
-        return StoredKey(await self._add_key(sdk_app_id, "secret", sealed, now), "secret", key, now)
+        return StoredKey(await self._add_key(sdk_app_id, "secret", key, now), "secret", key, now)
 
     async def add_public_key(self, sdk_app_id: int, pem: str, *, now: int) -> StoredKey:
         """Give an app one more public key (PEM)."""
@@ -181,7 +180,8 @@ class Storage:
         async def work(connection: AsyncConnection) -> int:
             if not await _exists(connection, sdk_app_id):
                 raise NoSuchAppError(f"There is no app {sdk_app_id}.")
-            query = insert(app_keys).values(sdk_app_id=sdk_app_id, kind=kind, value=value, created_at=now)
+            stored = self.master.seal(value, key_place(sdk_app_id)) if kind == "secret" else value
+            query = insert(app_keys).values(sdk_app_id=sdk_app_id, kind=kind, value=stored, created_at=now)
             made = (await connection.execute(query.returning(app_keys.c.id))).scalar_one()
             return int(made)
 
