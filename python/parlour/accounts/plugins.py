@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,10 @@ class Applicant:
 
 class Refuse(Exception):
     """Raised by a verifier to refuse a login; the text goes to the client."""
+
+
+class VerifierFailedError(Exception):
+    """A verifier failed in a way of its own; the text is its traceback, without the credential that it judged."""
 
 
 class PluginError(Exception):
@@ -66,9 +71,21 @@ async def ask(verifiers: Sequence[Verifier], applicant: Applicant, timeout: floa
                     await asyncio.to_thread(verifier, applicant)
         except Refuse as refusal:
             raise AccountRefusedError(
-                ErrorCode.THIRD_PARTY_VERIFICATION_FAILED, f"a verifier refused: {str(refusal)[:200]}"
+                ErrorCode.THIRD_PARTY_VERIFICATION_FAILED,
+                f"a verifier refused: {_without_credential(str(refusal), applicant)[:200]}",
             ) from None
         except TimeoutError:
             raise AccountRefusedError(
                 ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT, f"a verifier did not answer within {timeout:g} s"
             ) from None
+        except Exception as error:
+            trace = "".join(traceback.format_exception(error))
+            raise VerifierFailedError(_without_credential(trace, applicant)) from None
+
+
+def _without_credential(text: str, applicant: Applicant) -> str:
+    """What a verifier says may quote what it was given; neither a log nor an answer may."""
+    for form in (applicant.credential, repr(applicant.credential)[1:-1]):
+        if form:
+            text = text.replace(form, "[credential]")
+    return text

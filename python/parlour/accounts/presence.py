@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable
 
 import structlog
@@ -18,20 +17,24 @@ RETRY_PAUSE = 1.0
 """Seconds before what could not be written is written again."""
 
 MOST = 100_000
-"""Changes that wait for a store that is away; of more, the oldest are forgotten."""
+"""Logins whose changes wait for a store that is away; of more, the oldest are forgotten."""
 
 FLUSH_TIMEOUT = 2.0
 """Seconds that a stop waits for what is not written yet."""
 
 
 class Presence:
-    """The changes of logins, written in their order in the background. ``clock`` gives unix seconds."""
+    """What becomes of logins, written in the background; of each login only the newest matters.
+
+    ``clock`` gives unix seconds. Written in one try or in many: a change never undoes a later one of its login.
+    """
 
     def __init__(self, login_states: LoginStates, clock: Callable[[], float], *, offline_after: float) -> None:
         self._login_states = login_states
         self._clock = clock
         self._offline_after = offline_after
-        self._waiting: deque[Lost | Ended] = deque(maxlen=MOST)
+        self._waiting: dict[str, Lost | Ended] = {}
+        self._writing: dict[str, Lost | Ended] = {}
         self._worker: asyncio.Task[None] | None = None
 
     def lost(self, login: Login) -> None:
@@ -44,6 +47,10 @@ class Presence:
 
     async def back(self, login: Login) -> bool:
         """The login has a socket again. False when it was ended meanwhile. Raises a ``StorageError``."""
+        for changes in (self._waiting, self._writing):
+            if isinstance(changes.get(login.login_id), Ended):
+                return False
+            changes.pop(login.login_id, None)  # that it was lost is not to be written after this
         return await self._login_states.note(Back(login.login_id))
 
     async def close(self) -> None:
@@ -56,24 +63,27 @@ class Presence:
             await self._worker
 
     def _put(self, change: Lost | Ended) -> None:
-        self._waiting.append(change)
+        self._waiting.pop(change.login_id, None)  # so that it goes to the end
+        self._waiting[change.login_id] = change
+        while len(self._waiting) > MOST:
+            del self._waiting[next(iter(self._waiting))]
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
 
     async def _work(self) -> None:
         told = False
         while self._waiting:
-            batch = tuple(self._waiting)
-            results = await asyncio.gather(
-                *(self._login_states.note(change) for change in batch), return_exceptions=True
-            )
-            failed = [change for change, result in zip(batch, results, strict=True) if isinstance(result, StorageError)]
-            for _ in batch:
-                if self._waiting:
-                    self._waiting.popleft()
+            self._writing, self._waiting = self._waiting, {}
+            changes = tuple(self._writing.values())
+            results = await asyncio.gather(*map(self._login_states.note, changes), return_exceptions=True)
+            failed = {
+                change.login_id: change
+                for change, result in zip(changes, results, strict=True)
+                if isinstance(result, StorageError) and change.login_id in self._writing
+            }
+            self._writing, self._waiting = {}, failed | self._waiting
             if failed:
                 if not told:
                     log.warning("login states are not written", waiting=len(failed))
                     told = True
-                self._waiting.extendleft(reversed(failed))
                 await asyncio.sleep(RETRY_PAUSE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from parlour.accounts import plugins
@@ -65,7 +65,7 @@ class Request:
 
     sdk_app_id: object
     user_id: object
-    user_sig: object = None
+    user_sig: object = field(default=None, repr=False)
     account_type: object = None
     source: str = "unknown"
     platform: str = "Web"
@@ -76,7 +76,7 @@ class Granted:
     """A login that succeeded; ``ticket_expires_at`` in unix seconds."""
 
     login: Login
-    ticket: str
+    ticket: str = field(repr=False)
     ticket_expires_at: int
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, Table, delete, func, select, tuple_
+from sqlalchemy import Row, Table, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from parlour.storage import statements
 from parlour.storage.database import Database
 from parlour.storage.errors import AccountLimitError, AccountTypeUnreadableError, StorageError
 from parlour.storage.gather import Gather
@@ -22,11 +23,9 @@ from parlour.storage.rows import (
     read_standing,
     read_token_secret,
 )
-from parlour.storage.schema import account_types, accounts, app_keys, apps, meta, standings
+from parlour.storage.schema import accounts, standings
 from parlour.storage.secrets import MasterKey
-
-User = tuple[int, str]
-"""sdkAppId and userId."""
+from parlour.storage.statements import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Facts:
     account: Account | StorageError | None
     standing: Standing | StorageError
     known_types: frozenset[int]
-    ticket_key: bytes | StorageError
+    ticket_key: bytes | StorageError = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +196,9 @@ class AccountStore:
         app_ids, wanted = sorted({user[0] for user in users}), set(users)
 
         async def work(connection: AsyncConnection) -> list[Facts | StorageError]:
-            rows = (await connection.execute(select(apps).where(apps.c.sdk_app_id.in_(app_ids)))).all()
+            rows = (await statements.apps_among(connection, app_ids)).all()
             keys: dict[int, list[Row[Any]]] = {}
-            for key in await connection.execute(
-                select(app_keys).where(app_keys.c.sdk_app_id.in_(app_ids)).order_by(app_keys.c.id)
-            ):
+            for key in await statements.keys_among(connection, app_ids):
                 keys.setdefault(key.sdk_app_id, []).append(key)
             found = {
                 row.sdk_app_id: _attempt(lambda row: read_app(row, keys.get(row.sdk_app_id, []), self._master), row)
@@ -209,13 +206,13 @@ class AccountStore:
             }
             of_user = {
                 (row.sdk_app_id, row.user_id): _attempt(read_account, row)
-                for row in await connection.execute(select(accounts).where(_among(accounts, wanted)))
+                for row in await statements.ACCOUNTS.rows(connection, wanted)
             }
             against = {
                 (row.sdk_app_id, row.user_id): _attempt(read_standing, row)
-                for row in await connection.execute(select(standings).where(_among(standings, wanted)))
+                for row in await statements.STANDINGS.rows(connection, wanted)
             }
-            stored = await connection.scalar(select(meta.c.value).where(meta.c.name == TOKEN_SECRET))
+            stored = await connection.scalar(statements.TICKET_KEY, {"name": TOKEN_SECRET})
             ticket_key = _attempt(lambda value: read_token_secret(value, self._master), stored)
             types = await _types(connection)
             known = frozenset() if isinstance(types, StorageError) else frozenset(types)
@@ -259,16 +256,7 @@ class AccountStore:
             if refused[at] is None:
                 groups.setdefault((new[at].nick is not None, new[at].face_url is not None), []).append(rows[at])
         for (nick, face_url), group in groups.items():
-            statement = self._insert(accounts)
-            given = {
-                name: statement.excluded[name] for name, there in (("nick", nick), ("face_url", face_url)) if there
-            }
-            unique = ["sdk_app_id", "user_id"]
-            statement = (
-                statement.on_conflict_do_update(index_elements=unique, set_=given)
-                if given
-                else statement.on_conflict_do_nothing(index_elements=unique)
-            )
+            statement = statements.put_account(self._database.dialect.name, nick=nick, face_url=face_url)
             await connection.execute(statement, group)
         return refused
 
@@ -303,28 +291,17 @@ class AccountStore:
         return [user in there for user in users]
 
 
-def _among(table: Table, users: Iterable[User]) -> Any:
-    by_app: dict[int, list[str]] = {}
-    for sdk_app_id, user_id in users:
-        by_app.setdefault(sdk_app_id, []).append(user_id)
-    if len(by_app) == 1:
-        ((sdk_app_id, user_ids),) = by_app.items()
-        return (table.c.sdk_app_id == sdk_app_id) & table.c.user_id.in_(user_ids)
-    return tuple_(table.c.sdk_app_id, table.c.user_id).in_(list(users))
-
-
 async def _registered(connection: AsyncConnection, users: Iterable[User]) -> set[User]:
     wanted = set(users)
     if not wanted:
         return set()
-    query = select(accounts.c.sdk_app_id, accounts.c.user_id).where(_among(accounts, wanted))
-    return {(row.sdk_app_id, row.user_id) for row in await connection.execute(query)}
+    return {(row.sdk_app_id, row.user_id) for row in await statements.REGISTERED.rows(connection, wanted)}
 
 
 async def _types(connection: AsyncConnection) -> dict[int, AccountType | StorageError] | AccountTypeUnreadableError:
     """Every account type. Asked last: in PostgreSQL nothing more can be asked after a failure."""
     try:
-        rows = (await connection.execute(select(account_types))).all()
+        rows = (await connection.execute(statements.ACCOUNT_TYPES)).all()
     except Exception as error:  # whatever it is, the rest of the store has answered just now
         return AccountTypeUnreadableError(f"The look-up of account types failed: {error.__class__.__name__}.")
     return {row.number: _attempt(read_account_type, row) for row in rows}

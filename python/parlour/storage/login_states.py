@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parlour.storage import migrate
@@ -55,6 +56,11 @@ class Ended:
 
 
 Change = LoggedIn | Lost | Back | Ended
+
+_BEGIN = insert(logins)
+_THESE = logins.c.login_id.in_(bindparam("login_ids", expanding=True))
+_UNTIL = update(logins).where(_THESE).values(online_until=bindparam("until")).returning(logins.c.login_id)
+_END = delete(logins).where(_THESE).returning(logins.c.login_id)
 
 
 class LoginStates:
@@ -123,21 +129,28 @@ class LoginStates:
             fresh = [change for change in changes if isinstance(change, LoggedIn)]
             if fresh:
                 columns = LoggedIn.__slots__
-                await connection.execute(
-                    insert(logins), [{name: getattr(login, name) for name in columns} for login in fresh]
-                )
-            return [isinstance(change, LoggedIn) or await _change(connection, change) for change in changes]
+                await connection.execute(_BEGIN, [{name: getattr(login, name) for name in columns} for login in fresh])
+            done = [True] * len(changes)
+            # In their order, but neighbours that do the same are one statement: a crowd may leave at once.
+            others = [(at, change) for at, change in enumerate(changes) if not isinstance(change, LoggedIn)]
+            for _, group in groupby(others, key=lambda other: replace(other[1], login_id="")):
+                alike = list(group)
+                there = await _change(connection, alike[0][1], [change.login_id for _, change in alike])
+                for at, change in alike:
+                    done[at] = change.login_id in there
+            return done
 
         return await (self.database.write(work, retries=0) if alone else self.database.write(work))
 
 
-async def _change(connection: AsyncConnection, change: Lost | Back | Ended) -> bool:
-    same = logins.c.login_id == change.login_id
+async def _change(connection: AsyncConnection, change: Lost | Back | Ended, login_ids: Sequence[str]) -> set[str]:
+    """Do to all of them what ``change`` does to one. Returns those that are (or were) there."""
+    parameters: dict[str, object] = {"login_ids": login_ids}
     match change:
         case Lost():
-            result = await connection.execute(update(logins).where(same).values(online_until=change.online_until))
+            done = await connection.execute(_UNTIL, parameters | {"until": change.online_until})
         case Back():
-            result = await connection.execute(update(logins).where(same).values(online_until=None))
+            done = await connection.execute(_UNTIL, parameters | {"until": None})
         case Ended():
-            result = await connection.execute(delete(logins).where(same))
-    return result.rowcount > 0
+            done = await connection.execute(_END, parameters)
+    return set(done.scalars())

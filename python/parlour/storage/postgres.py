@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 from sqlalchemy import URL, text
@@ -20,7 +21,6 @@ from parlour.storage.errors import (
 )
 
 POOL_SIZE = 8
-_MIGRATION_LOCK = 0x7061726C  # "parl": any number, as long as every Parlour takes the same
 
 # SQLSTATE classes and codes, PostgreSQL 15 appendix A.
 _CONFLICTS = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
@@ -71,9 +71,14 @@ class Postgres:
         """Only a query can tell."""
         return True
 
-    async def lock_migrations(self, connection: AsyncConnection) -> None:
-        """Let one server at a time migrate; the transaction's end gives the lock back."""
-        await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+    async def take_turns(self, connection: AsyncConnection, at: str) -> None:
+        """Let one transaction at a time go on; its end gives the lock back."""
+        lock = zlib.crc32(f"parlour {at}".encode())  # any number, as long as every Parlour takes the same
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
+
+    async def commit_durably(self, connection: AsyncConnection) -> None:
+        """Wait for the disk at the end of this transaction, whatever the store does otherwise."""
+        await connection.execute(text("SET LOCAL synchronous_commit = on"))
 
     def translate(self, error: BaseException, took: float) -> StorageError:
         """The driver's error as one of ours."""
@@ -96,7 +101,7 @@ class Postgres:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is the latter
         raise StorageError("The address of a database looks like postgresql://user:password@host/name.") from None
     query: dict[str, Any] = dict(parsed.query)
     return parsed.set(drivername="postgresql+asyncpg", query=query)

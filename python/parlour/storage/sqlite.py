@@ -107,8 +107,11 @@ class Sqlite:
         self._identity = identity
         return same
 
-    async def lock_migrations(self, connection: object) -> None:
-        """Nothing to do: a migration's transaction is the only writer."""
+    async def take_turns(self, connection: object, at: str) -> None:
+        """Nothing to do: there is one writer at a time."""
+
+    async def commit_durably(self, connection: object) -> None:
+        """Nothing to do: what is committed outlives the process, and only the machine's crash can take it back."""
 
     def translate(self, error: BaseException, took: float) -> StorageError:
         """The driver's error as one of ours; ``took`` seconds since the attempt began."""
