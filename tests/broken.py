@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -74,16 +75,15 @@ async def locked(
     if isinstance(database, PostgresDatabase):
         mode = "EXCLUSIVE" if against == "writers" else "ACCESS EXCLUSIVE"
         names = ", ".join(f'"{table}"' for table in tables or database.tables())
-        with database.cluster.session(database.name, f"BEGIN; LOCK TABLE {names} IN {mode} MODE"):
+        async with _entered(database.cluster.session(database.name, f"BEGIN; LOCK TABLE {names} IN {mode} MODE")):
             yield
     elif against == "writers":
-        with database.connect() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        async with _entered(_writing(database)):
             yield
     else:
         shared = database.path.with_name(f"{database.path.name}-shm")
         assert shared.exists(), f"Nobody has {database.path} open, so there is nothing to lock."
-        with _held(sys.executable, "-c", HOLD_LOCKS, str(shared), *map(str, SQLITE_LOCKS)):
+        async with _entered(_held(sys.executable, "-c", HOLD_LOCKS, str(shared), *map(str, SQLITE_LOCKS))):
             yield
 
 
@@ -258,6 +258,21 @@ async def _triggered(database: AnyDatabase, tables: tuple[str, ...], body: str) 
         yield
     finally:
         await asyncio.to_thread(database.sql, "; ".join(undone))
+
+
+@contextlib.asynccontextmanager
+async def _entered(lock: AbstractContextManager[None]) -> AsyncIterator[None]:
+    """Take a lock in a thread: who has it now may be a transaction of the server in this event loop."""
+    with contextlib.ExitStack() as stack:
+        await asyncio.to_thread(stack.enter_context, lock)
+        yield
+
+
+@contextlib.contextmanager
+def _writing(database: SqliteDatabase) -> Iterator[None]:
+    with database.connect() as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
 
 
 @contextlib.contextmanager

@@ -63,6 +63,9 @@ def _network(value: str) -> str:
 
 OptionalFile = Annotated[Path | None, BeforeValidator(_expanded), BeforeValidator(_empty_is_none)]
 Folder = Annotated[Path, BeforeValidator(_expanded)]
+Secret = Annotated[str, Field(repr=False)]
+"""A text that holds a secret, or may: it is not shown, neither in messages nor in logs."""
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_comma_separated)]
 
@@ -186,10 +189,10 @@ class Settings(BaseSettings):
     tls_cert: OptionalFile = None
     tls_key: OptionalFile = None
     tls_self_signed: bool = False
-    database: str = ""
-    login_state: str = ""
-    counters: str = ""
-    master_key: Annotated[str, Field(repr=False)] = ""
+    database: Secret = ""
+    login_state: Secret = ""
+    counters: Secret = ""
+    master_key: Secret = ""
     master_key_file: OptionalFile = None
     trusted_proxies: Networks = ()
     limits: Limits = Limits()
@@ -324,6 +327,8 @@ def _sentence(
         where = str(config) if config is not None and _has(from_file, path) else "defaults"
     if first["type"] == "extra_forbidden":
         return f"{where}: {key} is no setting of Parlour.{_did_you_mean(key, set(known_keys()))}"
+    if path[0] in Settings.model_fields and not Settings.model_fields[path[0]].repr:
+        return f"{where}: {key} cannot be used: {_reason(first)}."
     return f"{where}: {key} is {first['input']!r}, but {_reason(first)}."
 
 

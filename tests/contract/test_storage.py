@@ -1,92 +1,193 @@
-"""The store on real files: made once, seen by all at once, refused in one sentence when it cannot be used."""
+"""The account store on real databases: made once, seen by all at once, refused in one sentence when it is not one."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from parlour.storage import (
+    AccountType,
     AppExistsError,
+    AppLimits,
+    EndpointVerification,
     NewerDatabaseError,
+    NoSuchAppError,
+    OidcVerification,
+    SealedError,
     Storage,
-    StorageError,
-    StoreTimeoutError,
-    StoreUnreachableError,
     UnreadableDatabaseError,
     UnreadableRowError,
     UnwritableError,
 )
-from parlour.storage import migrate as migrations
-from parlour.storage.schema import metadata
-from sqlalchemy import create_engine
+
+from tests.contract.stores import Opener, on, opener
+from tests.databases import AnyDatabase, SqliteDatabase, snapshot
 
 
-async def test_apps_are_kept_with_their_keys(tmp_path: Path) -> None:
-    async with await Storage.open(tmp_path / "new" / "folder") as store:
-        made = await store.create_app(1400000001, now=5, name="one")
-        await store.create_app(7, now=6, secret="k" * 64, public_keys=("PEM",))
-        assert len(made.keys.secrets[0]) == 64
-    async with await Storage.open(tmp_path / "new" / "folder") as store:
-        assert await store.get_app(1400000001) == made
-        assert await store.get_app(2) is None
-        second = await store.get_app(7)
-        assert second is not None
-        assert (second.keys.secrets, second.keys.public_keys) == (("k" * 64,), ("PEM",))
-        assert [app.sdk_app_id for app in await store.list_apps()] == [7, 1400000001]
+@pytest.fixture
+async def opened(database: AnyDatabase, tmp_path: Path) -> AsyncIterator[Opener]:
+    async with opener(database, tmp_path) as stores:
+        yield stores
 
 
-async def test_an_app_is_made_once_even_by_two_at_a_time(tmp_path: Path) -> None:
-    async with await Storage.open(tmp_path) as one, await Storage.open(tmp_path) as two:
-        made = await asyncio.gather(
-            *(store.create_app(app, now=1) for app in range(1, 9) for store in (one, two)), return_exceptions=True
-        )
-        assert sum(isinstance(result, AppExistsError) for result in made) == 8
-        assert len(await one.list_apps()) == 8
+# --- apps and keys ----------------------------------------------------------------------------------------------------
 
 
-async def test_what_another_process_writes_is_seen_at_once(tmp_path: Path) -> None:
-    async with await Storage.open(tmp_path) as running, await Storage.open(tmp_path) as command:
-        assert await running.get_app(5) is None
-        await command.create_app(5, now=1)
-        assert await running.get_app(5) is not None
+async def test_apps_are_kept_with_their_keys(opened: Opener) -> None:
+    store = await opened.accounts()
+    made = await store.create_app(1400000001, now=5, name="one")
+    await store.create_app(7, now=6, secret="k" * 64, public_keys=("PEM",))
+    assert len(made.keys.secrets[0]) == 64
+    await store.close()
+    again = await opened.accounts()
+    assert await again.get_app(1400000001) == made
+    assert await again.get_app(2) is None
+    second = await again.get_app(7)
+    assert second is not None
+    assert (second.keys.secrets, second.keys.public_keys) == (("k" * 64,), ("PEM",))
+    assert [app.sdk_app_id for app in await again.list_apps()] == [7, 1400000001]
 
 
-async def test_many_may_open_a_new_folder_together(tmp_path: Path) -> None:
-    stores = await asyncio.gather(*(Storage.open(tmp_path) for _ in range(6)))
+@pytest.mark.parametrize(
+    "verification",
+    [None, EndpointVerification("https://idp.example/check", "s" * 40), OidcVerification("https://idp.example", "me")],
+)
+async def test_everything_about_an_app_is_kept(
+    opened: Opener, verification: EndpointVerification | OidcVerification | None
+) -> None:
+    store = await opened.accounts()
+    made = await store.create_app(
+        4294967295, now=2**40, name="ä 'quoted' \\ app", account_type=None, owner=2**53 - 1, admins=("äda", "bob"),
+        registration="imported", kinds=("phone",), advanced_permission=True,
+        limits=AppLimits(max_accounts=0, logins_per_second=7), verification=verification,
+    )  # fmt: skip
+    assert await store.get_app(4294967295) == made
+
+
+async def test_an_app_is_made_once_even_by_two_at_a_time(opened: Opener) -> None:
+    one, two = await opened.accounts(), await opened.accounts()
+    made = await asyncio.gather(
+        *(store.create_app(app, now=1) for app in range(1, 9) for store in (one, two)), return_exceptions=True
+    )
+    assert sum(isinstance(result, AppExistsError) for result in made) == 8
+    assert len(await one.list_apps()) == 8
+
+
+async def test_what_another_process_writes_is_seen_at_once(opened: Opener) -> None:
+    running, command = await opened.accounts(), await opened.accounts()
+    assert await running.get_app(5) is None
+    await command.create_app(5, now=1)
+    assert await running.get_app(5) is not None
+    await command.change_app(5, state="suspended", limits=AppLimits(max_accounts=3))
+    app = await running.get_app(5)
+    assert app is not None
+    assert (app.state, app.limits.max_accounts) == ("suspended", 3)
+    assert await command.delete_app(5)
+    assert await running.get_app(5) is None
+
+
+async def test_keys_are_added_and_taken_away_by_their_numbers(opened: Opener) -> None:
+    store = await opened.accounts()
+    first = (await store.create_app(5, now=1)).keys.secrets[0]
+    second = await store.add_secret(5, now=2)
+    public = await store.add_public_key(5, "PEM", now=3)
+    assert [(key.kind, key.value, key.created_at) for key in await store.keys(5)] == [
+        ("secret", first, 1),
+        ("secret", second.value, 2),
+        ("public", "PEM", 3),
+    ]
+    assert not await store.remove_key(6, second.id)
+    assert await store.remove_key(5, second.id)
+    assert not await store.remove_key(5, second.id)
+    app = await store.get_app(5)
+    assert app is not None
+    assert (app.keys.secrets, app.keys.public_keys) == ((first,), ("PEM",))
+    assert public.id != second.id
+
+
+async def test_what_is_asked_of_an_app_that_is_not_there_is_said_so(opened: Opener) -> None:
+    store = await opened.accounts()
+    with pytest.raises(NoSuchAppError, match=r"^There is no app 5\.$"):
+        await store.change_app(5, name="x")
+    with pytest.raises(NoSuchAppError):
+        await store.add_secret(5, now=1)
+    assert not await store.delete_app(5)
+    assert await store.keys(5) == ()
+
+
+async def test_secrets_are_sealed_in_the_database(opened: Opener, database: AnyDatabase) -> None:
+    store = await opened.accounts()
+    app = await store.create_app(5, now=1, verification=EndpointVerification("https://idp.example", "endpoint-secret"))
+    added = await store.add_secret(5, now=2)
+    await store.token_secret()
+    held = repr(snapshot(database))
+    for secret in (app.keys.secrets[0], added.value, "endpoint-secret", (await store.token_secret()).hex()):
+        assert secret not in held
+    assert held.count("sealed:1:") == 4
+
+
+async def test_an_account_type_goes_only_when_no_app_is_set_up_under_it(opened: Opener) -> None:
+    store = await opened.accounts()
+    await store.put_account_type(AccountType(7, "seven", ("hmac",)))
+    await store.put_account_type(AccountType(7, "sieben", ("ecdsa", "hmac")))
+    assert [(kind.number, kind.name, kind.methods) for kind in await store.list_account_types()][1:] == [
+        (7, "sieben", ("ecdsa", "hmac"))
+    ]
+    await store.create_app(5, now=1, account_type=7)
+    assert not await store.remove_account_type(7)
+    await store.change_app(5, account_type=None)
+    assert await store.remove_account_type(7)
+    assert not await store.remove_account_type(7)
+    assert not await store.remove_account_type(0)
+
+
+async def test_the_token_secret_survives_and_is_not_the_same_elsewhere(opened: Opener, tmp_path: Path) -> None:
+    first = await (await opened.accounts()).token_secret()
+    assert await (await opened.accounts()).token_secret() == first
+    async with await Storage.open(tmp_path / "elsewhere") as store:
+        assert await store.token_secret() != first
+
+
+# --- opening ----------------------------------------------------------------------------------------------------------
+
+
+async def test_many_may_open_a_new_database_together(opened: Opener) -> None:
+    stores = await asyncio.gather(*(opened.accounts() for _ in range(6)))
     secrets = await asyncio.gather(*(store.token_secret() for store in stores))
     assert len(set(secrets)) == 1
+    await stores[0].create_app(5, now=1, secret="k")
     for store in stores:
-        await store.close()
+        app = await store.get_app(5)
+        assert app is not None
+        assert app.keys.secrets == ("k",)
 
 
-async def test_the_token_secret_survives_and_is_not_the_same_elsewhere(tmp_path: Path) -> None:
-    async with await Storage.open(tmp_path / "a") as store:
-        first = await store.token_secret()
-    async with await Storage.open(tmp_path / "a") as store:
-        assert await store.token_secret() == first
-    async with await Storage.open(tmp_path / "b") as store:
-        assert await store.token_secret() != first
+async def test_many_may_open_every_store_of_a_new_database_together(opened: Opener) -> None:
+    opened.data.mkdir(exist_ok=True)
+    await asyncio.gather(
+        *(opening() for _ in range(4) for opening in (opened.accounts, opened.login_states, opened.counters))
+    )
 
 
 async def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
     async with await Storage.open(tmp_path / "data") as store:
         await store.create_app(5, now=1)
-        for path in (tmp_path / "data").iterdir():
+        files = list((tmp_path / "data").iterdir())
+        assert {path.name for path in files} == {"parlour.db", "parlour.db-wal", "parlour.db-shm", "master.key"}
+        for path in (tmp_path / "data", *files):
             assert path.stat().st_mode & 0o077 == 0, path
-        assert (tmp_path / "data").stat().st_mode & 0o077 == 0
-        assert sqlite3.connect(store.database).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        with sqlite3.connect(tmp_path / "data" / "parlour.db") as other:
+            assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-async def test_nothing_but_the_database_is_left_behind(tmp_path: Path) -> None:
+async def test_nothing_but_the_database_and_the_key_is_left_behind(tmp_path: Path) -> None:
     async with await Storage.open(tmp_path) as store:
         await store.create_app(5, now=1)
-    assert os.listdir(tmp_path) == ["parlour.db"]
+    assert sorted(os.listdir(tmp_path)) == ["master.key", "parlour.db"]
 
 
 async def test_a_folder_name_may_have_any_characters(tmp_path: Path) -> None:
@@ -104,15 +205,15 @@ async def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> N
         await Storage.open(tmp_path / "file")
 
 
-async def test_a_newer_database_is_one_sentence_and_stays_untouched(tmp_path: Path) -> None:
-    async with await Storage.open(tmp_path) as store:
-        await store.create_app(5, now=1)
-    with sqlite3.connect(tmp_path / "parlour.db") as newer:
-        newer.execute("UPDATE alembic_version SET version_num = '9999'")
-    before = (tmp_path / "parlour.db").read_bytes()
+async def test_a_newer_database_is_one_sentence_and_stays_untouched(opened: Opener, database: AnyDatabase) -> None:
+    store = await opened.accounts()
+    await store.create_app(5, now=1)
+    await store.close()
+    await on(database, "UPDATE alembic_version SET version_num = '9999'")
+    before = snapshot(database)
     with pytest.raises(NewerDatabaseError, match=r"was written by a newer Parlour \(schema 9999, this one knows up to"):
-        await Storage.open(tmp_path)
-    assert (tmp_path / "parlour.db").read_bytes() == before
+        await opened.accounts()
+    assert snapshot(database) == before
 
 
 async def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
@@ -121,78 +222,105 @@ async def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> Non
         await Storage.open(tmp_path)
 
 
+@pytest.mark.parametrize("table", ["apps", "app_keys", "accounts", "standings", "account_types", "meta"])
+async def test_a_missing_table_is_found_at_the_start(opened: Opener, database: AnyDatabase, table: str) -> None:
+    await (await opened.accounts()).close()
+    await on(database, f"ALTER TABLE {table} RENAME TO elsewhere")
+    with pytest.raises(
+        UnreadableDatabaseError, match=rf"^The account store in .* is damaged: it has no table {table}\.$"
+    ):
+        await opened.accounts()
+
+
+@pytest.mark.parametrize(("table", "column"), [("apps", "limits"), ("accounts", "nick"), ("standings", "reason")])
+async def test_a_missing_column_is_found_at_the_start(
+    opened: Opener, database: AnyDatabase, table: str, column: str
+) -> None:
+    await (await opened.accounts()).close()
+    await on(database, f"ALTER TABLE {table} DROP COLUMN {column}")
+    with pytest.raises(UnreadableDatabaseError, match=f"is damaged: its table {table} has no column {column}"):
+        await opened.accounts()
+
+
+@pytest.mark.parametrize("name", ["login_states", "counters"])
+async def test_the_other_stores_look_at_their_tables_too(opened: Opener, database: AnyDatabase, name: str) -> None:
+    opening = getattr(opened, name)
+    store = await opening()
+    table = {"login_states": "logins", "counters": "locks"}[name]
+    where = store.database.dialect.where
+    await store.close()
+    file = SqliteDatabase(Path(where)) if isinstance(database, SqliteDatabase) else database
+    await on(file, f"ALTER TABLE {table} RENAME TO elsewhere")
+    with pytest.raises(UnreadableDatabaseError, match=f"it has no table {table}"):
+        await opening()
+
+
+# --- damage -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        ("UPDATE apps SET state = 'banana'", "about app 5 cannot be read: 'banana' is none of active, suspended"),
+        ("UPDATE apps SET registration = ''", "about app 5 cannot be read: '' is none of automatic, imported"),
+        ("UPDATE apps SET kinds = '[\"banana\"]'", "about app 5 cannot be read: 'banana' is none of plain"),
+        ("UPDATE apps SET admins = '[1]'", "about app 5 cannot be read: a text is a int"),
+        ("UPDATE apps SET admins = '{'", "about app 5 cannot be read: a structure is no JSON"),
+        ("UPDATE apps SET limits = '[]'", "about app 5 cannot be read: an object is a list"),
+        ("UPDATE apps SET limits = '{\"banana\": 1}'", "about app 5 cannot be read: .*banana"),
+        ("UPDATE apps SET verification = '{\"mode\": 1}'", "about app 5 cannot be read: its verification has no mode"),
+        ('UPDATE apps SET verification = \'{"mode": "oidc"}\'', "about app 5 cannot be read: 'issuer'"),
+        ("UPDATE app_keys SET kind = 'banana'", "A stored key of app 5 cannot be read: 'banana' is none of"),
+        ("UPDATE app_keys SET value = 'banana'", "is stored as the secret of key of app 5 has no form that is known"),
+        ("UPDATE app_keys SET value = 'sealed:1:0:%'", "is stored as the secret of key of app 5 is damaged"),
+    ],
+)
+async def test_a_damaged_row_is_named(opened: Opener, database: AnyDatabase, damage: str, why: str) -> None:
+    store = await opened.accounts()
+    await store.create_app(5, now=1)
+    await on(database, damage)
+    with pytest.raises(UnreadableRowError, match=why):
+        await store.get_app(5)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE apps SET state = 'banana'",
         "UPDATE apps SET created_at = 'soon'",
-        "UPDATE app_keys SET kind = 'banana'",
+        "UPDATE apps SET name = x'00ff'",
+        "UPDATE apps SET account_type = 'x'",
         "UPDATE app_keys SET value = x'00ff'",
+        "UPDATE app_keys SET created_at = 'soon'",
     ],
 )
-async def test_a_damaged_row_is_named(tmp_path: Path, damage: str) -> None:
+async def test_a_value_of_another_type_which_sqlite_alone_takes_is_named(tmp_path: Path, damage: str) -> None:
     async with await Storage.open(tmp_path) as store:
         await store.create_app(5, now=1)
-        with sqlite3.connect(store.database) as other:
-            other.execute(damage)
-        with pytest.raises(UnreadableRowError, match="The stored app 5 cannot be read"):
+        await on(SqliteDatabase(tmp_path / "parlour.db"), damage)
+        with pytest.raises(UnreadableRowError, match="app 5 cannot be read"):
             await store.get_app(5)
 
 
-async def test_a_damaged_token_secret_is_named(tmp_path: Path) -> None:
-    async with await Storage.open(tmp_path) as store:
+async def test_a_damaged_account_type_is_named(opened: Opener, database: AnyDatabase) -> None:
+    store = await opened.accounts()
+    await on(database, "UPDATE account_types SET methods = '[\"magic\"]'")
+    with pytest.raises(UnreadableRowError, match="The stored account type 0 cannot be read: 'magic' is none of hmac"):
+        await store.list_account_types()
+
+
+async def test_a_damaged_token_secret_is_named(opened: Opener, database: AnyDatabase) -> None:
+    store = await opened.accounts()
+    await store.token_secret()
+    await on(database, "UPDATE meta SET value = 'short'")
+    with pytest.raises(UnreadableRowError, match="secret of token_secret has no form that is known"):
         await store.token_secret()
-        with sqlite3.connect(store.database) as other:
-            other.execute("UPDATE meta SET value = 'short'")
-        with pytest.raises(UnreadableRowError, match="token_secret"):
-            await store.token_secret()
 
 
-async def test_a_held_lock_is_a_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parlour.storage.store.LOCK_TIMEOUT", 0.05)
-    async with await Storage.open(tmp_path) as store:
-        holder = sqlite3.connect(store.database, isolation_level=None)
-        holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreTimeoutError, match="is locked by another process"):
-            await store.create_app(5, now=1)
-        holder.execute("ROLLBACK")
-        await store.create_app(5, now=1)
-
-
-async def test_a_database_that_vanished_is_not_made_anew(tmp_path: Path) -> None:
-    async with await Storage.open(tmp_path) as store:
-        await store.close()
-        (tmp_path / "parlour.db").unlink()
-        with pytest.raises(StoreUnreachableError, match="cannot be reached"):
-            await store.get_app(5)
-        assert not (tmp_path / "parlour.db").exists()
-
-
-async def test_a_failed_migration_leaves_nothing_half_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(connection: object, where: Path) -> None:
-        migrations_upgrade(connection, where)  # type: ignore[arg-type]
-        raise StorageError("stopped in the middle")
-
-    migrations_upgrade = migrations.upgrade
-    monkeypatch.setattr("parlour.storage.migrate.upgrade", broken)
-    with pytest.raises(StorageError, match="in the middle"):
-        await Storage.open(tmp_path)
-    assert sqlite3.connect(tmp_path / "parlour.db").execute("SELECT name FROM sqlite_master").fetchall() == []
-
-
-def test_the_steps_known_are_the_steps_there_are() -> None:
-    config = Config()
-    config.set_main_option("script_location", "parlour.storage:migrations")
-    scripts = ScriptDirectory.from_config(config)
-    assert tuple(script.revision for script in reversed(list(scripts.walk_revisions()))) == migrations.REVISIONS
-    assert scripts.get_current_head() == migrations.HEAD
-
-
-async def test_the_migrations_lead_to_the_schema_of_the_code(tmp_path: Path) -> None:
-    from alembic.autogenerate import compare_metadata
-
-    async with await Storage.open(tmp_path) as store:
-        engine = create_engine(f"sqlite:///{store.database}")
-        with engine.connect() as connection:
-            assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-        engine.dispose()
+async def test_a_secret_sealed_for_another_place_does_not_open(opened: Opener, database: AnyDatabase) -> None:
+    store = await opened.accounts()
+    await store.create_app(5, now=1)
+    await store.create_app(6, now=1)
+    await on(database, "UPDATE app_keys SET value = (SELECT value FROM app_keys WHERE sdk_app_id = 5)")
+    assert await store.get_app(5) is not None
+    with pytest.raises(SealedError, match=r"^The secret of key of app 6 does not open with master key [0-9a-f]{12}\.$"):
+        await store.get_app(6)

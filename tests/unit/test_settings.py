@@ -134,3 +134,15 @@ def test_a_missing_or_unreadable_file_gets_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="is not UTF-8 text"):
         load_settings(tmp_path / "binary.toml")
+
+
+@pytest.mark.parametrize("key", ["database", "login_state", "counters", "master_key"])
+def test_what_may_hold_a_secret_is_never_shown(tmp_path: Path, key: str) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(f'{key} = ["hunter2"]\n')
+    with pytest.raises(SettingsError) as refused:
+        load_settings(wrong)
+    assert key in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+    secret = "postgresql://parlour:hunter2@host/name" if key != "master_key" else "hunter2"
+    assert "hunter2" not in repr(load_settings(None, {key: secret}))

@@ -36,6 +36,10 @@ class Request(Message, tag_field="type", frozen=True):
 
     id: RequestId
 
+    def __repr__(self) -> str:
+        """For logs: no content, since that may be a credential."""
+        return f"{type(self).__name__}(id={self.id})"
+
 
 # --- requests -------------------------------------------------------------------------------------------------
 
