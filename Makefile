@@ -23,6 +23,7 @@ help:
 	@echo 'make test                         lint, Rust, TypeScript, Python and browser tests'
 	@echo 'make lint                         the lint alone'
 	@echo 'make fuzz [SECONDS=600]           fuzz the parsers of network input'
+	@echo 'make bench [RECORD=1]             measure the speed, each figure beside its target; RECORD=1 keeps it in the docs'
 	@echo 'make generate                     write anew what is generated: error codes, protocol types, their pages'
 	@echo 'make clean                        remove what was built; the demo data in .demo stays'
 
@@ -87,9 +88,15 @@ fuzz: build $(STAMPS)/dev
 	  tests/unit/test_usersig_fuzz.py tests/unit/test_sdp.py tests/unit/test_signaling_connection.py tests/unit/test_admin_bodies.py
 	@$(VENV)/bin/python fuzz/python/rest_bodies.py -max_total_time=$(SECONDS) -max_len=2000
 
+# RECORD=1 keeps what was measured: the results file, and the page that is made of it.
+bench: build $(STAMPS)/dev
+	@$(VENV)/bin/python -m bench.accounts $(if $(RECORD),--json bench/results/accounts.json)
+	@$(if $(RECORD),$(VENV)/bin/python -m bench.page,true)
+
 generate: $(STAMPS)/python core
 	@$(VENV)/bin/python -m parlour.errors.generate
 	@$(VENV)/bin/python -m parlour.signaling.generate
+	@$(VENV)/bin/python -m tests.scenarios.generate
 	@$(VENV)/bin/python -m parlour.admin.generate
 
 format: $(STAMPS)/dev

@@ -59,16 +59,11 @@ Snapshot = dict[str, tuple[str, ...]]
 
 def snapshot(database: AnyDatabase, *, without: Collection[str] = ()) -> Snapshot:
     """Every row of every table as text, sorted, but of the tables ``without``: equal when nothing was changed."""
-    tables = [table for table in database.tables() if table not in without]
-    rows: dict[str, list[str]] = {table: [] for table in tables}
-    if isinstance(database, SqliteDatabase):
-        for table in tables:
-            rows[table] = [repr(row) for row in database.sql(f'SELECT * FROM "{table}"')]
-    elif tables:  # in one query, since each takes a process of its own
-        of_each = (f"""SELECT '{table}', one::text FROM "{table}" AS one""" for table in tables)
-        for table, row in database.sql(" UNION ALL ".join(of_each)):
-            rows[str(table)].append(str(row))
-    return {table: tuple(sorted(of_table)) for table, of_table in rows.items()}
+    return {table: _rows(database, table) for table in database.tables() if table not in without}
+
+
+def _rows(database: AnyDatabase, table: str) -> tuple[str, ...]:
+    return tuple(sorted(repr(row) for row in database.sql(f'SELECT * FROM "{table}"')))
 
 
 def _split(statements: str) -> Iterator[str]:

@@ -50,7 +50,7 @@ def counters_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A small disk. In a test that asks for it, the SQLite files of the server lie there."""
+    """A small disk. In a test that asks for it, the SQLite file of the account store lies there."""
     with SmallDisk.at(tmp_path / "disk") as disk:
         yield disk
 
@@ -60,8 +60,9 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
     """The three stores of the server, each a database of its own: every scenario runs on either kind."""
     if request.param == "sqlite":
         small: SmallDisk | None = request.getfixturevalue("disk") if "disk" in request.fixturenames else None
-        folder = small.folder if small else tmp_path / "data"
-        yield Stores(*(SqliteDatabase(folder / f"{name}.db") for name in ("parlour", "login-state", "counters")))
+        data = tmp_path / "data"
+        accounts = SqliteDatabase((small.folder if small else data) / "parlour.db")
+        yield Stores(accounts, SqliteDatabase(data / "login-state.db"), SqliteDatabase(data / "counters.db"))
         return
     names = ("postgres_cluster", "login_state_cluster", "counters_cluster")
     made = [request.getfixturevalue(name).new_database() for name in names]

@@ -62,14 +62,14 @@ async def test_no_usersig(server: RunningServer, wire: Wire, unchanged: Unchange
 @scenario(
     70003,
     cause="The UserSig is no text in its base64 alphabet: it was cut off, or characters were changed on the way.",
-    how="Logs in with a good UserSig whose last character was cut off, and with one in ordinary base64.",
+    how="Logs in with a good UserSig whose last character was cut off, and with one that ends in = like other base64.",
     part="UserSig check",
 )
 async def test_a_usersig_that_was_cut_off(server: RunningServer, wire: Wire, unchanged: Unchanged) -> None:
     good = server.user_sig("ann")
     async with unchanged():
         await refused_login(wire, server, 70003, userSig=good[:-1])
-        await refused_login(wire, server, 70003, userSig=good.replace("*", "+").replace("_", "=") + "=")
+        await refused_login(wire, server, 70003, userSig=good[:-1] + "=")
     await wire.login(server, "ann")
 
 
@@ -82,8 +82,11 @@ async def test_a_usersig_that_was_cut_off(server: RunningServer, wire: Wire, unc
 )
 async def test_a_usersig_that_does_not_unpack(server: RunningServer, wire: Wire, unchanged: Unchanged) -> None:
     async with unchanged():
-        for broken in (server.user_sig("ann")[:40], gzipped(members(server)), pack(b" " * 10_000_000)):
-            assert "zlib" in await refused_login(wire, server, 70004, userSig=broken) or len(broken) > 1000
+        assert "zlib" in await refused_login(wire, server, 70004, userSig=server.user_sig("ann")[:40])
+        assert "does not begin like a zlib" in await refused_login(
+            wire, server, 70004, userSig=gzipped(members(server))
+        )
+        assert "65536" in await refused_login(wire, server, 70004, userSig=pack(b" " * 10_000_000))
     await wire.login(server, "ann")
 
 
@@ -123,9 +126,7 @@ async def test_a_usersig_that_is_no_object(server: RunningServer, wire: Wire, un
     how="Logs in with a UserSig whose TLS.sig holds a character that base64 has not.",
     part="UserSig check",
 )
-async def test_a_usersig_whose_signature_is_not_base64(
-    server: RunningServer, wire: Wire, unchanged: Unchanged
-) -> None:
+async def test_a_usersig_whose_signature_is_not_base64(server: RunningServer, wire: Wire, unchanged: Unchanged) -> None:
     broken = pack(members(server) | {"TLS.sig": "?" * 44})
     async with unchanged():
         assert "TLS.sig" in await refused_login(wire, server, 70007, userSig=broken)

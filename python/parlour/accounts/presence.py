@@ -47,11 +47,18 @@ class Presence:
 
     async def back(self, login: Login) -> bool:
         """The login has a socket again. False when it was ended meanwhile. Raises a ``StorageError``."""
-        for changes in (self._waiting, self._writing):
-            if isinstance(changes.get(login.login_id), Ended):
-                return False
-            changes.pop(login.login_id, None)  # that it was lost is not to be written after this
-        return await self._login_states.note(Back(login.login_id))
+        change = self._waiting.get(login.login_id) or self._writing.get(login.login_id)
+        if isinstance(change, Ended):
+            return False
+        # That it was lost is not to be written after this.
+        self._waiting.pop(login.login_id, None)
+        self._writing.pop(login.login_id, None)
+        try:
+            return await self._login_states.note(Back(login.login_id))
+        except StorageError:
+            if change is not None and login.login_id not in self._waiting:
+                self._put(change)
+            raise
 
     async def close(self) -> None:
         """Write what waits, within a bounded time."""

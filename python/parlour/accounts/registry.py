@@ -123,6 +123,7 @@ class Registry:
         """Delete accounts; their users are put off. 70107 for one that is not there."""
 
         async def work(chunk: Sequence[str], within: float) -> list[ItemResult]:
+            await self._revoke(app, chunk)
             there = await self._accounts.delete_many(app.sdk_app_id, chunk, within=within)
             if there:
                 await self._put_off(app, sorted(there), "the account was deleted")
@@ -153,6 +154,7 @@ class Registry:
         answer is good.
         """
         with unexpected():
+            await self._revoke(app, [user_id])
             now = self._clock()
             with account_store():
                 if not await self._accounts.invalidate(app.sdk_app_id, user_id, now=int(now)):
@@ -186,6 +188,7 @@ class Registry:
     async def block(self, app: App, user_id: str, reason: str) -> None:
         """Put a userId on the blacklist, registered or not, and the user off."""
         with unexpected():
+            await self._revoke(app, [user_id])
             with account_store():
                 await self._accounts.block(app.sdk_app_id, user_id, reason, now=int(self._clock()))
             await self._put_off(app, [user_id], "the user is on the blacklist")
@@ -284,6 +287,14 @@ class Registry:
     async def _put_off(self, app: App, user_ids: Sequence[str], why: str) -> None:
         """End the users' sessions here and void what would bring them back."""
         self._force_off(app.sdk_app_id, user_ids, why)
+        await self._revoke(app, user_ids)
+
+    async def _revoke(self, app: App, user_ids: Sequence[str]) -> None:
+        """Void the logins of users.
+
+        Once before a change to their accounts, so that none is made that the login states cannot be told of; and once
+        after it, for who logged in meanwhile.
+        """
         with login_state_store():
             await self._login_states.revoke(app.sdk_app_id, user_ids)
 

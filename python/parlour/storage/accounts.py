@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from parlour.storage import statements
 from parlour.storage.database import Database
 from parlour.storage.errors import AccountLimitError, AccountTypeUnreadableError, StorageError
-from parlour.storage.gather import Gather
+from parlour.storage.gather import Gather, Turn
 from parlour.storage.model import Account, AccountType, App, Kind, Standing
 from parlour.storage.rows import (
     TOKEN_SECRET,
@@ -192,7 +192,7 @@ class AccountStore:
 
     # --- gathered ---
 
-    async def _read_facts(self, users: list[User], _: bool) -> list[Facts | StorageError]:
+    async def _read_facts(self, users: list[User], turn: Turn) -> list[Facts | StorageError]:
         app_ids, wanted = sorted({user[0] for user in users}), set(users)
 
         async def work(connection: AsyncConnection) -> list[Facts | StorageError]:
@@ -228,13 +228,13 @@ class AccountStore:
                 for user in users
             ]
 
-        return await self._database.read(work)
+        return await self._database.read(work, within=turn.within)
 
-    async def _write_accounts(self, new: list[NewAccount], alone: bool) -> Sequence[StorageError | None]:
+    async def _write_accounts(self, new: list[NewAccount], turn: Turn) -> Sequence[StorageError | None]:
         async def work(connection: AsyncConnection) -> list[StorageError | None]:
             return await self._put(connection, new)
 
-        return await (self._database.write(work, retries=0) if alone else self._database.write(work))
+        return await self._database.write(work, within=turn.within, retries=turn.retries)
 
     async def _put(self, connection: AsyncConnection, new: Sequence[NewAccount]) -> list[StorageError | None]:
         refused = await self._over_limit(connection, new)
@@ -283,11 +283,11 @@ class AccountStore:
                 there.add(user)
         return refused
 
-    async def _read_registered(self, users: list[User], _: bool) -> list[bool | StorageError]:
+    async def _read_registered(self, users: list[User], turn: Turn) -> list[bool | StorageError]:
         async def work(connection: AsyncConnection) -> set[User]:
             return await _registered(connection, users)
 
-        there = await self._database.read(work)
+        there = await self._database.read(work, within=turn.within)
         return [user in there for user in users]
 
 

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from parlour.storage import migrate
 from parlour.storage.database import Database, Result, Work, dialect_of
 from parlour.storage.errors import StorageError
-from parlour.storage.gather import Gather
+from parlour.storage.gather import Gather, Turn
 from parlour.storage.schema import failures, locks, windows
+from parlour.storage.statements import padded
 
 DATABASE = "counters.db"
 EVERYBODY = ""
@@ -142,7 +143,7 @@ class Counters:
 
     # --- batches ---
 
-    async def _admit(self, attempts: list[Attempt], alone: bool) -> Sequence[Admission | StorageError]:
+    async def _admit(self, attempts: list[Attempt], turn: Turn) -> Sequence[Admission | StorageError]:
         async def work(connection: AsyncConnection) -> list[Admission]:
             held = await self._locks(connection, attempts)
             admissions = []
@@ -160,10 +161,10 @@ class Counters:
             return admissions
 
         if any(attempt.limit > 0 for attempt in attempts):
-            return await self._write(work, alone)
-        return await self.database.read(work)
+            return await self._write(work, turn)
+        return await self.database.read(work, within=turn.within)
 
-    async def _fail(self, attempts: list[Attempt], alone: bool) -> Sequence[StorageError | None]:
+    async def _fail(self, attempts: list[Attempt], turn: Turn) -> Sequence[StorageError | None]:
         now = max(attempt.now for attempt in attempts)
 
         async def work(connection: AsyncConnection) -> list[None]:
@@ -191,16 +192,16 @@ class Counters:
             await self._sweep(connection, now)
             return [None] * len(attempts)
 
-        return await self._write(work, alone)
+        return await self._write(work, turn)
 
-    async def _take(self, takes: list[Take], alone: bool) -> Sequence[bool | StorageError]:
+    async def _take(self, takes: list[Take], turn: Turn) -> Sequence[bool | StorageError]:
         async def work(connection: AsyncConnection) -> list[bool]:
             return await self._count(connection, takes)
 
-        return await self._write(work, alone)
+        return await self._write(work, turn)
 
-    async def _write(self, work: Work[Result], alone: bool) -> Result:
-        return await (self.database.write(work, retries=0) if alone else self.database.write(work))
+    async def _write(self, work: Work[Result], turn: Turn) -> Result:
+        return await self.database.write(work, within=turn.within, retries=turn.retries)
 
     # --- steps ---
 
@@ -210,7 +211,7 @@ class Counters:
         wanted = {(a.sdk_app_id, a.source, user) for a in attempts for user in (a.user_id, EVERYBODY)}
         now = min(attempt.now for attempt in attempts)
         # A lock that holds longer than locks do was written before the clock was set back.
-        parameters = {"wanted": sorted(wanted), "now": now, "longest": now + self._rules.duration + 1}
+        parameters = {"wanted": padded(sorted(wanted)), "now": now, "longest": now + self._rules.duration + 1}
         rows = await connection.execute(_LOCKS, parameters)
         return {(row.sdk_app_id, row.source, row.user_id): row.until for row in rows}
 

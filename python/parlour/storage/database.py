@@ -26,6 +26,8 @@ Work = Callable[[AsyncConnection], Awaitable[Result]]
 PAUSES = (0.005, 0.01, 0.02, 0.05, 0.1)
 """Seconds before each further attempt of a write that met another one; up to half as much again at random."""
 
+RETRIES = len(PAUSES)
+
 MIGRATION_TIMEOUT = 600.0
 """Seconds that a step of the schema may take; tables may be large."""
 
@@ -118,9 +120,9 @@ class Database:
 
         Raises a ``StorageError`` that says what failed.
         """
-        return await self._attempts(self._reading, work, within, len(PAUSES))
+        return await self._attempts(self._reading, work, within, RETRIES)
 
-    async def write(self, work: Work[Result], *, within: float | None = None, retries: int = len(PAUSES)) -> Result:
+    async def write(self, work: Work[Result], *, within: float | None = None, retries: int = RETRIES) -> Result:
         """Run ``work`` in a transaction; it is committed when this returns. ``work`` may run several times."""
         return await self._attempts(self._writing, work, within, retries)
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from parlour.storage.database import RETRIES
 from parlour.storage.errors import StorageError, StoreTimeoutError, StoreUnreachableError, UnwritableError
 
 Question = TypeVar("Question")
@@ -24,33 +26,62 @@ _ALL_ALIKE = (StoreTimeoutError, StoreUnreachableError, UnwritableError)
 """Failures of the store itself; others may be one question's fault, so the rest is asked again without it."""
 
 
-class Gather(Generic[Question, Answer]):
-    """``run(questions, alone)`` answers a list, in order, an exception standing for a question that fails by itself.
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one query may take: seconds, and further attempts of a write that met another one."""
 
-    ``alone`` tells that it is one question again after its batch failed. ``timeout`` is in seconds, from the asking.
+    within: float
+    retries: int = RETRIES
+
+
+class _Asked(Generic[Question, Answer]):
+    """A question that waits for its answer until a moment of the loop's clock."""
+
+    __slots__ = ("answer", "deadline", "question", "under_way")
+
+    def __init__(self, question: Question, answer: asyncio.Future[Answer], deadline: float) -> None:
+        self.question = question
+        self.answer = answer
+        self.deadline = deadline
+        self.under_way = False
+
+    def settle(self, answer: Answer | Exception) -> None:
+        if self.answer.done():
+            return
+        if isinstance(answer, Exception):
+            self.answer.set_exception(answer)
+        else:
+            self.answer.set_result(answer)
+
+
+class Gather(Generic[Question, Answer]):
+    """``run(questions, turn)`` answers a list, in order, an exception standing for a question that fails by itself.
+
+    It ends within the turn's seconds. ``timeout`` is in seconds, from the asking. When a batch fails by the fault of
+    one question, each is asked again by itself, in a turn without retries.
     """
 
     def __init__(
         self,
-        run: Callable[[list[Question], bool], Awaitable[Sequence[Answer | StorageError]]],
+        run: Callable[[list[Question], Turn], Awaitable[Sequence[Answer | StorageError]]],
         *,
         timeout: float,
     ) -> None:
         self._run = run
         self._timeout = timeout
-        self._waiting: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
+        self._waiting: deque[_Asked[Question, Answer]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
     async def ask(self, question: Question) -> Answer:
         """The answer, or the exception that stands for it; ``StoreTimeoutError`` when it is not there in time."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append((question, future))
+        asked = _Asked[Question, Answer](question, loop.create_future(), loop.time() + self._timeout)
+        self._waiting.append(asked)
         if self._worker is None:
             self._worker = loop.create_task(self._work())
-        late = loop.call_later(self._timeout, _expire, future, self._timeout)
+        late = loop.call_at(asked.deadline, self._expire, asked)
         try:
-            return await future
+            return await asked.answer
         finally:
             late.cancel()
 
@@ -59,43 +90,39 @@ class Gather(Generic[Question, Answer]):
         if self._worker is not None:
             await asyncio.wait({self._worker})
 
+    def _expire(self, asked: _Asked[Question, Answer]) -> None:
+        # Once its query is under way, the store decides: it ends at this moment too, and only it knows what was done.
+        if not asked.under_way:
+            asked.settle(StoreTimeoutError(f"No answer within {self._timeout:g} s."))
+
     async def _work(self) -> None:
         try:
             while self._waiting:
-                batch: list[tuple[Question, asyncio.Future[Answer]]] = []
+                await asyncio.sleep(0)  # whoever asks in this turn of the loop comes along
+                batch: list[_Asked[Question, Answer]] = []
                 while self._waiting and len(batch) < MOST:
                     asked = self._waiting.popleft()
-                    if not asked[1].done():  # nobody waits for it any more
+                    if not asked.answer.done():  # nobody waits for it any more
+                        asked.under_way = True
                         batch.append(asked)
                 if batch:
-                    await self._answer(batch)
+                    await self._answer(batch, RETRIES)
         finally:
             self._worker = None
 
-    async def _answer(self, batch: list[tuple[Question, asyncio.Future[Answer]]], alone: bool = False) -> None:
+    async def _answer(self, batch: list[_Asked[Question, Answer]], retries: int) -> None:
+        within = min(asked.deadline for asked in batch) - asyncio.get_running_loop().time()
         try:
-            answers: Sequence[Answer | StorageError] = await self._run([question for question, _ in batch], alone)
+            answers: Sequence[Answer | StorageError] = await self._run(
+                [asked.question for asked in batch], Turn(max(0.0, within), retries)
+            )
         except Exception as error:
             if len(batch) > 1 and isinstance(error, StorageError) and not isinstance(error, _ALL_ALIKE):
                 for asked in batch:
-                    await self._answer([asked], alone=True)
+                    await self._answer([asked], 0)
                 return
-            for _, future in batch:
-                _settle(future, error)
+            for asked in batch:
+                asked.settle(error)
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
-            _settle(future, answer)
-
-
-def _settle(future: asyncio.Future[Answer], answer: Answer | Exception) -> None:
-    if future.done():
-        return
-    if isinstance(answer, Exception):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
-
-
-def _expire(future: asyncio.Future[Answer], timeout: float) -> None:
-    if not future.done():
-        future.set_exception(StoreTimeoutError(f"No answer within {timeout:g} s."))
+        for asked, answer in zip(batch, answers, strict=True):
+            asked.settle(answer)

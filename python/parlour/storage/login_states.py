@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from parlour.storage import migrate
 from parlour.storage.database import Database, dialect_of
 from parlour.storage.errors import StorageError
-from parlour.storage.gather import Gather
+from parlour.storage.gather import Gather, Turn
 from parlour.storage.schema import logins
+from parlour.storage.statements import padded
 
 DATABASE = "login-state.db"
 
@@ -124,7 +125,7 @@ class LoginStates:
 
         return await self.database.read(work)
 
-    async def _write(self, changes: list[Change], alone: bool) -> Sequence[bool | StorageError]:
+    async def _write(self, changes: list[Change], turn: Turn) -> Sequence[bool | StorageError]:
         async def work(connection: AsyncConnection) -> list[bool]:
             fresh = [change for change in changes if isinstance(change, LoggedIn)]
             if fresh:
@@ -140,12 +141,12 @@ class LoginStates:
                     done[at] = change.login_id in there
             return done
 
-        return await (self.database.write(work, retries=0) if alone else self.database.write(work))
+        return await self.database.write(work, within=turn.within, retries=turn.retries)
 
 
 async def _change(connection: AsyncConnection, change: Lost | Back | Ended, login_ids: Sequence[str]) -> set[str]:
     """Do to all of them what ``change`` does to one. Returns those that are (or were) there."""
-    parameters: dict[str, object] = {"login_ids": login_ids}
+    parameters: dict[str, object] = {"login_ids": padded(login_ids)}
     match change:
         case Lost():
             done = await connection.execute(_UNTIL, parameters | {"until": change.online_until})

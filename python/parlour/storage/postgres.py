@@ -64,6 +64,7 @@ class Postgres:
             self._url,
             pool_size=POOL_SIZE,
             pool_timeout=self._timeout,
+            pool_reset_on_return=None,  # every use ends its own transaction
             connect_args={"timeout": self._timeout, "server_settings": settings},
         )
 

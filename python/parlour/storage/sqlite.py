@@ -77,6 +77,7 @@ class Sqlite:
         engine = create_async_engine(
             "sqlite+aiosqlite://", async_creator=connect, poolclass=AsyncAdaptedQueuePool, pool_size=POOL_SIZE,
             pool_timeout=self._timeout,
+            pool_reset_on_return=None,  # every use ends its own transaction
         )  # fmt: skip
 
         @event.listens_for(engine.sync_engine, "connect")

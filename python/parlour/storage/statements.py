@@ -6,9 +6,9 @@ to answer it. One that is kept is built and looked up once; only its parameters 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import BindParameter, CursorResult, Executable, Select, Table, bindparam, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
@@ -19,7 +19,21 @@ from parlour.storage.schema import account_types, accounts, app_keys, apps, meta
 User = tuple[int, str]
 """sdkAppId and userId."""
 
+Value = TypeVar("Value")
+
 _APP, _APPS, _USERS = "app", "apps", "users"
+
+
+def padded(values: Sequence[Value]) -> list[Value]:
+    """The values for an IN, the last one repeated until there are a power of two of them; empty stays empty.
+
+    Each length is a statement of its own to the database, which keeps a hundred or so prepared on a connection: nine
+    lengths for up to 256 values fit in there, 256 do not.
+    """
+    if not values:
+        return []
+    missing = (1 << (len(values) - 1).bit_length()) - len(values)
+    return [*values, *[values[-1]] * missing]
 
 
 class OfUsers:
@@ -35,10 +49,10 @@ class OfUsers:
         their_apps = {sdk_app_id for sdk_app_id, _ in users}
         rows: CursorResult[Any]
         if len(their_apps) == 1:  # nearly always, and cheaper: a plain IN
-            parameters = {_APP: their_apps.pop(), _USERS: [user_id for _, user_id in users]}
+            parameters = {_APP: their_apps.pop(), _USERS: padded([user_id for _, user_id in users])}
             rows = await connection.execute(self._of_one_app, parameters)
         else:
-            rows = await connection.execute(self._of_several, {_USERS: list(users)})
+            rows = await connection.execute(self._of_several, {_USERS: padded(list(users))})
         return rows
 
 
@@ -57,12 +71,12 @@ _KEYS_AMONG = select(app_keys).where(app_keys.c.sdk_app_id.in_(_AMONG_APPS)).ord
 
 async def apps_among(connection: AsyncConnection, sdk_app_ids: Iterable[int]) -> CursorResult[Any]:
     """The rows of those apps."""
-    return await connection.execute(_APPS_AMONG, {_APPS: list(sdk_app_ids)})
+    return await connection.execute(_APPS_AMONG, {_APPS: padded(list(sdk_app_ids))})
 
 
 async def keys_among(connection: AsyncConnection, sdk_app_ids: Iterable[int]) -> CursorResult[Any]:
     """The keys of those apps, the oldest first."""
-    return await connection.execute(_KEYS_AMONG, {_APPS: list(sdk_app_ids)})
+    return await connection.execute(_KEYS_AMONG, {_APPS: padded(list(sdk_app_ids))})
 
 
 @cache

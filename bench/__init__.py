@@ -1,0 +1,1 @@
+"""How fast Parlour is: each figure beside its target, from programs that print what they count."""

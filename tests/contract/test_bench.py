@@ -1,0 +1,53 @@
+"""What the benches ask is what the server answers, and the page about speed says what they measured."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench import accounts, page, servers, stores
+from bench.load import WrongAnswerError, frame, frames
+from bench.measure import Timing, Workload
+
+SHORT = Timing(1, 0.3)
+
+
+@pytest.mark.parametrize("name", ["sqlite", "postgresql"])
+def test_every_workload_is_answered_as_expected_and_takes_away_what_it_made(name: str) -> None:
+    with stores.place(name) as place, servers.parlour(place) as served:
+        measured = accounts.Measured(place, served, SHORT)
+        measured.fill(1_000)
+        for workload in accounts.WORKLOADS:
+            figure = measured.figure(workload).to_json()
+            assert figure["perSecond"] > 0
+            assert 0 < figure["milliseconds"]["p50"] <= figure["milliseconds"]["p99"]
+            assert figure["busy"]["server"] > 0
+        measured.fill(2_000)
+        measured.figure(accounts.CHECK)  # of which every second account came with the second filling
+
+
+@pytest.mark.parametrize("workload", [accounts.CHECK, accounts.LOGIN], ids=["http", "websocket"])
+def test_a_wrong_answer_ends_the_bench_instead_of_counting(workload: Workload) -> None:
+    with stores.place("sqlite") as place, servers.parlour(place) as served:
+        measured = accounts.Measured(place, served, SHORT)
+        measured.there = 10  # as if they had been put there
+        wrong = Workload(workload.name, workload.client, 2, lambda answer: b"Imported at last" in answer)
+        with pytest.raises(WrongAnswerError, match="The server answered"):
+            measured.figure(wrong)
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535])
+@pytest.mark.parametrize("masked", [True, False])
+def test_frames_are_found_in_whatever_pieces_they_come(size: int, masked: bool) -> None:
+    payload = b"x" * size
+    sent = frame(payload, masked=masked) + frame(b"next", masked=masked)
+    for cut in {0, 1, 2, 3, 4, 5, len(sent) - 1, len(sent)}:
+        first, rest = frames(sent[:cut])
+        second, rest = frames(rest + sent[cut:])
+        assert [*first, *second] == [(1, payload), (1, b"next")]
+        assert rest == b""
+
+
+def test_the_page_about_speed_says_what_the_results_file_says() -> None:
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(json.loads(page.RESULTS.read_text(encoding="utf-8")))
