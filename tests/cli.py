@@ -38,11 +38,16 @@ class Done:
         return dict(line.split("  ", 1) for line in self.out.splitlines())
 
 
+def elsewhere(home: Path) -> dict[str, str]:
+    """An environment without any settings, in a home of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PARLOUR_")}
+    return kept | {"HOME": str(home)}
+
+
 def environment(home: Path, data: Path, database: AnyDatabase) -> dict[str, str]:
     """Settings by which a command uses the stores that ``start_server`` has in ``data``."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PARLOUR_")}
     of_database = {} if isinstance(database, SqliteDatabase) else {"PARLOUR_DATABASE": database.url}
-    return kept | {"HOME": str(home), "PARLOUR_DATA": str(data)} | of_database
+    return elsewhere(home) | {"PARLOUR_DATA": str(data)} | of_database
 
 
 class Here:

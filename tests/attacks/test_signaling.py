@@ -246,7 +246,7 @@ async def test_bad_logins_get_the_code_of_what_is_wrong(serve: StartProcess) -> 
             assert refusal.code == 0x4001
             assert refusal.extra == code, f"{str(user_sig)[:40]}"
             assert len(refusal.error["message"]) < 500
-        for user_id in ("", "x" * 33, "é" * 17):
+        for user_id in ("", "x" * 33, "é" * 17, "nul\x00"):
             assert (await eve.refused("login", sdkAppId=server.app, userId=user_id, userSig=good)).extra == 70402
         await eve.login(server, "eve")
     assert not [line for line in server.log if good in line], "no signature in the log"
@@ -258,7 +258,6 @@ async def test_strange_names_stay_data(serve: StartProcess) -> None:
         "../../etc/passwd",
         "%s%n%x",
         "a\r\nforged: line",
-        "nul\x00",
         "\u202egnp.exe",
         "'; drop table apps",
         "{0.a}",

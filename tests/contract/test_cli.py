@@ -2,65 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
-from parlour.cli import main
 from parlour.errors import catalogue
 from parlour.usersig import sign_v2
 
+from tests.cli import Done, Here, elsewhere
 from tests.unit.usersigs import APP, KEY, TIME, USER, ec_keys, members_v2, pack
 
 
-@dataclass(frozen=True)
-class Done:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-class Parlour(Protocol):
-    def __call__(self, *arguments: str) -> Done: ...
-
-
 @pytest.fixture
-def parlour(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Parlour:
-    """Runs the command in this process, with a home of its own."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in list(os.environ):
-        if name.startswith("PARLOUR_"):
-            monkeypatch.delenv(name)
-
-    def run(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["parlour", *arguments])
-        capsys.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        said = capsys.readouterr()
-        assert "Traceback" not in said.out + said.err
-        return Done(status, said.out, said.err)
-
-    return run
+def parlour(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Here:
+    return Here(monkeypatch, capsys, elsewhere(tmp_path / "home"))
 
 
 # --- explain ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", ["70009", "-8", "-10012", "0x4001", "0X4001", "16385", "unkown", "join_room_failed"])
-def test_explain_tells_cause_and_remedy(parlour: Parlour, code: str) -> None:
+def test_explain_tells_cause_and_remedy(parlour: Here, code: str) -> None:
     done = parlour("explain", code)
     assert (done.status, done.err) == (0, "")
     assert "What happened" in done.out
@@ -71,13 +36,13 @@ def test_explain_tells_cause_and_remedy(parlour: Parlour, code: str) -> None:
     assert as_json.json["remedy"] in done.out
 
 
-def test_every_code_can_be_explained_by_number_and_by_key(parlour: Parlour) -> None:
+def test_every_code_can_be_explained_by_number_and_by_key(parlour: Here) -> None:
     for entry in catalogue():
         for typed in (str(entry.code), entry.shown, entry.key.lower(), *entry.aliases):
             assert parlour("explain", typed, "--json").json["code"] == entry.code
 
 
-def test_explain_takes_a_negative_code_wherever_the_option_stands(parlour: Parlour) -> None:
+def test_explain_takes_a_negative_code_wherever_the_option_stands(parlour: Here) -> None:
     for arguments in (["-8", "--json"], ["--json", "-8"], ["--json", "--", "-8"]):
         assert parlour("explain", *arguments).json["code"] == -8
 
@@ -86,7 +51,7 @@ def test_explain_takes_a_negative_code_wherever_the_option_stands(parlour: Parlo
     ("typed", "meant"),
     [("4001", "0x4001"), ("70011", "70010"), ("-70009", "70009"), ("JOIN_ROOM_FAILD", "0x4004"), ("0x4009", "0x4008")],
 )
-def test_explain_suggests_what_was_meant(parlour: Parlour, typed: str, meant: str) -> None:
+def test_explain_suggests_what_was_meant(parlour: Here, typed: str, meant: str) -> None:
     done = parlour("explain", typed)
     assert (done.status, done.out) == (1, "")
     assert f"Did you mean {meant} (" in done.err
@@ -94,14 +59,14 @@ def test_explain_suggests_what_was_meant(parlour: Parlour, typed: str, meant: st
 
 
 @pytest.mark.parametrize("typed", ["qqqqqqqqqqqq", "9999999999", "9" * 5000, "0x99999999", "?", "nonsense"])
-def test_explain_names_the_nearest_however_far_it_is(parlour: Parlour, typed: str) -> None:
+def test_explain_names_the_nearest_however_far_it_is(parlour: Here, typed: str) -> None:
     done = parlour("explain", typed)
     assert (done.status, done.out) == (1, "")
     assert "Did you mean " in done.err
     assert done.err.count("\n") == 1
 
 
-def test_explain_of_nothing_has_no_neighbour(parlour: Parlour) -> None:
+def test_explain_of_nothing_has_no_neighbour(parlour: Here) -> None:
     done = parlour("explain", "")
     assert (done.status, done.err) == (1, "parlour: There is no code or key '' in the catalogue.\n")
 
@@ -109,7 +74,7 @@ def test_explain_of_nothing_has_no_neighbour(parlour: Parlour) -> None:
 # --- app --------------------------------------------------------------------------------------------------------------
 
 
-def test_an_app_is_made_once_and_listed(parlour: Parlour, tmp_path: Path) -> None:
+def test_an_app_is_made_once_and_listed(parlour: Here, tmp_path: Path) -> None:
     made = parlour("app", "create", "1400000001", "--name", "demo")
     assert made.status == 0
     pairs = dict(line.split(maxsplit=1) for line in made.out.splitlines())
@@ -130,25 +95,25 @@ def test_an_app_is_made_once_and_listed(parlour: Parlour, tmp_path: Path) -> Non
     assert parlour("app", "list", "--json", "--keys").json[0]["keys"] == [pairs["key"]]
 
 
-def test_app_create_for_programs(parlour: Parlour, tmp_path: Path) -> None:
+def test_app_create_for_programs(parlour: Here, tmp_path: Path) -> None:
     done = parlour("app", "create", "7", "--json", "--data", str(tmp_path / "d"))
     assert done.json["sdkAppId"] == 7
     assert len(done.json["key"]) == 64
 
 
-def test_an_app_can_move_here_with_its_key(parlour: Parlour) -> None:
+def test_an_app_can_move_here_with_its_key(parlour: Here) -> None:
     assert parlour("app", "create", str(APP), "--key", KEY, "--json").json["key"] == KEY
     assert parlour("app", "create", "5", "--key", "short").status == 2
 
 
 @pytest.mark.parametrize("app", ["0", "-1", "4294967296", "x", "1.5", "", "0x10", "٧", "9" * 5000])
-def test_an_impossible_app_id_is_wrong_usage(parlour: Parlour, app: str) -> None:
+def test_an_impossible_app_id_is_wrong_usage(parlour: Here, app: str) -> None:
     for arguments in (["app", "create"], ["usersig", "sign", "--user", "a", "--app"]):
         done = parlour(*arguments, app)
         assert (done.status, done.out) == (2, "")
 
 
-def test_a_public_key_is_checked_before_it_is_kept(parlour: Parlour, tmp_path: Path) -> None:
+def test_a_public_key_is_checked_before_it_is_kept(parlour: Here, tmp_path: Path) -> None:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -168,7 +133,7 @@ def test_a_public_key_is_checked_before_it_is_kept(parlour: Parlour, tmp_path: P
     assert "1 secret, 1 public" in parlour("app", "list").out
 
 
-def test_a_folder_that_cannot_be_used_is_one_sentence(parlour: Parlour, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_is_one_sentence(parlour: Here, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = parlour("app", "create", "5", "--data", str(tmp_path / "file"))
     assert (done.status, done.out) == (1, "")
@@ -177,7 +142,7 @@ def test_a_folder_that_cannot_be_used_is_one_sentence(parlour: Parlour, tmp_path
     assert parlour("app", "list", "--data", "").status == 2
 
 
-def test_looking_does_not_make_a_folder(parlour: Parlour, tmp_path: Path) -> None:
+def test_looking_does_not_make_a_folder(parlour: Here, tmp_path: Path) -> None:
     for arguments in (["app", "list"], ["usersig", "sign", "--app", "5", "--user", "a"]):
         done = parlour(*arguments, "--data", str(tmp_path / "none"))
         assert done.status == 1
@@ -186,7 +151,7 @@ def test_looking_does_not_make_a_folder(parlour: Parlour, tmp_path: Path) -> Non
 
 
 def test_the_environment_names_the_data_folder_and_slips_in_it_are_told(
-    parlour: Parlour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parlour: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PARLOUR_DATA", str(tmp_path / "elsewhere"))
     assert parlour("app", "create", "5").status == 0
@@ -200,7 +165,7 @@ def test_the_environment_names_the_data_folder_and_slips_in_it_are_told(
 # --- usersig ----------------------------------------------------------------------------------------------------------
 
 
-def test_sign_prints_the_signature_alone(parlour: Parlour) -> None:
+def test_sign_prints_the_signature_alone(parlour: Here) -> None:
     done = parlour("usersig", "sign", "--app", str(APP), "--user", USER, "--key", KEY, "--time", str(TIME))
     assert done == Done(0, sign_v2(APP, USER, KEY, now=TIME) + "\n", "")
     done = parlour(
@@ -216,7 +181,7 @@ def test_sign_prints_the_signature_alone(parlour: Parlour) -> None:
     }
 
 
-def test_sign_and_verify_with_the_stored_key(parlour: Parlour) -> None:
+def test_sign_and_verify_with_the_stored_key(parlour: Here) -> None:
     parlour("app", "create", "5")
     sig = parlour("usersig", "sign", "--app", "5", "--user", "ann").out.strip()
     good = parlour("usersig", "verify", sig, "--app", "5", "--user", "ann")
@@ -229,7 +194,7 @@ def test_sign_and_verify_with_the_stored_key(parlour: Parlour) -> None:
     assert (wrong_key.status, wrong_key.out) == (1, "70009\n")
 
 
-def test_sign_for_an_unknown_app_or_a_bad_user_is_refused(parlour: Parlour) -> None:
+def test_sign_for_an_unknown_app_or_a_bad_user_is_refused(parlour: Here) -> None:
     parlour("app", "create", "5")
     done = parlour("usersig", "sign", "--app", "6", "--user", "ann")
     assert (done.status, done.out) == (1, "")
@@ -238,7 +203,7 @@ def test_sign_for_an_unknown_app_or_a_bad_user_is_refused(parlour: Parlour) -> N
         assert parlour("usersig", "sign", "--app", "5", "--user", user).status == 2
 
 
-def test_version_1_is_signed_and_verified_with_pem_files(parlour: Parlour, tmp_path: Path) -> None:
+def test_version_1_is_signed_and_verified_with_pem_files(parlour: Here, tmp_path: Path) -> None:
     private, public = ec_keys()
     (tmp_path / "private.pem").write_text(private)
     (tmp_path / "public.pem").write_text(public)
@@ -254,7 +219,7 @@ def test_version_1_is_signed_and_verified_with_pem_files(parlour: Parlour, tmp_p
     assert "holds no PEM key" in done.err
 
 
-def test_inspect_shows_fields_checks_mistake_and_remedy(parlour: Parlour) -> None:
+def test_inspect_shows_fields_checks_mistake_and_remedy(parlour: Here) -> None:
     sig = pack(members_v2(identifier="Bob"))
     done = parlour(
         *("usersig", "inspect", sig, "--app", str(APP), "--user", "bob", "--key", KEY, "--time", str(TIME + 60))
@@ -274,7 +239,7 @@ def test_inspect_shows_fields_checks_mistake_and_remedy(parlour: Parlour) -> Non
     assert "What to do" in done.out
 
 
-def test_inspect_alone_checks_what_it_can(parlour: Parlour) -> None:
+def test_inspect_alone_checks_what_it_can(parlour: Here) -> None:
     sig = sign_v2(APP, USER, KEY, now=TIME)
     done = parlour("usersig", "inspect", sig, "--time", str(TIME))
     assert done.status == 0
@@ -282,7 +247,7 @@ def test_inspect_alone_checks_what_it_can(parlour: Parlour) -> None:
     assert "no key was given to verify with" in done.out
 
 
-def test_inspect_finds_the_key_by_the_app_inside_and_names_another_apps_key(parlour: Parlour) -> None:
+def test_inspect_finds_the_key_by_the_app_inside_and_names_another_apps_key(parlour: Here) -> None:
     parlour("app", "create", "5", "--key", "five" * 16)
     parlour("app", "create", "6", "--key", "six!" * 16)
     good = parlour("usersig", "inspect", sign_v2(5, "ann", "five" * 16, now=TIME), "--time", str(TIME), "--json").json
@@ -294,7 +259,7 @@ def test_inspect_finds_the_key_by_the_app_inside_and_names_another_apps_key(parl
 
 
 @pytest.mark.parametrize("sig", ["", "x", "eJyrVgrx", "\x1b[31m", pack([1]), pack({"TLS.ver": "9\x1b[31m"}), pack({})])
-def test_inspect_shows_garbage_without_obeying_it(parlour: Parlour, sig: str) -> None:
+def test_inspect_shows_garbage_without_obeying_it(parlour: Here, sig: str) -> None:
     done = parlour("usersig", "inspect", sig)
     assert done.status == 1
     assert "\x1b" not in done.out
@@ -302,7 +267,7 @@ def test_inspect_shows_garbage_without_obeying_it(parlour: Parlour, sig: str) ->
     assert parlour("usersig", "inspect", sig, "--json").json["code"] >= 70002
 
 
-def test_a_time_beyond_any_calendar_is_shown(parlour: Parlour) -> None:
+def test_a_time_beyond_any_calendar_is_shown(parlour: Here) -> None:
     done = parlour("usersig", "inspect", sign_v2(5, "ann", KEY, now=2**62))
     assert "no date of any calendar" in done.out
 
@@ -310,7 +275,7 @@ def test_a_time_beyond_any_calendar_is_shown(parlour: Parlour) -> None:
 # --- the command itself -----------------------------------------------------------------------------------------------
 
 
-def test_wrong_usage_is_2_and_help_is_0(parlour: Parlour) -> None:
+def test_wrong_usage_is_2_and_help_is_0(parlour: Here) -> None:
     for arguments in ([], ["app"], ["usersig"], ["exlain", "3"], ["explain"], ["explain", "1", "2"], ["--nope"]):
         done = parlour(*arguments)
         assert (done.status, done.out) == (2, ""), arguments
@@ -320,7 +285,7 @@ def test_wrong_usage_is_2_and_help_is_0(parlour: Parlour) -> None:
         assert parlour(*arguments).status == 0
 
 
-def test_the_version_is_printed(parlour: Parlour) -> None:
+def test_the_version_is_printed(parlour: Here) -> None:
     done = parlour("--version")
     assert done.status == 0
     assert done.out.startswith("parlour ")
@@ -377,7 +342,7 @@ def test_explain_loads_nothing_heavy() -> None:
         assert f"'{heavy}'" not in done.stderr, heavy
 
 
-def test_a_failure_is_json_too_when_json_was_asked_for(parlour: Parlour, tmp_path: Path) -> None:
+def test_a_failure_is_json_too_when_json_was_asked_for(parlour: Here, tmp_path: Path) -> None:
     taken = tmp_path / "file"
     taken.touch()
     parlour("app", "create", str(APP), "--data", str(tmp_path / "data"))
@@ -397,12 +362,12 @@ def test_a_failure_is_json_too_when_json_was_asked_for(parlour: Parlour, tmp_pat
 
 
 @pytest.mark.parametrize("user", ["", "x" * 33, "é" * 17])
-def test_verify_refuses_a_user_id_that_no_login_could_have(parlour: Parlour, user: str) -> None:
+def test_verify_refuses_a_user_id_that_no_login_could_have(parlour: Here, user: str) -> None:
     done = parlour("usersig", "verify", "", "--app", str(APP), "--user", user, "--key", KEY)
     assert (done.status, done.out) == (1, "70402\n")
 
 
-def test_a_key_that_is_empty_or_a_missing_file_signs_nothing(parlour: Parlour, tmp_path: Path) -> None:
+def test_a_key_that_is_empty_or_a_missing_file_signs_nothing(parlour: Here, tmp_path: Path) -> None:
     arguments = ["usersig", "sign", "--app", str(APP), "--user", USER, "--key"]
     assert parlour(*arguments, "").status == 2
     done = parlour(*arguments, str(tmp_path / "private.pem"))
@@ -410,7 +375,7 @@ def test_a_key_that_is_empty_or_a_missing_file_signs_nothing(parlour: Parlour, t
     assert "There is no key file" in done.err
 
 
-def test_every_command_has_json(parlour: Parlour) -> None:
+def test_every_command_has_json(parlour: Here) -> None:
     for command in ("serve", "demo", "explain", "app create", "app list", "account list", "backup", "master-key show"):
         assert "--json" in parlour(*command.split(), "--help").out, command
     for command in ("sign", "verify", "inspect"):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +12,11 @@ import pytest
 from parlour.cli import main
 from parlour.usersig import AppKeys, sign_private_map_key, sign_v2, verify_private_map_key
 
+from tests.cli import Done, Here, elsewhere
 from tests.unit.test_usersig_inspect import MISTAKES, OTHER_KEY, V1_KEYS, Broken, ticket
 from tests.unit.usersigs import APP, KEY, KEYS, TIME, USER, members_v2, pack
 
 WHO = ("--app", str(APP), "--user", USER, "--key", KEY, "--time", str(TIME))
-
-
-@dataclass(frozen=True)
-class Done:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 Usersig = Callable[..., Done]
@@ -37,24 +25,7 @@ Usersig = Callable[..., Done]
 @pytest.fixture
 def usersig(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Usersig:
     """Runs `parlour usersig` in this process, far from any data folder."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in list(os.environ):
-        if name.startswith("PARLOUR_"):
-            monkeypatch.delenv(name)
-
-    def run(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["parlour", "usersig", *arguments])
-        capsys.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        said = capsys.readouterr()
-        assert "Traceback" not in said.out + said.err
-        return Done(status, said.out, said.err)
-
-    return run
+    return partial(Here(monkeypatch, capsys, elsewhere(tmp_path / "home")), "usersig")
 
 
 # --- inspect ----------------------------------------------------------------------------------------------------------
