@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
-from unittest import mock
 
 from bench import machine
 from tests import postgres
@@ -142,8 +141,8 @@ def place(name: str) -> Iterator[Place]:
         if name == "sqlite":
             yield Sqlite(data)
             return
-        with mock.patch.dict(postgres.SETTINGS, SHIPPED), machine.on_core(machine.CORES.others):
-            cluster = postgres.Cluster()
+        with machine.on_core(machine.CORES.others):
+            cluster = postgres.Cluster(**SHIPPED)
         with cluster:
             yield Postgres(data, cluster)
     finally:

@@ -73,9 +73,13 @@ class Database:
 
 
 class Cluster:
-    """A PostgreSQL server on a free port of the loopback interface and on a socket in its folder."""
+    """A PostgreSQL server on a free port of the loopback interface and on a socket in its folder.
 
-    def __init__(self) -> None:
+    ``settings`` take the place of the tests' own.
+    """
+
+    def __init__(self, **settings: str) -> None:
+        self._settings = SETTINGS | settings
         self._programs = _programs()
         self._become = _unprivileged()
         self.folder = _folder(self._become)
@@ -146,7 +150,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start it again, on the same port, and wait until it answers."""
-        flags = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+        flags = " ".join(f"-c {name}={value}" for name, value in self._settings.items())
         self._run(
             "pg_ctl", "--pgdata=data", "--log=log", "--silent", "--wait", f"--timeout={DEADLINE}",
             "--options", f"{flags} -c port={self.port} -c unix_socket_directories={self.folder}", "start",
