@@ -214,8 +214,8 @@ class Settings(BaseSettings):
             raise ValueError("tls_self_signed makes a certificate of its own: leave out either it or tls_cert")
         for name in ("database", "login_state", "counters"):
             scheme, separator, _ = getattr(self, name).partition("://")
-            if getattr(self, name) and (not separator or scheme not in ("postgresql", "postgres", "sqlite")):
-                raise ValueError(f"{name} has to be postgresql://user:password@host/name or sqlite:///file")
+            if separator and scheme not in ("postgresql", "postgres", "sqlite"):
+                raise ValueError(f"{name} has to be postgresql://user:password@host/name or an SQLite file")
         if self.master_key and self.master_key_file is not None:
             raise ValueError("master_key and master_key_file are two places for one thing: leave out one of them")
         if self.signaling.socket_timeout <= self.signaling.heartbeat_interval:

@@ -19,6 +19,7 @@ from parlour.storage import (
     OidcVerification,
     SealedError,
     Storage,
+    StorageError,
     UnreadableDatabaseError,
     UnreadableRowError,
     UnwritableError,
@@ -324,3 +325,17 @@ async def test_a_secret_sealed_for_another_place_does_not_open(opened: Opener, d
     assert await store.get_app(5) is not None
     with pytest.raises(SealedError, match=r"^The secret of key of app 6 does not open with master key [0-9a-f]{12}\.$"):
         await store.get_app(6)
+
+
+@pytest.mark.parametrize("form", ["{}", "sqlite:///{}"])
+async def test_a_store_may_be_an_sqlite_file_anywhere(tmp_path: Path, form: str) -> None:
+    file = tmp_path / "else where" / "accounts.db"
+    async with await Storage.open(tmp_path / "data", url=form.format(file)) as store:
+        await store.create_app(5, now=1)
+    assert file.is_file()
+    assert not (tmp_path / "data" / "parlour.db").exists()
+
+
+async def test_a_database_of_another_kind_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"^mysql:// is no database of Parlour: give postgresql://"):
+        await Storage.open(tmp_path, url="mysql://root:hunter2@host/name")

@@ -55,7 +55,7 @@ def account_file(settings: Settings) -> Path | None:
     """The SQLite file of the account store; None if it is in PostgreSQL."""
     if not settings.database:
         return settings.data / DATABASE
-    if not settings.database.startswith("sqlite:"):
+    if settings.database.startswith("postgres"):
         return None
     from parlour.storage.database import dialect_of
     from parlour.storage.sqlite import Sqlite

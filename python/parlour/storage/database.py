@@ -66,16 +66,17 @@ class Dialect(Protocol):
 
 
 def dialect_of(url: str, default: Path, *, timeout: float, durable: bool = True) -> Dialect:
-    """The dialect of a database's URL; an empty one means the SQLite file ``default``."""
-    if not url:
-        return Sqlite(default, timeout=timeout, durable=durable)
+    """The dialect of a database's URL; a plain path is an SQLite file, an empty one the file ``default``."""
+    if "://" not in url:
+        return Sqlite(Path(url).expanduser() if url else default, timeout=timeout, durable=durable)
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
         return Sqlite(Path(rest.removeprefix("/")).expanduser(), timeout=timeout, durable=durable)
     if scheme in ("postgresql", "postgres"):
         return Postgres("postgresql://" + rest, timeout=timeout, durable=durable)
     raise StorageError(
-        f"{scheme}:// is no database of Parlour: give postgresql://user:password@host/name or sqlite:///file."
+        f"{scheme}:// is no database of Parlour: "
+        "give postgresql://user:password@host/name or the path of an SQLite file."
     )
 
 
