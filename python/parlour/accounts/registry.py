@@ -211,8 +211,9 @@ class Registry:
         if isinstance(uin, str) and uin.isascii() and uin.isdigit() and len(uin) <= 16:
             number = int(uin)
         if number is None or not 0 < number <= MAX_UIN:
+            said = "Uin is missing" if uin is None else f"Uin {str(uin)[:20]!r} is no such number"
             raise AccountRefusedError(
-                ErrorCode.UIN_INVALID, f"Uin {str(uin)[:20]!r} is not a number from 1 to {MAX_UIN}"
+                ErrorCode.UIN_INVALID, f"{said}; it is the owner of the app, a number from 1 to {MAX_UIN}"
             )
         if app.owner is None:
             raise AccountRefusedError(ErrorCode.APP_HAS_NO_OWNER, f"app {app.sdk_app_id} has no owner")
