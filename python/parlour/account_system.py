@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import socket
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +23,8 @@ from parlour.storage.secrets import KEY_FILE
 from parlour.storage.sqlite import make_folder
 
 log = structlog.get_logger(__name__)
+
+NODE_FILE = "node"
 
 
 class Stores:
@@ -128,10 +129,13 @@ class AccountSystem:
 
 
 def master_key(settings: Settings) -> MasterKey:
-    """The master key that the settings name, by default the file in the data folder. Raises ``MasterKeyError``."""
+    """The master key that the settings name, by default the file in the data folder. Raises ``MasterKeyError``.
+
+    A file that is missing is made when the store is opened, unless the store holds what another key sealed.
+    """
     if settings.master_key:
         return MasterKey.of_text(settings.master_key)
-    return MasterKey.of_file(settings.master_key_file or settings.data / KEY_FILE)
+    return MasterKey.there(settings.master_key_file or settings.data / KEY_FILE)
 
 
 def beside(url: str, accounts_url: str) -> str:
@@ -140,9 +144,14 @@ def beside(url: str, accounts_url: str) -> str:
 
 
 def node_name(data: Path) -> str:
-    """A name for this server among those that share a login-state store, the same at its next start."""
-    place = f"{socket.gethostname()}:{data.expanduser().resolve()}"
-    return hashlib.sha256(place.encode()).hexdigest()[:16]
+    """A name for this server among those that share a login-state store: made once, kept in the data folder.
+
+    Not made of the host's name, which is another at each start of a container.
+    """
+    file = data / NODE_FILE
+    with contextlib.suppress(FileExistsError), file.open("x", encoding="ascii") as made:
+        made.write(secrets.token_hex(8))
+    return file.read_text(encoding="ascii")[:64]
 
 
 def _rules(settings: Settings) -> AccountRules:

@@ -10,7 +10,7 @@ import re
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-_OFFER = re.compile(rb"(?im)^upgrade:(?![ \t]*websocket\b)[^\r\n]*\r\n")
+_OFFER = re.compile(rb"(?i)(?<=\n)upgrade:(?![ \t]*websocket\b)[^\r\n]*\r\n")
 _HEAD_END = b"\r\n\r\n"
 
 

@@ -470,6 +470,13 @@ async def no_robots(applicant):
     if applicant.user_id == "robot":
         raise Refuse("robots are not welcome")
 
+class NoBees:
+    async def __call__(self, applicant):
+        if applicant.user_id == "bee":
+            raise Refuse("no bees")
+
+no_bees = NoBees()
+
 def broken(applicant):
     if applicant.user_id == "eve":
         raise OSError("no disk for " + applicant.credential)
@@ -481,11 +488,12 @@ async def test_verifiers_have_a_say_after_the_built_in_checks(
 ) -> None:
     (tmp_path / "verifiers_of_a_test.py").write_text(VERIFIERS)
     monkeypatch.syspath_prepend(tmp_path)
-    names = ("verifiers_of_a_test:no_robots", "verifiers_of_a_test:broken")
+    names = ("verifiers_of_a_test:no_robots", "verifiers_of_a_test:no_bees", "verifiers_of_a_test:broken")
     service = await opened.service(plugins__verifiers=names)
     await service.login("ann")
     assert (await service.refusal("robot", service.sig("robot", key=WRONG_KEY)))[0] == 70009
     assert await service.refusal("robot") == (70018, "a verifier refused: robots are not welcome")
+    assert await service.refusal("bee") == (70018, "a verifier refused: no bees")
     assert await service.stores.accounts.accounts.registered(APP, "robot") is False
 
 

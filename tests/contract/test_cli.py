@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from parlour.errors import catalogue
-from parlour.usersig import sign_v2
+from parlour.usersig import sign_v1, sign_v2
 
 from tests.cli import Done, Here, elsewhere
-from tests.unit.usersigs import APP, KEY, TIME, USER, ec_keys, members_v2, pack
+from tests.unit.usersigs import APP, KEY, TIME, USER, ec_keys, members_v1, members_v2, pack
 
 
 @pytest.fixture
@@ -243,7 +247,7 @@ def test_inspect_alone_checks_what_it_can(parlour: Here) -> None:
     sig = sign_v2(APP, USER, KEY, now=TIME)
     done = parlour("usersig", "inspect", sig, "--time", str(TIME))
     assert done.status == 0
-    assert "No check failed." in done.out
+    assert "No check of the UserSig failed." in done.out
     assert "no key was given to verify with" in done.out
 
 
@@ -270,6 +274,115 @@ def test_inspect_shows_garbage_without_obeying_it(parlour: Here, sig: str) -> No
 def test_a_time_beyond_any_calendar_is_shown(parlour: Here) -> None:
     done = parlour("usersig", "inspect", sign_v2(5, "ann", KEY, now=2**62))
     assert "no date of any calendar" in done.out
+
+
+# --- usersig beside what is stored ------------------------------------------------------------------------------------
+
+
+def judged(parlour: Here, sig: str, user: str = "ann") -> tuple[int, list[int]]:
+    """What `verify` says of a UserSig for app 5, and what `inspect` says is wrong around it."""
+    verified = parlour("usersig", "verify", sig, "--app", "5", "--user", user, "--json")
+    assert verified.status == (1 if verified.json["code"] else 0)
+    inspected = parlour("usersig", "inspect", sig, "--app", "5", "--user", user, "--json")
+    around = [refusal["code"] for refusal in inspected.json["around"]]
+    assert inspected.status == (1 if inspected.json["code"] or around else 0)
+    shown = parlour("usersig", "inspect", sig, "--app", "5", "--user", user)
+    assert shown.status == inspected.status
+    for code in around:
+        assert f"A login is refused with {code} " in shown.out
+    assert ("A login is refused" in shown.out) == bool(around)
+    return verified.json["code"], around
+
+
+@pytest.fixture
+def sig(parlour: Here) -> str:
+    parlour.good("app", "create", "5")
+    signed = parlour.good("usersig", "sign", "--app", "5", "--user", "ann")["userSig"]
+    assert judged(parlour, signed) == (0, [])
+    return str(signed)
+
+
+def test_verify_and_inspect_know_the_methods_of_the_account_type(parlour: Here, sig: str) -> None:
+    parlour.good("app", "types", "set", "7", "--methods", "ecdsa")
+    parlour.good("app", "set", "5", "--account-type", "7")
+    assert judged(parlour, sig) == (70015, [])
+    assert parlour("usersig", "inspect", sig, "--json").json["code"] == 70015
+
+
+def test_verify_and_inspect_refuse_an_app_without_an_account_type(parlour: Here, sig: str) -> None:
+    parlour.good("app", "set", "5", "--account-type", "none")
+    assert judged(parlour, sig) == (70204, [70204])
+    assert parlour("usersig", "verify", "", "--app", "5", "--user", "", "--json").json["code"] == 70204
+
+
+def test_verify_and_inspect_tell_an_account_type_that_cannot_be_looked_up(
+    parlour: Here, sig: str, tmp_path: Path
+) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "home/.local/share/parlour/parlour.db")) as database, database:
+        database.execute("UPDATE account_types SET methods = 'broken'")
+    assert judged(parlour, sig) == (70205, [70205])
+
+
+def test_verify_and_inspect_compare_the_account_type_of_version_1(parlour: Here, sig: str, tmp_path: Path) -> None:
+    private, public = ec_keys()
+    (tmp_path / "public.pem").write_text(public)
+    parlour.good("app", "key", "add", "5", "--public-key", tmp_path / "public.pem")
+    v1 = sign_v1(5, "ann", private, now=int(time.time()))
+    assert judged(parlour, v1) == (0, [])
+    parlour.good("app", "types", "set", "7")
+    parlour.good("app", "set", "5", "--account-type", "7")
+    assert judged(parlour, v1) == (70140, [70140])
+    assert judged(parlour, pack(members_v1(account_type="99"))) == (70145, [70145])
+
+
+def test_verify_and_inspect_know_the_blacklist(parlour: Here, sig: str) -> None:
+    parlour.good("account", "block", "5", "ann")
+    assert judged(parlour, sig) == (70051, [70051])
+    assert judged(parlour, "x") == (70051, [70051])
+    assert judged(parlour, sig, "bob") == (70013, [])
+    named_inside = parlour("usersig", "inspect", sig, "--json")
+    assert (named_inside.status, named_inside.json["around"][0]["key"]) == (1, "ACCOUNT_BLACKLISTED")
+
+
+def test_verify_and_inspect_know_who_was_kicked(parlour: Here, sig: str) -> None:
+    parlour.good("account", "import", "5", "-", stdin="ann\n")
+    parlour.good("account", "kick", "5", "ann")
+    assert judged(parlour, sig) == (70052, [70052])
+    again = parlour.good("usersig", "sign", "--app", "5", "--user", "ann", "--time", int(time.time()) + 2)["userSig"]
+    assert judged(parlour, again) == (0, [])
+
+
+def test_verify_and_inspect_know_who_has_to_be_registered(parlour: Here, sig: str) -> None:
+    parlour.good("app", "set", "5", "--registration", "imported")
+    assert judged(parlour, sig) == (70107, [70107])
+    parlour.good("app", "admin", "add", "5", "ann")
+    assert judged(parlour, sig) == (0, [])
+    parlour.good("app", "admin", "remove", "5", "ann")
+    parlour.good("account", "import", "5", "-", stdin="ann\n")
+    assert judged(parlour, sig) == (0, [])
+
+
+def test_with_a_key_nothing_stored_is_looked_at(parlour: Here, sig: str) -> None:
+    parlour.good("account", "block", "5", "ann")
+    own = sign_v2(5, "ann", KEY, now=TIME)
+    options = ("--app", "5", "--user", "ann", "--key", KEY, "--time", TIME)
+    assert parlour("usersig", "verify", own, *options).out == "0\n"
+    assert parlour("usersig", "inspect", own, *options, "--json").json["around"] is None
+
+
+def test_what_verify_and_inspect_leave_out_is_said_in_their_help(parlour: Here) -> None:
+    for name in ("verify", "inspect"):
+        assert "lock-out after failed logins" in " ".join(parlour("usersig", name, "--help").out.split())
+
+
+def test_usersig_finds_the_store_by_the_settings_file(parlour: Here, tmp_path: Path) -> None:
+    (tmp_path / "parlour.toml").write_text(f"data = {json.dumps(str(tmp_path / 'there'))}\n")
+    config = ("--config", tmp_path / "parlour.toml")
+    parlour.good("app", "create", "5", *config)
+    signed = parlour.good("usersig", "sign", "--app", "5", "--user", "ann", *config)["userSig"]
+    assert parlour.good("usersig", "verify", signed, "--app", "5", "--user", "ann", *config)["code"] == 0
+    found = parlour.good("usersig", "inspect", signed, *config)
+    assert (found["around"], bool(found["keyFingerprint"])) == ([], True)
 
 
 # --- the command itself -----------------------------------------------------------------------------------------------

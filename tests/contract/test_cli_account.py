@@ -59,9 +59,9 @@ def test_one_user_id_a_line_is_imported_as_it_stands(parlour: Here, tmp_path: Pa
 
 
 def test_csv_brings_profiles_and_an_empty_cell_leaves_what_is_there(parlour: Here) -> None:
-    given = 'nick,userId,faceUrl\n"Ann, the\nfirst",ann,https://example.com/a.png\nBob,bob,\n'
+    given = 'nick,userId,faceUrl\n"Ann, the ""first""",ann,https://example.com/a.png\nBob,bob,\n'
     assert parlour.good("account", "import", 5, "-", stdin=given)["made"] == 2
-    assert accounts(parlour) == {"ann": ("Ann, the\nfirst", "https://example.com/a.png"), "bob": ("Bob", "")}
+    assert accounts(parlour) == {"ann": ('Ann, the "first"', "https://example.com/a.png"), "bob": ("Bob", "")}
     assert parlour.good("account", "import", 5, "-", stdin="userId,nick\nann,Anna\nbob,\n")["there"] == 2
     assert accounts(parlour) == {"ann": ("Anna", "https://example.com/a.png"), "bob": ("Bob", "")}
 
@@ -116,11 +116,45 @@ def test_a_json_line_that_names_no_account_is_told_why(parlour: Here, line: str,
     assert accounts(parlour) == {}
 
 
-@pytest.mark.parametrize("header", ["userId,name", "nick,faceUrl", "userId,userId", "userId,"])
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('ann,"Ann', "a quotation mark is not closed"),
+        ('"ann,Ann', "a quotation mark is not closed"),
+        ('ann,"Ann"a', "expected after"),
+        ("ann,A\rnn", "carriage return"),
+        ("ann", "the line has 1 cells, the header 2"),
+    ],
+)
+def test_a_broken_csv_line_costs_itself_alone(parlour: Here, line: str, reason: str) -> None:
+    good = [f"user{number},User {number}" for number in range(200)]
+    given = "\n".join(["userId,nick", *good[:3], line, *good[3:]])
+    done = parlour("account", "import", 5, "-", "--json", stdin=given)
+    assert (done.status, done.json["made"], done.json["failed"]) == (1, 200, 1)
+    (failure,) = done.json["failures"]
+    assert (failure["line"], reason in failure["reason"]) == (5, True), failure
+    assert accounts(parlour) == {f"user{number}": (f"User {number}", "") for number in range(200)}
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["userId,name", "nick,faceUrl", "userId,userId", "userId,", 'userId,"nick', 'userId,"nick"x', "userId,nick\ra,b"],
+)
 def test_a_csv_header_that_is_not_understood_imports_nothing(parlour: Here, header: str) -> None:
-    done = parlour("account", "import", 5, "-", "--format", "csv", stdin=f"{header}\na,b\n")
-    assert (done.status, done.out) == (1, "")
+    given = f"{header}\na,b\n"
+    done = parlour("account", "import", 5, "-", "--format", "csv", stdin=given)
+    assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
     assert "column" in done.err
+    assert "unexpected failure" not in done.err
+    assert "column" in parlour("account", "import", 5, "-", "--format", "csv", "--json", stdin=given).json["error"]
+    assert accounts(parlour) == {}
+
+
+@pytest.mark.parametrize("header", ['userId,"nick', '"userId,nick', "userId,nick\rann,Ann"])
+def test_a_broken_csv_header_is_recognised_as_one(parlour: Here, header: str) -> None:
+    done = parlour("account", "import", 5, "-", "--json", stdin=f"{header}\na,b\n")
+    assert done.status == 1
+    assert done.json["error"].startswith("The header with the columns cannot be used: the line is no CSV")
     assert accounts(parlour) == {}
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import itertools
 import os
 import resource
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ import httpx
 import pytest
 from parlour.settings import load_settings
 from parlour.storage.backup import back_up
+from parlour.storage.errors import UnwritableError
 from parlour.storage.rotation import locked
 
 from tests.cli import DEADLINE, Beside, Here, environment
@@ -52,6 +57,34 @@ def mode(path: Path) -> int:
 
 def users(file: Path) -> set[str]:
     return {str(user) for (user,) in SqliteDatabase(file).sql("SELECT user_id FROM accounts")}
+
+
+DIED = 9
+
+
+def dying_at_replace(
+    step: int, settings: dict[str, str], *arguments: object, names: tuple[str, ...] = ("replace",)
+) -> int:
+    """Run ``parlour`` in a process that is gone at its ``step``-th call by which a file takes its name."""
+    code = f"""
+import os, sys
+from parlour.cli import main
+calls = 0
+def dying(real):
+    def call(*arguments, **options):
+        global calls
+        calls += 1
+        if calls == {step}:
+            os._exit({DIED})
+        return real(*arguments, **options)
+    return call
+for name in {names!r}:
+    setattr(os, name, dying(getattr(os, name)))
+sys.argv = ["parlour", *sys.argv[1:]]
+main()
+"""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, check=False, env=settings, capture_output=True, timeout=DEADLINE).returncode
 
 
 def test_a_backup_is_one_checked_file_for_its_owner_alone(parlour: Here, to: Path) -> None:
@@ -97,6 +130,105 @@ def test_a_backup_is_replaced_only_by_force(parlour: Here, to: Path) -> None:
     assert parlour.good("account", "list", 5, "--data", to)["accounts"][0]["userId"] == "ann"
 
 
+def test_a_backup_that_dies_at_any_step_leaves_a_database_with_its_key(
+    parlour: Here, settings: dict[str, str], to: Path
+) -> None:
+    assert parlour("backup", to, "--with-key").status == 0
+    pairs = [parlour.good("app", "list", "--keys")]
+    for step in itertools.count(1):
+        parlour("app", "create", 10 + step)
+        parlour("master-key", "rotate")
+        pairs.append(parlour.good("app", "list", "--keys"))
+        status = dying_at_replace(step, settings, "backup", to, "--with-key", "--force")
+        assert parlour.good("app", "list", "--keys", "--data", to) in pairs
+        if status == 0:
+            break
+        assert status == DIED
+    assert step > 3  # the key, the database, the key again
+    assert parlour.good("app", "list", "--keys", "--data", to) == pairs[-1]
+    assert (to / "master.key").read_text().count("\n") == 1
+
+
+def test_a_first_backup_that_dies_at_any_step_leaves_no_database_without_its_key(
+    parlour: Here, settings: dict[str, str], tmp_path: Path
+) -> None:
+    for step in itertools.count(1):
+        to = tmp_path / f"backup{step}"
+        status = dying_at_replace(step, settings, "backup", to, "--with-key", names=("link", "replace"))
+        if (to / "parlour.db").exists():
+            assert parlour.good("app", "list", "--keys", "--data", to) == parlour.good("app", "list", "--keys")
+        if status == 0:
+            break
+        assert status == DIED
+    assert step > 2
+
+
+def test_a_key_that_cannot_be_replaced_leaves_the_older_pair(parlour: Here, to: Path) -> None:
+    assert parlour("backup", to, "--with-key").status == 0
+    before = parlour.good("app", "list", "--keys")
+    parlour("master-key", "rotate")
+    key = (to / "master.key").read_bytes()
+    (to / "master.key").chmod(0o644)  # not the key of an owner alone, so it is not taken over
+    done = parlour("backup", to, "--with-key", "--force")
+    assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "older backup" in done.err
+    assert (to / "master.key").read_bytes() == key
+    (to / "master.key").chmod(0o600)
+    assert parlour.good("app", "list", "--keys", "--data", to) == before
+    assert sorted(os.listdir(to)) == ["master.key", "parlour.db"]
+
+
+def test_a_database_that_cannot_be_replaced_keeps_a_key_that_opens_it(parlour: Here, to: Path, tmp_path: Path) -> None:
+    assert parlour("backup", to, "--with-key").status == 0
+    before = parlour.good("app", "list", "--keys")
+    parlour("master-key", "rotate")
+    (to / "parlour.db").rename(tmp_path / "older.db")
+    (to / "parlour.db").mkdir()
+    done = parlour("backup", to, "--with-key", "--force")
+    assert (done.status, "cannot be written: Is a directory" in done.err) == (1, True)
+    assert sorted(os.listdir(to)) == ["master.key", "parlour.db"]
+    (to / "parlour.db").rmdir()
+    (tmp_path / "older.db").rename(to / "parlour.db")
+    assert parlour.good("app", "list", "--keys", "--data", to) == before
+    fresh = tmp_path / "fresh"
+    (fresh / "parlour.db").mkdir(parents=True)
+    assert parlour("backup", fresh, "--with-key", "--force").status == 1
+    assert os.listdir(fresh) == ["parlour.db"]  # no key where nothing is that it opens
+
+
+@pytest.mark.parametrize("refusal", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_hard_links_takes_a_backup_and_loses_none(
+    parlour: Here, to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    def link(*_: object, **__: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(os, "link", link)
+    assert parlour("backup", to).status == 0
+    assert (os.listdir(to), mode(to / "parlour.db")) == (["parlour.db"], 0o600)
+    source, target = tmp_path / "data" / "parlour.db", to / "parlour.db"
+    older = target.stat().st_ino
+    # Made while the copy is under way, where no look beforehand can see it.
+    target.rename(tmp_path / "faster.db")
+    with pytest.raises(UnwritableError, match="cannot be written: File exists"):
+        asyncio.run(back_up(source, target, progress=lambda *_: os.symlink(tmp_path / "faster.db", target)))
+    assert target.stat().st_ino == older
+    assert os.listdir(to) == ["parlour.db"]
+
+
+def test_without_hard_links_a_backup_that_cannot_take_its_name_leaves_nothing(
+    parlour: Here, to: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr(os, "replace", refused)
+    done = parlour("backup", to)
+    assert (done.status, "cannot be written" in done.err) == (1, True)
+    assert os.listdir(to) == []
+
+
 def test_places_where_a_backup_cannot_be(parlour: Here, to: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "data")
@@ -121,6 +253,12 @@ def test_a_key_that_is_no_file_or_is_being_rotated_is_not_copied(
     with locked(tmp_path / "data" / "master.key"):
         assert "in use by another rotation" in parlour("backup", to, "--with-key").err
         assert parlour("backup", to).status == 0
+    elsewhere = tmp_path / "elsewhere.db"
+    shutil.copy2(to / "parlour.db", elsewhere)
+    monkeypatch.setenv("PARLOUR_DATABASE", f"sqlite:///{elsewhere}")
+    done = parlour("backup", tmp_path / "data", "--with-key", "--force")
+    assert (done.status, "is the folder of the master key itself" in done.err) == (1, True)
+    monkeypatch.delenv("PARLOUR_DATABASE")
     monkeypatch.setenv("PARLOUR_MASTER_KEY", "ab" * 32)
     assert "leave --with-key out" in parlour("backup", to, "--with-key", "--force").err
 

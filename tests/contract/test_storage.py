@@ -14,6 +14,7 @@ from parlour.storage import (
     AppExistsError,
     AppLimits,
     EndpointVerification,
+    MasterKeyError,
     NewerDatabaseError,
     NoSuchAppError,
     OidcVerification,
@@ -339,3 +340,34 @@ async def test_a_store_may_be_an_sqlite_file_anywhere(tmp_path: Path, form: str)
 async def test_a_database_of_another_kind_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"^mysql:// is no database of Parlour: give postgresql://"):
         await Storage.open(tmp_path, url="mysql://root:hunter2@host/name")
+
+
+async def test_two_who_change_different_members_of_an_app_do_not_undo_each_others(opened: Opener) -> None:
+    one, two = await opened.accounts(), await opened.accounts()
+    await one.create_app(5, now=1)
+    for turn in range(10):
+        await asyncio.gather(
+            one.change_app(5, name=f"{turn}"),
+            two.change_app(5, owner=turn),
+            one.change_app(5, limits={"max_accounts": turn}),
+        )
+        changed = await two.change_app(5, limits={"logins_per_second": turn})
+        assert (changed.name, changed.owner) == (f"{turn}", turn)
+        assert changed.limits == AppLimits(max_accounts=turn, logins_per_second=turn)
+
+
+async def test_a_missing_master_key_is_not_replaced_while_something_needs_it(tmp_path: Path) -> None:
+    file = tmp_path / "master.key"
+    async with await Storage.open(tmp_path) as store:
+        made = await store.create_app(5, now=1)
+    kept = file.read_bytes()
+    file.unlink()
+    async with await Storage.open(tmp_path) as store:
+        with pytest.raises(SealedError, match="this server has none"):
+            await store.get_app(5)
+        with pytest.raises(MasterKeyError, match="is missing: put it back"):
+            await store.create_app(6, now=1)
+        assert not file.exists()
+        file.write_bytes(kept)
+        file.chmod(0o600)
+        assert await store.get_app(5) == made  # without a restart

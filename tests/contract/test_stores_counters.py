@@ -241,3 +241,15 @@ async def test_what_a_clock_of_the_future_left_is_swept_when_the_clock_is_right_
         f" SELECT count(*) FROM windows WHERE second > {NOW + 200}",
     )
     assert [int(str(count)) for (count,) in stale] == [0, 0, 0]
+
+
+async def test_an_attempt_that_waited_long_hides_no_lock_from_the_others(opened: Opener) -> None:
+    counters = await opened.counters(rules=RULES)
+    await fail(counters, ANN, 3)
+    late, now = at(ANN, -5), at(ANN, 1)
+    assert [found.locked_until for found in await asyncio.gather(counters.attempt(late), counters.attempt(now))] == [
+        NOW + 30,
+        NOW + 30,
+    ]
+    assert await counters.take(Take("anything", NOW - 5, 1))  # a server whose clock is behind sweeps nothing away
+    assert (await counters.attempt(now)).locked_until == NOW + 30

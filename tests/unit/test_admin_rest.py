@@ -419,6 +419,17 @@ async def test_a_plugin_that_raises_is_70401(logged: list[Json]) -> None:
         assert rest.memory.accounts == {}
 
 
+async def forgetful(_: Call, proceed: Proceed) -> None:
+    await proceed()
+
+
+async def test_a_plugin_that_forgets_to_return_the_answer_is_70401(logged: list[Json]) -> None:
+    async with running(AdminSettings(rest_middleware=(f"{HERE}:forgetful",))) as rest:
+        answer = await rest.call(IMPORT, {"UserID": "ann"})
+        assert answer["ErrorCode"] == 70401
+        assert "returned a NoneType and no Answer" in logged[0]["exception"]
+
+
 async def test_the_plugin_of_the_page_does_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (Path(__file__).parents[2] / "docs/account-rest.md").read_text(encoding="utf-8")
     (tmp_path / "plugin_of_the_page.py").write_text(page.split("```python\n")[1].split("```")[0])

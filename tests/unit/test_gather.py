@@ -181,3 +181,26 @@ async def test_closing_waits_for_what_is_under_way() -> None:
 
 async def test_closing_one_that_was_never_asked_is_nothing() -> None:
     await Store().gather.close()
+
+
+async def test_who_has_time_left_when_the_oldest_of_the_batch_has_none_is_asked_again() -> None:
+    def answer(questions: list[int], alone: bool) -> Answers:
+        if questions == [1, 2]:
+            while time.monotonic() < old_ends:  # the store takes all the time that the oldest has
+                time.sleep(0.01)
+            raise StoreTimeoutError("the time of the oldest is over")
+        return [2 * question for question in questions]
+
+    store = Store(answer)
+    first = await store.hold_up()
+    store.gather._timeout = 1.0
+    old = asyncio.create_task(store.gather.ask(1))
+    await asyncio.sleep(0)
+    store.gather._timeout, old_ends = 20, time.monotonic() + 1.1
+    young = asyncio.create_task(store.gather.ask(2))
+    await asyncio.sleep(0)
+    store.free.set()
+    assert await asyncio.gather(first, young) == [0, 4]
+    with pytest.raises(StoreTimeoutError, match="the time of the oldest is over"):
+        await old
+    assert store.batches == [([0], False), ([1, 2], False), ([2], False)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from parlour.storage import MasterKey, MasterKeyError, SealedError, UnreadableRowError
+from parlour.storage import secrets as storage_secrets
 from parlour.storage.secrets import fresh_key, is_sealed, write_key_file
 
 A, B = b"\xaa" * 32, b"\xbb" * 32
@@ -203,3 +205,50 @@ def test_a_file_that_went_bad_meanwhile_changes_nothing(tmp_path: Path) -> None:
 def test_fresh_keys_are_not_the_same() -> None:
     assert len({fresh_key() for _ in range(50)}) == 50
     assert {len(fresh_key()) for _ in range(50)} == {32}
+
+
+def test_a_rotation_between_looking_and_reading_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "master.key"
+    write_key_file(file, [A])
+    read = storage_secrets._read
+
+    def slow(path: Path) -> list[bytes]:
+        keys = read(path)
+        monkeypatch.setattr(storage_secrets, "_read", read)
+        write_key_file(file, [B])
+        return keys
+
+    monkeypatch.setattr(storage_secrets, "_read", slow)
+    running = MasterKey.there(file)
+    assert running.open(MasterKey([B]).seal("secret", "here"), "here") == "secret"
+    assert running.keys == [B]
+
+
+def test_a_missing_file_has_no_keys_until_it_is_back(tmp_path: Path) -> None:
+    file = tmp_path / "master.key"
+    missing = MasterKey.there(file)
+    sealed = MasterKey([A]).seal("secret", "here")
+    with pytest.raises(SealedError, match=r"this server has none: .*master\.key is missing"):
+        missing.open(sealed, "here")
+    with pytest.raises(MasterKeyError, match=r"master\.key is missing: put it back"):
+        missing.seal("secret", "here")
+    assert not file.exists()
+    write_key_file(file, [A])
+    assert missing.open(sealed, "here") == "secret"
+
+
+def test_no_draft_with_keys_is_left_behind_when_the_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "master.key").mkdir()
+    with pytest.raises(MasterKeyError, match="cannot be written"):
+        write_key_file(tmp_path / "master.key", [A])
+    assert [path.name for path in tmp_path.iterdir()] == ["master.key"]
+
+
+def test_a_file_system_without_hard_links_gets_its_key_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    made = MasterKey.of_file(tmp_path / "master.key")
+    assert MasterKey.of_file(tmp_path / "master.key").keys == made.keys
+    assert (tmp_path / "master.key").stat().st_mode & 0o077 == 0

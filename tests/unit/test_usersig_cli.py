@@ -81,7 +81,8 @@ def test_a_good_one_is_shown_with_the_key_that_signed_it(usersig: Usersig) -> No
     assert done.status == 0
     assert "signed with key 0345c13c214c9e35" in done.out
     assert "86400  (1 d, until 2023-11-15 22:13:20 UTC, 1 d left)" in done.out
-    assert "No check failed: a login with it would be accepted." in done.out
+    assert "No check of the UserSig failed." in done.out
+    assert "accepted" not in done.out
     assert not any(line != line.rstrip() for line in done.out.splitlines())
 
 
@@ -123,6 +124,38 @@ def test_a_userbuf_that_a_terminal_would_obey_is_shown_harmless(usersig: Usersig
     done = usersig("inspect", hostile, *WHO, "--ticket")
     assert "\x1b" not in done.out
     assert "\\x1b[31m" in done.out
+
+
+# --- the key through standard input -----------------------------------------------------------------------------------
+
+
+def test_a_secret_key_can_come_through_a_pipe(usersig: Usersig) -> None:
+    who = ("--app", str(APP), "--user", USER, "--time", str(TIME), "--key", "-")
+    signed = usersig("sign", *who, stdin=f"{KEY}\n")
+    assert signed == Done(0, sign_v2(APP, USER, KEY, now=TIME, expire=604_800) + "\n", "")
+    assert usersig("verify", signed.out.strip(), *who, stdin=f"{KEY}\n").out == "0\n"
+    assert usersig("verify", signed.out.strip(), *who, stdin=OTHER_KEY).out == "70009\n"
+    assert "signed with key 0345c13c214c9e35" in usersig("inspect", signed.out.strip(), *who, stdin=KEY).out
+
+
+def test_a_pem_key_can_come_through_a_pipe(usersig: Usersig) -> None:
+    from tests.unit.usersigs import ec_keys
+
+    private, public = ec_keys()
+    who = ("--app", str(APP), "--user", USER, "--time", str(TIME), "--key", "-")
+    signed = usersig("sign", *who, stdin=private).out.strip()
+    for pem in (private, public):
+        assert usersig("verify", signed, *who, stdin=pem).out == "0\n"
+
+
+def test_one_standard_input_does_not_hold_two_things(usersig: Usersig) -> None:
+    for name in ("verify", "inspect"):
+        done = usersig(name, "-", "--app", str(APP), "--user", USER, "--key", "-", stdin=KEY)
+        assert (done.status, done.out) == (2, "")
+        assert "not both" in done.err
+    empty = usersig("sign", "--app", str(APP), "--user", USER, "--key", "-", stdin="\n")
+    assert (empty.status, empty.out) == (2, "")
+    assert "no key in standard input" in empty.err
 
 
 # --- sign -------------------------------------------------------------------------------------------------------------

@@ -117,6 +117,34 @@ MISTAKES = {
     "spelling": Broken(
         pack(members_v2(drop=("TLS.sdkappid",)) | {"TLS.sdkAppId": APP}), 70008, "is spelled TLS.sdkAppId"
     ),
+    "user null": Broken(pack(members_v2() | {"TLS.identifier": None}), 70008, "TLS.identifier has to be a text"),
+    "app true": Broken(pack(members_v2() | {"TLS.sdkappid": True}), 70008, "TLS.sdkappid has to be the number of"),
+    "lifetime below 0": Broken(pack(members_v2() | {"TLS.expire": -5}), 70008, "TLS.expire has to be a whole number"),
+    "lifetime true": Broken(pack(members_v2() | {"TLS.expire": True}), 70008, "TLS.expire has to be a whole number"),
+    "sig as number": Broken(pack(members_v2() | {"TLS.sig": 123}), 70008, "TLS.sig has to be a text"),
+    "no lifetime": Broken(pack(members_v2(drop=("TLS.expire",))), 70008, "leaves TLS.expire out"),
+    "no sig": Broken(pack(members_v2(drop=("TLS.sig",))), 70008, "leaves TLS.sig out"),
+    "v1 without sig": Broken(pack(members_v1(drop=("TLS.sig",))), 70008, "leaves TLS.sig out", {"keys": V1_KEYS}),
+    "first of two slips": Broken(
+        pack(members_v2() | {"TLS.identifier": None, "TLS.sdkappid": str(APP)}), 70008, "TLS.identifier has to be"
+    ),
+    "v1 member null": Broken(
+        pack(members_v1() | {"TLS.identifier": None}), 70005, "TLS.identifier has to be a text", {"keys": V1_KEYS}
+    ),
+    "v1 third party null": Broken(
+        pack(members_v1() | {"TLS.appid_at_3rd": None}), 70005, "TLS.appid_at_3rd has to be a text", {"keys": V1_KEYS}
+    ),
+    "version 2 in short": Broken(pack(members_v2() | {"TLS.ver": "2"}), 70010, 'has to be the text "2.0"'),
+    "version with a v": Broken(pack(members_v2() | {"TLS.ver": "v1.0"}), 70010, 'has to be the text "1.0"'),
+    "date in another zone": Broken(
+        json.dumps(members_v1(time="2023-11-15T06:13:20+08:00")),
+        70010,
+        "has the form 2015-04-13T11:43:04-08:00",
+        {"keys": V1_KEYS},
+    ),
+    "bare JSON with a lifetime in words": Broken(
+        json.dumps(members_v1(expire_after="a day")), 70010, "texts of digits", {"keys": V1_KEYS}
+    ),
     "milliseconds": Broken(pack(members_v2(time=TIME * 1000)), 70010, "milliseconds"),
     "clock ahead": Broken(pack(members_v2(time=TIME + 3900)), 70010, "1 h 5 min ahead of ours"),
     "local time": Broken(pack(members_v2(time=TIME + 8 * 3600)), 70010, "local time may have been taken"),
@@ -213,6 +241,15 @@ MISTAKES = {
     ),
     "ticket signed without its userbuf": Broken(
         pack(members_v2() | {"TLS.userbuf": "AAAA"}), -10019, "TLS.userbuf was left out", {"ticket": True}
+    ),
+    "ticket with a number as its userbuf": Broken(
+        pack(members_v2() | {"TLS.userbuf": 5}), -10019, "TLS.userbuf has to be standard base64", {"ticket": True}
+    ),
+    "ticket whose userbuf is no base64": Broken(
+        pack(members_v2() | {"TLS.userbuf": "***"}),
+        -10019,
+        "not in the alphabet of the UserSig itself",
+        {"ticket": True},
     ),
     "ticket of another form": Broken(
         sign_v2(APP, USER, KEY, now=TIME, userbuf=b"room 7"), -10019, "in another form", {"ticket": True}

@@ -15,6 +15,7 @@ from parlour.storage import (
     AccountLimitError,
     AccountTypeUnreadableError,
     ConflictError,
+    MasterKeyError,
     NoSuchAppError,
     SealedError,
     StorageError,
@@ -34,6 +35,7 @@ _ACCOUNT_STORE: tuple[tuple[type[StorageError], ErrorCode, str], ...] = (
     (ConflictError, ErrorCode.ACCOUNT_STORE_WRITE_CONFLICT, "the write met others and was given up after some retries"),
     (UnwritableError, ErrorCode.ACCOUNT_STORE_NOT_WRITABLE, "the account store is read-only or its disk is full"),
     (SealedError, ErrorCode.STORED_SECRET_UNREADABLE, "a stored secret does not open with this server's master key"),
+    (MasterKeyError, ErrorCode.STORED_SECRET_UNREADABLE, "this server's master key is missing"),
     (AccountLimitError, ErrorCode.ACCOUNT_COUNT_LIMIT, "the app has as many accounts as it may have"),
     (NoSuchAppError, ErrorCode.SDKAPPID_NOT_FOUND, "the app is not there any more"),
 )

@@ -66,9 +66,11 @@ async def ask(verifiers: Sequence[Verifier], applicant: Applicant, timeout: floa
         try:
             async with asyncio.timeout(timeout):
                 if inspect.iscoroutinefunction(verifier):
-                    await verifier(applicant)
+                    verdict = verifier(applicant)
                 else:
-                    await asyncio.to_thread(verifier, applicant)
+                    verdict = await asyncio.to_thread(verifier, applicant)
+                if inspect.isawaitable(verdict):  # also of an object whose __call__ is one, or of a wrapped one
+                    await verdict
         except Refuse as refusal:
             raise AccountRefusedError(
                 ErrorCode.THIRD_PARTY_VERIFICATION_FAILED,

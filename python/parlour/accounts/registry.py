@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -123,7 +124,7 @@ class Registry:
         """Delete accounts; their users are put off. 70107 for one that is not there."""
 
         async def work(chunk: Sequence[str], within: float) -> list[ItemResult]:
-            await self._revoke(app, chunk)
+            await self._revoke(app, chunk, within=within)
             there = await self._accounts.delete_many(app.sdk_app_id, chunk, within=within)
             if there:
                 await self._put_off(app, sorted(there), "the account was deleted")
@@ -225,9 +226,7 @@ class Registry:
         """Change members of the app; those of its limits by their own names."""
         limits = {name: changes.pop(name) for name in AppLimits.__slots__ if name in changes}
         with unexpected(), account_store():
-            if limits:
-                changes["limits"] = replace(app.limits, **limits)
-            return await self._storage.change_app(app.sdk_app_id, **changes)
+            return await self._storage.change_app(app.sdk_app_id, limits=limits, **changes)
 
     async def issue_user_sig(self, app: App, user_id: str, expire: int) -> tuple[str, int, int]:
         """A UserSig for a user, when it was issued and when it expires; 70015 for an app without a secret key."""
@@ -286,18 +285,15 @@ class Registry:
         return account_store_refusal(error)
 
     async def _put_off(self, app: App, user_ids: Sequence[str], why: str) -> None:
-        """End the users' sessions here and void what would bring them back."""
+        """End the users' sessions here, and the logins of who came in between."""
         self._force_off(app.sdk_app_id, user_ids, why)
-        await self._revoke(app, user_ids)
+        with contextlib.suppress(AccountRefusedError):  # the change is made; what comes back is judged by it
+            await self._revoke(app, user_ids)
 
-    async def _revoke(self, app: App, user_ids: Sequence[str]) -> None:
-        """Void the logins of users.
-
-        Once before a change to their accounts, so that none is made that the login states cannot be told of; and once
-        after it, for who logged in meanwhile.
-        """
+    async def _revoke(self, app: App, user_ids: Sequence[str], *, within: float | None = None) -> None:
+        """Void the logins of users, before their accounts are changed: nothing is, if this cannot be written."""
         with login_state_store():
-            await self._login_states.revoke(app.sdk_app_id, user_ids)
+            await self._login_states.revoke(app.sdk_app_id, user_ids, within=within)
 
 
 def _item_code(error: StorageError) -> ErrorCode:

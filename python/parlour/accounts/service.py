@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from parlour.accounts import plugins
+from parlour.accounts import checks, plugins
+from parlour.accounts.checks import lookup_name, read
 from parlour.accounts.faults import account_store, account_store_refusal, counters_store, login_state_store, unexpected
 from parlour.accounts.identity import Identity, Login
 from parlour.accounts.presence import Presence
@@ -163,13 +164,14 @@ class Accounts:
         now = self._clock()
         app, facts = await self._app_of(request.sdk_app_id, request.user_id, unknown=ErrorCode.SDKAPPID_UNKNOWN)
         envelope = _opened(request.user_sig, app)
-        self._check_account_type_of(facts, app, request.account_type, envelope)
+        checks.check_account_type(facts, app, request.account_type, envelope)
         user_id = checked_user_id(request.user_id)
         limit = _bound(app.limits.logins_per_second, self._rules.logins_per_second)
         attempt = Attempt(app.sdk_app_id, counted_source(request.source), user_id, now, limit)
-        await self._admit(attempt, facts)
+        await self._admit(attempt, app, facts)
         proof = await self._counted(attempt, self._proof(app, facts, user_id, request.user_sig, envelope, now))
-        _check_standing(facts, app, user_id, proof)
+        checks.check_not_kicked(facts, user_id, proof.issued_at)
+        checks.check_registered(facts, app, user_id)
         if self._verifiers:
             credential = str(request.user_sig)
             applicant = plugins.Applicant(app.sdk_app_id, user_id, credential, request.source)
@@ -201,7 +203,7 @@ class Accounts:
             raise AccountRefusedError(
                 ErrorCode.TICKET_INVALID, "the ticket belongs to another login than this socket's"
             )
-        app = _read(facts.app)
+        app = read(facts.app)
         if app is None:
             raise AccountRefusedError(
                 ErrorCode.APP_NOT_ENABLED, f"there is no app {login.identity.sdk_app_id} any more"
@@ -210,9 +212,7 @@ class Accounts:
             raise AccountRefusedError(ErrorCode.SERVICE_SUSPENDED, f"app {app.sdk_app_id} is suspended")
         if app.state == "disabled":
             raise AccountRefusedError(ErrorCode.APP_NOT_ENABLED, f"app {app.sdk_app_id} was never enabled")
-        standing = _read(facts.standing)
-        if standing.blocked_at is not None:
-            raise _blocked(login.identity.user_id, app)
+        checks.check_not_blocked(facts, app, login.identity.user_id)
         void = _why_void(login, facts, app, int(now))
         if void:
             raise AccountRefusedError(ErrorCode.ROOM_USERSIG_FAILED, f"the UserSig became invalid after login: {void}")
@@ -228,14 +228,13 @@ class Accounts:
         said = said_by(token)
         if said is None or not _is_app_id(said.sdk_app_id):
             raise AccountRefusedError(ErrorCode.RESUME_TOKEN_TAMPERED, "the resume token is not one of this server")
-        facts = await self._facts(said.sdk_app_id, _lookup_name(said.user_id))
+        facts = await self._facts(said.sdk_app_id, lookup_name(said.user_id))
         signer = self._signer(facts)
         session_id, login = signer.read_resume(token, now)
-        app = _read(facts.app)
+        app = read(facts.app)
         if app is None or app.state != "active":
             raise _state_invalid("the app is not active")
-        if _read(facts.standing).blocked_at is not None:
-            raise _blocked(login.identity.user_id, app)
+        checks.check_not_blocked(facts, app, login.identity.user_id)
         void = _why_void(login, facts, app, None)
         if void:
             raise _state_invalid(void)
@@ -264,12 +263,13 @@ class Accounts:
         if not user_sig:
             raise AccountRefusedError(ErrorCode.CREDENTIAL_EMPTY, "the parameter usersig is missing or empty")
         envelope = open_envelope(user_sig)
-        self._check_account_type_of(facts, app, None, envelope)
+        checks.check_account_type(facts, app, None, envelope)
         user_id = checked_user_id(caller.identifier)
         attempt = Attempt(app.sdk_app_id, counted_source(source), user_id, now)
-        await self._admit(attempt, facts)
+        await self._admit(attempt, app, facts)
         proof = await self._counted(attempt, self._usersig(app, facts, user_id, envelope, now))
-        _check_standing(facts, app, user_id, proof)
+        checks.check_not_kicked(facts, user_id, proof.issued_at)
+        checks.check_registered(facts, app, user_id)
         if user_id not in app.admins:
             raise AccountRefusedError(
                 ErrorCode.ADMIN_REQUIRED, f"{user_id} is not among the admins of app {app.sdk_app_id}"
@@ -296,7 +296,7 @@ class Accounts:
 
     def check_account_type(self, caller: Caller, value: object) -> None:
         """The AccountType of a request: 70145 unless it is a known number, 70140 unless it is the app's."""
-        self._check_requested_type(caller.facts, caller.app, value)
+        checks.check_requested_type(caller.facts, caller.app, value)
 
     # --- steps ---
 
@@ -308,36 +308,13 @@ class Accounts:
         """Step 1: the app."""
         if not _is_app_id(sdk_app_id):
             raise AccountRefusedError(unknown, f"sdkAppId is not a number from 1 to {MAX_SDK_APP_ID}")
-        facts = await self._facts(sdk_app_id, _lookup_name(user_id))
-        app = _read(facts.app)
+        facts = await self._facts(sdk_app_id, lookup_name(user_id))
+        app = read(facts.app)
         if app is None:
             raise AccountRefusedError(unknown, f"this server has no app {sdk_app_id}")
         return app, facts
 
-    def _check_account_type_of(self, facts: Facts, app: App, asked: object, envelope: Envelope | None) -> None:
-        """Step 1: the account type of the app, of the request, and of a UserSig of version 1."""
-        if app.account_type is None:
-            raise AccountRefusedError(
-                ErrorCode.ACCTYPE_NOT_CONFIGURED, f"app {app.sdk_app_id} is set up under no account type"
-            )
-        _read(facts.account_type)
-        for value in (asked, None if envelope is None else envelope.account_type):
-            if value is not None:
-                self._check_requested_type(facts, app, value)
-
-    def _check_requested_type(self, facts: Facts, app: App, value: object) -> None:
-        number = _account_type_number(value)
-        if number is None or number not in facts.known_types:
-            raise AccountRefusedError(
-                ErrorCode.ACCTYPE_INVALID, f"the account type {str(value)[:20]!r} is none that this server knows"
-            )
-        if number != app.account_type:
-            raise AccountRefusedError(
-                ErrorCode.ACCTYPE_MISMATCH,
-                f"app {app.sdk_app_id} is set up under account type {app.account_type}, not {number}",
-            )
-
-    async def _admit(self, attempt: Attempt, facts: Facts) -> None:
+    async def _admit(self, attempt: Attempt, app: App, facts: Facts) -> None:
         """Step 2: lock-out, blacklist, login rate."""
         with counters_store():
             admission = await self._counters.attempt(attempt)
@@ -349,9 +326,7 @@ class Accounts:
                 f"too many failed logins: {who} is locked for this address for "
                 f"{max(1, round(until - attempt.now))} s more",
             )
-        app = _read(facts.app)
-        if _read(facts.standing).blocked_at is not None and app is not None:
-            raise _blocked(attempt.user_id, app)
+        checks.check_not_blocked(facts, app, attempt.user_id)
         if admission.too_many:
             raise AccountRefusedError(
                 ErrorCode.LOGIN_RATE_EXCEEDED,
@@ -377,7 +352,7 @@ class Accounts:
             raise AccountRefusedError(ErrorCode.PARAMETER_INVALID, "userSig is not a text")
         if app.verification is None:
             return await self._usersig(app, facts, user_id, envelope or open_envelope(credential or ""), now)
-        account_type = _read(facts.account_type)
+        account_type = read(facts.account_type)
         if account_type is not None and "third-party" not in account_type.methods:
             raise AccountRefusedError(
                 ErrorCode.VERIFICATION_METHOD_MISSING,
@@ -391,8 +366,7 @@ class Accounts:
         return Proof(int(now))
 
     async def _usersig(self, app: App, facts: Facts, user_id: str, envelope: Envelope, now: float) -> Proof:
-        account_type = _read(facts.account_type)
-        methods = () if account_type is None else account_type.methods
+        methods = checks.methods_of(facts)
         try:
             verified = verify(
                 envelope, sdk_app_id=app.sdk_app_id, user_id=user_id, keys=app.keys, now=int(now), methods=methods
@@ -419,68 +393,26 @@ def _opened(user_sig: object, app: App) -> Envelope | None:
     return open_envelope(user_sig) if isinstance(user_sig, str) and user_sig and app.verification is None else None
 
 
-def _check_standing(facts: Facts, app: App, user_id: str, proof: Proof) -> None:
-    """Steps 9 and 10: whether the credential was voided, and whether the account has to be there already."""
-    invalidated_at = _read(facts.standing).invalidated_at
-    if invalidated_at is not None and proof.issued_at <= invalidated_at:
-        raise AccountRefusedError(
-            ErrorCode.USERSIG_INVALIDATED, f"user {user_id} was kicked after this UserSig was issued: sign a new one"
-        )
-    if _read(facts.account) is None and app.registration == "imported" and user_id not in app.admins:
-        raise AccountRefusedError(
-            ErrorCode.USERID_NOT_REGISTERED, f"app {app.sdk_app_id} takes imported accounts only, and has no {user_id}"
-        )
-
-
 def _why_void(login: Login, facts: Facts, app: App, now: int | None) -> str:
     """Why what a login rests on holds no more, or ""."""
-    invalidated_at = _read(facts.standing).invalidated_at
+    invalidated_at = read(facts.standing).invalidated_at
     if invalidated_at is not None and login.issued_at <= invalidated_at:
         return "the user was kicked"
     if now is not None and login.expires_at is not None and now > login.expires_at:
         return "it expired"
     if login.key and login.key not in map(fingerprint, (*app.keys.secrets, *app.keys.public_keys)):
         return "the key that signed it was taken away"
-    if _read(facts.account) is None and app.registration == "imported" and login.identity.user_id not in app.admins:
+    if read(facts.account) is None and app.registration == "imported" and login.identity.user_id not in app.admins:
         return "the account was deleted"
     return ""
-
-
-def _read(part: Any) -> Any:
-    """A part of the facts; what could not be read is refused here, at its place in the order."""
-    if isinstance(part, StorageError):
-        raise account_store_refusal(part)
-    return part
 
 
 def _is_app_id(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_SDK_APP_ID
 
 
-def _lookup_name(user_id: object) -> str:
-    """A userId to look up: what is none finds nobody, and is refused at its own step."""
-    try:
-        return checked_user_id(user_id)
-    except AccountRefusedError:
-        return ""
-
-
-def _account_type_number(value: object) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
-        return int(value)
-    return None
-
-
 def _bound(own: int | None, general: int) -> int:
     return general if own is None else own
-
-
-def _blocked(user_id: str, app: App) -> AccountRefusedError:
-    return AccountRefusedError(
-        ErrorCode.ACCOUNT_BLACKLISTED, f"user {user_id} is on the blacklist of app {app.sdk_app_id}"
-    )
 
 
 def _state_invalid(why: str) -> AccountRefusedError:

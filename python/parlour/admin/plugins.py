@@ -45,4 +45,7 @@ async def through(plugins: Sequence[Plugin], call: Call, last: Proceed) -> Answe
     """The answer of ``last``, seen by every plugin from the first, the outermost, to the last."""
     if not plugins:
         return await last()
-    return await plugins[0](call, lambda: through(plugins[1:], call, last))
+    answer: object = await plugins[0](call, lambda: through(plugins[1:], call, last))
+    if not isinstance(answer, Answer):
+        raise TypeError(f"the plugin {plugins[0]!r} returned a {type(answer).__name__} and no Answer")
+    return answer

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from parlour.settings import Settings
 
 KEY_FILE = "master.key"
+"""As ``parlour.storage.secrets`` has it, which takes too long to import for ``--help``."""
 
 
 def command(
@@ -44,6 +45,8 @@ def command(
     if to.resolve() == source.parent.resolve():
         fail(f"{to} is the folder of the database itself: choose another.")
     key = _key_to_copy(settings) if with_key else None
+    if key is not None and to.resolve() == key.parent.resolve():
+        fail(f"{to} is the folder of the master key itself: choose another.")
     # Under these names the folder is a data folder that a server starts with.
     files = [to / name for name in (DATABASE, *([] if key is None else [KEY_FILE]))]
     _prepare(to, files, force)
@@ -64,7 +67,6 @@ async def _back_up(source: Path, files: list[Path], key: Path | None, force: boo
     from parlour.storage import MasterKey
     from parlour.storage.backup import back_up
     from parlour.storage.rotation import locked
-    from parlour.storage.secrets import write_key_file
 
     copied = 0
 
@@ -75,10 +77,8 @@ async def _back_up(source: Path, files: list[Path], key: Path | None, force: boo
 
     # The key that is copied has to be the one of the copy: no rotation in between.
     with contextlib.nullcontext() if key is None else locked(key):
-        size = await back_up(source, files[0], replace=force, progress=told)
-        if key is not None:
-            write_key_file(files[1], MasterKey.of_file(key).keys)
-    return size
+        keys = [] if key is None else MasterKey.of_file(key).keys
+        return await back_up(source, files[0], keys=keys, replace=force, progress=told)
 
 
 def _prepare(to: Path, files: list[Path], force: bool) -> None:

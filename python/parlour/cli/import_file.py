@@ -1,7 +1,8 @@
 """The file of ``parlour account import``: one account a line, read as a stream so that its size does not matter.
 
 Three forms, told apart by the first line: JSON objects (``{"userId": "ann", "nick": "Ann"}``), CSV with a header that
-has ``userId``, or nothing but one userId a line.
+has ``userId``, or nothing but one userId a line. A quoted cell of CSV ends in its line as well, so that a quotation
+mark that nobody closed costs one account and not the rest of the file.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -23,6 +25,12 @@ MAX_LINE = 64 * 1024
 COLUMNS = ("userId", "nick", "faceUrl")
 _BY_FOLDED = {name.lower(): name for name in COLUMNS}
 FORMATS = ("auto", "lines", "csv", "json")
+
+_CSV_REASONS = {
+    "end of data": "a quotation mark is not closed",
+    "new-line": "there is a carriage return outside of quotation marks",
+}
+"""For what the reader of the standard library says of a whole file, the words that fit a single line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +62,18 @@ Advance = Callable[[int], None]
 def read_accounts(stream: BinaryIO, form: str = "auto", advance: Advance = lambda _: None) -> Iterator[Entry]:
     """What each line names, in order; empty lines are passed over. ``advance`` is told the bytes that were read.
 
-    Raises ``HeaderError`` before anything is read of a CSV file with columns that are not known.
+    Raises ``HeaderError`` before any account is read of a CSV file whose header is broken or has unknown columns.
     """
     lines = _lines(stream, advance)
     first = next(lines, None)
     if first is None:
         return iter(())
     known = _form_of(first[1]) if form == "auto" else form
-    everything = chain([first], lines)
     if known == "csv":
-        return _read_csv(everything)
-    return (_checked(number, _read_json if known == "json" else _read_line, text) for number, text in everything)
+        columns = _columns(first[1])
+        return (_checked(number, partial(_read_csv, columns), text) for number, text in lines)
+    read = _read_json if known == "json" else _read_line
+    return (_checked(number, read, text) for number, text in chain([first], lines))
 
 
 def _lines(stream: BinaryIO, advance: Advance) -> Iterator[tuple[int, str]]:
@@ -86,7 +95,8 @@ def _lines(stream: BinaryIO, advance: Advance) -> Iterator[tuple[int, str]]:
 def _form_of(first: str) -> str:
     if first.startswith("{"):
         return "json"
-    return "csv" if "userid" in (cell.strip().lower() for cell in next(csv.reader([first]), [])) else "lines"
+    # Split by hand: a header with a broken quotation is a header all the same, and is told as one.
+    return "csv" if "userid" in (cell.strip(' \t"').lower() for cell in first.split(",")) else "lines"
 
 
 def _read_line(text: str) -> dict[str, Any]:
@@ -106,37 +116,28 @@ def _read_json(text: str) -> dict[str, Any]:
     return members
 
 
-def _read_csv(lines: Iterator[tuple[int, str]]) -> Iterator[Entry]:
-    at = 0
-
-    def texts() -> Iterator[str]:
-        nonlocal at
-        for number, text in lines:
-            at = number
-            yield text + "\n"  # a quoted cell may go on in the next line
-
-    rows = csv.reader(texts(), strict=True)
-    columns = _columns(next(rows))
-
-    def entries() -> Iterator[Entry]:
-        while True:
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield BadLine(at, f"the line is no CSV: {error}")
-                continue
-            if len(row) != len(columns):
-                yield BadLine(at, f"the line has {len(row)} cells, the header {len(columns)}")
-                continue
-            # An empty cell of a profile says nothing, so that what is stored stays.
-            yield _account(at, {name: cell for name, cell in zip(columns, row, strict=True) if cell})
-
-    return entries()
+def _read_csv(columns: Sequence[str], text: str) -> dict[str, Any]:
+    cells = _cells(text)
+    if len(cells) != len(columns):
+        raise ValueError(f"the line has {len(cells)} cells, the header {len(columns)}")
+    # An empty cell of a profile says nothing, so that what is stored stays.
+    return {name: cell for name, cell in zip(columns, cells, strict=True) if cell}
 
 
-def _columns(header: Sequence[str]) -> list[str]:
+def _cells(text: str) -> list[str]:
+    """The cells of one line of CSV (RFC 4180, section 2); ``ValueError`` says what is wrong with it."""
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error as error:
+        reason = next((ours for theirs, ours in _CSV_REASONS.items() if theirs in str(error)), str(error))
+        raise ValueError(f"the line is no CSV: {reason}") from None
+
+
+def _columns(text: str) -> list[str]:
+    try:
+        header = _cells(text)
+    except ValueError as error:
+        raise HeaderError(f"The header with the columns cannot be used: {error}.") from None
     columns = [_BY_FOLDED.get(cell.strip().lower(), "") for cell in header]
     for cell, column in zip(header, columns, strict=True):
         if not column:

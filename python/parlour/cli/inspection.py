@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from parlour.accounts.refusal import AccountRefusedError
 from parlour.cli.output import console, print_line, visible, when
 from parlour.errors import entry_of
 from parlour.usersig import FOLLOWS, CheckResult, Inspection, Userbuf, Version, duration
@@ -14,9 +17,12 @@ _MARKS = {"passed": ("ok", "green"), "failed": ("FAILED", "bold red"), "not chec
 _VERSIONS = {Version.V1: "version 1 (ECDSA)", Version.V2: "version 2 (HMAC-SHA256)"}
 
 
-def show(found: Inspection, now: int) -> None:
-    """Print the fields, the checks and, last because that is where one looks, the verdict."""
-    what = "privateMapKey" if found.ticket else "UserSig"
+def show(found: Inspection, now: int, around: Sequence[AccountRefusedError] = ()) -> None:
+    """Print the fields, the checks and, last because that is where one looks, the verdict.
+
+    ``around``: why a login is refused beside what is in the UserSig.
+    """
+    what = _what(found)
     if found.version is not None:
         title = f"{what} of {_VERSIONS[found.version]}"
         _print(Text(f"{title}, signed with key {found.key}" if found.key else title, style="bold"))
@@ -27,6 +33,14 @@ def show(found: Inspection, now: int) -> None:
     _print(_checks(found))
     print_line("")
     _verdict(found)
+    for refusal in around:
+        code = f"{int(refusal.code)} {refusal.code.name}"
+        line = Text(f"A login is refused with {code}", style="bold red")
+        _print(line.append(f": {visible(refusal.detail)}.", style="not bold default"))
+
+
+def _what(found: Inspection) -> str:
+    return "privateMapKey" if found.ticket else "UserSig"
 
 
 def _print(renderable: RenderableType) -> None:
@@ -102,8 +116,7 @@ def _check(check: CheckResult) -> Text:
 
 def _verdict(found: Inspection) -> None:
     if found.code is None:
-        done = "a join" if found.ticket else "a login"
-        _print(Text(f"No check failed: {done} with it would be accepted." if found.complete else "No check failed."))
+        _print(Text(f"No check of the {_what(found)} failed."))
         if not found.complete:
             _print(Text(_what_is_open(found), style="dim"))
         if found.userbuf is not None and not found.ticket:
@@ -129,8 +142,8 @@ def _what_is_open(found: Inspection) -> str:
     return f"{said} Use --app, --user{', --room' * found.ticket} and --key or --data."
 
 
-def as_dict(found: Inspection) -> dict[str, object]:
-    """The same for a program."""
+def as_dict(found: Inspection, around: Sequence[AccountRefusedError] | None = None) -> dict[str, object]:
+    """The same for a program; ``around`` is None where nothing stored was looked at."""
     return {
         "version": None if found.version is None else int(found.version),
         "ticket": found.ticket,
@@ -155,6 +168,9 @@ def as_dict(found: Inspection) -> dict[str, object]:
         "detail": found.detail,
         "mistake": found.mistake,
         "remedy": found.remedy,
+        "around": None
+        if around is None
+        else [{"code": int(refusal.code), "key": refusal.code.name, "detail": refusal.detail} for refusal in around],
     }
 
 

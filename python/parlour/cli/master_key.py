@@ -31,7 +31,10 @@ def show(data: DataOption = None, config: ConfigOption = None, as_json: JsonOpti
     settings = server_settings(data, config)
     file = key_file(settings)
     if file is not None and not file.exists():
-        fail(f"There is no master key {file} yet: `parlour serve` or `parlour app create` makes it.")
+        fail(
+            f"There is no master key {file} yet: `parlour serve` or `parlour app create` makes one for a new "
+            "data folder."
+        )
     master, sealed = on_storage(settings, _look)
     others = {key_id: count for key_id, count in sorted(sealed.items()) if key_id != master.id}
     known = [other.id for other in _others(master)]

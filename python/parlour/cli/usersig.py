@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn
 
 import typer
 
 from parlour.cli.arguments import parse_app_id
 from parlour.cli.output import DataOption, JsonOption, fail, message, print_json, print_line, when
-from parlour.cli.store import has_database, with_storage
+from parlour.cli.store import ConfigOption, has_database, with_storage
 
 if TYPE_CHECKING:
-    from parlour.storage import App, Storage
+    from collections.abc import Callable
+
+    from parlour.accounts.refusal import AccountRefusedError
+    from parlour.storage import App, Facts, Storage
     from parlour.usersig import AppKeys, Privilege
 
 command = typer.Typer(
@@ -31,7 +34,10 @@ KeyOption = Annotated[
     str | None,
     typer.Option(
         "--key",
-        help="The app's secret key, or a PEM file of an EC key (version 1). Default: the key in the data folder.",
+        help=(
+            "The app's secret key, or a PEM file of an EC key (version 1); - reads either from standard input, where "
+            "no `ps` shows it. Default: the key in the data folder."
+        ),
     ),
 ]
 UserOption = Annotated[str, typer.Option("--user", metavar="USER", help="The userId that logs in.")]
@@ -47,6 +53,7 @@ RoomOption = Annotated[
 StringRoomOption = Annotated[
     bool, typer.Option("--string-room", help="The room's name looks like a number, but is a name (useStringRoomId).")
 ]
+NO_APP = "There is no app {} in the data folder"
 MAX_ROOM_NUMBER = 2**32 - 2
 MAX_ROOM_NAME_BYTES = 64
 
@@ -57,6 +64,7 @@ def sign(
     user: UserOption,
     key: KeyOption = None,
     data: DataOption = None,
+    config: ConfigOption = None,
     expire: Annotated[
         int | None,
         typer.Option(
@@ -91,14 +99,14 @@ def sign(
     target, allowed = _room(room, string_room), _privileges(privileges)
     now = int(time.time()) if at is None else at
     lifetime = expire if expire is not None else DEFAULT_EXPIRE if target is None else DEFAULT_TICKET_EXPIRE
-    pem = None if key is None else _pem(key)
+    given = _given(key)
     try:
-        if pem is not None:
+        if given is not None and given.pem is not None:
             if target is not None:
                 fail("A privateMapKey is signed with the app's secret key, not with a PEM key.")
-            signature = sign_v1(sdk_app_id, user, pem, now=now, expire=lifetime)
+            signature = sign_v1(sdk_app_id, user, given.pem, now=now, expire=lifetime)
         else:
-            secret = key if key is not None else _stored_secret(data, sdk_app_id)
+            secret = given.secret if given is not None else _stored_secret(data, config, sdk_app_id)
             if target is None:
                 signature = sign_v2(sdk_app_id, user, secret, now=now, expire=lifetime)
             else:
@@ -126,28 +134,49 @@ def verify(
     user: UserOption,
     key: KeyOption = None,
     data: DataOption = None,
+    config: ConfigOption = None,
     at: TimeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify a UserSig as a login would. Prints 0, or the code of the first check that failed and exits 1."""
+    """Verify a UserSig as a login would. Prints 0, or the code of the first check that failed and exits 1.
+
+    With the app from the data folder that includes its account type, the blacklist, kicks, and whether the account has
+    to be there already. With --key the UserSig alone is checked. Never looked at: the lock-out after failed logins, and
+    how many logins the app has in this second.
+    """
+    from parlour.accounts import checks
     from parlour.accounts.refusal import AccountRefusedError
     from parlour.accounts.user_ids import checked_user_id
     from parlour.errors import ErrorCode
-    from parlour.usersig import UserSigError
+    from parlour.usersig import UserSigError, open_envelope
     from parlour.usersig import verify as check
 
     sdk_app_id = parse_app_id(app)
-    keys = _keys_given(key) if key is not None else _stored_keys(data, sdk_app_id)
-    if keys is None:
-        _refused(ErrorCode.SDKAPPID_NOT_FOUND, f"There is no app {sdk_app_id} in the data folder", as_json)
-    try:
-        checked_user_id(user)
-    except AccountRefusedError as error:
-        _refused(error.code, error.detail, as_json)
+    given, envelope = _given(key, sig), open_envelope(_text(sig))
     now = int(time.time()) if at is None else at
     try:
-        proven = check(_text(sig), sdk_app_id=sdk_app_id, user_id=user, keys=keys, now=now)
-    except UserSigError as error:
+        if given is not None:
+            checked_user_id(user)
+            proven = check(envelope, sdk_app_id=sdk_app_id, user_id=user, keys=_keys_of(given), now=now)
+        else:
+            facts = _stored_facts(data, config, sdk_app_id, user)
+            stored = checks.read(facts.app)
+            if stored is None:
+                raise AccountRefusedError(ErrorCode.SDKAPPID_NOT_FOUND, NO_APP.format(sdk_app_id))
+            checks.check_account_type(facts, stored, None, envelope)
+            checked_user_id(user)
+            checks.check_not_blocked(facts, stored, user)
+            proven = check(
+                envelope,
+                sdk_app_id=sdk_app_id,
+                user_id=user,
+                keys=stored.keys,
+                now=now,
+                methods=checks.methods_of(facts),
+            )
+            checks.check_not_kicked(facts, user, proven.issued_at)
+            checks.check_registered(facts, stored, user)
+    except (AccountRefusedError, UserSigError) as error:
         _refused(error.code, error.detail, as_json)
     if as_json:
         print_json(
@@ -173,6 +202,7 @@ def inspect(
     user: Annotated[str | None, typer.Option("--user", help="The userId that should be in it.")] = None,
     key: KeyOption = None,
     data: DataOption = None,
+    config: ConfigOption = None,
     at: TimeOption = None,
     ticket: Annotated[
         bool, typer.Option("--ticket", help="Judge it as a privateMapKey, by the checks of a join. --room does so too.")
@@ -181,37 +211,82 @@ def inspect(
     string_room: StringRoomOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is in a UserSig, each check in its order, and the likely mistake. Exits 1 if a check fails."""
+    """Show what is in a UserSig, each check in its order, and the likely mistake. Exits 1 if a login is refused.
+
+    With the app from the data folder it also says what around the UserSig refuses a login: the account type, the
+    blacklist, a kick, an account that has to be there already. Never looked at: the lock-out after failed logins, and
+    how many logins the app has in this second.
+    """
     from parlour.cli.inspection import as_dict, show
+    from parlour.usersig import ALL_METHODS
     from parlour.usersig import inspect as look
 
-    text = _text(sig)
+    given, text = _given(key, sig), _text(sig)
     now = int(time.time()) if at is None else at
     sdk_app_id = None if app is None else parse_app_id(app)
     target = _room(room, string_room)
+    ticket = ticket or target is not None
     known: dict[int, AppKeys] = {}
-    if key is None and (data is not None or has_database(None)):
-        known = {stored.sdk_app_id: stored.keys for stored in _stored_apps(data)}
-    keys = None if key is None else _keys_given(key)
-    if keys is None:
-        inside = sdk_app_id if sdk_app_id is not None else _app_inside(text)
-        keys = known.pop(inside, None) if inside is not None else None
+    stored, facts = None, None
+    keys = None if given is None else _keys_of(given)
+    app_inside, user_inside = _said_inside(text)
+    asked_app, asked_user = sdk_app_id or app_inside, user_inside if user is None else user
+    if given is None and (data is not None or config is not None or has_database(None)):
+        apps, facts = _stored_apps(data, config, asked_app, asked_user)
+        known = {one.sdk_app_id: one.keys for one in apps}
+        stored = next((one for one in apps if one.sdk_app_id == asked_app), None)
+        keys = known.pop(stored.sdk_app_id) if stored is not None else None
+    # A join takes its ticket by the app's keys alone; the account type and what follows are asked at the login.
+    at_login = facts if stored is not None and not ticket else None
     found = look(
         text,
         sdk_app_id=sdk_app_id,
         user_id=user,
         keys=keys,
         now=now,
-        ticket=ticket or target is not None,
+        methods=ALL_METHODS if at_login is None else _methods(at_login),
+        ticket=ticket,
         room=target,
         other_apps=known,
     )
+    around = None
+    if at_login is not None and stored is not None:
+        around = _around(at_login, stored, asked_user, text, found.issued_at)
     if as_json:
-        print_json(as_dict(found))
+        print_json(as_dict(found, around))
     else:
-        show(found, now)
-    if found.code is not None:
+        show(found, now, around or ())
+    if found.code is not None or around:
         raise typer.Exit(1)
+
+
+def _methods(facts: Facts) -> tuple[str, ...]:
+    """The methods of the account type; all of them where it cannot be read, which is told beside the UserSig."""
+    from parlour.storage.model import METHODS, AccountType
+
+    return facts.account_type.methods if isinstance(facts.account_type, AccountType) else METHODS
+
+
+def _around(facts: Facts, app: App, user: str, text: str, issued_at: int | None) -> list[AccountRefusedError]:
+    """Why a login is refused whatever the UserSig's own checks say, in the order of a login."""
+    from parlour.accounts import checks
+    from parlour.accounts.refusal import AccountRefusedError
+    from parlour.accounts.user_ids import checked_user_id
+    from parlour.usersig import open_envelope
+
+    steps: list[Callable[[], object]] = [lambda: checks.check_account_type(facts, app, None, open_envelope(text))]
+    if user:
+        steps += [lambda: checked_user_id(user), lambda: checks.check_not_blocked(facts, app, user)]
+        if issued_at is not None:
+            steps.append(lambda: checks.check_not_kicked(facts, user, issued_at))
+        steps.append(lambda: checks.check_registered(facts, app, user))
+    found = []
+    for step in steps:
+        try:
+            step()
+        except AccountRefusedError as refusal:
+            found.append(refusal)
+    return found
 
 
 def _room(text: str | None, is_name: bool) -> int | str | None:
@@ -248,12 +323,14 @@ def _privileges(text: str) -> Privilege:
     return allowed
 
 
-def _app_inside(text: str) -> int | None:
-    from parlour.usersig import inspect as look
+def _said_inside(text: str) -> tuple[int | None, str]:
+    """The app and the user that a UserSig names, unproven; None and "" for what it does not name."""
+    from parlour.usersig import open_envelope
 
-    members = dict(look(text).fields)
-    said = str(members.get("TLS.sdkappid", members.get("TLS.sdk_appid", "")))
-    return int(said) if said.isascii() and said.isdigit() and len(said) <= 10 else None
+    members = open_envelope(text).members
+    said, user = str(members.get("TLS.sdkappid", members.get("TLS.sdk_appid", ""))), members.get("TLS.identifier")
+    is_app = said.isascii() and said.isdigit() and len(said) <= 10
+    return int(said) if is_app else None, user if isinstance(user, str) else ""
 
 
 def _refused(code: int, detail: str, as_json: bool) -> NoReturn:
@@ -270,9 +347,33 @@ def _refused(code: int, detail: str, as_json: bool) -> NoReturn:
 
 
 def _text(sig: str) -> str:
-    if sig != "-":
-        return sig
-    return sys.stdin.read().strip()
+    return _standard_input() if sig == "-" else sig
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        fail("What came through standard input is no text in UTF-8.")
+
+
+class _Given(NamedTuple):
+    """The key of --key: a secret, or a PEM text."""
+
+    secret: str
+    pem: str | None
+
+
+def _given(key: str | None, sig: str = "") -> _Given | None:
+    """The key if one was given: as the option, in the file that it names, or through standard input."""
+    if key != "-":
+        return None if key is None else _Given(key, _pem(key))
+    if sig == "-":
+        raise typer.BadParameter("standard input holds SIG or the key, not both", param_hint="--key")
+    text = _standard_input()
+    if not text:
+        raise typer.BadParameter("there is no key in standard input", param_hint="--key")
+    return _Given(text, text + "\n" if "-----BEGIN" in text else None)
 
 
 def _pem(key: str) -> str | None:
@@ -297,14 +398,14 @@ def _pem(key: str) -> str | None:
     return text
 
 
-def _keys_given(key: str) -> AppKeys:
+def _keys_of(given: _Given) -> AppKeys:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     from parlour.usersig import AppKeys, KeyRefusedError, load_private_key, load_public_key
 
-    pem = _pem(key)
+    pem = given.pem
     if pem is None:
-        return AppKeys(secrets=(key,))
+        return AppKeys(secrets=(given.secret,))
     try:
         if "PRIVATE KEY" in pem:
             public = load_private_key(pem).public_key()
@@ -316,25 +417,47 @@ def _keys_given(key: str) -> AppKeys:
     return AppKeys(public_keys=(pem,))
 
 
-def _stored_apps(data: str | None) -> tuple[App, ...]:
-    async def work(storage: Storage) -> tuple[App, ...]:
-        return await storage.list_apps()
+def _stored_facts(data: str | None, config: Path | None, sdk_app_id: int, user: str) -> Facts:
+    from parlour.accounts.checks import lookup_name
 
-    return with_storage(data, work)
+    async def work(storage: Storage) -> Facts:
+        return _readable(await storage.accounts.facts(sdk_app_id, lookup_name(user)))
+
+    return with_storage(data, work, config=config)
 
 
-def _stored_keys(data: str | None, sdk_app_id: int) -> AppKeys | None:
+def _stored_apps(
+    data: str | None, config: Path | None, sdk_app_id: int | None, user: str
+) -> tuple[tuple[App, ...], Facts | None]:
+    """Every app, and what is stored about the one in question and its user."""
+    from parlour.accounts.checks import lookup_name
+
+    async def work(storage: Storage) -> tuple[tuple[App, ...], Facts | None]:
+        apps = await storage.list_apps()
+        if sdk_app_id not in {app.sdk_app_id for app in apps}:
+            return apps, None
+        return apps, _readable(await storage.accounts.facts(sdk_app_id, lookup_name(user)))
+
+    return with_storage(data, work, config=config)
+
+
+def _readable(facts: Facts) -> Facts:
+    """The facts, if their app can be read; one that cannot ends the command with the store's own sentence."""
+    from parlour.storage import StorageError
+
+    if isinstance(facts.app, StorageError):
+        raise facts.app
+    return facts
+
+
+def _stored_secret(data: str | None, config: Path | None, sdk_app_id: int) -> str:
     async def work(storage: Storage) -> App | None:
         return await storage.get_app(sdk_app_id)
 
-    found = with_storage(data, work)
-    return None if found is None else found.keys
-
-
-def _stored_secret(data: str | None, sdk_app_id: int) -> str:
-    keys = _stored_keys(data, sdk_app_id)
-    if keys is None:
-        fail(f"There is no app {sdk_app_id} in the data folder: see `parlour app list`, or give its key with --key.")
+    found = with_storage(data, work, config=config)
+    if found is None:
+        fail(f"{NO_APP.format(sdk_app_id)}: see `parlour app list`, or give its key with --key.")
+    keys = found.keys
     if not keys.secrets:
         fail(f"App {sdk_app_id} has no secret key: sign with --key and the PEM file of its private key.")
     return keys.secrets[-1]  # the newest: in a rotation the older ones are on their way out

@@ -266,6 +266,9 @@ class AccountStore:
         bounded = [at for at, account in enumerate(new) if account.most > 0]
         if not bounded:
             return refused
+        for app in sorted({new[at].sdk_app_id for at in bounded}):
+            # Two that write at the same time would each count without the other's.
+            await self._database.dialect.take_turns(connection, f"accounts of {app}")
         there = await _registered(connection, ((new[at].sdk_app_id, new[at].user_id) for at in bounded))
         left: dict[int, int] = {}
         for at in bounded:

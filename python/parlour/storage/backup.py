@@ -1,29 +1,35 @@
-"""A copy of an SQLite store while a server writes to it."""
+"""A copy of an SQLite store while a server writes to it, and of the keys that open it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from parlour.storage.errors import (
+    MasterKeyError,
     StorageError,
     StoreTimeoutError,
     StoreUnreachableError,
     UnreadableDatabaseError,
     UnwritableError,
 )
+from parlour.storage.secrets import KEY_FILE, MasterKey, write_key_file
 
 STEP_BYTES = 4 * 1024 * 1024
 """Bytes that are copied between two looks at whether to go on."""
 
 LOCK_TIMEOUT = 10.0
 """Seconds to wait for a lock of the store; a server holds one for milliseconds at a time."""
+
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""How file systems say that they have none: FAT and many network and FUSE file systems."""
 
 _LEFTOVERS = ("-wal", "-shm", "-journal")
 
@@ -35,12 +41,22 @@ class _Abandoned(Exception):
     """Nobody waits for the copy any more."""
 
 
-async def back_up(source: Path, target: Path, *, replace: bool = False, progress: Progress | None = None) -> int:
+async def back_up(
+    source: Path,
+    target: Path,
+    *,
+    keys: Sequence[bytes] = (),
+    replace: bool = False,
+    progress: Progress | None = None,
+) -> int:
     """Copy the SQLite database ``source`` as it is at this moment into the file ``target``. Returns its size in bytes.
 
     Everything that was committed before is in it, and of what is written meanwhile nothing. The copy is checked
-    (``PRAGMA integrity_check``) before it takes its name, and only its owner may read it. Raises a ``StorageError``; an
-    older ``target`` stays as it is then, and without ``replace`` always.
+    (``PRAGMA integrity_check``) before it takes its name, and only its owner may read it. ``keys``, the one that seals
+    first, go into the ``master.key`` beside it, which opens the database there at every moment.
+
+    Raises a ``StorageError``. An older ``target`` stays as it is then, unless all that failed was what comes after its
+    replacement: having it on the disk, and taking the older keys out. Without ``replace`` an older file always stays.
     """
     abandoned = threading.Event()
 
@@ -51,15 +67,16 @@ async def back_up(source: Path, target: Path, *, replace: bool = False, progress
             progress(copied, size)
 
     try:
-        return await asyncio.to_thread(_back_up, source, target, replace, report)
+        return await asyncio.to_thread(_back_up, source, target, list(keys), replace, report)
     except asyncio.CancelledError:
         abandoned.set()
         raise
 
 
-def _back_up(source: Path, target: Path, replace: bool, report: Progress) -> int:
-    if target.exists() and not replace:
-        raise UnwritableError(f"There is a file {target} already.")
+def _back_up(source: Path, target: Path, keys: list[bytes], replace: bool, report: Progress) -> int:
+    for file in (target, *([target.with_name(KEY_FILE)] if keys else [])):
+        if file.exists() and not replace:
+            raise UnwritableError(f"There is a file {file} already.")
     for leftover in (target.with_name(target.name + ending) for ending in _LEFTOVERS):
         # SQLite would take it for changes to the new file, and damage it with them.
         if leftover.exists():
@@ -72,7 +89,8 @@ def _back_up(source: Path, target: Path, replace: bool, report: Progress) -> int
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         _copy(source, draft, report)
         size = draft.stat().st_size
-        _publish(draft, target, replace)
+        with _keys_beside(target, keys, replace) if keys else contextlib.nullcontext():
+            _publish(draft, target, replace)
         return size
     except OSError as error:
         raise UnwritableError(f"The backup {target} cannot be written: {error.strerror}.") from None
@@ -130,6 +148,50 @@ def _failure(error: sqlite3.Error, source: Path, draft: Path) -> StorageError:
     return StoreUnreachableError(f"The database {source} cannot be copied: {error}.")
 
 
+@contextlib.contextmanager
+def _keys_beside(target: Path, keys: list[bytes], replace: bool) -> Iterator[None]:
+    """Let the key file open the database that is there and the one that replaces it meanwhile, and this one alone then.
+
+    Whenever the process dies in between, the database opens with the file beside it.
+    """
+    file = target.with_name(KEY_FILE)
+    published, missing = _inode(target), not file.exists()
+    older = [key for key in _older_keys(file) if key not in keys]
+    write_key_file(file, [*keys, *older], keep=not replace)
+    if not replace and MasterKey.of_file(file).keys != keys:
+        raise UnwritableError(f"There is a file {file} already.")  # another backup was faster
+    try:
+        _sync_folder(file.parent)  # the key is on the disk before the database that nothing else opens
+        yield
+    except BaseException:
+        if missing and _inode(target) == published:
+            with contextlib.suppress(OSError):
+                file.unlink()  # it opens nothing that is here
+        raise
+    if older:
+        write_key_file(file, keys)
+        _sync_folder(file.parent)
+
+
+def _older_keys(file: Path) -> list[bytes]:
+    if not file.exists():
+        return []
+    try:
+        return MasterKey.of_file(file).keys
+    except MasterKeyError as error:
+        raise MasterKeyError(
+            f"The key of the older backup cannot be kept until that is replaced: choose another folder, or move {file} "
+            f"away. {error}"
+        ) from None
+
+
+def _inode(file: Path) -> int | None:
+    try:
+        return file.stat().st_ino
+    except OSError:
+        return None
+
+
 def _publish(draft: Path, target: Path, replace: bool) -> None:
     """Give the checked copy its name, durably."""
     descriptor = os.open(draft, os.O_RDONLY)
@@ -140,9 +202,31 @@ def _publish(draft: Path, target: Path, replace: bool) -> None:
     if replace:
         os.replace(draft, target)
     else:
-        os.link(draft, target)  # fails where another backup was faster
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        _name_anew(draft, target)
+    _sync_folder(target.parent)
+
+
+def _name_anew(draft: Path, target: Path) -> None:
+    """Give the file a name that nobody has; ``FileExistsError`` where another backup was faster."""
     try:
-        os.fsync(folder)
+        os.link(draft, target)
+        return
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+    # Whoever makes the empty file has the name, and replaces nothing but that.
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        os.replace(draft, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            target.unlink()
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

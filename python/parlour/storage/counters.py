@@ -151,6 +151,7 @@ class Counters:
             for at, attempt in enumerate(attempts):
                 user = held.get((attempt.sdk_app_id, attempt.source, attempt.user_id))
                 source = held.get((attempt.sdk_app_id, attempt.source, EVERYBODY))
+                user, source = (None if until is None or until <= attempt.now else until for until in (user, source))
                 admissions.append(Admission(user, source))
                 if user is None and source is None and attempt.limit > 0:
                     open_for.append((at, Take(login_rate(attempt.sdk_app_id), attempt.now, attempt.limit)))
@@ -210,8 +211,7 @@ class Counters:
     ) -> dict[tuple[int, str, str], float]:
         wanted = {(a.sdk_app_id, a.source, user) for a in attempts for user in (a.user_id, EVERYBODY)}
         now = min(attempt.now for attempt in attempts)
-        # A lock that holds longer than locks do was written before the clock was set back.
-        parameters = {"wanted": padded(sorted(wanted)), "now": now, "longest": now + self._rules.duration + 1}
+        parameters = {"wanted": padded(sorted(wanted)), "now": now, "longest": self._longest(now)}
         rows = await connection.execute(_LOCKS, parameters)
         return {(row.sdk_app_id, row.source, row.user_id): row.until for row in rows}
 
@@ -260,6 +260,13 @@ class Counters:
             same = (windows.c.name == name) & (windows.c.second == second)
             await connection.execute(update(windows).where(same).values(taken=windows.c.taken - count))
 
+    def _longest(self, now: float) -> float:
+        """Until when a lock may hold. One that holds longer was written before the clock was set back.
+
+        Other servers' clocks may be ahead, and an attempt may have waited since its ``now``.
+        """
+        return now + self._rules.duration + self._rules.window
+
     async def _sweep(self, connection: AsyncConnection, now: float) -> None:
         """Forget, now and then, what no rule looks at any more."""
         if abs(now - self._swept) < KEPT_WINDOWS / 4:
@@ -267,7 +274,7 @@ class Counters:
         self._swept = now
         for table, time, earliest, latest in (
             (failures, failures.c.at, now - self._rules.window, now + self._rules.window),
-            (locks, locks.c.until, now, now + self._rules.duration + 1),
+            (locks, locks.c.until, now, self._longest(now)),
             (windows, windows.c.second, int(now) - KEPT_WINDOWS, int(now) + KEPT_WINDOWS),
         ):
             await connection.execute(delete(table).where(or_(time < earliest, time > latest)))

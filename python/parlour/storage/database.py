@@ -58,8 +58,8 @@ class Dialect(Protocol):
     async def take_turns(self, connection: AsyncConnection, at: str) -> None:
         """Wait until no other server has a transaction open that takes turns at the same."""
 
-    async def commit_durably(self, connection: AsyncConnection) -> None:
-        """Let this transaction outlive a crash of the database, also in a store whose rows may be lost."""
+    async def prepare_migration(self, connection: AsyncConnection) -> None:
+        """Let this transaction take its time, and outlive a crash of the database also where rows may be lost."""
 
     def translate(self, error: BaseException, took: float) -> StorageError:
         """A driver's error as one of ours."""
@@ -101,9 +101,9 @@ class Database:
             return True
 
         async def work(connection: AsyncConnection) -> None:
-            await self.dialect.take_turns(connection, "migrations")
             # Else a crash soon after the first start takes the new tables back, and the server goes on without them.
-            await self.dialect.commit_durably(connection)
+            await self.dialect.prepare_migration(connection)
+            await self.dialect.take_turns(connection, "migrations")
             await connection.run_sync(migrate.upgrade, store, self.dialect.where)
 
         if not await self.read(up_to_date):

@@ -110,6 +110,18 @@ class Gather(Generic[Question, Answer]):
         finally:
             self._worker = None
 
+    def _put_back(self, batch: list[_Asked[Question, Answer]]) -> list[_Asked[Question, Answer]]:
+        """When the oldest question's time is over, so is the batch's; others have some left. Returns those without."""
+        now = asyncio.get_running_loop().time()
+        over = [asked for asked in batch if asked.deadline <= now]
+        if not over:
+            return batch  # it was not their time that ended it
+        for asked in reversed(batch):
+            if asked.deadline > now:
+                asked.under_way = False
+                self._waiting.appendleft(asked)
+        return over
+
     async def _answer(self, batch: list[_Asked[Question, Answer]], retries: int) -> None:
         within = min(asked.deadline for asked in batch) - asyncio.get_running_loop().time()
         try:
@@ -121,6 +133,8 @@ class Gather(Generic[Question, Answer]):
                 for asked in batch:
                     await self._answer([asked], 0)
                 return
+            if isinstance(error, StoreTimeoutError):
+                batch = self._put_back(batch)
             for asked in batch:
                 asked.settle(error)
             return

@@ -97,15 +97,15 @@ class LoginStates:
         """Forget the logins of a server that starts anew."""
         await self.database.write(lambda connection: connection.execute(delete(logins).where(logins.c.node == node)))
 
-    async def revoke(self, sdk_app_id: int, user_ids: Iterable[str]) -> int:
-        """End every login of those users. Returns how many there were."""
+    async def revoke(self, sdk_app_id: int, user_ids: Iterable[str], *, within: float | None = None) -> int:
+        """End every login of those users, ``within`` seconds. Returns how many there were."""
         users = list(user_ids)
 
         async def work(connection: AsyncConnection) -> int:
             query = delete(logins).where(logins.c.sdk_app_id == sdk_app_id, logins.c.user_id.in_(users))
             return (await connection.execute(query)).rowcount
 
-        return await self.database.write(work)
+        return await self.database.write(work, within=within)
 
     async def online(self, sdk_app_id: int, user_ids: Sequence[str], *, now: int) -> dict[str, list[str]]:
         """The platforms of those of the users who are online."""

@@ -64,7 +64,6 @@ class Postgres:
             self._url,
             pool_size=POOL_SIZE,
             pool_timeout=self._timeout,
-            pool_reset_on_return=None,  # every use ends its own transaction
             connect_args={"timeout": self._timeout, "server_settings": settings},
         )
 
@@ -77,9 +76,10 @@ class Postgres:
         lock = zlib.crc32(f"parlour {at}".encode())  # any number, as long as every Parlour takes the same
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
 
-    async def commit_durably(self, connection: AsyncConnection) -> None:
-        """Wait for the disk at the end of this transaction, whatever the store does otherwise."""
-        await connection.execute(text("SET LOCAL synchronous_commit = on"))
+    async def prepare_migration(self, connection: AsyncConnection) -> None:
+        """Wait for the disk at the end of this transaction, and let no statement of it end at the store's deadline."""
+        for setting in ("synchronous_commit = on", "statement_timeout = 0", "idle_in_transaction_session_timeout = 0"):
+            await connection.execute(text(f"SET LOCAL {setting}"))
 
     def translate(self, error: BaseException, took: float) -> StorageError:
         """The driver's error as one of ours."""

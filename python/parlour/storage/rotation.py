@@ -62,7 +62,7 @@ def locked(file: Path) -> Iterator[None]:
 
 def add_key(file: Path) -> MasterKey:
     """Put a fresh key in front of the file, on the disk when this returns. From here on it seals."""
-    there = MasterKey.of_file(file)
+    there = MasterKey.there(file)
     write_key_file(file, [fresh_key(), *there.keys])
     _sync(file.parent)
     return MasterKey.of_file(file)

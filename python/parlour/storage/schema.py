@@ -108,7 +108,7 @@ counter_metadata = MetaData(naming_convention=NAMING)
 failures = Table(
     "failures",
     counter_metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("sdk_app_id", BigInteger, nullable=False),
     Column("source", String(64), nullable=False),
     Column("user_id", Text, nullable=False),

@@ -19,14 +19,22 @@ Change = Callable[[str, str], str | None]
 
 async def anything_plain(connection: AsyncConnection) -> bool:
     """Whether there is a secret that is not sealed. Changes nothing."""
-    found = []
+    return False in await _forms(connection)
 
-    def look(stored: str, place: str) -> None:
-        if not is_sealed(stored):
-            found.append(place)
+
+async def anything_sealed(connection: AsyncConnection) -> bool:
+    """Whether there is a secret that is sealed. Changes nothing."""
+    return True in await _forms(connection)
+
+
+async def _forms(connection: AsyncConnection) -> set[bool]:
+    forms: set[bool] = set()
+
+    def look(stored: str, _: str) -> None:
+        forms.add(is_sealed(stored))
 
     await _each(connection, look)
-    return bool(found)
+    return forms
 
 
 async def seal_what_is_plain(connection: AsyncConnection, master: MasterKey) -> int:

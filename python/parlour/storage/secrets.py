@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -27,15 +28,19 @@ KEY_FILE = "master.key"
 _NONCE_BYTES = 12
 
 
+Stamp = tuple[int, int]
+"""Which file it is, and when it was written."""
+
+
 class MasterKey:
     """The keys that open what is sealed; the first one seals. With a file, a key added there later is found."""
 
-    def __init__(self, keys: list[bytes], file: Path | None = None) -> None:
-        if not keys or any(len(key) != KEY_BYTES for key in keys):
+    def __init__(self, keys: list[bytes], file: Path | None = None, *, seen: Stamp | None = None) -> None:
+        if any(len(key) != KEY_BYTES for key in keys) or not (keys or file):
             raise MasterKeyError(f"A master key has {KEY_BYTES} bytes, written as {2 * KEY_BYTES} hex digits.")
         self.file = file
         self._use(keys)
-        self._seen = _stamp(file)
+        self._seen = seen
 
     @classmethod
     def of_text(cls, text: str) -> Self:
@@ -48,13 +53,29 @@ class MasterKey:
 
         Raises ``MasterKeyError`` when others than its owner may read it.
         """
-        if not file.exists():
-            write_key_file(file, [fresh_key()], keep=True)
-        return cls(_read(file), file)
+        found = cls.there(file)
+        found.make()
+        return found
+
+    @classmethod
+    def there(cls, file: Path) -> Self:
+        """The keys of a file. If it is missing there are none, until ``make`` or until somebody puts it back."""
+        stamp = _stamp(file)  # before it is read: what is written meanwhile is looked at again
+        return cls([] if stamp is None else _read(file), file, seen=stamp)
+
+    def make(self) -> None:
+        """Make the file with a fresh key, if it is missing."""
+        if self.keys or self.file is None:
+            return
+        write_key_file(self.file, [fresh_key()], keep=True)
+        self._seen = _stamp(self.file)
+        self._use(_read(self.file))
 
     @property
     def id(self) -> str:
-        """A short name of the key that seals; it tells nothing about the key."""
+        """A short name of the key that seals; it tells nothing about the key. ``MasterKeyError`` if there is none."""
+        if not self.keys:
+            raise MasterKeyError(f"The master key file {self.file} is missing: put it back. What it sealed needs it.")
         return _id(self.keys[0])
 
     def seal(self, text: str, bound_to: str) -> str:
@@ -84,7 +105,7 @@ class MasterKey:
         if key_id not in self._boxes:
             raise SealedError(
                 f"The secret of {bound_to} was sealed with master key {key_id}; "
-                f"this server has {', '.join(self._boxes)}."
+                f"this server has {', '.join(self._boxes) or f'none: {self.file} is missing'}."
             )
         try:
             return (
@@ -131,13 +152,28 @@ def write_key_file(file: Path, keys: list[bytes], *, keep: bool = False) -> None
             os.fsync(out.fileno())
         if keep:
             # Two that start together must end with one key: linking fails where there is a file already.
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, file)
-            draft.unlink()
+            _link(draft, file)
         else:
             os.replace(draft, file)
     except OSError as error:
         raise MasterKeyError(f"The master key file {file} cannot be written: {error.strerror}.") from None
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)  # it holds keys
+
+
+def _link(draft: Path, file: Path) -> None:
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        # A file system without hard links: whoever claims the name first puts the key there.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            os.replace(draft, file)
 
 
 def _read(file: Path) -> list[bytes]:
@@ -170,7 +206,7 @@ def _parse(text: str, where: str) -> list[bytes]:
     return keys
 
 
-def _stamp(file: Path | None) -> tuple[int, int] | None:
+def _stamp(file: Path | None) -> Stamp | None:
     if file is None:
         return None
     try:

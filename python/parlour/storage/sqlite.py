@@ -77,7 +77,6 @@ class Sqlite:
         engine = create_async_engine(
             "sqlite+aiosqlite://", async_creator=connect, poolclass=AsyncAdaptedQueuePool, pool_size=POOL_SIZE,
             pool_timeout=self._timeout,
-            pool_reset_on_return=None,  # every use ends its own transaction
         )  # fmt: skip
 
         @event.listens_for(engine.sync_engine, "connect")
@@ -111,7 +110,7 @@ class Sqlite:
     async def take_turns(self, connection: object, at: str) -> None:
         """Nothing to do: there is one writer at a time."""
 
-    async def commit_durably(self, connection: object) -> None:
+    async def prepare_migration(self, connection: object) -> None:
         """Nothing to do: what is committed outlives the process, and only the machine's crash can take it back."""
 
     def translate(self, error: BaseException, took: float) -> StorageError:

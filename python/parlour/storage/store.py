@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +19,7 @@ from parlour.storage.errors import (
     AppExistsError,
     NoSuchAppError,
 )
-from parlour.storage.model import DEFAULT_ACCOUNT_TYPE, AccountType, App, StoredKey
+from parlour.storage.model import DEFAULT_ACCOUNT_TYPE, AccountType, App, AppLimits, StoredKey
 from parlour.storage.rows import (
     TOKEN_SECRET,
     TOKEN_SECRET_BYTES,
@@ -30,7 +31,7 @@ from parlour.storage.rows import (
     read_token_secret,
 )
 from parlour.storage.schema import account_types, app_keys, apps, meta
-from parlour.storage.sealing import anything_plain, reseal, seal_what_is_plain
+from parlour.storage.sealing import anything_plain, anything_sealed, reseal, seal_what_is_plain
 from parlour.storage.secrets import KEY_FILE, MasterKey
 from parlour.usersig import AppKeys
 
@@ -59,9 +60,11 @@ class Storage:
         folder = Path(data)
         dialect = dialect_of(url, folder / DATABASE, timeout=timeout)
         dialect.prepare()
-        store = cls(Database(dialect, timeout=timeout), master or MasterKey.of_file(folder / KEY_FILE))
+        store = cls(Database(dialect, timeout=timeout), master or MasterKey.there(folder / KEY_FILE))
         try:
             await store.database.migrate(migrate.ACCOUNTS)
+            if not await store.database.read(anything_sealed):
+                store.master.make()  # else a fresh one would open nothing, and seal beside what it does not open
             if await store.database.read(anything_plain):
                 await store.database.write(lambda connection: seal_what_is_plain(connection, store.master))
         except BaseException:
@@ -124,14 +127,24 @@ class Storage:
         """Every app with its keys, by sdkAppId."""
         return tuple(await self._apps(None))
 
-    async def change_app(self, sdk_app_id: int, **changes: Any) -> App:
-        """Change members of an app, but not its keys. Returns it as it is then; ``NoSuchAppError``."""
+    async def change_app(
+        self, sdk_app_id: int, *, limits: Mapping[str, int | None] | AppLimits | None = None, **changes: Any
+    ) -> App:
+        """Change members of an app, but not its keys. Returns it as it is then; ``NoSuchAppError``.
+
+        ``limits`` may hold just those that change.
+        """
 
         async def work(connection: AsyncConnection) -> App:
+            # Held until the end: else two who change different members at a time would undo each other's.
+            await connection.execute(select(apps.c.sdk_app_id).where(apps.c.sdk_app_id == sdk_app_id).with_for_update())
             found = await _apps(connection, sdk_app_id, self.master)
             if not found:
                 raise NoSuchAppError(f"There is no app {sdk_app_id}.")
             changed = replace(found[0], **changes)
+            if limits is not None:
+                merged = limits if isinstance(limits, AppLimits) else replace(changed.limits, **limits)
+                changed = replace(changed, limits=merged)
             await connection.execute(
                 update(apps).where(apps.c.sdk_app_id == sdk_app_id).values(app_values(changed, self.master))
             )

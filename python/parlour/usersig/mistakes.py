@@ -9,8 +9,9 @@ import zlib
 from collections.abc import Callable, Mapping
 
 from parlour.errors import ErrorCode
-from parlour.usersig import encoding
+from parlour.usersig import encoding, version1
 from parlour.usersig.checks import Subject, is_unsigned
+from parlour.usersig.dates import parse_old_date
 from parlour.usersig.envelope import open_envelope
 from parlour.usersig.messages import duration, name_shown, shown
 from parlour.usersig.model import HMAC, AppKeys, Version
@@ -144,7 +145,7 @@ def _not_json(subject: Subject) -> str:
     if "TLS.sdkappid" in subject.members:
         return "It has members of version 2 but no TLS.ver; write TLS.ver as the text 2.0."
     if subject.members:
-        return "The signer leaves out a member that version 1 signs; compare it with a published library."
+        return _unsigned_member(subject)
     content = _content(subject)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or content[1:2] == b"\x00":
         return "Its JSON is UTF-16; it has to be UTF-8."
@@ -155,6 +156,16 @@ def _not_json(subject: Subject) -> str:
     if content.endswith(b"\x00"):
         return "Its JSON ends in a zero byte: the end mark of a string was packed along."
     return ""
+
+
+def _unsigned_member(subject: Subject) -> str:
+    """Which member that version 1 signs is not there, or is nothing that can be signed."""
+    for name in version1.CONTENT:
+        if name not in subject.members:
+            return f"The signer leaves out a member that version 1 signs, {name}; compare it with a published library."
+        if not isinstance(subject.members[name], str) and not is_unsigned(subject.members[name]):
+            return f"{name} has to be a text, as all values of version 1 are."
+    return "TLS.appid_at_3rd has to be a text, as all values of version 1 are."
 
 
 def _not_object(subject: Subject) -> str:
@@ -171,24 +182,49 @@ def _not_object(subject: Subject) -> str:
 
 def _fields(subject: Subject) -> str:
     members = subject.members
-    if subject.with_userbuf and "TLS.userbuf" not in members and "TLS.sig" in members:
+    name = _culprit(subject)
+    if name in members:
+        return _wrong_value(name, members[name])
+    if name == "TLS.userbuf":
         return "This is a UserSig, which logs in; a ticket for a room is made with the signer's genPrivateMapKey."
     v1_names = {"TLS.sdk_appid", "TLS.expire_after"} & members.keys()
     if subject.envelope.version is Version.V2 and v1_names:
         return f"It says version 2.0 but has members of version 1 ({', '.join(sorted(v1_names))})."
-    for name in ("TLS.sdkappid", "TLS.expire", "TLS.time"):
-        value = members.get(name)
-        if isinstance(value, str) and value.isascii() and value.isdigit():
-            return f"{name} is a text; version 2 writes it as a number, without quotation marks."
-        if isinstance(value, float):
-            return f"{name} has a fraction; it is a whole number of seconds."
-    if is_unsigned(members.get("TLS.identifier")):
-        return "TLS.identifier is a number; a userId is always a text, also when it has digits only."
-    lower = {name.lower(): name for name in members}
-    for name in ("TLS.identifier", "TLS.sdkappid", "TLS.expire", "TLS.time", "TLS.sig"):
-        if name not in members and name.lower() in lower:
-            return f"{name} is spelled {name_shown(lower[name.lower()])}."
-    return "The signer leaves a member out; compare it with a published library."
+    spelled = next((other for other in members if other.lower() == name.lower()), None)
+    if spelled is not None:
+        return f"{name} is spelled {name_shown(spelled)}."
+    return f"The signer leaves {name} out; compare it with a published library."
+
+
+def _culprit(subject: Subject) -> str:
+    """The first member, in the order of the checks, that is not there or not what it has to be."""
+    members = subject.members
+    if subject.envelope.version is Version.V2:
+        if not isinstance(members.get("TLS.identifier"), str):
+            return "TLS.identifier"
+        for name in ("TLS.sdkappid", "TLS.expire"):
+            if not is_unsigned(members.get(name)):
+                return name
+        if "TLS.time" not in members:  # what it has to be is asked later, and has a code of its own
+            return "TLS.time"
+    return "TLS.userbuf" if isinstance(members.get("TLS.sig"), str) else "TLS.sig"
+
+
+def _wrong_value(name: str, value: object) -> str:
+    if name == "TLS.userbuf":
+        return "TLS.userbuf has to be standard base64, not in the alphabet of the UserSig itself."
+    if name == "TLS.sig":
+        return "TLS.sig has to be a text: the standard base64 of the signature."
+    if name == "TLS.identifier":
+        if is_unsigned(value):
+            return "TLS.identifier is a number; a userId is always a text, also when it has digits only."
+        return "TLS.identifier has to be a text: the userId."
+    what = "the number of the app" if name == "TLS.sdkappid" else "a whole number of seconds"
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return f"{name} is a text; version 2 writes it as a number, without quotation marks."
+    if isinstance(value, float):
+        return f"{name} has a fraction; it is {what}."
+    return f"{name} has to be {what}, from 0 on."
 
 
 def _inner(subject: Subject) -> str:
@@ -206,10 +242,14 @@ def _moment(subject: Subject) -> str:
     said, time = subject.members.get("TLS.ver"), subject.members.get("TLS.time")
     version = subject.envelope.version
     if version is None:
-        number = int(said) if isinstance(said, (int, float)) and said in (1.0, 2.0) and said is not True else None
-        return "" if number is None else f'TLS.ver is a number; it has to be the text "{number}.0".'
+        return _version(said)
     if version is Version.V1 and subject.with_userbuf:
         return "Tickets are of version 2: sign it with the app's secret key and the signer's genPrivateMapKey."
+    if version is Version.V1 and subject.envelope.plain and not _sound_date(time):
+        return (
+            "The date of bare JSON has the form 2015-04-13T11:43:04-08:00, with this offset and no other;"
+            " a text of digits, the unix time, will do too."
+        )
     if version is Version.V1:
         return "Version 1 writes its times as texts of digits; the old date form is for bare JSON alone."
     if isinstance(time, float):
@@ -225,6 +265,18 @@ def _moment(subject: Subject) -> str:
             return f"{text}: its local time may have been taken for unix time, which is UTC."
         return f"{text}, or it dates its signatures ahead."
     return ""
+
+
+def _version(said: object) -> str:
+    if isinstance(said, (int, float)) and said in (1.0, 2.0) and said is not True:
+        return f'TLS.ver is a number; it has to be the text "{int(said)}.0".'
+    number = said.strip().lstrip("vV").removesuffix(".0") if isinstance(said, str) else ""
+    return f'TLS.ver is the text {shown(said)}; it has to be the text "{number}.0".' if number in ("1", "2") else ""
+
+
+def _sound_date(time: object) -> bool:
+    """Whether bare JSON may have this as its time: the date of the oldest form, or a text of digits."""
+    return isinstance(time, str) and ((time.isascii() and time.isdigit()) or parse_old_date(time) is not None)
 
 
 def _expired(subject: Subject) -> str:

@@ -26,12 +26,14 @@ from parlour.usersig.model import ECDSA, UserSigError
 from parlour.usersig.sign import content_v1
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
-_CONTENT = ("TLS.account_type", "TLS.identifier", "TLS.sdk_appid", "TLS.time", "TLS.expire_after")
+CONTENT = ("TLS.account_type", "TLS.identifier", "TLS.sdk_appid", "TLS.time", "TLS.expire_after")
+"""The members that are signed and have to be there, in their order."""
+
 _THIRD_PARTY = "TLS.appid_at_3rd"
 
 
 def _content_there(subject: Subject) -> None:
-    for name in _CONTENT:
+    for name in CONTENT:
         _signed_text(subject, name)
 
 
@@ -62,7 +64,7 @@ def _ecdsa_matches(subject: Subject) -> None:
 
 def signed_content(subject: Subject, third_party: str | None) -> bytes:
     """What must have been signed, from the values received; None as ``TLS.appid_at_3rd`` has no line."""
-    account_type, identifier, sdk_appid, time, expire_after = (_signed_text(subject, name) for name in _CONTENT)
+    account_type, identifier, sdk_appid, time, expire_after = (_signed_text(subject, name) for name in CONTENT)
     return content_v1(identifier, sdk_appid, time, expire_after, account_type, third_party)
 
 

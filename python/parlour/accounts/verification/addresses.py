@@ -28,6 +28,8 @@ _RANGES = [
     _Range(ip_network("10.0.0.0/8"), "a private address", may_be_allowed=True),
     _Range(ip_network("172.16.0.0/12"), "a private address", may_be_allowed=True),
     _Range(ip_network("192.168.0.0/16"), "a private address", may_be_allowed=True),
+    _Range(ip_network("100.100.100.200/32"), "a cloud's metadata service"),
+    _Range(ip_network("168.63.129.16/32"), "a cloud's metadata service"),
     _Range(ip_network("100.64.0.0/10"), "a shared address (RFC 6598)", may_be_allowed=True),
     _Range(ip_network("169.254.0.0/16"), "a link-local address"),  # the metadata services of clouds live here
     _Range(ip_network("192.0.0.0/24"), "a reserved address"),
@@ -36,6 +38,7 @@ _RANGES = [
     _Range(ip_network("240.0.0.0/4"), "a reserved address"),
     _Range(ip_network("::/128"), "an unspecified address"),
     _Range(ip_network("::1/128"), "a loopback address", may_be_allowed=True),
+    _Range(ip_network("fd00:ec2::254/128"), "a cloud's metadata service"),
     _Range(ip_network("fc00::/7"), "a private address", may_be_allowed=True),
     _Range(ip_network("fe80::/10"), "a link-local address"),
     _Range(ip_network("fec0::/10"), "a reserved address"),  # site-local, RFC 3879

@@ -13,7 +13,7 @@ def upgrade() -> None:
     """Make the tables."""
     op.create_table(
         "failures",
-        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
         sa.Column("sdk_app_id", sa.BigInteger, nullable=False),
         sa.Column("source", sa.String(64), nullable=False),
         sa.Column("user_id", sa.Text, nullable=False),
