@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from parlour.cli import main
 
 from tests.databases import AnyDatabase, SqliteDatabase
@@ -74,6 +75,8 @@ class Here:
             main()
         except SystemExit as end:
             status = int(end.code or 0)
+        finally:
+            structlog.reset_defaults()  # a command sets up logs for its process, which is the tests' own here
         said = self._capsys.readouterr()
         assert "Traceback" not in said.out + said.err
         return Done(status, said.out, said.err)

@@ -213,9 +213,11 @@ class Settings(BaseSettings):
         if self.tls_cert is not None and self.tls_self_signed:
             raise ValueError("tls_self_signed makes a certificate of its own: leave out either it or tls_cert")
         for name in ("database", "login_state", "counters"):
-            scheme, separator, _ = getattr(self, name).partition("://")
-            if separator and scheme not in ("postgresql", "postgres", "sqlite"):
-                raise ValueError(f"{name} has to be postgresql://user:password@host/name or an SQLite file")
+            place = getattr(self, name)
+            schemes = ("postgresql://", "postgres://", "sqlite://")
+            # A bare name is no path: it may be an address that was mistyped, with a password in it.
+            if place and not place.startswith((*schemes, "/", "./", "../", "~")):
+                raise ValueError(f"{name} has to be postgresql://user:password@host/name or the path of an SQLite file")
         if self.master_key and self.master_key_file is not None:
             raise ValueError("master_key and master_key_file are two places for one thing: leave out one of them")
         if self.signaling.socket_timeout <= self.signaling.heartbeat_interval:

@@ -314,7 +314,7 @@ async def test_an_unknown_database_or_user_of_postgresql_is_one_sentence(
         await Storage.open(tmp_path, url=url)
 
 
-@pytest.mark.parametrize("url", ["mysql://x@127.0.0.1/y", "postgresql://x:p@127.0.0.1:port/y"])
+@pytest.mark.parametrize("url", ["mysql://x@127.0.0.1/y", "postgresql://x:p@127.0.0.1:port/y", "nonsense"])
 async def test_an_address_that_is_none_is_one_sentence(tmp_path: Path, url: str) -> None:
     with pytest.raises(StorageError, match="postgresql://user:password@host/name"):
         await Storage.open(tmp_path, url=url)

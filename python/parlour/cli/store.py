@@ -107,14 +107,11 @@ def on_storage(
 
 def run_on_stores(work: Coroutine[Any, Any, Result]) -> Result:
     """Run it to its end; a store that cannot be used ends the command with its sentence."""
-    import structlog
-
     from parlour.logs import configure_logs
     from parlour.storage import StorageError
 
-    if not structlog.is_configured():
-        # Else warnings would go to stdout, in between the result. What fails is told as a sentence, not as a log.
-        configure_logs("error", as_json=False)
+    # Else warnings would go to stdout, in between the result. What fails is told as a sentence, not as a log.
+    configure_logs("error", as_json=False)
     try:
         return asyncio.run(work)
     except StorageError as error:

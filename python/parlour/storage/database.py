@@ -66,18 +66,23 @@ class Dialect(Protocol):
 
 
 def dialect_of(url: str, default: Path, *, timeout: float, durable: bool = True) -> Dialect:
-    """The dialect of a database's URL; a plain path is an SQLite file, an empty one the file ``default``."""
-    if "://" not in url:
+    """The dialect of a database's URL; a path is an SQLite file, an empty text the file ``default``."""
+    if not url or is_path(url):
         return Sqlite(Path(url).expanduser() if url else default, timeout=timeout, durable=durable)
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
         return Sqlite(Path(rest.removeprefix("/")).expanduser(), timeout=timeout, durable=durable)
     if scheme in ("postgresql", "postgres"):
         return Postgres("postgresql://" + rest, timeout=timeout, durable=durable)
+    what = f"{scheme}://" if rest else "This"
     raise StorageError(
-        f"{scheme}:// is no database of Parlour: "
-        "give postgresql://user:password@host/name or the path of an SQLite file."
+        f"{what} is no database of Parlour: give postgresql://user:password@host/name or the path of an SQLite file."
     )
+
+
+def is_path(text: str) -> bool:
+    """Whether a place is written as a path. A bare name is not: it may be an address that was mistyped."""
+    return text.startswith(("/", "./", "../", "~"))
 
 
 class Database:
