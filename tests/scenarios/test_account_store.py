@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from parlour.settings import load_settings
+from parlour.storage.secrets import fresh_key, write_key_file
 
 from tests.broken import SmallDisk, conflicting, locked, missing, replaced, slow, unreachable, unwritable
 from tests.conftest import RunningServer, StartServer
@@ -184,6 +185,7 @@ async def test_another_master_key(server: RunningServer, stores: Stores, tmp_pat
     apart = {"data": tmp_path / "other", "port": 0, "media_port": 0}
     second = RunningServer(load_settings(None, stores.settings | apart))
     second.key = server.key
+    write_key_file(second.settings.data / "master.key", [fresh_key()])
     await logs_in(server, "ann")
     async with unchanged():
         await second.start()
