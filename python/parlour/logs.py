@@ -25,8 +25,11 @@ SECRET_WORDS = (
 REDACTED = "…"
 
 
-def configure_logs(level: Literal["debug", "info", "warning", "error"], *, as_json: bool) -> None:
-    """Set up the process's logs, those of libraries included (from warnings up)."""
+def configure_logs(level: Literal["debug", "info", "warning", "error"], *, as_json: bool, lasting: bool = True) -> None:
+    """Set up the process's logs, those of libraries included (from warnings up).
+
+    ``lasting`` for a process that logs much: loggers keep this set-up from their first line on.
+    """
     number = getattr(logging, level.upper())
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
@@ -63,7 +66,7 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"], *, as_js
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=lasting,
     )
 
 

@@ -111,7 +111,7 @@ def run_on_stores(work: Coroutine[Any, Any, Result]) -> Result:
     from parlour.storage import StorageError
 
     # Else warnings would go to stdout, in between the result. What fails is told as a sentence, not as a log.
-    configure_logs("error", as_json=False)
+    configure_logs("error", as_json=False, lasting=False)
     try:
         return asyncio.run(work)
     except StorageError as error:
