@@ -71,10 +71,20 @@ def check_not_blocked(facts: Facts, app: App, user_id: str) -> None:
         )
 
 
+def was_kicked(facts: Facts, issued_at: int) -> bool:
+    """Whether a kick voided what was issued at that unix second."""
+    invalidated_at = read(facts.standing).invalidated_at
+    return invalidated_at is not None and issued_at <= invalidated_at
+
+
+def is_missing(facts: Facts, app: App, user_id: str) -> bool:
+    """Whether the account has to be there already and is not; an app's admins need none."""
+    return read(facts.account) is None and app.registration == "imported" and user_id not in app.admins
+
+
 def check_not_kicked(facts: Facts, user_id: str, issued_at: int) -> None:
     """Step 9: the credential, issued at that unix second, was not voided by a kick (70052)."""
-    invalidated_at = read(facts.standing).invalidated_at
-    if invalidated_at is not None and issued_at <= invalidated_at:
+    if was_kicked(facts, issued_at):
         raise AccountRefusedError(
             ErrorCode.USERSIG_INVALIDATED, f"user {user_id} was kicked after this UserSig was issued: sign a new one"
         )
@@ -82,7 +92,7 @@ def check_not_kicked(facts: Facts, user_id: str, issued_at: int) -> None:
 
 def check_registered(facts: Facts, app: App, user_id: str) -> None:
     """Step 10: the account is there already, where it has to be (70107)."""
-    if read(facts.account) is None and app.registration == "imported" and user_id not in app.admins:
+    if is_missing(facts, app, user_id):
         raise AccountRefusedError(
             ErrorCode.USERID_NOT_REGISTERED, f"app {app.sdk_app_id} takes imported accounts only, and has no {user_id}"
         )

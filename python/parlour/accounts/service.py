@@ -395,14 +395,13 @@ def _opened(user_sig: object, app: App) -> Envelope | None:
 
 def _why_void(login: Login, facts: Facts, app: App, now: int | None) -> str:
     """Why what a login rests on holds no more, or ""."""
-    invalidated_at = read(facts.standing).invalidated_at
-    if invalidated_at is not None and login.issued_at <= invalidated_at:
+    if checks.was_kicked(facts, login.issued_at):
         return "the user was kicked"
     if now is not None and login.expires_at is not None and now > login.expires_at:
         return "it expired"
     if login.key and login.key not in map(fingerprint, (*app.keys.secrets, *app.keys.public_keys)):
         return "the key that signed it was taken away"
-    if read(facts.account) is None and app.registration == "imported" and login.identity.user_id not in app.admins:
+    if checks.is_missing(facts, app, login.identity.user_id):
         return "the account was deleted"
     return ""
 

@@ -139,7 +139,7 @@ def _rotate_setting(settings: Settings, as_json: bool) -> None:
 
 
 async def _look(storage: Storage) -> tuple[MasterKey, Counter[str]]:
-    from parlour.storage.rotation import sealed_with
+    from parlour.storage.sealing import sealed_with
 
     return storage.master, await storage.database.read(sealed_with)
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, Table, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Row, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parlour.storage import statements
@@ -184,11 +183,9 @@ class AccountStore:
         return await self._database.read(work)
 
     async def _stand(self, connection: AsyncConnection, sdk_app_id: int, user_id: str, **values: Any) -> None:
-        statement = self._insert(standings).values(sdk_app_id=sdk_app_id, user_id=user_id, **({"reason": ""} | values))
+        insert = statements.insert_into(self._database.dialect.name, standings)
+        statement = insert.values(sdk_app_id=sdk_app_id, user_id=user_id, **({"reason": ""} | values))
         await connection.execute(statement.on_conflict_do_update(index_elements=["sdk_app_id", "user_id"], set_=values))
-
-    def _insert(self, table: Table) -> Any:
-        return (postgresql if self._database.dialect.name == "postgresql" else sqlite).insert(table)
 
     # --- gathered ---
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parlour.storage import migrate
@@ -17,7 +16,7 @@ from parlour.storage.database import Database, Result, Work, dialect_of
 from parlour.storage.errors import StorageError
 from parlour.storage.gather import Gather, Turn
 from parlour.storage.schema import failures, locks, windows
-from parlour.storage.statements import padded
+from parlour.storage.statements import insert_into, padded
 
 DATABASE = "counters.db"
 EVERYBODY = ""
@@ -87,14 +86,7 @@ class Counters:
     async def open(cls, data: Path, *, url: str = "", timeout: float, rules: LockRules) -> Self:
         """Open the store at ``url``, or the SQLite file in the data folder."""
         dialect = dialect_of(url, data / DATABASE, timeout=timeout, durable=False)
-        dialect.prepare()
-        store = cls(Database(dialect, timeout=timeout), rules)
-        try:
-            await store.database.migrate(migrate.COUNTERS)
-        except BaseException:
-            await store.close()
-            raise
-        return store
+        return cls(await Database.open(dialect, migrate.COUNTERS, timeout=timeout), rules)
 
     async def close(self) -> None:
         """Wait for what is under way and close every connection."""
@@ -280,7 +272,7 @@ class Counters:
             await connection.execute(delete(table).where(or_(time < earliest, time > latest)))
 
     def _insert(self, table: Any) -> Any:
-        return (postgresql if self.database.dialect.name == "postgresql" else sqlite).insert(table)
+        return insert_into(self.database.dialect.name, table)
 
 
 def login_rate(sdk_app_id: int) -> str:

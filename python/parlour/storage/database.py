@@ -7,7 +7,7 @@ import random
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 import asyncpg
@@ -95,6 +95,18 @@ class Database:
         self._reading = self._engine.execution_options(**dialect.reading)
         self._writing = self._engine.execution_options(parlour_write=True)
         self._late: set[asyncio.Task[Any]] = set()
+
+    @classmethod
+    async def open(cls, dialect: Dialect, store: migrate.Schema, *, timeout: float) -> Self:
+        """The database of a store, made if it can be, its schema up to date. Leaves nothing open when it fails."""
+        dialect.prepare()
+        database = cls(dialect, timeout=timeout)
+        try:
+            await database.migrate(store)
+        except BaseException:
+            await database.close()
+            raise
+        return database
 
     async def migrate(self, store: migrate.Schema) -> None:
         """Bring the schema up to date in one transaction, and check it. One that is up to date is only read."""

@@ -75,14 +75,7 @@ class LoginStates:
     async def open(cls, data: Path, *, url: str = "", timeout: float) -> Self:
         """Open the store at ``url``, or the SQLite file in the data folder."""
         dialect = dialect_of(url, data / DATABASE, timeout=timeout, durable=False)
-        dialect.prepare()
-        store = cls(Database(dialect, timeout=timeout))
-        try:
-            await store.database.migrate(migrate.LOGIN_STATE)
-        except BaseException:
-            await store.close()
-            raise
-        return store
+        return cls(await Database.open(dialect, migrate.LOGIN_STATE, timeout=timeout))
 
     async def close(self) -> None:
         """Wait for what is under way and close every connection."""

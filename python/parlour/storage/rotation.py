@@ -9,35 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from parlour.storage.errors import MasterKeyError, SealedError
-from parlour.storage.rows import TOKEN_SECRET
-from parlour.storage.schema import app_keys, apps, meta
-from parlour.storage.secrets import MasterKey, fresh_key, is_sealed, write_key_file
+from parlour.storage.sealing import sealed_with
+from parlour.storage.secrets import MasterKey, fresh_key, write_key_file
 from parlour.storage.store import Storage
 
-PLAIN = ""
-"""Stands for the key of what is not sealed."""
-
 _ROUNDS = 3
-
-
-async def sealed_with(connection: AsyncConnection) -> Counter[str]:
-    """How many secrets are sealed with each master key, by its id; they need not open."""
-    stored = [
-        row.value for row in await connection.execute(select(app_keys.c.value).where(app_keys.c.kind == "secret"))
-    ]
-    stored += [row.value for row in await connection.execute(select(meta.c.value).where(meta.c.name == TOKEN_SECRET))]
-    stored += [_endpoint_secret(row.verification) for row in await connection.execute(select(apps.c.verification))]
-    return Counter(_key_id(text) for text in stored if isinstance(text, str))
 
 
 @contextlib.contextmanager
@@ -85,18 +66,6 @@ def drop_older_keys(file: Path) -> None:
     there = MasterKey.of_file(file)
     write_key_file(file, there.keys[:1])
     _sync(file.parent)
-
-
-def _key_id(stored: str) -> str:
-    parts = stored.split(":")
-    return parts[2] if is_sealed(stored) and len(parts) == 4 else PLAIN
-
-
-def _endpoint_secret(stored: object) -> object:
-    try:
-        return json.loads(stored).get("secret") if isinstance(stored, str) else None
-    except (ValueError, AttributeError):
-        return None
 
 
 def _sync(folder: Path) -> None:

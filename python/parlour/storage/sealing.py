@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,28 +14,22 @@ from parlour.storage.rows import TOKEN_SECRET, key_place, verification_place
 from parlour.storage.schema import app_keys, apps, meta
 from parlour.storage.secrets import MasterKey, is_sealed
 
+PLAIN = ""
+"""Stands for the key of what is not sealed."""
+
 Change = Callable[[str, str], str | None]
 """What a stored text becomes, given where it is kept; None leaves it."""
 
 
-async def anything_plain(connection: AsyncConnection) -> bool:
-    """Whether there is a secret that is not sealed. Changes nothing."""
-    return False in await _forms(connection)
-
-
-async def anything_sealed(connection: AsyncConnection) -> bool:
-    """Whether there is a secret that is sealed. Changes nothing."""
-    return True in await _forms(connection)
-
-
-async def _forms(connection: AsyncConnection) -> set[bool]:
-    forms: set[bool] = set()
+async def sealed_with(connection: AsyncConnection) -> Counter[str]:
+    """How many secrets are sealed with each master key, by its id; they need not open. Changes nothing."""
+    found: Counter[str] = Counter()
 
     def look(stored: str, _: str) -> None:
-        forms.add(is_sealed(stored))
+        found[_key_id(stored)] += 1
 
     await _each(connection, look)
-    return forms
+    return found
 
 
 async def seal_what_is_plain(connection: AsyncConnection, master: MasterKey) -> int:
@@ -91,3 +86,8 @@ async def _endpoint(connection: AsyncConnection, sdk_app_id: int, stored: object
     packed = json.dumps(members | {"secret": new})
     await connection.execute(update(apps).where(apps.c.sdk_app_id == sdk_app_id).values(verification=packed))
     return 1
+
+
+def _key_id(stored: str) -> str:
+    parts = stored.split(":")
+    return parts[2] if is_sealed(stored) and len(parts) == 4 else PLAIN

@@ -79,10 +79,15 @@ async def keys_among(connection: AsyncConnection, sdk_app_ids: Iterable[int]) ->
     return await connection.execute(_KEYS_AMONG, {_APPS: padded(list(sdk_app_ids))})
 
 
+def insert_into(dialect: str, table: Table) -> Any:
+    """An INSERT that can say what to do on a conflict; SQLAlchemy has one for each kind of database."""
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table)
+
+
 @cache
 def put_account(dialect: str, *, nick: bool, face_url: bool) -> Executable:
     """Make an account unless it is there; what is given of its profile takes the place of what was."""
-    statement: Any = (postgresql if dialect == "postgresql" else sqlite).insert(accounts)
+    statement = insert_into(dialect, accounts)
     unique = ["sdk_app_id", "user_id"]
     given = {name: statement.excluded[name] for name, there in (("nick", nick), ("face_url", face_url)) if there}
     result: Executable = (

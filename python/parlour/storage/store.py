@@ -31,7 +31,7 @@ from parlour.storage.rows import (
     read_token_secret,
 )
 from parlour.storage.schema import account_types, app_keys, apps, meta
-from parlour.storage.sealing import anything_plain, anything_sealed, reseal, seal_what_is_plain
+from parlour.storage.sealing import PLAIN, reseal, seal_what_is_plain, sealed_with
 from parlour.storage.secrets import KEY_FILE, MasterKey
 from parlour.usersig import AppKeys
 
@@ -59,16 +59,18 @@ class Storage:
         """
         folder = Path(data)
         dialect = dialect_of(url, folder / DATABASE, timeout=timeout)
-        dialect.prepare()
-        store = cls(Database(dialect, timeout=timeout), master or MasterKey.there(folder / KEY_FILE))
+        dialect.prepare()  # before the key, so that a folder that cannot be made is told as one
+        master = master or MasterKey.there(folder / KEY_FILE)  # before the schema: without it nothing is touched
+        database = await Database.open(dialect, migrate.ACCOUNTS, timeout=timeout)
         try:
-            await store.database.migrate(migrate.ACCOUNTS)
-            if not await store.database.read(anything_sealed):
+            store = cls(database, master)
+            stored = await database.read(sealed_with)
+            if stored.keys() <= {PLAIN}:
                 store.master.make()  # else a fresh one would open nothing, and seal beside what it does not open
-            if await store.database.read(anything_plain):
+            if PLAIN in stored:
                 await store.database.write(lambda connection: seal_what_is_plain(connection, store.master))
         except BaseException:
-            await store.close()
+            await database.close()
             raise
         return store
 
