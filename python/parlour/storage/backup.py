@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import secrets
 import sqlite3
@@ -20,6 +19,7 @@ from parlour.storage.errors import (
     UnreadableDatabaseError,
     UnwritableError,
 )
+from parlour.storage.files import name_anew, sync_folder
 from parlour.storage.secrets import KEY_FILE, MasterKey, write_key_file
 
 STEP_BYTES = 4 * 1024 * 1024
@@ -27,9 +27,6 @@ STEP_BYTES = 4 * 1024 * 1024
 
 LOCK_TIMEOUT = 10.0
 """Seconds to wait for a lock of the store; a server holds one for milliseconds at a time."""
-
-_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-"""How file systems say that they have none: FAT and many network and FUSE file systems."""
 
 _LEFTOVERS = ("-wal", "-shm", "-journal")
 
@@ -161,7 +158,7 @@ def _keys_beside(target: Path, keys: list[bytes], replace: bool) -> Iterator[Non
     if not replace and MasterKey.of_file(file).keys != keys:
         raise UnwritableError(f"There is a file {file} already.")  # another backup was faster
     try:
-        _sync_folder(file.parent)  # the key is on the disk before the database that nothing else opens
+        sync_folder(file.parent)  # the key is on the disk before the database that nothing else opens
         yield
     except BaseException:
         if missing and _inode(target) == published:
@@ -170,7 +167,7 @@ def _keys_beside(target: Path, keys: list[bytes], replace: bool) -> Iterator[Non
         raise
     if older:
         write_key_file(file, keys)
-        _sync_folder(file.parent)
+        sync_folder(file.parent)
 
 
 def _older_keys(file: Path) -> list[bytes]:
@@ -202,31 +199,5 @@ def _publish(draft: Path, target: Path, replace: bool) -> None:
     if replace:
         os.replace(draft, target)
     else:
-        _name_anew(draft, target)
-    _sync_folder(target.parent)
-
-
-def _name_anew(draft: Path, target: Path) -> None:
-    """Give the file a name that nobody has; ``FileExistsError`` where another backup was faster."""
-    try:
-        os.link(draft, target)
-        return
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-    # Whoever makes the empty file has the name, and replaces nothing but that.
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    try:
-        os.replace(draft, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            target.unlink()
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        name_anew(draft, target)
+    sync_folder(target.parent)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parlour.storage.errors import MasterKeyError, SealedError
+from parlour.storage.files import sync_folder
 from parlour.storage.sealing import sealed_with
 from parlour.storage.secrets import MasterKey, fresh_key, write_key_file
 from parlour.storage.store import Storage
@@ -45,7 +46,8 @@ def add_key(file: Path) -> MasterKey:
     """Put a fresh key in front of the file, on the disk when this returns. From here on it seals."""
     there = MasterKey.there(file)
     write_key_file(file, [fresh_key(), *there.keys])
-    _sync(file.parent)
+    # What is sealed with the new key is on the disk at once; the key must not be later.
+    sync_folder(file.parent)
     return MasterKey.of_file(file)
 
 
@@ -65,13 +67,4 @@ def drop_older_keys(file: Path) -> None:
     """Leave the key in front alone in the file. What it did not seal cannot be opened any more."""
     there = MasterKey.of_file(file)
     write_key_file(file, there.keys[:1])
-    _sync(file.parent)
-
-
-def _sync(folder: Path) -> None:
-    # What is sealed with the new key is on the disk at once; the key must not be later.
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(file.parent)

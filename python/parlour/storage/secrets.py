@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import errno
 import hashlib
 import os
 import secrets
@@ -20,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from parlour.storage.errors import MasterKeyError, SealedError, UnreadableRowError
+from parlour.storage.files import name_anew
 
 PREFIX = "sealed:"
 FORMAT = "1"
@@ -151,8 +151,8 @@ def write_key_file(file: Path, keys: list[bytes], *, keep: bool = False) -> None
             out.flush()
             os.fsync(out.fileno())
         if keep:
-            # Two that start together must end with one key: linking fails where there is a file already.
-            _link(draft, file)
+            with contextlib.suppress(FileExistsError):  # two that start together must end with one key
+                name_anew(draft, file)
         else:
             os.replace(draft, file)
     except OSError as error:
@@ -160,20 +160,6 @@ def write_key_file(file: Path, keys: list[bytes], *, keep: bool = False) -> None
     finally:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)  # it holds keys
-
-
-def _link(draft: Path, file: Path) -> None:
-    try:
-        os.link(draft, file)
-    except FileExistsError:
-        return
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
-        # A file system without hard links: whoever claims the name first puts the key there.
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            os.replace(draft, file)
 
 
 def _read(file: Path) -> list[bytes]:
