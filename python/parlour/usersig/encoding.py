@@ -10,10 +10,10 @@ import base64
 import binascii
 import json
 import zlib
-from typing import NoReturn
 
 import msgspec
 
+from parlour import strict_json
 from parlour.usersig.messages import shown
 
 MAX_JSON_BYTES = 64 * 1024
@@ -97,17 +97,19 @@ def parse_json(content: bytes | str) -> object:
     if flat is not None:
         return flat
     try:
-        return _STRICT.decode(content if isinstance(content, str) else content.decode("utf-8"))
-    except EncodingError:
-        raise
+        return strict_json.decode(content if isinstance(content, str) else content.decode("utf-8"))
     except UnicodeDecodeError:
         raise EncodingError("it is not UTF-8") from None
-    except RecursionError:
+    except strict_json.RepeatedMemberError as error:
+        raise DuplicateMemberError(f"the member {shown(error.name)} appears twice") from None
+    except strict_json.ConstantError as error:
+        raise EncodingError(f"{error.word} is not JSON") from None
+    except strict_json.DeepNestingError:
         raise EncodingError("it is nested too deeply") from None
+    except strict_json.LongNumberError:
+        raise EncodingError("it holds a number of thousands of digits") from None
     except json.JSONDecodeError as error:
         raise EncodingError(str(error)) from None
-    except ValueError:
-        raise EncodingError("it holds a number of thousands of digits") from None
 
 
 def _parse_flat_object(raw: bytes) -> dict[str, object] | None:
@@ -146,20 +148,4 @@ def _zlib_reason(error: zlib.error) -> str:
     return "the zlib stream is damaged"
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise DuplicateMemberError(f"the member {shown(name)} appears twice")
-            seen.add(name)
-    return members
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise EncodingError(f"{name} is not JSON")
-
-
 _FAST = msgspec.json.Decoder()
-_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)

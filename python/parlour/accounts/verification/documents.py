@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import NoReturn
-
+from parlour import strict_json
 from parlour.accounts.verification.failure import visible
 
 
@@ -15,28 +13,17 @@ class DocumentError(ValueError):
 def parse_object(content: bytes) -> dict[str, object]:
     """The members of a JSON object (RFC 8259). Raises DocumentError, also for a member named twice at any depth."""
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except DocumentError:
-        raise
+        value = strict_json.decode(content.decode("utf-8"))
     except UnicodeDecodeError:
         raise DocumentError("is not UTF-8") from None
-    except RecursionError:
+    except strict_json.RepeatedMemberError as error:
+        raise DocumentError(f"names the member '{visible(error.name, 40)}' twice") from None
+    except strict_json.ConstantError as error:
+        raise DocumentError(f"holds {error.word}, which is not JSON") from None
+    except strict_json.DeepNestingError:
         raise DocumentError("is JSON that is nested too deeply") from None
     except ValueError:
         raise DocumentError("is not JSON") from None
     if not isinstance(value, dict):
         raise DocumentError("is JSON but not an object")
     return value
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members: dict[str, object] = {}
-    for name, value in pairs:
-        if name in members:
-            raise DocumentError(f"names the member '{visible(name, 40)}' twice")
-        members[name] = value
-    return members
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise DocumentError(f"holds {name}, which is not JSON")
