@@ -22,6 +22,7 @@ from parlour.storage import (
     StorageError,
     StoreTimeoutError,
 )
+from parlour.storage.model import bound
 from parlour.usersig import sign_v2
 
 CHUNK = 20
@@ -241,7 +242,7 @@ class Registry:
     # --- steps ---
 
     def _new(self, app: App, user_id: str, **members: Any) -> NewAccount:
-        most = self._max_accounts if app.limits.max_accounts is None else app.limits.max_accounts
+        most = bound(app.limits.max_accounts, self._max_accounts)
         return NewAccount(
             app.sdk_app_id, user_id, members.pop("kind", "plain"), int(self._clock()), most=most, **members
         )

@@ -34,6 +34,7 @@ from parlour.storage import (
     StorageError,
     Take,
 )
+from parlour.storage.model import bound
 from parlour.usersig import (
     Envelope,
     Privilege,
@@ -166,7 +167,7 @@ class Accounts:
         envelope = _opened(request.user_sig, app)
         checks.check_account_type(facts, app, request.account_type, envelope)
         user_id = checked_user_id(request.user_id)
-        limit = _bound(app.limits.logins_per_second, self._rules.logins_per_second)
+        limit = bound(app.limits.logins_per_second, self._rules.logins_per_second)
         attempt = Attempt(app.sdk_app_id, counted_source(request.source), user_id, now, limit)
         await self._admit(attempt, app, facts)
         proof = await self._counted(attempt, self._proof(app, facts, user_id, request.user_sig, envelope, now))
@@ -282,7 +283,7 @@ class Accounts:
             (f"rest {app.sdk_app_id} {command}", self._rates.get(command, 0), ErrorCode.COMMAND_RATE_EXCEEDED, command),
             (
                 f"rest {app.sdk_app_id}",
-                _bound(app.limits.requests_per_second, self._rules.requests_per_second),
+                bound(app.limits.requests_per_second, self._rules.requests_per_second),
                 ErrorCode.APP_RATE_EXCEEDED,
                 f"app {app.sdk_app_id}",
             ),
@@ -377,7 +378,7 @@ class Accounts:
 
     async def _register(self, app: App, user_id: str, now: float) -> None:
         """A first login makes the account."""
-        most = _bound(app.limits.max_accounts, self._rules.max_accounts)
+        most = bound(app.limits.max_accounts, self._rules.max_accounts)
         with account_store():
             await self._storage.accounts.put(NewAccount(app.sdk_app_id, user_id, "plain", int(now), most=most))
 
@@ -408,10 +409,6 @@ def _why_void(login: Login, facts: Facts, app: App, now: int | None) -> str:
 
 def _is_app_id(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_SDK_APP_ID
-
-
-def _bound(own: int | None, general: int) -> int:
-    return general if own is None else own
 
 
 def _state_invalid(why: str) -> AccountRefusedError:

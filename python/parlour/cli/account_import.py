@@ -70,9 +70,10 @@ def import_accounts(
     async def work(storage: Storage) -> None:
         from parlour.cli.import_file import HeaderError, read_accounts
         from parlour.storage import StorageError
+        from parlour.storage.model import bound
 
         app = await known_app(storage, sdk_app_id)
-        most = settings.accounts.max_accounts if app.limits.max_accounts is None else app.limits.max_accounts
+        most = bound(app.limits.max_accounts, settings.accounts.max_accounts)
         with _opened(file) as (stream, size), progress("importing", size) as advance:
             try:
                 await _store_all(storage, app, read_accounts(stream, form, advance), most, counts)

@@ -36,6 +36,11 @@ class AppLimits:
     requests_per_second: int | None = None
 
 
+def bound(own: int | None, general: int) -> int:
+    """The bound that holds for an app: its own, else the server's."""
+    return general if own is None else own
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointVerification:
     """An https endpoint that judges credentials; calls to it are signed with ``secret``."""

@@ -1,7 +1,7 @@
 """The statements of the busy paths, put together once.
 
-SQLAlchemy takes several times as long to build a statement, and to find it among those it has compiled, as SQLite takes
-to answer it. One that is kept is built and looked up once; only its parameters change.
+For a small query SQLAlchemy is busier with building the statement, and with finding it among those it has compiled,
+than SQLite with the answer. One that is kept is built and looked up once; only its parameters change.
 """
 
 from __future__ import annotations
