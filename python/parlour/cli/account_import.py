@@ -63,7 +63,9 @@ def import_accounts(
     an import can be run again. Lines that name no account are told and passed over; the exit status is 1 then.
     """
     sdk_app_id = parse_app_id(app_id)
-    parse_one_of(form, "--format", ("auto", "lines", "csv", "json"))
+    from parlour.cli.import_file import FORMATS
+
+    parse_one_of(form, "--format", FORMATS)
     settings = server_settings(data, config)
     counts = Counts()
 

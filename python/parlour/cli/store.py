@@ -40,14 +40,9 @@ def server_settings(data: str | None, config: Path | None = None) -> Settings:
         fail(str(error))
 
 
-def data_folder(data: str | None) -> Path:
-    """The folder of ``--data``, else of the environment, else the default."""
-    return server_settings(data).data
-
-
-def has_database(data: str | None) -> bool:
-    """Whether there is an account store at all. One in PostgreSQL counts as being there."""
-    file = account_file(server_settings(data))
+def has_database() -> bool:
+    """Whether there is an account store where the environment says. One in PostgreSQL counts as being there."""
+    file = account_file(server_settings(None))
     return file is None or file.exists()
 
 

@@ -231,7 +231,7 @@ def inspect(
     keys = None if given is None else _keys_of(given)
     app_inside, user_inside = _said_inside(text)
     asked_app, asked_user = sdk_app_id or app_inside, user_inside if user is None else user
-    if given is None and (data is not None or config is not None or has_database(None)):
+    if given is None and (data is not None or config is not None or has_database()):
         apps, facts = _stored_apps(data, config, asked_app, asked_user)
         known = {one.sdk_app_id: one.keys for one in apps}
         stored = next((one for one in apps if one.sdk_app_id == asked_app), None)
