@@ -25,12 +25,14 @@ from parlour.storage.sqlite import make_folder
 log = structlog.get_logger(__name__)
 
 NODE_FILE = "node"
+"""In the data folder: the server's name in the login states."""
 
 
 class Stores:
     """The three stores of a server, each at its own place and with its own failures."""
 
-    def __init__(self, accounts: Storage, login_states: LoginStates, counters: Counters) -> None:
+    def __init__(self, accounts: Storage, login_states: LoginStates, counters: Counters, node: str) -> None:
+        self.node = node
         self.accounts = accounts
         self.login_states = login_states
         self.counters = counters
@@ -57,14 +59,15 @@ class Stores:
                 rules=LockRules(rules.failures, rules.source_failures, rules.window, rules.duration),
             )
             stack.push_async_callback(counters.close)
-            await login_states.forget_node(node_name(settings.data))
+            node = node_name(settings.data)
+            await login_states.forget_node(node)
             stack.pop_all()
         try:
             await accounts.token_secret()
         except StorageError as error:
             # Logins are refused with 70348 until it is there again; everything else works.
             log.error("the key that signs tickets is not available", reason=str(error))
-        return cls(accounts, login_states, counters)
+        return cls(accounts, login_states, counters, node)
 
     async def close(self) -> None:
         """Close all of them."""
@@ -95,7 +98,7 @@ class AccountSystem:
             judge=self._judge,
             presence=self.presence,
             verifiers=tuple(load(name) for name in settings.plugins.verifiers),
-            node=node_name(settings.data),
+            node=stores.node,
         )
         self.registry = Registry(
             stores.accounts,

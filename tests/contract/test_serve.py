@@ -159,3 +159,13 @@ async def test_a_wrong_setting_is_one_sentence_wherever_it_stands(tmp_path: Path
     assert "message_bites" in await refused(*free_ports(tmp_path), "--config", config)
     assert "PARLOUR_MEDIA_PORT" in await refused("--data", tmp_path, "--port", 0, PARLOUR_MEDIA_PORT="many")
     assert "log_level" in await refused(*free_ports(tmp_path), "--log-level", "loud")
+
+
+async def test_it_stops_also_when_nobody_reads_what_it_says_any_more(tmp_path: Path) -> None:
+    command = await Command.start(*free_ports(tmp_path), "--json")
+    json.loads(await command.line())
+    # The reader is gone: what is written now is a broken pipe.
+    for number in (1, 2):
+        command.process._transport.get_pipe_transport(number).close()  # type: ignore[attr-defined]
+    command.process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(command.process.wait(), 30) == 0

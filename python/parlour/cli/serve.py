@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
@@ -100,10 +101,14 @@ async def serve(settings: Settings, *, as_json: bool) -> None:
         await server.start()
     except StartError as error:
         fail(str(error))
-    announce(server, as_json=as_json)
-    await stopping.wait()
-    message("Stopping: telling clients. Ctrl-C again stops at once.")
-    await stop_bounded(server, stopping)
+    try:
+        announce(server, as_json=as_json)
+        await stopping.wait()
+        with contextlib.suppress(BrokenPipeError):  # whoever read us is gone already
+            message("Stopping: telling clients. Ctrl-C again stops at once.")
+    finally:
+        # Whatever happened: a store that is not closed keeps the process from ending.
+        await stop_bounded(server, stopping)
 
 
 def announce(server: Server, *, as_json: bool) -> None:
