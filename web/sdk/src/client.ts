@@ -6,7 +6,8 @@ import type { StreamType } from './generated/messages.js';
 import { log } from './logger.js';
 import { pageEvents } from './page.js';
 import { claim } from './registry.js';
-import { checkPublishable, LocalStream } from './streams/local-stream.js';
+import { localStream } from './streams/identity.js';
+import { checkPublishable, type LocalStream } from './streams/local-stream.js';
 import { RemoteStream } from './streams/remote-stream.js';
 import type * as api from './types.js';
 import type { ClientConfig, ClientEventMap, ConnectionState, JoinOptions, ProxyServer, RemoteMutedState, Role } from './types.js';
@@ -133,9 +134,10 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
   }
 
   /** Stops publishing a stream. */
-  async unpublish(stream: api.LocalStream): Promise<void> {
+  async unpublish(asked: api.LocalStream): Promise<void> {
     this.mustBeInside('unpublish');
-    if (!(stream instanceof LocalStream)) throw invalidParameter('unpublish: expected a stream made by createStream()');
+    const stream = localStream(asked);
+    if (!stream) throw invalidParameter('unpublish: expected a stream made by createStream()');
     const type = this.typeOf(stream);
     if (!type) throw invalidParameter('unpublish: the stream is not published by this client');
     if (this.publications.get(type)?.state === 'publishing') {

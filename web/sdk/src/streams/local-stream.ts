@@ -13,6 +13,7 @@ import {
 import type * as api from '../types.js';
 import type { PlaybackOptions, StreamConfig } from '../types.js';
 import { audioConstraints, captureDevices, captureScreen, initializeFailed, videoConstraints } from './capture.js';
+import { localStream, rememberLocal } from './identity.js';
 import type { PlayerView } from './player.js';
 import { Stream, type Kind } from './stream.js';
 
@@ -46,6 +47,7 @@ export class LocalStream extends Stream implements api.LocalStream {
     super();
     this.mediaStream = new MediaStream();
     this.id = `local_${++count}_${Math.random().toString(36).slice(2, 10)}`;
+    rememberLocal(this);
   }
 
   /** Opens the devices, or takes the given tracks. */
@@ -257,8 +259,9 @@ function kindOf(track: unknown, call: string): Kind {
 }
 
 /** Refuses what is not a local stream that can be published now. */
-export function checkPublishable(stream: unknown): LocalStream {
-  if (!(stream instanceof LocalStream)) throw invalidParameter('publish: expected a stream made by createStream()');
+export function checkPublishable(asked: unknown): LocalStream {
+  const stream = localStream(asked);
+  if (!stream) throw invalidParameter('publish: expected a stream made by createStream()');
   if (!stream.initialized) throw invalidOperation('publish: the stream is not initialized; await initialize() first');
   if (!stream.hasAudio() && !stream.hasVideo()) throw invalidOperation('publish: the stream has neither audio nor video');
   return stream;
