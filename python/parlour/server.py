@@ -26,6 +26,8 @@ from parlour.signaling.connection import ConnectionLimits
 from parlour.signaling.service import SignalingLimits, SignalingService
 from parlour.signaling.wsprotocol import BoundedWebSocketProtocol
 from parlour.storage import Storage, StorageError
+from parlour.storage.folder_lock import sole_server
+from parlour.storage.sqlite import make_folder
 from parlour.tls import CertificateError, own_names, self_signed_context, server_context
 from parlour.web import create_http_app
 
@@ -127,6 +129,11 @@ class Server:
         settings = self.settings
         address = await _resolve(settings.host)
         context = self._tls(address)
+        try:
+            make_folder(settings.data)
+            self._cleanup.enter_context(sole_server(settings.data))
+        except StorageError as error:
+            raise StartError(str(error)) from None
         listener = self._cleanup.enter_context(_listen(address, settings.host, settings.port))
         try:
             stores = await Stores.open(settings)

@@ -5,11 +5,10 @@ Every key stands with its default in ``settings.sample.toml``, and a test keeps 
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -31,6 +30,8 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from parlour.environment import did_you_mean, injected, settings_of, unknown
 
 ENV_PREFIX = "PARLOUR_"
 _NESTED = "__"
@@ -234,18 +235,26 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line and environment; ``load_settings`` adds the file beneath them."""
-        return (init_settings, env_settings)
+        return (init_settings, _Environment(settings_cls))
 
 
-def load_settings(config: Path | None = None, overrides: Mapping[str, object] | None = None) -> Settings:
+def load_settings(
+    config: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    warn: Callable[[str], None] | None = None,
+) -> Settings:
     """The settings from a TOML file, the environment and ``overrides``, the later one winning.
 
     ``overrides`` come from the command line: dotted keys (``"limits.message_bytes"``); None means "not given".
+    ``warn`` is told, in a sentence each, of variables that have our prefix and are no settings: others may set them.
     Raises ``SettingsError``.
     """
     from_command_line = _nested({key: value for key, value in (overrides or {}).items() if value is not None})
     from_file = _read(config) if config is not None else {}
-    _refuse_unknown_environment()
+    if warn is not None:
+        for sentence in unknown(os.environ, ENV_PREFIX, _variables()):
+            warn(sentence)
 
     class _WithFile(Settings):
         @classmethod
@@ -257,7 +266,7 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, object] | 
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (init_settings, EnvSettingsSource(settings_cls), InitSettingsSource(settings_cls, from_file))
+            return (init_settings, _Environment(settings_cls), InitSettingsSource(settings_cls, from_file))
 
     try:
         return _WithFile(**from_command_line)
@@ -297,18 +306,16 @@ def _nested(dotted: Mapping[str, object]) -> dict[str, Any]:
     return tree
 
 
-def _refuse_unknown_environment() -> None:
-    known = {ENV_PREFIX + key.replace(".", _NESTED).upper() for key in known_keys()}
-    for name in os.environ:
-        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
-            raise SettingsError(
-                f"The environment variable {name} is no setting of Parlour.{_did_you_mean(name, known)}"
-            )
+def _variables() -> set[str]:
+    return {ENV_PREFIX + key.replace(".", _NESTED).upper() for key in known_keys()}
 
 
-def _did_you_mean(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {close[0]}?" if close else ""
+class _Environment(EnvSettingsSource):
+    """The environment without what only looks like settings."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found = settings_of(os.environ, _variables())
+        return {name.lower(): value for name, value in found.items()}
 
 
 def _sentence(
@@ -320,7 +327,7 @@ def _sentence(
         return f"The settings do not fit together: {_reason(first)}."
     key = ".".join(path)
     variable = ENV_PREFIX + _NESTED.join(path).upper()
-    environment = {name.upper() for name in os.environ}
+    environment = {name.upper() for name, value in os.environ.items() if not injected(name, value)}
     if _has(from_command_line, path):
         where = "command line"
     elif variable in environment:
@@ -328,7 +335,7 @@ def _sentence(
     else:
         where = str(config) if config is not None and _has(from_file, path) else "defaults"
     if first["type"] == "extra_forbidden":
-        return f"{where}: {key} is no setting of Parlour.{_did_you_mean(key, set(known_keys()))}"
+        return f"{where}: {key} is no setting of Parlour.{did_you_mean(key, set(known_keys()))}"
     if path[0] in Settings.model_fields and not Settings.model_fields[path[0]].repr:
         return f"{where}: {key} cannot be used: {_reason(first)}."
     return f"{where}: {key} is {first['input']!r}, but {_reason(first)}."

@@ -162,7 +162,7 @@ def test_the_environment_names_the_data_folder_and_slips_in_it_are_told(
     assert (tmp_path / "elsewhere" / "parlour.db").exists()
     monkeypatch.setenv("PARLOUR_DATAA", "x")
     done = parlour("app", "list")
-    assert (done.status, done.out) == (1, "")
+    assert done.status == 0, "another program may set a variable of this prefix"
     assert "Did you mean PARLOUR_DATA?" in done.err
 
 

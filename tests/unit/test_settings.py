@@ -120,10 +120,63 @@ def test_wrong_environment_and_command_line_are_named_as_such(monkeypatch: pytes
     monkeypatch.setenv("PARLOUR_PORT", "many")
     with pytest.raises(SettingsError, match=r"^environment: PARLOUR_PORT is 'many', but it has to be a whole number"):
         load_settings()
-    monkeypatch.delenv("PARLOUR_PORT")
-    monkeypatch.setenv("PARLOUR_PROT", "1")
-    with pytest.raises(SettingsError, match=r"PARLOUR_PROT is no setting of Parlour\. Did you mean PARLOUR_PORT\?$"):
-        load_settings()
+
+
+def warnings_of() -> tuple[Settings, list[str]]:
+    """The settings, and what was said about the environment."""
+    said: list[str] = []
+    return load_settings(warn=said.append), said
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [("PARLOUR_PROT", "PARLOUR_PORT"), ("PARLOUR_LIMITS__MESAGE_BYTES", "PARLOUR_LIMITS__MESSAGE_BYTES")],
+)
+def test_an_unknown_variable_is_a_warning_that_names_the_nearest_setting(
+    monkeypatch: pytest.MonkeyPatch, variable: str, nearest: str
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    found, said = warnings_of()
+    assert found.model_dump() == Settings().model_dump()
+    assert said == [
+        f"The environment variable {variable} is no setting of Parlour and is left alone. Did you mean {nearest}?"
+    ]
+
+
+# What Kubernetes gives a container beside Services of these names and ports.
+INJECTED = {
+    "parlour": {
+        "PARLOUR_SERVICE_HOST": "10.0.171.239",
+        "PARLOUR_SERVICE_PORT": "8080",
+        "PARLOUR_SERVICE_PORT_HTTP": "8080",
+        "PARLOUR_PORT": "tcp://10.0.171.239:8080",
+        "PARLOUR_PORT_8080_TCP": "tcp://10.0.171.239:8080",
+        "PARLOUR_PORT_8080_TCP_PROTO": "tcp",
+        "PARLOUR_PORT_8080_TCP_PORT": "8080",
+        "PARLOUR_PORT_8080_TCP_ADDR": "10.0.171.239",
+    },
+    "parlour-media": {
+        "PARLOUR_MEDIA_SERVICE_HOST": "fd00::5",
+        "PARLOUR_MEDIA_SERVICE_PORT": "8081",
+        "PARLOUR_MEDIA_SERVICE_PORT_RTP": "8081",
+        "PARLOUR_MEDIA_PORT": "udp://[fd00::5]:8081",
+        "PARLOUR_MEDIA_PORT_8081_UDP": "udp://[fd00::5]:8081",
+        "PARLOUR_MEDIA_PORT_8081_UDP_PROTO": "udp",
+        "PARLOUR_MEDIA_PORT_8081_UDP_PORT": "8081",
+        "PARLOUR_MEDIA_PORT_8081_UDP_ADDR": "fd00::5",
+    },
+    "parlour-console": {"PARLOUR_CONSOLE_PORT": "tcp://10.0.0.9:443", "PARLOUR_CONSOLE_SERVICE_HOST": "10.0.0.9"},
+}
+
+
+@pytest.mark.parametrize("service", list(INJECTED))
+def test_what_an_orchestrator_injects_is_left_alone(monkeypatch: pytest.MonkeyPatch, service: str) -> None:
+    for name, value in INJECTED[service].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PARLOUR_HOST", "0.0.0.0")
+    found, said = warnings_of()
+    assert said == []
+    assert (found.host, found.port, found.media_port) == ("0.0.0.0", 8080, 8081)
 
 
 def test_a_missing_or_unreadable_file_gets_a_sentence(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parlour.cli.output import JsonOption, fail, print_json
+from parlour.cli.output import JsonOption, fail, message, print_json
 
 if TYPE_CHECKING:
     from parlour.client.robot import Robot
@@ -45,7 +45,8 @@ def command(
     from parlour.settings import SettingsError, load_settings
 
     try:
-        settings = load_settings(None, {"host": host, "port": port, "media_port": media_port, "data": data})
+        overrides = {"host": host, "port": port, "media_port": media_port, "data": data}
+        settings = load_settings(None, overrides, warn=message)
     except SettingsError as error:
         fail(str(error))
     configure_logs("warning", as_json=False)

@@ -72,7 +72,7 @@ def command(
         "tls_self_signed": tls_self_signed or None,
     }
     try:
-        settings = load_settings(config, overrides)
+        settings = load_settings(config, overrides, warn=message)
     except SettingsError as error:
         fail(str(error))
     configure_logs(settings.log_level, as_json=settings.log_json)

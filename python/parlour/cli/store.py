@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from parlour.cli.output import fail
+from parlour.cli.output import fail, message
 
 if TYPE_CHECKING:
     from parlour.settings import Settings
@@ -35,7 +35,7 @@ def server_settings(data: str | None, config: Path | None = None) -> Settings:
     from parlour.settings import SettingsError, load_settings
 
     try:
-        return load_settings(config, {"data": data})
+        return load_settings(config, {"data": data}, warn=message)
     except SettingsError as error:
         fail(str(error))
 
