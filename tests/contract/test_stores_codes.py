@@ -180,7 +180,7 @@ async def test_entering_and_coming_back_are_told_which_part_failed_too(opened: O
         await service.accounts.enter(granted.login, granted.ticket)
     async with LOGIN["a conflict of logins"].broken(opened.database, disk):
         assert (await refusal(service.accounts.resume(token)))[0] == 70225
-    assert (await service.accounts.resume(token))[0] == "session-1"
+    assert (await service.accounts.resume(token)).session_id == "session-1"
     for name in ("a table away", "gone"):
         async with LOGIN[name].broken(opened.database, disk):
             for asked in (service.accounts.enter(granted.login, granted.ticket), service.accounts.resume(token)):

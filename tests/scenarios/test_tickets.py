@@ -27,12 +27,12 @@ def changed(token: str) -> str:
 
 @scenario(
     70221,
-    cause="The session that is to be resumed is over: its time without a socket is up, or its user was kicked.",
-    how="Resumes a session after its user was kicked, and one whose user the server has let go after one second.",
+    cause="The session that is to be resumed was ended: its user was kicked, or entered the room again, or left it.",
+    how="Resumes a session after its user was kicked, one whose user has entered the room again, and one that was left.",
     part="login state",
 )
 async def test_a_session_that_is_over(start_server: StartServer, unchanged: Unchanged) -> None:
-    server = await start_server(rooms__resume_timeout=1)
+    server = await start_server()
     bob, _ = await join(server, "bob")
     ann, entered = await join(server, "ann")
     await done(server, KICK, {"UserID": "ann"})
@@ -43,13 +43,19 @@ async def test_a_session_that_is_over(start_server: StartServer, unchanged: Unch
     assert "the user was kicked: log in again" in account_code(refused, LOGIN_REFUSED, 70221)
 
     ann, entered = await join(server, "ann")
-    ann.drop()
-    left = 0
-    while left < 2:  # once for the kick, once for the time that is up
-        left += (await bob.event())["type"] == "peer-leave"
+    again, entered_again = await join(server, "ann")
+    await ann.closed()
     async with unchanged():
         refused = await wire.refused("resume", resumeToken=entered["resumeToken"])
-    assert "is over: log in again" in account_code(refused, LOGIN_REFUSED, 70221)
+    assert "the same user entered the room again" in account_code(refused, LOGIN_REFUSED, 70221)
+
+    await again.close()
+    left = 0
+    while left < 3:  # for the kick, for the second entry, for the last leaving
+        left += (await bob.event())["type"] == "peer-leave"
+    async with unchanged():
+        refused = await wire.refused("resume", resumeToken=entered_again["resumeToken"])
+    assert "the user left the room" in account_code(refused, LOGIN_REFUSED, 70221)
 
     ann, entered = await join(server, "ann")
     ann.drop()

@@ -39,7 +39,9 @@ def test_a_ticket_tells_the_whole_login_until_it_expires(login: Login) -> None:
 @pytest.mark.parametrize("login", [ANN, BY_THIRD_PARTY])
 def test_a_resume_token_names_session_and_login_until_it_expires(login: Login) -> None:
     token = SIGNER.issue_resume("session-1", login, expires_at=NOW + 90)
-    assert SIGNER.read_resume(token, NOW + 89) == ("session-1", login)
+    assert SIGNER.read_resume(token, NOW + 89) == ("session-1", "", login)
+    placed = SIGNER.issue_resume("session-1", login, expires_at=NOW + 90, room='"lobby"')
+    assert SIGNER.read_resume(placed, NOW + 89) == ("session-1", '"lobby"', login)
     assert refused(token, NOW + 91, resume=True) == (70221, "the session ended 1 s ago: log in again")
 
 

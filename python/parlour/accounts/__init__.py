@@ -4,7 +4,7 @@ from parlour.accounts.identity import Identity, Login
 from parlour.accounts.plugins import Applicant, PluginError, Refuse
 from parlour.accounts.refusal import AccountRefusedError
 from parlour.accounts.registry import Registry
-from parlour.accounts.service import AccountRules, Accounts, Entrant, Granted, Request
+from parlour.accounts.service import AccountRules, Accounts, Entrant, Granted, Request, Returning
 from parlour.accounts.tokens import TokenSigner
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "Refuse",
     "Registry",
     "Request",
+    "Returning",
     "TokenSigner",
 ]

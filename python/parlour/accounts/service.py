@@ -110,6 +110,19 @@ class Entrant:
 
 
 @dataclass(frozen=True, slots=True)
+class Returning:
+    """A genuine resume token of a login that nobody voided. ``login_stands``: the login-state store still has it.
+
+    It has not after a start of the server, nor when the login was ended.
+    """
+
+    session_id: str
+    room: str
+    entrant: Entrant
+    login_stands: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls the account REST, before anything is proven."""
 
@@ -219,19 +232,19 @@ class Accounts:
             raise AccountRefusedError(ErrorCode.ROOM_USERSIG_FAILED, f"the UserSig became invalid after login: {void}")
         return Entrant(login, signer, app, now)
 
-    async def resume(self, token: str) -> tuple[str, Entrant]:
-        """Session id and login of a resume token, if that login still holds."""
+    async def resume(self, token: str) -> Returning:
+        """What a resume token is for. Refuses a token that is not ours, and a login that was voided."""
         with unexpected():
             return await self._resume(token)
 
-    async def _resume(self, token: str) -> tuple[str, Entrant]:
+    async def _resume(self, token: str) -> Returning:
         now = self._clock()
         said = said_by(token)
         if said is None or not _is_app_id(said.sdk_app_id):
             raise AccountRefusedError(ErrorCode.RESUME_TOKEN_TAMPERED, "the resume token is not one of this server")
         facts = await self._facts(said.sdk_app_id, lookup_name(said.user_id))
         signer = self._signer(facts)
-        session_id, login = signer.read_resume(token, now)
+        session_id, room, login = signer.read_resume(token, now)
         app = read(facts.app)
         if app is None or app.state != "active":
             raise _state_invalid("the app is not active")
@@ -240,9 +253,8 @@ class Accounts:
         if void:
             raise _state_invalid(void)
         with login_state_store():
-            if not await self.presence.back(login):
-                raise _state_invalid("the login was ended by an administrator, or is over")
-        return session_id, Entrant(login, signer, app, now)
+            stands = await self.presence.back(login)
+        return Returning(session_id, room, Entrant(login, signer, app, now), stands)
 
     # --- the account REST ---
 

@@ -60,15 +60,16 @@ class TokenSigner:
             )
         return login
 
-    def issue_resume(self, session_id: str, login: Login, *, expires_at: float) -> str:
-        """A resume token for a session. Who holds the session decides when it really ends."""
-        return self._issue("resume", _claims(login) | {"sid": session_id, "exp": int(expires_at)})
+    def issue_resume(self, session_id: str, login: Login, *, expires_at: float, room: str = "") -> str:
+        """A resume token for a session in a room. Who holds the session decides when it really ends."""
+        return self._issue("resume", _claims(login) | {"sid": session_id, "room": room, "exp": int(expires_at)})
 
-    def read_resume(self, token: str, now: float) -> tuple[str, Login]:
-        """Session id and login of a resume token. Refuses with 70236 (tampered) or 70221 (expired)."""
+    def read_resume(self, token: str, now: float) -> tuple[str, str, Login]:
+        """Session id, room and login of a resume token. Refuses with 70236 (tampered) or 70221 (expired)."""
         try:
             payload = self._read("resume", token)
             session_id, login = _word(payload, "sid"), _login(payload)
+            room = _word({"room": "", **payload}, "room")  # tokens of earlier releases name none
             expires_at = _number(payload, "exp")
         except _BadTokenError:
             raise AccountRefusedError(
@@ -78,7 +79,7 @@ class TokenSigner:
             raise AccountRefusedError(
                 ErrorCode.LOGIN_STATE_INVALID, f"the session ended {int(now - expires_at)} s ago: log in again"
             )
-        return session_id, login
+        return session_id, room, login
 
     def _issue(self, purpose: Purpose, payload: dict[str, object]) -> str:
         packed = base64.urlsafe_b64encode(json.dumps(payload, separators=(",", ":")).encode()).rstrip(b"=").decode()

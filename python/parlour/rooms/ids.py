@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from parlour.errors import ErrorCode, enter_refused
 
@@ -27,6 +28,11 @@ class RoomId:
     def __str__(self) -> str:
         """For logs: a string room is quoted, so that the two spaces cannot be mixed up."""
         return f'"{self.text}"' if self.string else self.text
+
+    @classmethod
+    def shown(cls, text: str) -> Self:
+        """The id that ``str`` gave this text."""
+        return cls(text[1:-1], string=True) if text.startswith('"') else cls(text, string=False)
 
 
 def read_room_id(value: object, *, string_room: bool) -> RoomId:

@@ -40,10 +40,14 @@ REMOVED: dict[RemovalReason, str] = {
 }
 
 
+OnDeparted = Callable[[Session, RemovalReason | None], None]
+"""Called with a session that is out of its room, and why if it was removed."""
+
+
 class Hall:
     """One room. Everything here happens at once, without waiting, so that no two changes ever mix."""
 
-    def __init__(self, room: Room, sdk_app_id: int, shard: int, on_departed: Callable[[Session], None]) -> None:
+    def __init__(self, room: Room, sdk_app_id: int, shard: int, on_departed: OnDeparted) -> None:
         self.room = room
         self._on_departed = on_departed
         self.sdk_app_id = sdk_app_id
@@ -158,9 +162,11 @@ class Hall:
 
     def _apply(self, events: list[RoomEvent]) -> None:
         """Tell everybody else, in order; media stops before it is told."""
+        removed: dict[str, RemovalReason] = {}
         for event in events:
             match event:
                 case MemberRemoved(user_id, session_id, reason):
+                    removed[user_id] = reason
                     self._removed(user_id, session_id, reason)
                     continue
                 case StreamUnpublished(stream):
@@ -169,7 +175,7 @@ class Hall:
                 case MemberLeft(user_id):
                     gone = self.sessions.pop(user_id, None)
                     if gone is not None:
-                        self._on_departed(gone)
+                        self._on_departed(gone, removed.get(user_id))
                         gone.close()
             self._tell_others(event.user_id, wire_event(event))
 

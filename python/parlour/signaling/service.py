@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from parlour.accounts import AccountRefusedError, Accounts, Entrant, Request
+from parlour.accounts import AccountRefusedError, Accounts, Entrant, Request, Returning
 from parlour.errors import ErrorCode, RtcError, enter_refused, login_refused, resume_refused
-from parlour.rooms import RoomId, RoomLimits, Rooms, read_room_id
+from parlour.rooms import RemovalReason, RoomId, RoomLimits, Rooms, read_room_id
 from parlour.signaling import messages
 from parlour.signaling.codec import request_type
 from parlour.signaling.connection import ConnectionLimits
-from parlour.signaling.hall import Hall, stream_info
+from parlour.signaling.ended import EndedSessions
+from parlour.signaling.hall import REMOVED, Hall, stream_info
 from parlour.signaling.link import Link
 from parlour.signaling.messages import AnyRequest, CloseCode, Empty, Message
 from parlour.signaling.ports import Media
@@ -29,6 +30,8 @@ REAP_INTERVAL = 0.5
 
 LOGGED_REFUSALS = 3
 """Refused requests of one socket that are worth a line in the log each; a flood is not."""
+
+LEFT = "the user left the room"
 
 MAX_RESUME_TOKEN_LIFE = 7 * 86_400.0
 """Seconds; the session itself ends earlier. A token is renewed with every resume."""
@@ -65,6 +68,7 @@ class SignalingService:
         self._halls: dict[tuple[int, RoomId], Hall] = {}
         self._sessions: dict[str, tuple[Hall, Session]] = {}
         self._by_link: dict[Link, tuple[Hall, Session]] = {}
+        self._ended = EndedSessions(remember=MAX_RESUME_TOKEN_LIFE)
         self._links: set[Link] = set()
         self._stopping = False
         self._idle = asyncio.Event()
@@ -90,6 +94,7 @@ class SignalingService:
         hall, session = found
         if link.closing is None and code in {1000, 1001}:
             self._leave(hall, session)
+            self._ended.add(session.id, LEFT, self.clock())
             self._accounts.presence.ended(session.login)
         else:
             self._accounts.presence.lost(session.login)
@@ -188,6 +193,7 @@ class SignalingService:
                 hall.mute(session, request)
             case messages.Leave():
                 self._leave(hall, session)
+                self._ended.add(session.id, LEFT, self.clock())
                 link.connection.left()
         return Empty()
 
@@ -247,18 +253,21 @@ class SignalingService:
             request.id,
             messages.EnterOk(
                 session_id=session.id,
-                resume_token=_resume_token(session.id, entrant),
+                resume_token=_resume_token(session.id, hall, entrant),
                 resume_timeout=self.limits.rooms.resume_timeout,
                 snapshot=snapshot,
             ),
         )
 
     async def _resume(self, link: Link, request: messages.Resume) -> None:
-        session_id, entrant = await self._accounts.resume(request.resume_token)
-        found = self._sessions.get(session_id)
+        returning = await self._accounts.resume(request.resume_token)
+        entrant = returning.entrant
+        found = self._sessions.get(returning.session_id)
         if found is None:
             self._accounts.presence.ended(entrant.login)
-            raise resume_refused(ErrorCode.LOGIN_STATE_INVALID, "the session is over: log in again")
+            raise self._not_resumed(returning)
+        if not returning.login_stands:
+            raise resume_refused(ErrorCode.LOGIN_STATE_INVALID, "the login was ended by an administrator: log in again")
         if link.closing is not None or link not in self._links:
             self._accounts.presence.lost(entrant.login)
             return
@@ -275,7 +284,7 @@ class SignalingService:
             request.id,
             messages.ResumeOk(
                 session_id=session.id,
-                resume_token=_resume_token(session.id, entrant),
+                resume_token=_resume_token(session.id, hall, entrant),
                 resume_timeout=self.limits.rooms.resume_timeout,
                 snapshot=snapshot,
                 published=[stream_info(stream) for stream in streams if stream is not None],
@@ -288,6 +297,23 @@ class SignalingService:
             ),
         )
         session.catch_up()
+
+    def _not_resumed(self, returning: Returning) -> RtcError:
+        """Why there is no such session: somebody ended it, or this server just does not know it."""
+        why = self._ended.why(returning.session_id)
+        if why is None:
+            # Ended by a server that has died since? Its user is back already, and is not to be put out by the old one.
+            identity = returning.entrant.login.identity
+            hall = self._halls.get((identity.sdk_app_id, RoomId.shown(returning.room)))
+            again = None if hall is None else hall.sessions.get(identity.user_id)
+            why = REMOVED["kick"] if again is not None and again.link is not None else None
+        if why is not None:
+            return resume_refused(ErrorCode.LOGIN_STATE_INVALID, f"the session is over, {why}: log in again")
+        return resume_refused(
+            ErrorCode.SESSION_UNKNOWN,
+            "this server does not know the session, because it was started anew or the session was away for more than"
+            f" {self.limits.rooms.resume_timeout:g} s: log in and enter again",
+        )
 
     # --- administrators ---
 
@@ -310,9 +336,11 @@ class SignalingService:
         hall.leave(session)
         self._close_hall_if_empty(hall)
 
-    def _departed(self, session: Session) -> None:
+    def _departed(self, session: Session, removed: RemovalReason | None) -> None:
         """A session is in its room no more, by whatever way it went."""
         self._sessions.pop(session.id, None)
+        if removed is not None:
+            self._ended.add(session.id, REMOVED[removed], self.clock())
         if session.link is not None:
             self._by_link.pop(session.link, None)
         else:
@@ -331,8 +359,10 @@ class SignalingService:
             del self._halls[hall.sdk_app_id, room_id]
 
 
-def _resume_token(session_id: str, entrant: Entrant) -> str:
-    return entrant.signer.issue_resume(session_id, entrant.login, expires_at=entrant.now + MAX_RESUME_TOKEN_LIFE)
+def _resume_token(session_id: str, hall: Hall, entrant: Entrant) -> str:
+    return entrant.signer.issue_resume(
+        session_id, entrant.login, room=str(hall.room.room_id), expires_at=entrant.now + MAX_RESUME_TOKEN_LIFE
+    )
 
 
 def _as_refusal_of(request: AnyRequest, refusal: AccountRefusedError) -> RtcError:

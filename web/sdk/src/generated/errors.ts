@@ -148,6 +148,7 @@ export const ErrorCode = {
   AUXILIARY_FORBIDDEN: -102015,
   SUBSCRIBE_FORBIDDEN: -102019,
   ROOM_FULL: -102052,
+  SESSION_UNKNOWN: -200001,
 } as const;
 
 export type ErrorKey = keyof typeof ErrorCode;
@@ -297,6 +298,7 @@ export const ERROR_KEYS: Readonly<Record<number, ErrorKey>> = {
   [-102015]: "AUXILIARY_FORBIDDEN",
   [-102019]: "SUBSCRIBE_FORBIDDEN",
   [-102052]: "ROOM_FULL",
+  [-200001]: "SESSION_UNKNOWN",
 };
 
 export interface ErrorEntry {
@@ -924,8 +926,8 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "account",
     shown: "70221",
-    cause: "The session that is to be resumed is over: it waited too long, the user was removed or kicked, or the server no longer knows it.",
-    remedy: "Log in again with a UserSig and enter the room anew; the SDK does it by itself.",
+    cause: "The session that is to be resumed was ended: its user left, was removed or kicked, or entered the room again; or its token is too old.",
+    remedy: "Do not come back by yourself: tell the user, who may log in and enter the room anew.",
   },
   [70222]: {
     key: "LOGIN_STATE_STORE_UNAVAILABLE",
@@ -1454,5 +1456,13 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     shown: "-102052",
     cause: "The room is full: it has as many members (300) or publishers (50) as the settings allow; those are the defaults.",
     remedy: "Wait until somebody leaves or stops publishing, or raise rooms.max_members or rooms.max_publishers.",
+  },
+  [-200001]: {
+    key: "SESSION_UNKNOWN",
+    aliases: [],
+    kind: "room",
+    shown: "-200001",
+    cause: "The server does not know the session that is to be resumed, though its token is genuine: the server was started anew, or the client was away for longer than sessions are kept. Nobody ended it. The number is ours.",
+    remedy: "Log in and enter the room again, publish and subscribe anew; the SDKs do it by themselves and tell what changed as events.",
   },
 };
