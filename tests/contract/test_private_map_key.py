@@ -253,7 +253,14 @@ async def test_a_kick_by_another_server_since_the_login_lets_nobody_enter(
     server: RunningServer, start_server: StartServer, tmp_path: Path
 ) -> None:
     wire, login = await logged_in(server, "ann")
-    other = await start_server()  # on the same stores, but it has no socket of ann that it could close
+    first = server.settings.data
+    files = (
+        {}
+        if server.settings.database
+        else {"database": str(first / "parlour.db"), "login_state": str(first / "login-state.db")}
+    )
+    # On the same stores, but it has no socket of ann that it could close.
+    other = await start_server(data=tmp_path / "other", master_key_file=first / "master.key", **files)
     await done(other, "im_open_login_svc/kick", {"UserID": "ann"})
     assert "the user was kicked" in await stays_out(wire, login, USERSIG_INVALID, key=ticket(server, "ann"))
     again = (await wire.login(server, "ann"))["ticket"]

@@ -125,6 +125,7 @@ async def test_a_ticket_that_expired(start_server: StartServer, unchanged: Uncha
     assert "the ticket expired" in account_code(refused, ENTER_REFUSED, 70347)
     await wire.close()
 
+    await server.stop()
     patient = await start_server(limits__ticket_lifetime=60)
     wire, _ = await join(patient, "ann")
     await wire.close()
