@@ -6,9 +6,8 @@ import type { StreamType } from './generated/messages.js';
 import { log } from './logger.js';
 import { pageEvents } from './page.js';
 import { claim } from './registry.js';
-import { localStream } from './streams/identity.js';
-import { checkPublishable, type LocalStream } from './streams/local-stream.js';
-import { RemoteStream } from './streams/remote-stream.js';
+import { checkPublishable, localStream, remoteStream } from './streams/identity.js';
+import type { LocalStream } from './streams/local-stream.js';
 import type * as api from './types.js';
 import type { ClientConfig, ClientEventMap, ConnectionState, JoinOptions, ProxyServer, RemoteMutedState, Role } from './types.js';
 import { eventHandler, joinOptions, subscribeOptions } from './validate.js';
@@ -148,16 +147,18 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
   }
 
   /** Receives a remote stream's audio, video or both; called again it changes which. */
-  async subscribe(stream: api.RemoteStream, options?: { audio?: boolean; video?: boolean }): Promise<void> {
+  async subscribe(asked: api.RemoteStream, options?: { audio?: boolean; video?: boolean }): Promise<void> {
     const call = this.mustBeInside('subscribe');
-    if (!(stream instanceof RemoteStream)) throw invalidParameter("subscribe: expected a stream of 'stream-added'");
+    const stream = remoteStream(asked);
+    if (!stream) throw invalidParameter("subscribe: expected a stream of 'stream-added'");
     await call.subscribe(stream, subscribeOptions(options));
   }
 
   /** Stops receiving a remote stream. */
-  async unsubscribe(stream: api.RemoteStream): Promise<void> {
+  async unsubscribe(asked: api.RemoteStream): Promise<void> {
     const call = this.mustBeInside('unsubscribe');
-    if (!(stream instanceof RemoteStream)) throw invalidParameter("unsubscribe: expected a stream of 'stream-added'");
+    const stream = remoteStream(asked);
+    if (!stream) throw invalidParameter("unsubscribe: expected a stream of 'stream-added'");
     await call.unsubscribe(stream);
   }
 

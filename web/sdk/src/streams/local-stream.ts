@@ -1,4 +1,4 @@
-import { describe, invalidOperation, invalidParameter } from '../errors.js';
+import { describe, ErrorCode, invalidOperation, invalidParameter, rtcError } from '../errors.js';
 import { log } from '../logger.js';
 import {
   DEFAULT_SCREEN_PROFILE,
@@ -13,9 +13,9 @@ import {
 import type * as api from '../types.js';
 import type { PlaybackOptions, StreamConfig } from '../types.js';
 import { audioConstraints, captureDevices, captureScreen, initializeFailed, videoConstraints } from './capture.js';
-import { localStream, rememberLocal } from './identity.js';
+import { Captures, type Origin } from './captures.js';
 import type { PlayerView } from './player.js';
-import { Stream, type Kind } from './stream.js';
+import { KINDS, Stream, type Kind } from './stream.js';
 
 /** The client that publishes a local stream hears of what changes in it. */
 export interface Publisher {
@@ -29,42 +29,46 @@ let count = 0;
 
 /** This user's own stream: camera and microphone, a screen, or tracks that the app made. */
 export class LocalStream extends Stream implements api.LocalStream {
-  /** @internal What the uplink announces the tracks under. */
-  readonly mediaStream: MediaStream;
-  private readonly id: string;
-  private readonly captured = new Set<MediaStreamTrack>();
-  private readonly mutes: Record<Kind, boolean> = { audio: false, video: false };
-  private audioProfile: AudioProfile = resolveAudioProfile(undefined);
-  private videoProfile: VideoProfile = resolveVideoProfile(undefined, VIDEO_PROFILES, DEFAULT_VIDEO_PROFILE);
-  private screenProfile: VideoProfile = resolveVideoProfile(undefined, SCREEN_PROFILES, DEFAULT_SCREEN_PROFILE);
-  private contentHint = '';
-  private ready: Promise<void> | null = null;
-  private isInitialized = false;
-  private publisher: Publisher | null = null;
+  readonly #id = `local_${++count}_${Math.random().toString(36).slice(2, 10)}`;
+  readonly #config: StreamConfig;
+  readonly #mediaStream = new MediaStream();
+  readonly #mutes: Record<Kind, boolean> = { audio: false, video: false };
+  #audioProfile: AudioProfile = resolveAudioProfile(undefined);
+  #videoProfile: VideoProfile = resolveVideoProfile(undefined, VIDEO_PROFILES, DEFAULT_VIDEO_PROFILE);
+  #screenProfile: VideoProfile = resolveVideoProfile(undefined, SCREEN_PROFILES, DEFAULT_SCREEN_PROFILE);
+  #contentHint = '';
+  /** A new one after each `close()`: the stream may be initialized again. */
+  #captures = new Captures();
+  /** What changes the tracks is carried out one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
+  #ready: Promise<void> | null = null;
+  #isInitialized = false;
+  #publisher: Publisher | null = null;
 
   /** Made by `TRTC.createStream`. */
-  constructor(private readonly config: StreamConfig) {
-    super();
-    this.mediaStream = new MediaStream();
-    this.id = `local_${++count}_${Math.random().toString(36).slice(2, 10)}`;
-    rememberLocal(this);
+  constructor(config: StreamConfig) {
+    super(true);
+    this.#config = config;
   }
 
   /** Opens the devices, or takes the given tracks. */
   async initialize(): Promise<void> {
-    this.ready ??= this.open().catch((thrown: unknown) => {
-      this.ready = null;
-      throw thrown;
-    });
-    await this.ready;
+    if (!this.#ready) {
+      const ready = this.inTurn('initialize', (captures) => this.open(captures));
+      this.#ready = ready;
+      ready.catch(() => {
+        if (this.#ready === ready) this.#ready = null;
+      });
+    }
+    await this.#ready;
   }
 
   getId(): string {
-    return this.id;
+    return this.#id;
   }
 
   getUserId(): string {
-    return this.config.userId ?? '';
+    return this.#config.userId ?? '';
   }
 
   getType(): string {
@@ -72,184 +76,337 @@ export class LocalStream extends Stream implements api.LocalStream {
   }
 
   hasAudio(): boolean {
-    return this.tracks.audio !== null;
+    return this.trackOf('audio') !== null;
   }
 
   hasVideo(): boolean {
-    return this.tracks.video !== null;
+    return this.trackOf('video') !== null;
   }
 
   /** One of `standard`, `high`, `standard-stereo` and `high-stereo`. */
   setAudioProfile(profile: string): void {
-    this.audioProfile = resolveAudioProfile(profile);
+    this.#audioProfile = resolveAudioProfile(profile);
     this.applyProfiles();
   }
 
   /** A name such as `480p`, or a size with rate and bitrate (kbit/s). Unknown names count as `480p_2`. */
   setVideoProfile(profile: string | api.VideoProfile): void {
-    this.videoProfile = resolveVideoProfile(profile, VIDEO_PROFILES, DEFAULT_VIDEO_PROFILE);
+    this.#videoProfile = resolveVideoProfile(profile, VIDEO_PROFILES, DEFAULT_VIDEO_PROFILE);
     this.applyProfiles();
   }
 
   /** The same for a shared screen. */
   setScreenProfile(profile: string | api.VideoProfile): void {
-    this.screenProfile = resolveVideoProfile(profile, SCREEN_PROFILES, DEFAULT_SCREEN_PROFILE);
+    this.#screenProfile = resolveVideoProfile(profile, SCREEN_PROFILES, DEFAULT_SCREEN_PROFILE);
     this.applyProfiles();
   }
 
   /** Tells the encoder what the picture is: `motion`, `detail` or `text`. */
   setVideoContentHint(hint: 'motion' | 'detail' | 'text'): void {
     if (!['motion', 'detail', 'text'].includes(hint)) {
-      throw invalidParameter(`setVideoContentHint: expected 'motion', 'detail' or 'text', not '${hint}'`);
+      throw invalidParameter(`setVideoContentHint: expected 'motion', 'detail' or 'text', not '${hint as string}'`);
     }
-    this.contentHint = hint;
-    if (this.tracks.video) this.tracks.video.contentHint = hint;
+    this.#contentHint = hint;
+    const video = this.trackOf('video');
+    if (video) video.contentHint = hint;
   }
 
-  /** Goes on with another camera or microphone. */
+  /** Goes on with another camera or microphone. When that cannot be opened, the stream keeps the one it has. */
   async switchDevice(type: Kind, deviceId: string): Promise<void> {
-    if (!['audio', 'video'].includes(type)) {
-      throw invalidParameter(`switchDevice: the type must be 'audio' or 'video', not '${type}'`);
+    if (!KINDS.includes(type)) {
+      throw invalidParameter(`switchDevice: the type must be 'audio' or 'video', not '${type as string}'`);
     }
-    const old = this.tracks[type];
-    if (!old || !this.captured.has(old) || this.config.screen) {
-      throw invalidOperation(`switchDevice: the stream captures no ${type} from a device`);
+    if (typeof deviceId !== 'string') {
+      throw invalidParameter(`switchDevice: the deviceId must be a string, not ${String(deviceId)}`);
     }
-    const chosen = type === 'audio' ? { microphoneId: deviceId } : { cameraId: deviceId };
-    // Most cameras serve one opening at a time, so the old one goes first.
-    old.stop();
-    this.captured.delete(old);
-    const captured = await captureDevices({ [type]: true, ...chosen }, this.audioProfile, this.videoProfile);
-    const [track] = captured.getTracks();
-    if (!track) throw initializeFailed(new Error('the browser gave no track'));
-    this.captured.add(track);
-    Object.assign(this.config, chosen);
-    await this.put(type, track);
+    await this.inTurn('switchDevice', (captures) => this.changeDevice(captures, type, deviceId));
   }
 
   /** Adds a track of a kind that the stream lacks. */
   async addTrack(track: MediaStreamTrack): Promise<void> {
     const kind = kindOf(track, 'addTrack');
-    if (this.tracks[kind]) throw invalidOperation(`addTrack: the stream has a ${kind} track already; replaceTrack() changes it`);
-    this.hold(kind, track);
-    await this.publisher?.tracksChanged();
+    await this.inTurn('addTrack', async (captures) => {
+      if (this.trackOf(kind)) {
+        throw invalidOperation(`addTrack: the stream has a ${kind} track already; replaceTrack() changes it`);
+      }
+      this.hold(kind, track, 'addTrack');
+      await this.tellTracks('addTrack', captures, () => this.hold(kind, null));
+    });
   }
 
-  /** Takes a track out of the stream. */
+  /** Takes a track out of the stream. The last one of a published stream stays: `unpublish` ends that. */
   async removeTrack(track: MediaStreamTrack): Promise<void> {
     const kind = kindOf(track, 'removeTrack');
-    if (this.tracks[kind] !== track) throw invalidParameter(`removeTrack: the stream does not have this ${kind} track`);
-    this.hold(kind, null);
-    await this.publisher?.tracksChanged();
+    await this.inTurn('removeTrack', async (captures) => {
+      const held = this.trackOf(kind);
+      // By id, as the app may hold the track in a wrapper.
+      if (held?.id !== track.id) throw invalidParameter(`removeTrack: the stream does not have this ${kind} track`);
+      if (this.#publisher && !KINDS.some((other) => other !== kind && this.trackOf(other))) {
+        throw invalidOperation(`removeTrack: a published stream keeps its last track, and that is its ${kind}; unpublish() first`);
+      }
+      const muted = this.#mutes[kind];
+      this.hold(kind, null);
+      await this.tellTracks('removeTrack', captures, () => {
+        this.#mutes[kind] = muted;
+        this.hold(kind, held);
+      });
+    });
   }
 
   /** Sends another track in place of the one of its kind. */
   async replaceTrack(track: MediaStreamTrack): Promise<void> {
     const kind = kindOf(track, 'replaceTrack');
-    if (!this.tracks[kind]) throw invalidOperation(`replaceTrack: the stream has no ${kind} track; addTrack() adds one`);
-    await this.put(kind, track);
+    await this.inTurn('replaceTrack', async (captures) => {
+      if (!this.trackOf(kind)) {
+        throw invalidOperation(`replaceTrack: the stream has no ${kind} track; addTrack() adds one`);
+      }
+      await this.put('replaceTrack', captures, kind, track);
+    });
   }
 
-  /** Stops playing and closes the devices; tracks that the app made are left alone. */
+  /** Stops playing and closes the devices, also those that are being opened; tracks that the app made are left alone. */
   override close(): void {
     super.close();
-    for (const track of this.captured) track.stop();
-    this.captured.clear();
-    for (const kind of ['audio', 'video'] as const) this.hold(kind, null);
-    this.ready = null;
-    this.isInitialized = false;
+    this.#captures.close();
+    this.#captures = new Captures();
+    this.#last = Promise.resolve();
+    this.#ready = null;
+    this.#isInitialized = false;
+    for (const kind of KINDS) this.hold(kind, null);
   }
 
   /** @internal */
   get initialized(): boolean {
-    return this.isInitialized;
+    return this.#isInitialized;
+  }
+
+  /** @internal What the uplink announces the tracks under. */
+  get mediaStream(): MediaStream {
+    return this.#mediaStream;
   }
 
   /** @internal */
   isMuted(kind: Kind): boolean {
-    return this.tracks[kind] !== null && this.mutes[kind];
+    return this.trackOf(kind) !== null && this.#mutes[kind];
   }
 
   /** @internal */
   publishedBy(publisher: Publisher | null): void {
-    this.publisher = publisher;
+    this.#publisher = publisher;
   }
 
   /** @internal What the encoder of this kind is held to. */
   encoding(kind: Kind): RTCRtpEncodingParameters {
-    if (kind === 'audio') return { maxBitrate: this.audioProfile.bitrate * 1000 };
+    if (kind === 'audio') return { maxBitrate: this.#audioProfile.bitrate * 1000 };
     const { bitrate, frameRate } = this.pictureProfile();
     return { maxBitrate: bitrate * 1000, maxFramerate: frameRate };
   }
 
   protected override setMuted(kind: Kind, muted: boolean): boolean {
     if (!super.setMuted(kind, muted)) return false;
-    if (this.mutes[kind] !== muted) {
-      this.mutes[kind] = muted;
-      this.publisher?.muted(kind, muted);
+    if (this.#mutes[kind] !== muted) {
+      this.#mutes[kind] = muted;
+      this.#publisher?.muted(kind, muted);
     }
     return true;
   }
 
   protected viewOf({ muted, mirror, objectFit }: PlaybackOptions): PlayerView {
-    const camera = !this.config.screen;
+    const camera = !this.#config.screen;
     return {
       muted: muted ?? true,
-      mirror: mirror ?? this.config.mirror ?? (camera && !this.config.videoSource),
+      mirror: mirror ?? this.#config.mirror ?? (camera && !this.#config.videoSource),
       objectFit: objectFit ?? (camera ? 'cover' : 'contain'),
     };
   }
 
-  private async open(): Promise<void> {
-    const { audio, video, screen, screenAudio, audioSource, videoSource } = this.config;
+  /** Carries out what changes the tracks; `close()` ends it and all that waits behind it. */
+  private inTurn(call: string, work: (captures: Captures) => Promise<void>): Promise<void> {
+    const captures = this.#captures;
+    const turn = captures.unlessClosed(
+      call,
+      this.#last.then(() => (captures.isClosed() ? undefined : work(captures))),
+    );
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  private async open(captures: Captures): Promise<void> {
+    const { audio, video, screen, screenAudio, audioSource, videoSource } = this.#config;
+    const [audioProfile, pictureProfile] = [this.#audioProfile, this.pictureProfile()];
     const found: MediaStreamTrack[] = [];
-    if (screen || screenAudio) found.push(...this.keep(await captureScreen(this.config, this.screenProfile)));
-    if (audio || video) found.push(...this.keep(await captureDevices(this.config, this.audioProfile, this.videoProfile)));
-    for (const track of [...found, audioSource, videoSource]) if (track) this.hold(track.kind as Kind, track);
-    const shared = screen ? this.tracks.video : null;
-    shared?.addEventListener('ended', () => this.emit('screen-sharing-stopped', undefined));
-    this.isInitialized = true;
-  }
-
-  private keep(captured: MediaStream): MediaStreamTrack[] {
-    const tracks = captured.getTracks();
-    for (const track of tracks) this.captured.add(track);
-    return tracks;
-  }
-
-  private hold(kind: Kind, track: MediaStreamTrack | null): void {
-    const old = this.tracks[kind];
-    if (old) this.mediaStream.removeTrack(old);
-    if (track) {
-      this.mediaStream.addTrack(track);
-      track.enabled = !this.mutes[kind];
-      if (kind === 'video' && this.contentHint) track.contentHint = this.contentHint;
-    } else {
-      this.mutes[kind] = false;
+    const opened = async (origin: Origin, request: () => Promise<MediaStream>): Promise<void> => {
+      found.push(...(await captures.open('initialize', origin, request)));
+    };
+    try {
+      if (screen || screenAudio) await opened('display', () => captureScreen(this.#config, this.#screenProfile));
+      if (audio || video) await opened('device', () => captureDevices(this.#config, audioProfile, this.#videoProfile));
+      // The person may end the sharing while the browser still asks for the microphone.
+      if (found.some((track) => track.readyState === 'ended')) throw initializeFailed(endedEarly());
+      this.holdAll([...found, audioSource, videoSource]);
+    } catch (thrown) {
+      for (const track of found) captures.release(track);
+      throw thrown;
     }
+    const shared = screen ? this.trackOf('video') : null;
+    shared?.addEventListener('ended', () => this.emit('screen-sharing-stopped', undefined));
+    this.#isInitialized = true;
+    if (audioProfile !== this.#audioProfile || pictureProfile !== this.pictureProfile()) this.applyProfiles();
+    // Closed and initialized again while it is published: what is sent now are the new tracks.
+    this.#publisher?.tracksChanged().catch((thrown: unknown) => log.warn('initialize: not sent yet:', describe(thrown)));
+  }
+
+  private async changeDevice(captures: Captures, kind: Kind, deviceId: string): Promise<void> {
+    const old = this.trackOf(kind);
+    if (!old || captures.originOf(old) !== 'device') {
+      throw invalidOperation(`switchDevice: the stream captures no ${kind} from a device`);
+    }
+    const before = old.getSettings().deviceId;
+    if (old.readyState === 'live' && deviceId !== '' && before === deviceId) return;
+    const wanted = deviceChoice(kind, deviceId);
+    let track: MediaStreamTrack;
+    try {
+      track = await this.openOne(captures, kind, wanted);
+    } catch (thrown) {
+      if (!isBusy(thrown) || old.readyState === 'ended') throw thrown;
+      track = await this.openInstead(captures, kind, wanted, old, before);
+    }
+    await this.putCaptured(captures, kind, track, old);
+    if (kind === 'video') {
+      delete this.#config.cameraId;
+      delete this.#config.facingMode;
+    }
+    Object.assign(this.#config, wanted);
+  }
+
+  /** Some machines serve one opening at a time: the old device goes first after all, and comes back if that was in vain. */
+  private async openInstead(
+    captures: Captures,
+    kind: Kind,
+    wanted: Partial<StreamConfig>,
+    old: MediaStreamTrack,
+    before = '',
+  ): Promise<MediaStreamTrack> {
+    old.stop();
+    try {
+      return await this.openOne(captures, kind, wanted);
+    } catch (thrown) {
+      if (captures.isClosed()) throw thrown;
+      try {
+        await this.putCaptured(captures, kind, await this.openOne(captures, kind, deviceChoice(kind, before)), old);
+      } catch (again) {
+        const detail = `switchDevice: the ${kind} device used before could not be opened again: ${describe(again)}`;
+        if (!captures.isClosed()) this.emit('error', rtcError(ErrorCode.DEVICE_AUTO_RECOVER_FAILED, detail));
+      }
+      throw thrown;
+    }
+  }
+
+  private async openOne(captures: Captures, kind: Kind, choice: Partial<StreamConfig>): Promise<MediaStreamTrack> {
+    const config = { [kind]: true, ...choice };
+    const [track] = await captures.open('switchDevice', 'device', () =>
+      captureDevices(config, this.#audioProfile, this.#videoProfile),
+    );
+    if (track) return track;
+    throw initializeFailed(new Error('the browser gave no track'));
+  }
+
+  /** Puts a captured track in the place of another; one of the two is released. */
+  private async putCaptured(captures: Captures, kind: Kind, track: MediaStreamTrack, old: MediaStreamTrack): Promise<void> {
+    try {
+      await this.put('switchDevice', captures, kind, track);
+    } catch (thrown) {
+      captures.release(track);
+      throw thrown;
+    }
+    captures.release(old);
+  }
+
+  /** Puts a track in the place of another, which comes back when the new one cannot be sent. */
+  private async put(call: string, captures: Captures, kind: Kind, track: MediaStreamTrack): Promise<void> {
+    const old = this.trackOf(kind);
+    if (old === track) return;
+    this.hold(kind, track, call);
+    const publisher = this.#publisher;
+    try {
+      if (publisher) await captures.unlessClosed(call, publisher.trackReplaced(track));
+    } catch (thrown) {
+      if (!captures.isClosed()) this.hold(kind, old);
+      throw thrown;
+    }
+  }
+
+  /** Has the change of tracks negotiated; when that fails, what it was before is restored here and at the sender. */
+  private async tellTracks(call: string, captures: Captures, restore: () => void): Promise<void> {
+    const publisher = this.#publisher;
+    if (!publisher) return;
+    try {
+      await captures.unlessClosed(call, publisher.tracksChanged());
+    } catch (thrown) {
+      if (captures.isClosed()) throw thrown;
+      restore();
+      publisher.tracksChanged().catch((again: unknown) => log.warn(`${call}: not restored yet:`, describe(again)));
+      throw thrown;
+    }
+  }
+
+  /** Takes tracks of any kind, all of them or, when one of them is none, nothing. */
+  private holdAll(tracks: (MediaStreamTrack | null | undefined)[]): void {
+    const before = KINDS.map((kind) => [kind, this.trackOf(kind)] as const);
+    try {
+      for (const track of tracks) if (track) this.hold(track.kind as Kind, track, 'initialize');
+    } catch (thrown) {
+      for (const [kind, track] of before) this.hold(kind, track);
+      throw thrown;
+    }
+  }
+
+  private hold(kind: Kind, track: MediaStreamTrack | null, call = 'stream'): void {
+    const old = this.trackOf(kind);
+    if (old === track) return;
+    if (track) {
+      try {
+        this.#mediaStream.addTrack(track);
+      } catch {
+        throw invalidParameter(`${call}: expected a MediaStreamTrack, and this ${kind} track is none`);
+      }
+      track.enabled = !this.#mutes[kind];
+      if (kind === 'video' && this.#contentHint) track.contentHint = this.#contentHint;
+    } else {
+      this.#mutes[kind] = false;
+    }
+    if (old) this.#mediaStream.removeTrack(old);
     this.putTrack(kind, track);
   }
 
-  private async put(kind: Kind, track: MediaStreamTrack): Promise<void> {
-    this.hold(kind, track);
-    await this.publisher?.trackReplaced(track);
-  }
-
   private pictureProfile(): VideoProfile {
-    return this.config.screen ? this.screenProfile : this.videoProfile;
+    return this.#config.screen ? this.#screenProfile : this.#videoProfile;
   }
 
   private applyProfiles(): void {
-    const { audio, video } = this.tracks;
+    const [audio, video] = [this.trackOf('audio'), this.trackOf('video')];
     const applied = [
-      video && this.captured.has(video) ? video.applyConstraints(videoConstraints(this.pictureProfile())) : null,
-      audio && this.captured.has(audio) && !this.config.screenAudio
-        ? audio.applyConstraints(audioConstraints(this.audioProfile))
-        : null,
-      this.publisher?.profilesChanged(),
+      this.#captures.originOf(video) ? video?.applyConstraints(videoConstraints(this.pictureProfile())) : null,
+      this.#captures.originOf(audio) === 'device' ? audio?.applyConstraints(audioConstraints(this.#audioProfile)) : null,
+      this.#publisher?.profilesChanged(),
     ];
     for (const one of applied) one?.catch((thrown: unknown) => log.warn('profile not applied:', describe(thrown)));
   }
+}
+
+/** Phones call their two cameras by where they look. */
+function deviceChoice(kind: Kind, deviceId: string): Partial<StreamConfig> {
+  if (kind === 'audio') return { microphoneId: deviceId };
+  return deviceId === 'user' || deviceId === 'environment' ? { facingMode: deviceId } : { cameraId: deviceId };
+}
+
+/** What browsers say of a device that cannot be opened now, though it is there and allowed. */
+function isBusy(thrown: unknown): boolean {
+  return thrown instanceof Error && (thrown.name === 'NotReadableError' || thrown.name === 'AbortError');
+}
+
+function endedEarly(): Error {
+  return Object.assign(new Error('the capture was ended before all of it had begun'), { name: 'AbortError' });
 }
 
 function kindOf(track: unknown, call: string): Kind {
@@ -257,13 +414,3 @@ function kindOf(track: unknown, call: string): Kind {
   if (kind === 'audio' || kind === 'video') return kind;
   throw invalidParameter(`${call}: expected a MediaStreamTrack, not ${String(track)}`);
 }
-
-/** Refuses what is not a local stream that can be published now. */
-export function checkPublishable(asked: unknown): LocalStream {
-  const stream = localStream(asked);
-  if (!stream) throw invalidParameter('publish: expected a stream made by createStream()');
-  if (!stream.initialized) throw invalidOperation('publish: the stream is not initialized; await initialize() first');
-  if (!stream.hasAudio() && !stream.hasVideo()) throw invalidOperation('publish: the stream has neither audio nor video');
-  return stream;
-}
-

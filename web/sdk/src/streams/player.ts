@@ -24,8 +24,8 @@ export function containerOf(target: unknown): HTMLElement {
 /** One stream on the page: a wrapper `player_<id>` with a video and an audio element in the app's container. */
 export class Player {
   readonly wrapper: HTMLDivElement;
-  readonly elements: Partial<Record<Kind, HTMLMediaElement>> = {};
-  private readonly unwatch: Partial<Record<Kind, () => void>> = {};
+  readonly elements = new Map<Kind, HTMLMediaElement>();
+  private readonly unwatch = new Map<Kind, () => void>();
 
   constructor(
     private readonly id: string,
@@ -39,20 +39,22 @@ export class Player {
 
   /** Moves the player into a container and shows it as asked. */
   place(container: HTMLElement, view: PlayerView): void {
-    this.view = view;
+    if (this.wrapper.contains(container)) throw invalidParameter('play: the element is inside of this stream\'s own player');
     if (this.wrapper.parentElement !== container) container.append(this.wrapper);
+    this.view = view;
     for (const kind of ['audio', 'video'] as const) this.dress(kind);
   }
 
   /** Plays this track, or none, in the element of its kind. */
   setTrack(kind: Kind, track: MediaStreamTrack | null): void {
-    const known = this.elements[kind];
+    const known = this.elements.get(kind);
     const current = (known?.srcObject as MediaStream | null | undefined)?.getTracks()[0] ?? null;
     if (current === track) return;
-    this.unwatch[kind]?.();
+    this.unwatch.get(kind)?.();
+    this.unwatch.delete(kind);
     if (!track) {
       known?.remove();
-      this.elements[kind] = undefined as never;
+      this.elements.delete(kind);
       return;
     }
     const element = known ?? this.create(kind);
@@ -62,7 +64,7 @@ export class Player {
 
   /** Starts all elements; rejects with PLAY_NOT_ALLOWED when the browser wants a gesture first. */
   async start(): Promise<void> {
-    const started = Object.values(this.elements).map((element) => this.startOne(element));
+    const started = [...this.elements.values()].map((element) => this.startOne(element));
     await Promise.all(started);
   }
 
@@ -73,7 +75,7 @@ export class Player {
   }
 
   get isPlaying(): boolean {
-    return Object.values(this.elements).some((element) => !element.paused);
+    return [...this.elements.values()].some((element) => !element.paused);
   }
 
   private create(kind: Kind): HTMLMediaElement {
@@ -81,14 +83,14 @@ export class Player {
     element.id = `${kind}_${this.id}`;
     element.autoplay = true;
     element.setAttribute('playsinline', '');
-    this.elements[kind] = element;
+    this.elements.set(kind, element);
     this.dress(kind);
     this.wrapper.append(element);
     return element;
   }
 
   private dress(kind: Kind): void {
-    const element = this.elements[kind];
+    const element = this.elements.get(kind);
     if (!element) return;
     // The sound is the audio element's; a muted picture may always start.
     element.muted = kind === 'video' || this.view.muted;
@@ -126,6 +128,6 @@ export class Player {
     on(track, 'mute', 'PAUSED', 'mute');
     on(track, 'unmute', 'PLAYING', 'unmute');
     on(track, 'ended', 'STOPPED', 'ended');
-    this.unwatch[type] = () => off.forEach((undo) => undo());
+    this.unwatch.set(type, () => off.forEach((undo) => undo()));
   }
 }

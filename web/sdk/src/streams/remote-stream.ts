@@ -6,51 +6,50 @@ import { Stream, type Kind } from './stream.js';
 
 /** Another user's stream. It is the same object from `stream-added` to `stream-removed`. */
 export class RemoteStream extends Stream implements api.RemoteStream {
+  #info: RemoteInfo;
+
   /** Made by the client, never by an app. */
-  constructor(
-    private info: RemoteInfo,
-    dialog: boolean,
-  ) {
-    super();
-    this.autoplayDialog = dialog;
+  constructor(info: RemoteInfo, dialog: boolean) {
+    super(dialog);
+    this.#info = info;
   }
 
   getId(): string {
-    return this.info.streamId;
+    return this.#info.streamId;
   }
 
   getUserId(): string {
-    return this.info.userId;
+    return this.#info.userId;
   }
 
   /** `main` is camera and microphone, `auxiliary` is a shared screen. */
   getType(): RemoteStreamType {
-    return this.info.streamType;
+    return this.#info.streamType;
   }
 
   /** Whether the user publishes audio, whether or not it is received. */
   hasAudio(): boolean {
-    return this.info.audio;
+    return this.#info.audio;
   }
 
   hasVideo(): boolean {
-    return this.info.video;
+    return this.#info.video;
   }
 
   /** @internal */
   update(info: RemoteInfo): void {
-    this.info = info;
+    this.#info = info;
   }
 
   /** @internal */
   receive(kind: Kind, track: MediaStreamTrack | null): void {
-    const muted = this.tracks[kind]?.enabled === false;
+    const muted = this.trackOf(kind)?.enabled === false;
     if (track && muted) track.enabled = false;
     this.putTrack(kind, track);
   }
 
   protected viewOf({ muted, mirror, objectFit }: PlaybackOptions): PlayerView {
-    const fit = this.info.streamType === 'auxiliary' ? 'contain' : 'cover';
+    const fit = this.#info.streamType === 'auxiliary' ? 'contain' : 'cover';
     return { muted: muted ?? false, mirror: mirror ?? false, objectFit: objectFit ?? fit };
   }
 }

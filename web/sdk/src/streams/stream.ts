@@ -8,14 +8,20 @@ import { askForGesture, dropGesture } from './autoplay.js';
 import { containerOf, Player, type PlayerView } from './player.js';
 
 export type Kind = 'audio' | 'video';
+export const KINDS: readonly Kind[] = ['audio', 'video'];
 
 /** What local and remote streams share: at most one track of each kind, and a place on the page. */
 export abstract class Stream extends Emitter<StreamEventMap> implements api.Stream {
-  protected readonly tracks: Record<Kind, MediaStreamTrack | null> = { audio: null, video: null };
-  private player: Player | null = null;
-  private waitsForGesture = false;
-  /** Whether a play that the browser forbids asks for a click. */
-  protected autoplayDialog = true;
+  readonly #tracks: Record<Kind, MediaStreamTrack | null> = { audio: null, video: null };
+  readonly #dialog: boolean;
+  #player: Player | null = null;
+  #waitsForGesture = false;
+
+  /** `dialog`: whether a play that the browser forbids asks for a click. */
+  constructor(dialog: boolean) {
+    super();
+    this.#dialog = dialog;
+  }
 
   /** The stream's id, unique in its room. */
   abstract getId(): string;
@@ -30,24 +36,25 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
    */
   async play(element: HTMLDivElement['id'] | HTMLDivElement, options: PlaybackOptions = {}): Promise<void> {
     const container = containerOf(element);
-    this.player ??= new Player(this.getId(), this.viewOf(options), (change) => this.emit('player-state-changed', change));
-    this.player.place(container, this.viewOf(options));
-    for (const kind of ['audio', 'video'] as const) this.player.setTrack(kind, this.tracks[kind]);
-    await this.start(this.player);
+    const view = this.viewOf(options);
+    const player = this.#player ?? new Player(this.getId(), view, (change) => this.emit('player-state-changed', change));
+    player.place(container, view);
+    this.#player = player;
+    for (const kind of KINDS) player.setTrack(kind, this.trackOf(kind));
+    await this.start(player);
   }
 
   /** Takes the stream off the page. */
   stop(): void {
-    dropGesture(this.gesture);
-    this.waitsForGesture = false;
-    this.player?.remove();
-    this.player = null;
+    this.gestureDone();
+    this.#player?.remove();
+    this.#player = null;
   }
 
   /** Plays on after a pause, or after the browser wanted a gesture first. */
   async resume(): Promise<void> {
-    if (!this.player) throw invalidOperation('resume: the stream is not being played; call play() first');
-    await this.start(this.player);
+    if (!this.#player) throw invalidOperation('resume: the stream is not being played; call play() first');
+    await this.start(this.#player);
   }
 
   /** Stops playing and lets go of what the stream holds. */
@@ -72,11 +79,11 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
   }
 
   getAudioTrack(): MediaStreamTrack | null {
-    return this.tracks.audio;
+    return this.trackOf('audio');
   }
 
   getVideoTrack(): MediaStreamTrack | null {
-    return this.tracks.video;
+    return this.trackOf('video');
   }
 
   override on<K extends keyof StreamEventMap>(event: K, handler: (event: StreamEventMap[K]) => void, context?: unknown): void {
@@ -86,7 +93,7 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
 
   /** Whether an element on the page plays it now; v4 apps use this undocumented member. */
   isPlaying(): boolean {
-    return this.player?.isPlaying ?? false;
+    return this.#player?.isPlaying ?? false;
   }
 
   /** Undocumented members that v4 apps reach for. */
@@ -102,43 +109,52 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
     return this.playerOf('audio');
   }
 
+  protected trackOf(kind: Kind): MediaStreamTrack | null {
+    return this.#tracks[kind];
+  }
+
   /** Switches a track off or on; false if there is none. */
   protected setMuted(kind: Kind, muted: boolean): boolean {
-    const track = this.tracks[kind];
+    const track = this.trackOf(kind);
     if (!track) return false;
     track.enabled = !muted;
     return true;
   }
 
   protected putTrack(kind: Kind, track: MediaStreamTrack | null): void {
-    if (this.tracks[kind] === track) return;
-    this.tracks[kind] = track;
-    if (!this.player) return;
-    this.player.setTrack(kind, track);
-    this.start(this.player).catch((thrown: unknown) => log.warn('play:', asRtcError(thrown).message));
+    if (this.trackOf(kind) === track) return;
+    this.#tracks[kind] = track;
+    if (!this.#player) return;
+    this.#player.setTrack(kind, track);
+    this.start(this.#player).catch((thrown: unknown) => log.warn('play:', asRtcError(thrown).message));
   }
 
   private playerOf(kind: Kind): { element_: HTMLMediaElement } | null {
-    const element = this.player?.elements[kind];
+    const element = this.#player?.elements.get(kind);
     return element ? { element_: element } : null;
   }
 
-  private readonly gesture = (): void => {
+  readonly #gesture = (): void => {
     this.resume().catch((thrown: unknown) => log.warn('resume:', asRtcError(thrown).message));
   };
+
+  private gestureDone(): void {
+    dropGesture(this.#gesture);
+    this.#waitsForGesture = false;
+  }
 
   private async start(player: Player): Promise<void> {
     try {
       await player.start();
-      this.waitsForGesture = false;
+      if (this.#player === player) this.gestureDone();
     } catch (thrown) {
       const error = asRtcError(thrown);
-      if (error.getCode() === ErrorCode.PLAY_NOT_ALLOWED && this.player === player) {
+      if (error.getCode() === ErrorCode.PLAY_NOT_ALLOWED && this.#player === player) {
         // Each track that comes tries again; the app is told once.
-        if (!this.waitsForGesture) {
-          this.waitsForGesture = true;
+        if (!this.#waitsForGesture) {
+          this.#waitsForGesture = true;
           this.emit('error', error);
-          if (this.autoplayDialog) askForGesture(this.gesture);
+          if (this.#dialog) askForGesture(this.#gesture);
         }
       }
       throw error;
