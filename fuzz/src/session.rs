@@ -178,7 +178,7 @@ impl Session {
                 }
                 for (to, packet) in self.sink.sent.drain(..) {
                     // As soon as it is connected it may send feedback as well.
-                    if to == address(of) && !is_rtp_or_rtcp(&packet) {
+                    if to.remote == address(of) && !is_rtp_or_rtcp(&packet) {
                         dtls.handle_packet(&packet)
                             .expect("what a DTLS server says");
                     }
@@ -273,7 +273,11 @@ impl Session {
     /// Everything the router sent: only to addresses that were validated, authentic, and no index used twice.
     fn take_sent(&mut self) {
         for (to, mut datagram) in self.sink.sent.drain(..) {
-            let Some(peer) = self.peers.iter_mut().find(|peer| peer.address == Some(to)) else {
+            let Some(peer) = self
+                .peers
+                .iter_mut()
+                .find(|peer| peer.address == Some(to.remote))
+            else {
                 assert!(is_answer(&datagram), "{datagram:?} goes to {to}");
                 continue;
             };

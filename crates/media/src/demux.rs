@@ -2,13 +2,13 @@
 //! the address that STUN has validated. What fails here leaves nothing behind but a count.
 
 use crate::ice::Check;
+use crate::path::Path;
 use crate::router::{Router, send_plain};
 use crate::rtp;
 use crate::sink::TransmitSink;
 use crate::srtp::SrtpError;
 use crate::stats::DropReason;
 use crate::stun::{self, StunMessage};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// An address whose transport was checked from within this time is not given to another: browsers check
@@ -25,7 +25,7 @@ impl Router {
     pub(crate) fn receive(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        source: Path,
         datagram: &mut [u8],
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
@@ -40,7 +40,7 @@ impl Router {
     fn receive_stun(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        source: Path,
         datagram: &[u8],
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
@@ -113,7 +113,7 @@ impl Router {
         let len = stun::write_binding_success(
             buffer,
             transaction,
-            source,
+            source.remote,
             transport.ice.local_pwd.as_bytes(),
         );
         if len > 0 {
@@ -132,7 +132,7 @@ impl Router {
     fn claim_address(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        source: Path,
         index: usize,
     ) -> Result<(), DropReason> {
         let Some(&owner) = self.addresses.get(&source).filter(|owner| **owner != index) else {
@@ -154,7 +154,7 @@ impl Router {
     fn receive_dtls(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        source: Path,
         datagram: &[u8],
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
@@ -184,7 +184,7 @@ impl Router {
     fn receive_media(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        source: Path,
         datagram: &mut [u8],
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {

@@ -1,7 +1,7 @@
 //! The lite side of ICE (RFC 8445 §2.5): we never send checks, we answer those of the peer and learn
 //! from them where it is and that it still wants to hear from us (RFC 7675).
 
-use std::net::SocketAddr;
+use crate::path::Path;
 use std::time::{Duration, Instant};
 
 /// Without an authenticated check for this long, nothing more is sent (RFC 7675 §5.1).
@@ -17,7 +17,7 @@ const REMEMBERED_TRANSACTIONS: usize = 48;
 /// An address from which the peer proved that it knows our password.
 #[derive(Clone, Copy, Debug)]
 struct ValidAddress {
-    address: SocketAddr,
+    address: Path,
     last_check: Instant,
 }
 
@@ -27,7 +27,7 @@ pub(crate) enum Check {
     /// From an address that was valid before.
     Known,
     /// From a new address, which is valid now. One that had to make room is named.
-    New { replaced: Option<SocketAddr> },
+    New { replaced: Option<Path> },
     /// The peer checks from too many addresses; this one is not taken.
     TooManyAddresses,
     /// The same transaction came from another address before: somebody replays it.
@@ -41,9 +41,9 @@ pub(crate) struct Ice {
     pub(crate) local_pwd: String,
     pub(crate) remote_ufrag: Option<String>,
     addresses: Vec<ValidAddress>,
-    selected: Option<SocketAddr>,
+    selected: Option<Path>,
     last_heard: Option<Instant>,
-    transactions: Vec<([u8; 12], SocketAddr)>,
+    transactions: Vec<([u8; 12], Path)>,
     next_transaction: usize,
 }
 
@@ -78,7 +78,7 @@ impl Ice {
     pub(crate) fn on_check(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        source: Path,
         transaction: [u8; 12],
         nominate: bool,
     ) -> Check {
@@ -122,7 +122,7 @@ impl Ice {
         check
     }
 
-    fn remember(&mut self, transaction: [u8; 12], source: SocketAddr) {
+    fn remember(&mut self, transaction: [u8; 12], source: Path) {
         if self.transactions.len() < REMEMBERED_TRANSACTIONS {
             self.transactions.push((transaction, source));
         } else {
@@ -140,12 +140,12 @@ impl Ice {
     }
 
     /// Where to send: the path nominated last, before a nomination the first valid one.
-    pub(crate) fn path(&self) -> Option<SocketAddr> {
+    pub(crate) fn path(&self) -> Option<Path> {
         self.selected
     }
 
     /// When the last check from `address` came.
-    pub(crate) fn last_check(&self, address: SocketAddr) -> Option<Instant> {
+    pub(crate) fn last_check(&self, address: Path) -> Option<Instant> {
         self.addresses
             .iter()
             .find(|valid| valid.address == address)
@@ -153,12 +153,12 @@ impl Ice {
     }
 
     /// All valid addresses.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = Path> + '_ {
         self.addresses.iter().map(|valid| valid.address)
     }
 
     /// Another transport proved that it is at this address now.
-    pub(crate) fn forget(&mut self, address: SocketAddr) {
+    pub(crate) fn forget(&mut self, address: Path) {
         self.addresses.retain(|valid| valid.address != address);
         if self.selected == Some(address) {
             self.selected = self.freshest().map(|valid| valid.address);
@@ -201,9 +201,10 @@ impl Ice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
 
-    fn at(port: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], port))
+    fn at(port: u16) -> Path {
+        SocketAddr::from(([192, 0, 2, 1], port)).into()
     }
 
     fn transaction(number: u32) -> [u8; 12] {

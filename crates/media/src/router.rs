@@ -8,14 +8,14 @@ use crate::dtls::{DtlsSettings, Progress};
 use crate::event::{CloseReason, Event, RefuseReason};
 use crate::ids::{ConsumerId, ProducerId, TransportId};
 use crate::num::Rng;
+use crate::path::Path;
 use crate::producer::Producer;
 use crate::sink::TransmitSink;
 use crate::slab::Slab;
-use crate::stats::{ConsumerStats, Drops, ProducerStats, Snapshot, Traffic};
+use crate::stats::{ConsumerStats, DropReason, Drops, ProducerStats, Snapshot, Traffic};
 use crate::transport::Transport;
 use dimpl::DtlsCertificate;
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ pub struct Router {
     pub(crate) producer_ids: HashMap<ProducerId, usize>,
     pub(crate) consumer_ids: HashMap<ConsumerId, usize>,
     pub(crate) ufrags: HashMap<String, usize>,
-    pub(crate) addresses: HashMap<SocketAddr, usize>,
+    pub(crate) addresses: HashMap<Path, usize>,
     pub(crate) drops: Drops,
     /// All that came in, and what transports that are gone sent.
     pub(crate) traffic: Traffic,
@@ -109,18 +109,22 @@ impl Router {
         });
     }
 
-    /// Take in one datagram. It is decrypted in place.
+    /// Take in one datagram that came along `path`. It is decrypted in place.
     pub fn handle_datagram(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        path: impl Into<Path>,
         datagram: &mut [u8],
         sink: &mut impl TransmitSink,
     ) {
         self.working_on = None;
         self.traffic.packets_in += 1;
         self.traffic.bytes_in += datagram.len() as u64;
-        let dropped = self.isolated(|router| router.receive(now, source, datagram, sink));
+        let path: Path = path.into();
+        if !path.can_be_answered() {
+            return self.drops.count(DropReason::BadSource);
+        }
+        let dropped = self.isolated(|router| router.receive(now, path, datagram, sink));
         if let Some(Err(reason)) = dropped {
             self.drops.count(reason);
         }
@@ -415,7 +419,7 @@ impl Router {
 }
 
 /// Sends a datagram as it is.
-pub(crate) fn send_plain(sink: &mut impl TransmitSink, path: Option<SocketAddr>, packet: &[u8]) {
+pub(crate) fn send_plain(sink: &mut impl TransmitSink, path: Option<Path>, packet: &[u8]) {
     let Some(path) = path else { return };
     sink.buffer(path, packet.len()).copy_from_slice(packet);
     sink.commit(packet.len());

@@ -1,12 +1,13 @@
 //! Where outgoing datagrams are written.
 
-use std::net::SocketAddr;
+use crate::path::Path;
 
 /// Where packets go: they are sealed straight into the sender's arena, so that nothing is copied
 /// between the router and the socket.
 pub trait TransmitSink {
-    /// Exactly `max_len` bytes in which one datagram to `destination` is built.
-    fn buffer(&mut self, destination: SocketAddr, max_len: usize) -> &mut [u8];
+    /// Exactly `max_len` bytes in which one datagram is built. It leaves from the local address of `path`
+    /// to the remote one.
+    fn buffer(&mut self, path: Path, max_len: usize) -> &mut [u8];
 
     /// Send the first `len` bytes of the buffer asked for last. Without a commit nothing is sent.
     fn commit(&mut self, len: usize);
@@ -16,19 +17,19 @@ pub trait TransmitSink {
 #[derive(Debug, Default)]
 pub struct VecSink {
     /// The committed datagrams, oldest first.
-    pub sent: std::collections::VecDeque<(SocketAddr, Vec<u8>)>,
-    open: Option<(SocketAddr, Vec<u8>)>,
+    pub sent: std::collections::VecDeque<(Path, Vec<u8>)>,
+    open: Option<(Path, Vec<u8>)>,
 }
 
 impl TransmitSink for VecSink {
-    fn buffer(&mut self, destination: SocketAddr, max_len: usize) -> &mut [u8] {
-        &mut self.open.insert((destination, vec![0; max_len])).1
+    fn buffer(&mut self, path: Path, max_len: usize) -> &mut [u8] {
+        &mut self.open.insert((path, vec![0; max_len])).1
     }
 
     fn commit(&mut self, len: usize) {
-        if let Some((destination, mut datagram)) = self.open.take() {
+        if let Some((path, mut datagram)) = self.open.take() {
             datagram.truncate(len);
-            self.sent.push_back((destination, datagram));
+            self.sent.push_back((path, datagram));
         }
     }
 }

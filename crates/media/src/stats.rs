@@ -4,14 +4,16 @@
 
 use crate::event::named;
 use crate::ids::{ConsumerId, ProducerId, TransportId};
+use crate::path::Path;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 
 named!(
     /// Why a datagram, or a packet of it, went no further.
     DropReason {
         /// Not STUN, DTLS, RTP or RTCP by its first byte (RFC 7983), or empty.
         UnknownProtocol = "unknown-protocol",
+        /// From port 0, or from an address that is nobody's alone: it cannot be answered.
+        BadSource = "bad-source",
         /// STUN that does not parse, or whose fingerprint is wrong.
         StunMalformed = "stun-malformed",
         /// STUN that is no Binding request.
@@ -130,8 +132,8 @@ pub struct TransportStats {
     pub id: TransportId,
     /// `new`, `checking`, `handshaking` or `connected`.
     pub state: &'static str,
-    /// The address in use.
-    pub path: Option<SocketAddr>,
+    /// The path in use.
+    pub path: Option<Path>,
     /// The SRTP profile's registered name, once connected.
     pub srtp_profile: Option<&'static str>,
     /// What went in and out.
@@ -230,7 +232,7 @@ impl Snapshot {
                 "{{\"id\":{},\"state\":\"{}\",\"path\":",
                 transport.id, transport.state
             );
-            quoted_or_null(out, transport.path);
+            quoted_or_null(out, transport.path.map(|path| path.remote));
             out.push_str(",\"srtp_profile\":");
             quoted_or_null(out, transport.srtp_profile);
             out.push(',');

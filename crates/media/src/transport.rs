@@ -5,13 +5,13 @@ use crate::event::CloseReason;
 use crate::ice::Ice;
 use crate::ids::TransportId;
 use crate::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
+use crate::path::Path;
 use crate::rtp;
 use crate::sink::TransmitSink;
 use crate::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
 use crate::stats::{DropReason, Traffic, TransportStats};
 use crate::twcc::TwccRecorder;
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// From the naming of the peer to its first authenticated check.
@@ -356,7 +356,7 @@ impl Transport {
     }
 
     /// Where it may be reached, for the router's map of addresses.
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+    pub(crate) fn addresses(&self) -> Vec<Path> {
         self.ice.addresses().collect()
     }
 }

@@ -6,9 +6,10 @@
 //! writes one packet to many subscribers and then the next packet, so a destination's datagrams
 //! are rarely neighbours; the kernel gathers them.
 
+use parlour_media::Path;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 /// Datagrams in one run. The kernel takes 64 and more; from 16 on nothing is gained and a burst
 /// only gets burstier.
@@ -23,19 +24,26 @@ const _: () = assert!(MAX_RUN * MAX_SEGMENT <= 65_507, "a run is one UDP message
 /// Runs that may wait; reached only by very short datagrams to very many addresses.
 const MAX_RUNS: usize = 16_384;
 
-/// Datagrams to one destination that leave as one message.
+/// How long a path is spared runs after it refused one.
+const SINGLE_FOR: Duration = Duration::from_secs(60);
+
+/// Paths that are remembered so; beyond, the one marked longest ago is tried again.
+const MAX_SINGLES: usize = 1024;
+
+/// Datagrams along one path that leave as one message.
 pub(crate) struct Run {
-    destination: SocketAddr,
+    path: Path,
     offsets: [u32; MAX_RUN],
     count: u8,
     segment: u16,
     last: u16,
+    singly: bool,
 }
 
 impl Run {
-    /// Where it goes.
-    pub(crate) fn destination(&self) -> SocketAddr {
-        self.destination
+    /// Which way it goes.
+    pub(crate) fn path(&self) -> Path {
+        self.path
     }
 
     /// How many datagrams it has.
@@ -46,6 +54,11 @@ impl Run {
     /// Size of each datagram but the last.
     pub(crate) fn segment(&self) -> u16 {
         self.segment
+    }
+
+    /// Whether its datagrams are to be sent one by one, though it is a run.
+    pub(crate) fn is_sent_singly(&self) -> bool {
+        self.singly
     }
 
     /// Where a datagram begins in the arena, and its length.
@@ -67,10 +80,18 @@ impl Run {
 pub(crate) struct Arena {
     bytes: Vec<u8>,
     used: usize,
-    open: Option<(SocketAddr, usize)>,
+    open: Option<(Path, usize)>,
     runs: Vec<Run>,
-    latest: HashMap<SocketAddr, u32, BuildHasherDefault<AddressHasher>>,
+    latest: HashMap<Path, u32, BuildHasherDefault<AddressHasher>>,
     coalesce: bool,
+    singles: HashMap<Path, Single, BuildHasherDefault<AddressHasher>>,
+}
+
+/// A path on which segments of some length were refused.
+struct Single {
+    /// From this length on nothing joins a run.
+    from: u16,
+    until: Instant,
 }
 
 impl Arena {
@@ -84,6 +105,7 @@ impl Arena {
             runs: Vec::new(),
             latest: HashMap::default(),
             coalesce: true,
+            singles: HashMap::default(),
         }
     }
 
@@ -93,14 +115,14 @@ impl Arena {
     }
 
     /// Room for one datagram. It is part of the arena once [`Arena::commit`] is called.
-    pub(crate) fn open(&mut self, destination: SocketAddr, max_len: usize) -> &mut [u8] {
-        self.open = Some((destination, max_len));
+    pub(crate) fn open(&mut self, path: Path, max_len: usize) -> &mut [u8] {
+        self.open = Some((path, max_len));
         &mut self.bytes[self.used..self.used + max_len]
     }
 
     /// The opened datagram is done and has that many bytes. Without a length there is no datagram.
     pub(crate) fn commit(&mut self, len: usize) {
-        let Some((destination, max_len)) = self.open.take() else {
+        let Some((path, max_len)) = self.open.take() else {
             return;
         };
         let Ok(short) = u16::try_from(len.min(max_len)) else {
@@ -111,8 +133,9 @@ impl Arena {
         }
         let offset = self.used as u32;
         self.used += usize::from(short);
-        if self.coalesce
-            && let Some(index) = self.latest.get(&destination)
+        let coalesce = self.coalesce && !self.is_single(&path, short);
+        if coalesce
+            && let Some(index) = self.latest.get(&path)
             && let Some(run) = self.runs.get_mut(*index as usize)
             && run.takes(usize::from(short))
         {
@@ -123,15 +146,19 @@ impl Arena {
         }
         let mut offsets = [0; MAX_RUN];
         offsets[0] = offset;
-        if self.coalesce {
-            self.latest.insert(destination, self.runs.len() as u32);
+        if coalesce {
+            self.latest.insert(path, self.runs.len() as u32);
+        } else {
+            // What follows must not join a run in front of this datagram.
+            self.latest.remove(&path);
         }
         self.runs.push(Run {
-            destination,
+            path,
             offsets,
             count: 1,
             segment: short,
             last: short,
+            singly: false,
         });
     }
 
@@ -157,6 +184,48 @@ impl Arena {
         self.open = None;
         self.runs.clear();
         self.latest.clear();
+    }
+
+    /// Send the datagrams of this run one by one.
+    pub(crate) fn split(&mut self, run: usize) {
+        self.runs[run].singly = true;
+    }
+
+    /// The path refuses segments of that length: for a while nothing that long joins a run to it.
+    pub(crate) fn mark_single(&mut self, path: Path, segment: u16, now: Instant) {
+        let until = now + SINGLE_FOR;
+        if let Some(known) = self.singles.get_mut(&path) {
+            known.from = known.from.min(segment);
+            known.until = until;
+            return;
+        }
+        if self.singles.len() >= MAX_SINGLES {
+            let oldest = self.singles.iter().min_by_key(|(_, single)| single.until);
+            if let Some(oldest) = oldest.map(|(path, _)| *path) {
+                self.singles.remove(&oldest);
+            }
+        }
+        let from = segment;
+        self.singles.insert(path, Single { from, until });
+    }
+
+    /// Let paths be tried again whose time is over.
+    pub(crate) fn forget_singles(&mut self, now: Instant) {
+        self.singles.retain(|_, single| single.until > now);
+    }
+
+    /// Whether any path is marked.
+    pub(crate) fn has_singles(&self) -> bool {
+        !self.singles.is_empty()
+    }
+
+    fn is_single(&self, path: &Path, len: u16) -> bool {
+        // Nearly always there are none, and this runs once a packet.
+        self.has_singles()
+            && self
+                .singles
+                .get(path)
+                .is_some_and(|single| len >= single.from)
     }
 
     /// From now on every datagram is a run of its own.
@@ -200,9 +269,10 @@ impl Hasher for AddressHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
 
-    fn peer(port: u16) -> SocketAddr {
-        ([127, 0, 0, 1], port).into()
+    fn peer(port: u16) -> Path {
+        SocketAddr::from(([127, 0, 0, 1], port)).into()
     }
 
     fn put(arena: &mut Arena, port: u16, byte: u8, len: usize) {
@@ -222,7 +292,7 @@ mod tests {
             (0..run.len()).map(datagram).collect()
         };
         let runs = arena.runs().iter();
-        runs.map(|run| (run.destination().port(), datagrams(run)))
+        runs.map(|run| (run.path().remote.port(), datagrams(run)))
             .collect()
     }
 

@@ -6,6 +6,7 @@
 
 mod address;
 mod arena;
+mod control;
 mod directory;
 mod engine;
 mod error;
@@ -17,6 +18,9 @@ mod shard;
 mod socket;
 mod stats;
 mod transmit;
+
+#[cfg(test)]
+mod own_network;
 
 pub use engine::{COMMAND_RING, Engine, EngineConfig};
 pub use error::{CommandError, SnapshotError, StartError};

@@ -3,8 +3,8 @@
 use crate::arena::Arena;
 use crate::stats::SendStats;
 use crate::transmit::Transmitter;
-use parlour_media::TransmitSink;
-use std::net::{SocketAddr, UdpSocket};
+use parlour_media::{Path, TransmitSink};
+use std::net::UdpSocket;
 use std::os::fd::AsFd;
 
 /// Room for one turn's datagrams: the largest fan-out of a burst of video packets that still leaves
@@ -16,6 +16,8 @@ pub(crate) struct Outlet<'a> {
     socket: &'a UdpSocket,
     arena: Arena,
     transmitter: Transmitter,
+    /// Whether the datagram that is being written has somewhere to go.
+    way_out: bool,
 }
 
 impl Outlet<'_> {
@@ -26,6 +28,7 @@ impl Outlet<'_> {
             socket,
             arena: Arena::new(ARENA_BYTES),
             transmitter: Transmitter::new(ipv6),
+            way_out: true,
         }
     }
 
@@ -48,14 +51,20 @@ impl Outlet<'_> {
 }
 
 impl TransmitSink for Outlet<'_> {
-    fn buffer(&mut self, destination: SocketAddr, max_len: usize) -> &mut [u8] {
+    fn buffer(&mut self, path: Path, max_len: usize) -> &mut [u8] {
         if !self.arena.has_room(max_len) {
             self.flush();
         }
-        self.arena.open(destination, max_len)
+        self.way_out = path.can_be_answered();
+        self.arena.open(path, max_len)
     }
 
     fn commit(&mut self, len: usize) {
-        self.arena.commit(len);
+        // The router takes nothing from there, so this is a fault of ours; the kernel need not see it.
+        if self.way_out {
+            self.arena.commit(len);
+        } else {
+            self.transmitter.stats.unreachable += 1;
+        }
     }
 }

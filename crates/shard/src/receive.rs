@@ -1,9 +1,10 @@
 //! Many datagrams with one system call: recvmmsg into a slab, with receive offload.
 
 use crate::address::RawAddress;
+use crate::control::{self, Control};
 use crate::stats::ReceiveStats;
+use parlour_media::Path;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Messages of one call.
@@ -11,11 +12,6 @@ const BATCH: usize = 32;
 
 /// Bytes of one message: what the kernel coalesces into one at most.
 const SLOT: usize = 65_536;
-
-/// Room for one control message that carries an int, aligned as control messages want it.
-#[repr(C, align(8))]
-#[derive(Clone, Copy)]
-struct Control([u8; 64]);
 
 /// The slab, and what recvmmsg wants to be pointed at. Belongs to the shard's thread.
 pub(crate) struct Receiver {
@@ -40,7 +36,7 @@ impl Receiver {
         Receiver {
             slab: vec![0; BATCH * SLOT],
             names: vec![RawAddress::unspecified(); BATCH],
-            controls: vec![Control([0; 64]); BATCH],
+            controls: vec![Control::new(); BATCH],
             slots: vec![nowhere; BATCH],
             headers: vec![header; BATCH],
             received: 0,
@@ -61,8 +57,7 @@ impl Receiver {
             header.msg_namelen = RawAddress::SIZE;
             header.msg_iov = &raw mut self.slots[index];
             header.msg_iovlen = 1;
-            header.msg_control = (&raw mut self.controls[index]).cast();
-            header.msg_controllen = size_of::<Control>();
+            self.controls[index].receive_into(header);
             header.msg_flags = 0;
         }
         // SAFETY: the headers point at names, slots and control buffers that live in `self` and are
@@ -86,7 +81,7 @@ impl Receiver {
     }
 
     /// Every datagram of the last batch, in the order of arrival; coalesced ones are split again.
-    pub(crate) fn for_each(&mut self, mut take: impl FnMut(SocketAddr, &mut [u8])) {
+    pub(crate) fn for_each(&mut self, mut take: impl FnMut(Path, &mut [u8])) {
         let stats = &mut self.stats;
         let messages = self.headers[..self.received].iter();
         for (index, (message, slot)) in messages.zip(self.slab.chunks_exact_mut(SLOT)).enumerate() {
@@ -94,40 +89,20 @@ impl Receiver {
                 stats.truncated += 1;
                 continue;
             }
-            let Some(source) = self.names[index].decode() else {
+            let Some(remote) = self.names[index].decode() else {
                 continue;
             };
             let message_bytes = &mut slot[..message.msg_len as usize];
             stats.bytes += message_bytes.len() as u64;
             // SAFETY: recvmmsg filled this header, whose control buffer lives in `self`.
-            let segment = unsafe { segment_size(&message.msg_hdr) };
-            let segment = segment.unwrap_or(message_bytes.len()).max(1);
+            let arrived = unsafe { control::read(&message.msg_hdr) };
+            let local = arrived.local;
+            let path = Path { local, remote };
+            let segment = arrived.segment.unwrap_or(message_bytes.len()).max(1);
             for datagram in message_bytes.chunks_mut(segment) {
                 stats.datagrams += 1;
-                take(source, datagram);
+                take(path, datagram);
             }
         }
     }
-}
-
-/// The size of the datagrams in a coalesced message; None when it is a single one.
-///
-/// # Safety
-/// `header` was filled by recvmmsg and its control buffer is still there.
-unsafe fn segment_size(header: &libc::msghdr) -> Option<usize> {
-    // SAFETY: by this function's contract; CMSG_FIRSTHDR, CMSG_NXTHDR and CMSG_DATA stay within
-    // msg_controllen, and the UDP_GRO message carries an int, read without assuming alignment.
-    unsafe {
-        let mut control = libc::CMSG_FIRSTHDR(header);
-        while let Some(message) = control.as_ref() {
-            if message.cmsg_level == libc::SOL_UDP && message.cmsg_type == libc::UDP_GRO {
-                let size: libc::c_int = libc::CMSG_DATA(control)
-                    .cast::<libc::c_int>()
-                    .read_unaligned();
-                return usize::try_from(size).ok().filter(|size| *size > 0);
-            }
-            control = libc::CMSG_NXTHDR(header, control);
-        }
-    }
-    None
 }

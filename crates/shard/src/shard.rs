@@ -162,9 +162,9 @@ impl Turn<'_> {
         }
         let now = Instant::now();
         let (router, outlet) = (&mut self.router, &mut self.outlet);
-        self.receiver.for_each(|source, datagram| {
+        self.receiver.for_each(|path, datagram| {
             let done = catch_unwind(AssertUnwindSafe(|| {
-                router.handle_datagram(now, source, datagram, outlet);
+                router.handle_datagram(now, path, datagram, outlet);
             }));
             self.panics += u64::from(done.is_err());
         });

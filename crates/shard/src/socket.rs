@@ -7,7 +7,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// Asked for in both directions: some 30 ms at 1 Gbit/s. The kernel may give less (net.core.rmem_max).
 const BUFFER_BYTES: libc::c_int = 4 << 20;
 
-/// Bind a port for media: non-blocking, large buffers, receive offload where the kernel has it.
+/// Bind a port for media: non-blocking, large buffers, receive offload where the kernel has it. A
+/// socket of all addresses tells with each datagram which of them was asked.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
@@ -38,6 +39,14 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
             libc::IPV6_MTU_DISCOVER,
             libc::IPV6_PMTUDISC_OMIT,
         );
+    }
+    if address.ip().is_unspecified() {
+        let (level, option) = match address.ip() {
+            IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+            IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+        };
+        // Not an improvement: answers would leave from an address that nobody asked.
+        set(&socket, level, option, 1)?;
     }
     Ok(socket)
 }

@@ -29,7 +29,9 @@ pub(crate) struct SendStats {
     pub(crate) messages: u64,
     /// Calls of sendmmsg.
     pub(crate) calls: u64,
-    /// Datagrams not sent because the socket's buffer stayed full.
+    /// Runs that were refused and sent one by one.
+    pub(crate) split_runs: u64,
+    /// Datagrams not sent because the socket's buffer stayed full, or the system had no memory for them.
     pub(crate) buffer_full: u64,
     /// Datagrams not sent because the network has no way to their destination.
     pub(crate) unreachable: u64,

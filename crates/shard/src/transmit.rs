@@ -2,9 +2,12 @@
 
 use crate::address::RawAddress;
 use crate::arena::{Arena, MAX_RUN};
+use crate::control::Control;
 use crate::stats::SendStats;
+use parlour_media::Path;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Instant;
 
 /// Messages of one call.
 const BATCH: usize = 64;
@@ -12,10 +15,10 @@ const BATCH: usize = 64;
 /// How long a full socket buffer may hold up a shard, once a flush.
 const FULL_BUFFER_WAIT_MS: libc::c_int = 1;
 
-/// Room for the control message that carries the segment size, aligned as control messages want it.
-#[repr(C, align(8))]
-#[derive(Clone, Copy)]
-struct Control([u8; 32]);
+/// Paths in a row that took their datagrams one by one but not as a run, after which the fault is
+/// taken to be this machine's. One alone, or several among others that take runs, have a small MTU or
+/// a tunnel in the way.
+const GIVE_UP_AFTER: usize = 8;
 
 /// A place in the arena: a run and a datagram of it.
 #[derive(Clone, Copy, Default)]
@@ -33,10 +36,58 @@ struct Span {
     pieces: usize,
 }
 
+/// What is to be done about a message that the kernel did not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Try at once.
+    Again,
+    /// The socket's buffer is full: nothing goes anywhere now.
+    Wait,
+    /// It may be the segmentation: send the run one by one.
+    Split,
+    /// This message is lost, and the others are not concerned.
+    Drop(Loss),
+}
+
+/// How a message was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    NoBuffer,
+    TooLarge,
+    Unreachable,
+    Failed,
+}
+
+/// What an error number of sendmmsg says about the first message it was given.
+fn verdict(errno: libc::c_int, datagrams: usize) -> Verdict {
+    match errno {
+        libc::EINTR => Verdict::Again,
+        libc::EAGAIN => Verdict::Wait,
+        // Too large a segment for the MTU, no checksum offload on the way out, IPsec.
+        libc::EINVAL | libc::EIO | libc::EMSGSIZE | libc::EOPNOTSUPP if datagrams > 1 => {
+            Verdict::Split
+        }
+        libc::EMSGSIZE => Verdict::Drop(Loss::TooLarge),
+        libc::ENOBUFS | libc::ENOMEM => Verdict::Drop(Loss::NoBuffer),
+        // EINVAL of a single datagram: our address on that path is none of this machine's any more.
+        libc::EINVAL
+        | libc::ENETUNREACH
+        | libc::EHOSTUNREACH
+        | libc::EPERM
+        | libc::EACCES
+        | libc::ENETDOWN
+        | libc::EADDRNOTAVAIL
+        | libc::ECONNREFUSED => Verdict::Drop(Loss::Unreachable),
+        _ => Verdict::Drop(Loss::Failed),
+    }
+}
+
 /// What sendmmsg wants to be pointed at. Belongs to the shard's thread.
 pub(crate) struct Transmitter {
     ipv6: bool,
     gso: bool,
+    /// Paths that refused a run and took its datagrams, since any path took a run.
+    suspects: Vec<Path>,
     spans: Vec<Span>,
     names: Vec<(RawAddress, libc::socklen_t)>,
     controls: Vec<Control>,
@@ -51,6 +102,7 @@ impl Transmitter {
         Transmitter {
             ipv6,
             gso: true,
+            suspects: Vec::new(),
             spans: Vec::with_capacity(BATCH),
             names: Vec::with_capacity(BATCH),
             controls: Vec::with_capacity(BATCH),
@@ -82,44 +134,72 @@ impl Transmitter {
                 )
             };
             if sent > 0 {
-                self.stats.messages += sent as u64;
-                for span in &self.spans[..sent as usize] {
-                    self.stats.datagrams += span.count as u64;
-                    self.stats.bytes += span.bytes as u64;
-                    cursor = span.after(arena);
-                }
+                cursor = self.count_sent(sent as usize, arena);
                 continue;
             }
             let first = self.spans[0];
-            let count = first.count as u64;
-            match io::Error::last_os_error().raw_os_error().unwrap_or(0) {
-                libc::EINTR => continue,
-                libc::EAGAIN | libc::ENOBUFS => {
-                    if may_wait {
-                        may_wait = false;
-                        wait_writable(socket);
-                        continue;
-                    }
+            let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+            match verdict(errno, first.count) {
+                Verdict::Again => {}
+                Verdict::Wait if may_wait => {
+                    may_wait = false;
+                    wait_writable(socket);
+                }
+                Verdict::Wait => {
                     self.stats.buffer_full += waiting(arena, cursor);
                     break;
                 }
-                libc::EINVAL | libc::EIO | libc::EMSGSIZE | libc::EOPNOTSUPP if first.count > 1 => {
-                    self.gso = false;
-                    arena.stop_coalescing();
-                    continue;
+                Verdict::Split => {
+                    self.stats.split_runs += 1;
+                    arena.split(first.from.run);
                 }
-                libc::EMSGSIZE => self.stats.too_large += count,
-                libc::ENETUNREACH
-                | libc::EHOSTUNREACH
-                | libc::EPERM
-                | libc::EACCES
-                | libc::ENETDOWN
-                | libc::EADDRNOTAVAIL => self.stats.unreachable += count,
-                _ => self.stats.failed += count,
+                Verdict::Drop(loss) => {
+                    let counter = match loss {
+                        Loss::NoBuffer => &mut self.stats.buffer_full,
+                        Loss::TooLarge => &mut self.stats.too_large,
+                        Loss::Unreachable => &mut self.stats.unreachable,
+                        Loss::Failed => &mut self.stats.failed,
+                    };
+                    *counter += first.count as u64;
+                    cursor = first.after(arena);
+                }
             }
-            cursor = first.after(arena);
         }
         arena.clear();
+        if arena.has_singles() {
+            arena.forget_singles(Instant::now());
+        }
+    }
+
+    /// Count the first messages of the batch, which the kernel took. Returns the place behind them.
+    fn count_sent(&mut self, messages: usize, arena: &mut Arena) -> Cursor {
+        self.stats.messages += messages as u64;
+        for at in 0..messages {
+            let span = self.spans[at];
+            self.stats.datagrams += span.count as u64;
+            self.stats.bytes += span.bytes as u64;
+            if span.count > 1 {
+                self.suspects.clear();
+            } else if arena.runs()[span.from.run].is_sent_singly() {
+                self.suspect(span.from.run, arena);
+            }
+        }
+        self.spans[messages - 1].after(arena)
+    }
+
+    /// A datagram left alone whose run was refused: the path is sound, and takes no runs.
+    fn suspect(&mut self, run: usize, arena: &mut Arena) {
+        let (path, segment) = (arena.runs()[run].path(), arena.runs()[run].segment());
+        arena.mark_single(path, segment, Instant::now());
+        if self.suspects.contains(&path) {
+            return;
+        }
+        self.suspects.push(path);
+        if self.suspects.len() >= GIVE_UP_AFTER {
+            self.gso = false;
+            self.suspects.clear();
+            arena.stop_coalescing();
+        }
     }
 
     /// Describe the messages from the cursor on, up to a batch. False when there are none.
@@ -132,7 +212,7 @@ impl Transmitter {
         while self.spans.len() < BATCH
             && let Some(run) = arena.runs().get(cursor.run)
         {
-            let count = if self.gso {
+            let count = if self.gso && !run.is_sent_singly() {
                 run.len() - cursor.datagram
             } else {
                 1
@@ -164,8 +244,8 @@ impl Transmitter {
             };
             self.spans.push(span);
             self.names
-                .push(RawAddress::encode(run.destination(), self.ipv6));
-            self.controls.push(Control([0; 32]));
+                .push(RawAddress::encode(run.path().remote, self.ipv6));
+            self.controls.push(Control::new());
             cursor = span.after(arena);
         }
         // The vectors are complete and move no more: now they can be pointed at.
@@ -178,10 +258,9 @@ impl Transmitter {
             header.msg_namelen = self.names[index].1;
             header.msg_iov = &raw mut self.pieces[piece];
             header.msg_iovlen = span.pieces;
-            if span.count > 1 {
-                let segment = arena.runs()[span.from.run].segment();
-                write_segment_size(header, &mut self.controls[index], segment);
-            }
+            let run = &arena.runs()[span.from.run];
+            let segment = (span.count > 1).then(|| run.segment());
+            self.controls[index].write(header, run.path().local, self.ipv6, segment);
             piece += span.pieces;
             self.headers.push(message);
         }
@@ -214,26 +293,6 @@ fn waiting(arena: &Arena, cursor: Cursor) -> u64 {
     (all - cursor.datagram) as u64
 }
 
-/// Tell the kernel where to cut the message (UDP_SEGMENT, a 16-bit number).
-fn write_segment_size(header: &mut libc::msghdr, control: &mut Control, segment: u16) {
-    const SIZE: libc::c_uint = size_of::<u16>() as libc::c_uint;
-    header.msg_control = control.0.as_mut_ptr().cast();
-    // SAFETY: CMSG_SPACE only computes.
-    header.msg_controllen = unsafe { libc::CMSG_SPACE(SIZE) } as usize;
-    debug_assert!(header.msg_controllen <= control.0.len());
-    // SAFETY: the control buffer has room for one message with a u16 (the line above) and the
-    // alignment of a cmsghdr, so CMSG_FIRSTHDR is not null and CMSG_DATA is inside it.
-    unsafe {
-        let message = libc::CMSG_FIRSTHDR(header);
-        (*message).cmsg_level = libc::SOL_UDP;
-        (*message).cmsg_type = libc::UDP_SEGMENT;
-        (*message).cmsg_len = libc::CMSG_LEN(SIZE) as usize;
-        libc::CMSG_DATA(message)
-            .cast::<u16>()
-            .write_unaligned(segment);
-    }
-}
-
 /// Give the network a moment to take what is in the socket's buffer.
 fn wait_writable(socket: BorrowedFd<'_>) {
     let mut wanted = libc::pollfd {
@@ -246,157 +305,4 @@ fn wait_writable(socket: BorrowedFd<'_>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::receive::Receiver;
-    use crate::socket;
-    use std::net::{SocketAddr, UdpSocket};
-    use std::os::fd::AsFd;
-
-    fn loopback() -> UdpSocket {
-        socket::bind(([127, 0, 0, 1], 0).into()).unwrap()
-    }
-
-    fn put(arena: &mut Arena, destination: SocketAddr, first: u8, len: usize) {
-        let datagram = arena.open(destination, len);
-        datagram.fill(first.wrapping_mul(31));
-        datagram[0] = first;
-        arena.commit(len);
-    }
-
-    fn wait_readable(socket: &UdpSocket) {
-        let mut wanted = libc::pollfd {
-            fd: socket.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one pollfd that outlives the call.
-        let ready = unsafe { libc::poll(&mut wanted, 1, 5000) };
-        assert_eq!(ready, 1, "nothing came");
-    }
-
-    /// Receive until `count` datagrams are there: (first byte, length); and in how many messages.
-    fn collect(socket: &UdpSocket, count: usize) -> (Vec<(u8, usize)>, u64) {
-        let mut receiver = Receiver::new();
-        let mut got = Vec::new();
-        while got.len() < count {
-            wait_readable(socket);
-            receiver.receive(socket.as_fd()).unwrap();
-            receiver.for_each(|_, datagram| {
-                assert!(
-                    datagram[1..]
-                        .iter()
-                        .all(|byte| *byte == datagram[0].wrapping_mul(31))
-                );
-                got.push((datagram[0], datagram.len()));
-            });
-        }
-        (got, receiver.stats.messages)
-    }
-
-    #[test]
-    fn runs_are_segmented_by_the_kernel_and_coalesced_for_the_receiver() {
-        let (from, to, other) = (loopback(), loopback(), loopback());
-        let mut arena = Arena::new(1 << 20);
-        let mut expected = Vec::new();
-        for index in 0..20_u8 {
-            let len = if index % 10 == 9 { 700 } else { 1100 };
-            put(&mut arena, to.local_addr().unwrap(), index, len);
-            put(&mut arena, other.local_addr().unwrap(), index, 90);
-            expected.push((index, len));
-        }
-        let mut transmitter = Transmitter::new(false);
-        transmitter.flush(from.as_fd(), &mut arena);
-        let sent = &transmitter.stats;
-        assert!(arena.is_empty());
-        assert!(transmitter.gso());
-        assert_eq!((sent.datagrams, sent.calls), (40, 1));
-        assert_eq!(
-            sent.messages,
-            2 + 2,
-            "two runs of ten, one of sixteen, one of four"
-        );
-        assert_eq!(sent.bytes, 18 * 1100 + 2 * 700 + 20 * 90);
-
-        assert_eq!(collect(&to, 20), (expected, 2));
-        let small: Vec<_> = (0..20).map(|index| (index, 90)).collect();
-        assert_eq!(collect(&other, 20), (small, 2));
-    }
-
-    #[test]
-    fn a_socket_that_refuses_segmentation_sends_everything_singly_from_then_on() {
-        let (from, to) = (loopback(), loopback());
-        // The kernel answers EINVAL to segmentation on a socket without checksums.
-        socket::set(&from, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
-        let mut arena = Arena::new(1 << 20);
-        let mut transmitter = Transmitter::new(false);
-        for round in 0..2_u8 {
-            let expected: Vec<_> = (0..8).map(|index| (round * 8 + index, 500)).collect();
-            for (first, len) in &expected {
-                put(&mut arena, to.local_addr().unwrap(), *first, *len);
-            }
-            transmitter.flush(from.as_fd(), &mut arena);
-            assert!(!transmitter.gso());
-            assert_eq!(collect(&to, 8).0, expected);
-        }
-        let stats = &transmitter.stats;
-        assert_eq!((stats.datagrams, stats.messages), (16, 16));
-    }
-
-    #[test]
-    fn one_destination_that_cannot_be_reached_costs_the_others_nothing() {
-        let (from, to) = (loopback(), loopback());
-        let mut arena = Arena::new(1 << 20);
-        let to_address = to.local_addr().unwrap();
-        put(&mut arena, to_address, 1, 100);
-        // A socket bound to loopback has no way out.
-        put(&mut arena, ([192, 0, 2, 1], 9).into(), 2, 100);
-        put(&mut arena, ([192, 0, 2, 1], 9).into(), 3, 100);
-        put(&mut arena, ([127, 0, 0, 1], 0).into(), 4, 100);
-        put(&mut arena, to_address, 5, 200);
-        let mut transmitter = Transmitter::new(false);
-        transmitter.flush(from.as_fd(), &mut arena);
-        assert_eq!(collect(&to, 2).0, [(1, 100), (5, 200)]);
-        let stats = &transmitter.stats;
-        assert_eq!(stats.datagrams, 2);
-        assert_eq!(stats.unreachable + stats.failed, 3);
-    }
-
-    #[test]
-    fn more_runs_than_a_batch_all_arrive_in_order() {
-        let (from, to) = (loopback(), loopback());
-        let mut arena = Arena::new(1 << 20);
-        let expected: Vec<_> = (0..200_u8)
-            .map(|index| (index, 300 + usize::from(index)))
-            .collect();
-        for (first, len) in &expected {
-            put(&mut arena, to.local_addr().unwrap(), *first, *len);
-        }
-        let mut transmitter = Transmitter::new(false);
-        transmitter.flush(from.as_fd(), &mut arena);
-        assert_eq!(collect(&to, 200).0, expected);
-        assert_eq!(transmitter.stats.datagrams, 200);
-    }
-
-    #[test]
-    fn an_ipv6_socket_reaches_ipv4_and_names_it_so() {
-        let Ok(from) = socket::bind("[::]:0".parse().unwrap()) else {
-            eprintln!("no IPv6 here");
-            return;
-        };
-        let to = loopback();
-        let mut arena = Arena::new(1 << 16);
-        put(&mut arena, to.local_addr().unwrap(), 1, 50);
-        Transmitter::new(true).flush(from.as_fd(), &mut arena);
-        assert_eq!(collect(&to, 1).0, [(1, 50)]);
-
-        let port = from.local_addr().unwrap().port();
-        to.send_to(b"hello", ("127.0.0.1", port)).unwrap();
-        wait_readable(&from);
-        let mut receiver = Receiver::new();
-        receiver.receive(from.as_fd()).unwrap();
-        let mut sources = Vec::new();
-        receiver.for_each(|source, _| sources.push(source));
-        assert_eq!(sources, [to.local_addr().unwrap()]);
-    }
-}
+mod tests;

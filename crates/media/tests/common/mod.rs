@@ -418,7 +418,8 @@ impl Sim {
         while let Some(event) = self.router.poll_event() {
             self.events.push(event);
         }
-        while let Some((destination, datagram)) = self.sink.sent.pop_front() {
+        while let Some((path, datagram)) = self.sink.sent.pop_front() {
+            let destination = path.remote;
             if let Some(sent) = &mut self.sent {
                 sent.push((destination, datagram.clone()));
             }
