@@ -12,6 +12,7 @@ from playwright.async_api import async_playwright
 
 from tests.browser.films import Film, film
 from tests.browser.harness import App, Browsers, Guest, ServerProcess, create_app, serve_pages, start_server
+from tests.browser.networks import Network
 from tests.browser.speech import speech
 
 Invite = Callable[..., Awaitable[Guest]]
@@ -77,3 +78,10 @@ async def invite(browsers: Browsers, parlour: ServerProcess, app: App, pages: st
     yield invite_one
     for guest in guests:
         await guest.context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def network(browsers: Browsers, tmp_path: Path) -> AsyncIterator[Network]:
+    """A server whose guests come over paths that a test can spoil."""
+    async with Network(browsers.playwright, tmp_path / "network") as opened:
+        yield opened

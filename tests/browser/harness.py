@@ -27,8 +27,11 @@ from PIL import Image
 from playwright.async_api import Browser, BrowserContext, Page, Playwright
 from playwright.async_api import Error as PlaywrightError
 
-from tests.browser.films import ROOT, Film, Picture
+from tests.browser.films import CACHE, ROOT, Film, Picture
+from tests.browser.firefox import FirefoxError, FirefoxPage
 from tests.browser.speech import RATE, Samples, Speech
+from tests.network import Namespace
+from tests.network import Path as NetworkPath
 
 CHROMIUM = "/usr/bin/chromium"
 PAGES = Path(__file__).parent / "pages"
@@ -45,6 +48,16 @@ ALWAYS = [
     "--disable-sync",
     "--use-fake-device-for-media-stream",
 ]
+
+
+def devices(film: Film, speech: Speech) -> list[str]:
+    """The arguments for a camera that shows the film and a microphone that hears the speech, over and over."""
+    return [
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={film.path}",
+        f"--use-file-for-fake-audio-capture={speech.path}",
+        "--autoplay-policy=no-user-gesture-required",
+    ]
 
 
 def parlour_command(*arguments: str) -> list[str]:
@@ -64,6 +77,11 @@ class ServerProcess:
         """Its log."""
         return self.log.read_text(errors="replace")
 
+    def ports(self) -> tuple[str, str]:
+        """The port of HTTP and the one of the media, to start another in its place."""
+        media = re.findall(r"media_ports=\[(\d+)", self.said())[-1]
+        return self.url.rpartition(":")[2], media
+
     def stop(self) -> int:
         """Ask it to stop and wait for its exit code."""
         if self.process.poll() is None:
@@ -76,14 +94,20 @@ class ServerProcess:
             raise
 
 
-def start_server(arguments: list[str], data: Path) -> ServerProcess:
+def start_server(arguments: list[str], data: Path, *, within: Namespace | None = None) -> ServerProcess:
     """Start ``parlour`` and wait until it has printed where it is. The first ``http`` line of stdout is its address."""
+    command = parlour_command(*arguments)
     data.mkdir(parents=True, exist_ok=True)
     log = data / "server.log"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "python"), "PYTHONUNBUFFERED": "1"}
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            parlour_command(*arguments), cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=stderr
+            within.command(*command) if within else command,
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
         )
     assert process.stdout is not None
     watchdog = threading.Timer(DEADLINE, process.kill)
@@ -127,15 +151,23 @@ def create_app(data: Path, sdk_app_id: int = 1400000001) -> App:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def translate_path(self, path: str) -> str:
+        """The films and the speech are served beside the pages, under ``/media``."""
+        return str(CACHE / Path(path).name) if path.startswith("/media/") else super().translate_path(path)
+
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 
 @contextlib.contextmanager
-def serve_pages() -> Iterator[str]:
+def serve_pages(within: Namespace | None = None) -> Iterator[str]:
     """The test pages on an origin of their own, as an app's own web server would have them."""
     handler = functools.partial(_Quiet, directory=str(PAGES))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+
+    def listening() -> http.server.ThreadingHTTPServer:
+        return http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+
+    server = within.call(listening) if within else listening()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -155,12 +187,7 @@ class Browsers:
 
     async def with_devices(self, film: Film, speech: Speech, *, loopback: bool = True) -> Browser:
         """A browser whose camera shows the film and whose microphone hears the speech, both over and over."""
-        arguments = [
-            "--use-fake-ui-for-media-stream",
-            f"--use-file-for-fake-video-capture={film.path}",
-            f"--use-file-for-fake-audio-capture={speech.path}",
-            "--autoplay-policy=no-user-gesture-required",
-        ]
+        arguments = devices(film, speech)
         if loopback:
             arguments.append("--allow-loopback-in-peer-connection")
         return await self.launch(*arguments)
@@ -201,11 +228,12 @@ class Guest:
     user_id: str
     film: Film
     speech: Speech
-    page: Page
-    context: BrowserContext
+    page: Page | FirefoxPage
+    context: BrowserContext | FirefoxPage
     server: ServerProcess | None
     app: App | None
     console: list[str] = field(default_factory=list)
+    path: NetworkPath | None = None  # what a test in networks of its own can spoil
 
     async def open(self, pages: str) -> None:
         """Load the app and the SDK from the server."""
@@ -231,6 +259,11 @@ class Guest:
         """Send camera and microphone."""
         await self._evaluate("profile => app.publish(profile)", (profile or Profile()).as_v4())
 
+    async def publish_from_page(self, film_file: Path, profile: Profile | None = None) -> None:
+        """Send a film and the speech that the page plays itself, where there is no camera that shows a film."""
+        playing = {"film": film_file.name, "speech": self.speech.path.name, **(profile or Profile()).as_v4()}
+        await self._evaluate("playing => app.publishPlayed(playing)", playing)
+
     async def leave(self) -> None:
         """Leave the room and close the devices."""
         await self._evaluate("() => app.leave()")
@@ -249,7 +282,7 @@ class Guest:
         waiting = f"argument => app.until({script}, argument, {DEADLINE * 1000})"
         try:
             held = await self.page.evaluate(waiting, argument)
-        except PlaywrightError as failed:
+        except (PlaywrightError, FirefoxError) as failed:
             raise AssertionError(f"{self.user_id}: {what}: {failed}\n{await self.report()}") from failed
         if not held:
             raise AssertionError(f"{self.user_id}: {what}: not within {DEADLINE} s\n{await self.report()}")
@@ -288,7 +321,7 @@ class Guest:
         try:
             async with asyncio.timeout(DEADLINE):
                 return await self.page.evaluate(script, argument)
-        except (PlaywrightError, TimeoutError) as failed:
+        except (PlaywrightError, FirefoxError, TimeoutError) as failed:
             raise AssertionError(f"{self.user_id}: {script}: {failed or 'no end'}\n{await self.report()}") from failed
 
     async def report(self) -> str:
@@ -296,7 +329,7 @@ class Guest:
         try:
             async with asyncio.timeout(5):
                 media = await self.page.evaluate("app.report()")
-        except (PlaywrightError, TimeoutError) as failed:
+        except (PlaywrightError, FirefoxError, TimeoutError) as failed:
             media = f"(no report: {failed})"
         log = self.server.said()[-4000:] if self.server else ""
         return f"--- page of {self.user_id}\n{media}\n{chr(10).join(self.console[-20:])}\n--- server\n{log}"

@@ -82,6 +82,29 @@ const app = {
     await app.client.publish(stream);
   },
 
+  // A film and a speech that the page plays itself, in place of camera and microphone.
+  async publishPlayed({ film, speech, width, height, frameRate, bitrate }) {
+    const fetched = async (name) => (await fetch(`/media/${name}`)).blob();
+    const video = document.createElement('video');
+    video.src = URL.createObjectURL(await fetched(film));
+    video.loop = video.muted = true;
+    await video.play();
+    const canvas = Object.assign(document.createElement('canvas'), { width, height });
+    const pen = canvas.getContext('2d');
+    setInterval(() => pen.drawImage(video, 0, 0, width, height), 1000 / frameRate);
+    // Not an AudioContext: in Firefox it stands still on a machine without a sound device.
+    const voice = new Audio(URL.createObjectURL(await fetched(speech)));
+    voice.loop = true;
+    await voice.play();
+    const [videoSource] = canvas.captureStream(frameRate).getVideoTracks();
+    const [audioSource] = (voice.mozCaptureStream?.() ?? voice.captureStream()).getAudioTracks();
+    const stream = TRTC.createStream({ videoSource, audioSource });
+    stream.setVideoProfile({ width, height, frameRate, bitrate });
+    await stream.initialize();
+    app.local = stream;
+    await app.client.publish(stream);
+  },
+
   // Camera and microphone through two peer connections of this page, with no server between: what can be expected.
   async loop(user) {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 360 } });
@@ -174,6 +197,15 @@ const app = {
   async record(user, seconds) {
     const track = app.remotes[user]?.getAudioTrack();
     if (!track) throw new Error(`no sound of ${user} on the page`);
+    const samples = await (navigator.userAgent.includes('Firefox') ? app.recorded(track, seconds) : app.tapped(track, seconds));
+    const bytes = new Uint8Array(samples.buffer);
+    let text = '';
+    for (let at = 0; at < bytes.length; at += 32768) text += String.fromCharCode(...bytes.subarray(at, at + 32768));
+    return btoa(text);
+  },
+
+  // Through an audio graph, to the sample.
+  async tapped(track, seconds) {
     const context = new AudioContext({ sampleRate: 48000 });
     const code = `registerProcessor('tap', class extends AudioWorkletProcessor {
       process([input]) { if (input[0]) this.port.postMessage(input[0].slice()); return true; }
@@ -193,10 +225,23 @@ const app = {
       };
     });
     await context.close();
-    const bytes = new Uint8Array(samples.buffer);
-    let text = '';
-    for (let at = 0; at < bytes.length; at += 32768) text += String.fromCharCode(...bytes.subarray(at, at + 32768));
-    return btoa(text);
+    return samples;
+  },
+
+  // Through a recorder's file: in Firefox an audio graph stands still on a machine without a sound device.
+  async recorded(track, seconds) {
+    const recorder = new MediaRecorder(new MediaStream([track]), { mimeType: 'audio/ogg;codecs=opus', audioBitsPerSecond: 128000 });
+    const parts = [];
+    recorder.ondataavailable = ({ data }) => parts.push(data);
+    const stopped = new Promise((resolve) => (recorder.onstop = resolve));
+    recorder.start();
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1000 + 500));
+    recorder.stop();
+    await stopped;
+    const file = await new Blob(parts).arrayBuffer();
+    const sound = await new OfflineAudioContext(1, 1, 48000).decodeAudioData(file);
+    return Int16Array.from(sound.getChannelData(0).subarray(0, Math.round(seconds * 48000)), (sample) =>
+      Math.max(-1, Math.min(1, sample)) * 32767);
   },
 
   // What a failed test prints: where the media got to.

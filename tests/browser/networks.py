@@ -1,0 +1,117 @@
+"""Browsers and a server in networks of their own, with a path between them that a test can spoil.
+
+The server has one address, 10.203.0.1, and every guest sits behind a path of their own (``tests.network``). The test
+pages come from each guest's own 127.0.0.1, which browsers trust as they trust https: no cut touches them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Self
+
+from playwright.async_api import Browser, Playwright
+
+from tests.browser.films import Film, film
+from tests.browser.firefox import Firefox
+from tests.browser.harness import ALWAYS, CHROMIUM, App, Guest, ServerProcess, create_app, serve_pages, start_server
+from tests.browser.harness import devices as device_arguments
+from tests.browser.speech import speech
+from tests.network import Namespace, Path
+
+SERVER = "10.203.0.1"
+
+
+@dataclass
+class Network:
+    """A server in its network, and the guests behind their paths."""
+
+    playwright: Playwright
+    data: FilePath
+    namespace: Namespace = field(default_factory=lambda: Namespace(SERVER))
+    options: tuple[str, ...] = ()
+    _origins: dict[Path, str] = field(default_factory=dict)
+    _browsers: dict[tuple[Path, str, str], Browser] = field(default_factory=dict)
+    _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(self.namespace)
+            self.app: App = await asyncio.to_thread(create_app, self.data)
+            self.server = await self._started("0", "0")
+            stack.callback(self._stop)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def _stop(self) -> None:
+        assert self.server.stop() == 0, self.server.said()  # the one that runs now: it may have been started again
+
+    async def _started(self, port: str, media_port: str) -> ServerProcess:
+        arguments = ["serve", "--host", SERVER, "--port", port, "--media-port", media_port, "--data", str(self.data)]
+        return await asyncio.to_thread(start_server, [*arguments, *self.options], self.data, within=self.namespace)
+
+    async def kill_and_start_again(self) -> None:
+        """``kill -9``, and a new process on the same ports and data."""
+        ports = self.server.ports()
+        self.server.process.kill()
+        await asyncio.to_thread(self.server.process.wait)
+        self.server = await self._started(*ports)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let the server not run: it is there, and answers nothing."""
+        self.server.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.server.process.send_signal(signal.SIGCONT)
+
+    async def invite(self, name: str, shows: str | Film, *, path: Path | None = None, user: str = "") -> Guest:
+        """A guest in a Chromium behind a path, by default one of its own; ``user`` is their id, by default the name."""
+        shown = film(shows) if isinstance(shows, str) else shows
+        path = path or self.path()
+        browser = await self._chromium(path, shown, name)
+        context = await browser.new_context()
+        page = await context.new_page()
+        guest = Guest(user or name, shown, speech(name), page, context, self.server, self.app, path=path)
+        await guest.open(self._pages(path))
+        return guest
+
+    async def invite_to_firefox(self, name: str, shows: str) -> Guest:
+        """A guest in a Firefox behind a path of its own."""
+        path = self.path()
+        running = await self._stack.enter_async_context(Firefox(path.client))
+        page = await running.new_page()
+        guest = Guest(name, film(shows), speech(name), page, page, self.server, self.app, path=path)
+        await guest.open(self._pages(path))
+        return guest
+
+    def path(self, **conditions: object) -> Path:
+        """One more path to the server, open until the network ends."""
+        return self._stack.enter_context(Path(self.namespace, **conditions))
+
+    def _pages(self, path: Path) -> str:
+        if path not in self._origins:
+            self._origins[path] = self._stack.enter_context(serve_pages(path.client))
+        return self._origins[path]
+
+    async def _chromium(self, path: Path, shown: Film, name: str) -> Browser:
+        key = (path, shown.name, name)
+        if key not in self._browsers:
+            command = self.data / f"chromium-{len(self._browsers)}"
+            command.write_text(f'#!/bin/sh\nexec {" ".join(path.client.command(CHROMIUM))} "$@"\n')
+            command.chmod(command.stat().st_mode | stat.S_IXUSR)
+            arguments = [*ALWAYS, *device_arguments(shown, speech(name))]
+            browser = await self.playwright.chromium.launch(executable_path=os.fspath(command), args=arguments)
+            self._stack.push_async_callback(browser.close)
+            self._browsers[key] = browser
+        return self._browsers[key]
