@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -118,3 +119,17 @@ async def join(server: RunningServer, user_id: str, room: int | str = 1) -> tupl
     login = await wire.login(server, user_id)
     entered = await wire.ask("enter", ticket=login["ticket"], roomId=room, stringRoom=isinstance(room, str))
     return wire, entered
+
+
+def answer_to(offer_sdp: str) -> str:
+    """What a client that takes everything would answer: an honest mirror of the offer."""
+    text = re.sub(r"a=(candidate|end-of|msid|ssrc|ice-lite)[^\r]*\r\n", "", offer_sdp)
+    for pattern, mine in (
+        ("a=setup:actpass", "a=setup:active"),
+        ("a=sendonly", "a=recvonly"),
+        (r"a=ice-ufrag:\S+", "a=ice-ufrag:clientfrag"),
+        (r"a=ice-pwd:\S+", "a=ice-pwd:" + "c" * 24),
+        (r"a=fingerprint:sha-256 \S+", "a=fingerprint:sha-256 " + ":".join(["CD"] * 32)),
+    ):
+        text = re.sub(pattern, mine, text)
+    return text

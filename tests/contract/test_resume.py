@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from tests.wire import Wire, join
+from tests.wire import Wire, join, offer
 
 if TYPE_CHECKING:
     from tests.conftest import RunningServer, StartServer
@@ -59,3 +60,71 @@ async def test_whoever_ended_a_session_it_stays_ended(server: RunningServer) -> 
     assert (await removed.closed())[0] == 4409
     for entered in (entered_left, entered_closed, entered_kicked, entered_removed):
         assert await refused_resume(server, entered["resumeToken"]) == (LOGIN_REFUSED, ENDED)
+
+
+async def test_what_is_asked_again_after_a_resume_is_done_and_told_to_nobody_twice(server: RunningServer) -> None:
+    ann, _ = await join(server, "ann")
+    bob, entered = await join(server, "bob")
+    mine = {"sdp": offer(), "audioMid": "0", "videoMid": "1"}
+    await ann.ask("publish", **mine)
+    published = await bob.ask("publish", **mine)
+    await bob.ask("mute", audio=True)
+    await ann.ask("subscribe", userId="bob")
+    await bob.ask("subscribe", userId="ann")
+    told = [(await ann.event())["type"] for _ in range(4)]
+    assert sorted(told) == ["downlink-offer", "mute-changed", "peer-join", "stream-added"]
+    bob.drop()
+    again = await Wire.open(server)
+    resumed = await again.ask("resume", resumeToken=entered["resumeToken"])
+    assert [(stream["streamId"], stream["audioMuted"]) for stream in resumed["published"]] == [
+        (published["streamId"], True)
+    ]
+    assert resumed["subscriptions"] == [{"userId": "ann", "streamType": "main", "audio": True, "video": True}]
+    assert (await again.ask("publish", **mine, audioMuted=True))["streamId"] == published["streamId"]
+    await again.ask("mute", audio=True)
+    first = await again.ask("subscribe", userId="ann")
+    assert await again.ask("subscribe", userId="ann") == first
+    assert await ann.quiet(), "nothing of that is news"
+    for _ in range(2):
+        assert await again.ask("unsubscribe", userId="ann") == {}
+        assert await again.ask("unpublish") == {}
+    removed = [(await ann.event())["type"] for _ in range(1)]
+    assert removed == ["stream-removed"]
+    for _ in range(2):
+        assert await again.ask("leave") == {}
+    assert (await ann.event())["type"] == "peer-leave"
+    assert await ann.quiet()
+
+
+async def test_a_closing_of_ours_that_the_client_echoes_or_cuts_is_not_leaving(start_server: StartServer) -> None:
+    """What the client says first counts: 1000 or 1001 is leaving, everything else is a loss."""
+    server = await start_server(signaling__socket_timeout=0.5, signaling__heartbeat_interval=0.2)
+    watcher, _ = await join(server, "watcher")
+
+    async def event_of(user_id: str) -> str:
+        while True:
+            event = await watcher.event()
+            if event.get("userId") == user_id:
+                return str(event["type"])
+
+    async def breathe() -> None:
+        while True:
+            await watcher.ask("ping")
+            await asyncio.sleep(0.1)
+
+    breath = asyncio.create_task(breathe())
+    tokens = {}
+    for code in (1002, 1011, 3000, 4000, 4408, 4999):
+        ann, entered = await join(server, f"ann{code}")
+        assert await event_of(f"ann{code}") == "peer-join"
+        await ann.close(code)
+        tokens[code] = entered["resumeToken"]
+    silent, entered = await join(server, "silent")
+    tokens[0] = entered["resumeToken"]
+    assert (await silent.closed())[0] == 4408, "it was silent; its library echoes our code"
+    for token in tokens.values():
+        wire = await Wire.open(server)
+        resumed = await wire.ask("resume", resumeToken=token)
+        assert {"userId": "watcher"} in resumed["snapshot"]["members"]
+        await wire.close(1001)
+    breath.cancel()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import websockets
 
-from tests.wire import Wire, join, offer
+from tests.wire import Wire, answer_to, join, offer
 
 if TYPE_CHECKING:
     from tests.conftest import RunningServer, StartServer
@@ -192,7 +192,7 @@ async def test_publish_answers_for_the_streams_m_lines_and_refuses_what_is_wrong
     assert (await wire.refused("publish", sdp=offer())).code == INVALID_PARAMETER
     assert (await wire.refused("publish", sdp=offer(), audioMid="9")).code == INVALID_PARAMETER
     assert (await wire.refused("publish", sdp=offer(), audioMid="1")).code == INVALID_PARAMETER
-    assert (await wire.refused("unpublish")).code == INVALID_OPERATION
+    assert await wire.ask("unpublish") == {}, "what is not published is unpublished"
     assert (await wire.refused("mute", audio=True)).code == INVALID_OPERATION
     answer = (await publish(wire))["sdp"]
     assert "a=ice-lite" in answer
@@ -402,17 +402,3 @@ async def test_wrong_fields_are_answered_and_do_not_cost_the_socket(server: Runn
     answers = [(stray["id"], stray["error"]["code"]) for stray in wire.strays]
     assert answers == [(number, INVALID_PARAMETER) for number in range(101, 106)]
     assert max(len(stray["error"]["message"]) for stray in wire.strays) < 400
-
-
-def answer_to(offer_sdp: str) -> str:
-    """What a client that takes everything would answer: an honest mirror of the offer."""
-    text = re.sub(r"a=(candidate|end-of|msid|ssrc|ice-lite)[^\r]*\r\n", "", offer_sdp)
-    for pattern, mine in (
-        ("a=setup:actpass", "a=setup:active"),
-        ("a=sendonly", "a=recvonly"),
-        (r"a=ice-ufrag:\S+", "a=ice-ufrag:clientfrag"),
-        (r"a=ice-pwd:\S+", "a=ice-pwd:" + "c" * 24),
-        (r"a=fingerprint:sha-256 \S+", "a=fingerprint:sha-256 " + ":".join(["CD"] * 32)),
-    ):
-        text = re.sub(pattern, mine, text)
-    return text

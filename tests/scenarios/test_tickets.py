@@ -28,7 +28,7 @@ def changed(token: str) -> str:
 @scenario(
     70221,
     cause="The session that is to be resumed was ended: its user was kicked, or entered the room again, or left it.",
-    how="Resumes a session after its user was kicked, one whose user has entered the room again, and one that was left.",
+    how="Resumes a session after its user was kicked, after the user has entered the room again, and after leaving.",
     part="login state",
 )
 async def test_a_session_that_is_over(start_server: StartServer, unchanged: Unchanged) -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from parlour.errors import RtcError
 from parlour.sdp import Candidate, LocalTransport, RemoteTransport, TrackSpec
-from parlour.signaling.downlink import Downlink, Key, RemoteTrack
+from parlour.signaling.downlink import MAX_LINES, Downlink, Key, RemoteTrack
 from parlour.signaling.messages import DownlinkOffer
+from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Transport
 
 H264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
@@ -109,17 +110,37 @@ class Client:
         self.offers: list[DownlinkOffer] = []
         self.failures: list[str] = []
         self.online = True
-        self.downlink = Downlink(self.book, 0, find=self.tracks.get, send=self._send, on_failed=self.failures.append)
+        self.now = 0.0
+        self.hurried = False
+        self.later: list[Callable[[], None]] = []
+        pace = OfferPace(self._clock, lambda delay, callback: self.later.append(callback))
+        self.downlink = Downlink(
+            self.book, 0, find=self.tracks.get, send=self._send, on_failed=self.failures.append, pace=pace
+        )
+
+    def _clock(self) -> float:
+        """Time enough for an offer goes by each time one looks, unless the test is in a hurry."""
+        self.now += 0 if self.hurried else 10
+        return self.now
+
+    def wait(self) -> None:
+        """Time goes by, until an offer may be made."""
+        self.now += 10
+        later, self.later = self.later, []
+        for callback in later:
+            callback()
 
     def _send(self, offer: DownlinkOffer) -> bool:
         if self.online:
             self.offers.append(offer)
         return self.online
 
-    def publish(self, user: str, kind: str = "video", *, codec: str = "vp8", producer: int | None = -1) -> None:
+    def publish(
+        self, user: str, kind: str = "video", *, codec: str = "vp8", fmtp: str = H264, producer: int | None = -1
+    ) -> None:
         key: Key = (user, "main", kind)  # type: ignore[assignment]
         number = next(self.book.ids) if producer == -1 else producer
-        track = TrackSpec("9", kind, "opus" if kind == "audio" else codec, 50, fmtp=H264 if codec == "h264" else "")  # type: ignore[arg-type]
+        track = TrackSpec("9", kind, "opus" if kind == "audio" else codec, 50, fmtp=fmtp if codec == "h264" else "")  # type: ignore[arg-type]
         self.tracks[key] = RemoteTrack(track, number, f"stream-{user}", f"cname-{user}")
         self.downlink.refresh()
 
@@ -258,21 +279,113 @@ def test_an_answer_of_another_connection_is_refused_and_the_right_one_still_coun
     assert client.receiving == {client.producer("ann"), client.producer("bob")}
 
 
-def test_each_codec_and_profile_has_its_payload_types_and_the_pool_ends_gracefully() -> None:
+def h264(profile_level_id: str) -> str:
+    return H264.replace("42e01f", profile_level_id)
+
+
+def test_however_many_formats_were_published_a_later_codec_still_has_its_payload_types() -> None:
     client = Client()
-    users = [f"user{number}" for number in range(40)]
-    for number, user in enumerate(users):
-        client.publish(user, codec="h264" if number else "vp8")
-        track = client.tracks[user, "main", "video"]
-        fmtp = f"level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42{number:02x}1f" if number else ""
-        client.tracks[user, "main", "video"] = RemoteTrack(
-            TrackSpec("9", "video", track.track.codec, 50, fmtp=fmtp), track.producer, track.stream_id, track.cname
-        )
-        client.downlink.subscribe(user, "main", ["video"])
+    profiles = [f"{profile}{level:02x}" for profile in ("42e0", "4200", "4d00", "6400") for level in range(10, 60, 5)]
+    for number, profile in enumerate(profiles):
+        client.publish(f"user{number}", codec="h264", fmtp=h264(profile))
+        client.downlink.subscribe(f"user{number}", "main", ["video"])
+        client.answer()
+        client.unpublish(f"user{number}")
+        client.answer()
+    client.publish("last")
+    client.downlink.subscribe("last", "main", ["video"])
     client.answer()
-    maps = re.findall(r"a=rtpmap:(\d+)", client.offers[-1].sdp)
-    assert len(maps) == len(set(maps)) == 60
-    assert all(96 <= int(number) <= 127 or 35 <= int(number) <= 63 for number in maps)
+    assert client.receiving == {client.producer("last")}
+    assert len(client.downlink._payload_types) <= 9
+    assert len(client.downlink._lines) == 1, "an m-line whose track is gone is used again"
+
+
+def test_a_codec_that_the_client_refused_is_not_offered_again_and_another_of_that_stream_is() -> None:
+    client = Client()
+    client.publish("ann", codec="h264")
+    client.publish("ann", "audio")
+    client.downlink.subscribe("ann", "main", ["audio", "video"])
+    video = next(track.mid for track in client.offers[0].tracks if track.kind == "video")
+    client.answer(refuse=frozenset({video}))
+    assert client.receiving == {client.producer("ann", "audio")}
+    for _ in range(3):  # published anew, as after a lost uplink: still H264
+        client.publish("ann", codec="h264")
+    assert len(client.offers) == 1
+    assert client.downlink.wanted["ann", "main"] == {"audio", "video"}, "it is still wanted, once it can be played"
+    client.publish("ann", codec="vp8")
+    client.answer()
+    assert client.receiving == {client.producer("ann", "audio"), client.producer("ann")}
+
+
+def test_a_client_that_refuses_everything_never_runs_out_of_m_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parlour.signaling.downlink.MAX_LINES", 40)
+    client = Client()
+    for number in range(50):
+        user = f"user{number}"
+        client.publish(user)
+        client.downlink.subscribe(user, "main", ["video"])
+        client.answer(refuse=frozenset(track.mid for track in client.offers[-1].tracks))
+        client.unpublish(user)
+    assert len(client.downlink._lines) <= 40
+    assert client.downlink._refused == set()
+    client.publish("last")
+    client.downlink.subscribe("last", "main", ["video"])
+    client.answer()
+    assert client.receiving == {client.producer("last")}
+    assert [offer.restart for offer in client.offers].count(True) == 1
+
+
+def test_more_tracks_than_a_connection_has_m_lines_are_refused_with_a_code() -> None:
+    client = Client()
+    for number in range(MAX_LINES):
+        client.downlink.subscribe(f"user{number}", "main", ["video"])
+    with pytest.raises(RtcError, match="at most 512") as refusal:
+        client.downlink.subscribe("one more", "main", ["video"])
+    assert refusal.value.code == 0x1001
+    client.downlink.subscribe("user0", "main", ["audio"])
+
+
+def test_whatever_changes_before_the_next_offer_costs_nothing_for_each_change() -> None:
+    client = Client()
+    client.hurried = True
+    client.publish("ann")
+    client.downlink.subscribe("ann", "main", ["video"])
+    client.answer()
+    spent = len(client.book.ssrcs)
+    for _ in range(100):  # before the pace lets the next offer be made
+        client.publish("ann")
+    assert (len(client.offers), len(client.book.ssrcs)) == (1, spent)
+    client.wait()
+    for _ in range(100):  # while that offer is unanswered
+        client.publish("ann")
+    assert (len(client.offers), len(client.book.ssrcs)) == (2, spent + 2)
+    client.online = False
+    client.answer()
+    for _ in range(100):  # while there is no socket
+        client.publish("ann")
+        client.wait()
+    assert len(client.book.ssrcs) <= spent + 4
+    client.online = True
+    client.downlink.resend()
+    client.wait()
+    client.answer()
+    assert client.receiving == {client.producer("ann")}
+
+
+def test_what_is_wanted_again_before_the_next_offer_is_received_again_under_new_ssrcs() -> None:
+    client = Client()
+    client.hurried = True
+    client.publish("ann")
+    client.downlink.subscribe("ann", "main", ["video"])
+    client.answer()
+    client.downlink.drop("ann", "main")
+    assert client.receiving == set()
+    revision = client.downlink.subscribe("ann", "main", ["video"])
+    assert revision == 2
+    client.wait()
+    client.answer()
+    assert client.downlink.revision == 2
+    assert client.receiving == {client.producer("ann")}
 
 
 class DownlinkMachine(RuleBasedStateMachine):
@@ -281,6 +394,7 @@ class DownlinkMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.client = Client()
+        self.client.hurried = True
 
     users = st.sampled_from(["ann", "bob", "cyd"])
     kinds = st.sampled_from(["audio", "video"])
@@ -314,6 +428,10 @@ class DownlinkMachine(RuleBasedStateMachine):
             self.client.downlink.resend()
 
     @rule()
+    def wait(self) -> None:
+        self.client.wait()
+
+    @rule()
     def fail(self) -> None:
         for transport in list(self.client.book.transports):
             self.client.book.fail(transport, "consent-expired")
@@ -331,7 +449,8 @@ class DownlinkMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         client = self.client
-        client.online = True
+        client.online, client.hurried = True, False
+        client.wait()
         if client.downlink.failure is not None:
             client.downlink.restart()
         client.downlink.resend()

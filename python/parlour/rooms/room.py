@@ -190,11 +190,9 @@ class Room:
             )
 
     def unpublish(self, user_id: str, session: str, stream_type: StreamType) -> list[RoomEvent]:
-        """Take a stream away. INVALID_OPERATION when it is not published."""
+        """Take a stream away; nothing happens when it is not published, so that it may be said twice."""
         stream = self.member(user_id, session).streams.pop(stream_type, None)
-        if stream is None:
-            raise _not_published(stream_type)
-        return [StreamUnpublished(stream)]
+        return [] if stream is None else [StreamUnpublished(stream)]
 
     def mute(
         self,
@@ -209,7 +207,7 @@ class Room:
         member = self.member(user_id, session)
         old = member.streams.get(stream_type)
         if old is None:
-            raise _not_published(stream_type)
+            raise RtcError(ErrorCode.INVALID_OPERATION, f"no {stream_type} stream is published; publish one first")
         new = replace(
             old,
             audio_muted=old.audio and (old.audio_muted if audio is None else audio),
@@ -219,7 +217,3 @@ class Room:
             return []
         member.streams[stream_type] = new
         return [MuteChanged(new)]
-
-
-def _not_published(stream_type: StreamType) -> RtcError:
-    return RtcError(ErrorCode.INVALID_OPERATION, f"no {stream_type} stream is published; publish one first")

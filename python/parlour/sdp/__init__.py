@@ -3,7 +3,7 @@
 from parlour.sdp.downlink import AcceptedLine, DownlinkAnswer, DownlinkLine, read_downlink_answer, write_downlink_offer
 from parlour.sdp.errors import SdpError
 from parlour.sdp.model import Candidate, Codec, Kind, LocalTransport, RemoteTransport, TrackSpec
-from parlour.sdp.uplink import UplinkOffer, read_uplink_offer, write_uplink_answer
+from parlour.sdp.uplink import UplinkOffer, downlink_format, read_uplink_offer, write_uplink_answer
 
 __all__ = [
     "AcceptedLine",
@@ -17,6 +17,7 @@ __all__ = [
     "SdpError",
     "TrackSpec",
     "UplinkOffer",
+    "downlink_format",
     "read_downlink_answer",
     "read_uplink_offer",
     "write_downlink_offer",

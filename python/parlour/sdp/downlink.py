@@ -8,7 +8,7 @@ from typing import Any
 
 from parlour.sdp.errors import SdpError
 from parlour.sdp.model import Kind, LocalTransport, RemoteTransport, TrackSpec
-from parlour.sdp.reader import MAX_SECTIONS, Section, read_description
+from parlour.sdp.reader import MAX_SECTIONS, Bounds, Section, read_description
 from parlour.sdp.uplink import known_codec, remote_transport
 from parlour.sdp.writer import (
     MID_URI,
@@ -92,7 +92,7 @@ def write_downlink_offer(local: LocalTransport, lines: Sequence[DownlinkLine], *
 
 def read_downlink_answer(text: str, lines: Sequence[DownlinkLine]) -> DownlinkAnswer:
     """Read the answer to the offer made of ``lines``. Raises SdpError when it does not fit that offer."""
-    description = read_description(text)
+    description = read_description(text, _bounds(len(lines)))
     if len(description.sections) != len(lines):
         raise SdpError(f"the answer has {len(description.sections)} m-lines, the offer had {len(lines)}")
     accepted: dict[str, AcceptedLine] = {}
@@ -116,6 +116,11 @@ def read_downlink_answer(text: str, lines: Sequence[DownlinkLine]) -> DownlinkAn
     if section.setup != "active":
         raise SdpError("a=setup of the answer must be active: the server is the DTLS server")
     return DownlinkAnswer(remote_transport(section), accepted, frozenset(refused))
+
+
+def _bounds(lines: int) -> Bounds:
+    """For an answer to so many m-lines: several times what browsers write."""
+    return Bounds(8_192 + 4_096 * lines, 64 + 64 * lines, 32 + 32 * lines, lines)
 
 
 def _taken(section: Section, track: TrackSpec) -> AcceptedLine | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from parlour.sdp.errors import SdpError
 from parlour.sdp.model import Codec, LocalTransport, RemoteTransport, TrackSpec
-from parlour.sdp.reader import CodecLine, Section, read_description
+from parlour.sdp.reader import Bounds, CodecLine, Section, read_description
 from parlour.sdp.writer import (
     MID_URI,
     TWCC_URI,
@@ -20,6 +20,26 @@ from parlour.sdp.writer import (
 
 MAX_UPLINK_SECTIONS = 32
 """Two streams have four tracks; the rest is room for m-lines that a client gave up."""
+
+UPLINK_BOUNDS = Bounds(characters=65_536, lines=2_048, structured=1_536, sections=MAX_UPLINK_SECTIONS)
+"""A browser's m-line has up to 90 lines about codecs in 5,000 characters."""
+
+H264_PROFILES = (
+    (0x42, 0x4F, 0x40, "42e0"),
+    (0x4D, 0x8F, 0x80, "42e0"),
+    (0x58, 0xCF, 0xC0, "42e0"),
+    (0x42, 0x4F, 0x00, "4200"),
+    (0x58, 0xCF, 0x80, "4200"),
+    (0x4D, 0xAF, 0x00, "4d00"),
+    (0x64, 0xFF, 0x00, "6400"),
+    (0x64, 0xFF, 0x0C, "640c"),
+    (0xF4, 0xFF, 0x00, "f400"),
+)
+"""profile_idc, and which constraint flags have which values: Constrained Baseline, Baseline, Main, High, Constrained
+High, High 4:4:4 Predictive, each with its one spelling (RFC 6184 table 5)."""
+
+LOW_LEVEL, HIGH_LEVEL = 0x1F, 0x34
+"""3.1 and 5.2: what a downlink tells of the level, which does not say who can decode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +80,7 @@ class UplinkOffer:
 
 def read_uplink_offer(text: str) -> UplinkOffer:
     """Read a client's offer. Raises SdpError when it is malformed, or lacks what every uplink needs."""
-    description = read_description(text)
-    if len(description.sections) > MAX_UPLINK_SECTIONS:
-        raise SdpError(f"it has {len(description.sections)} m-lines; an uplink has at most {MAX_UPLINK_SECTIONS}")
+    description = read_description(text, UPLINK_BOUNDS)
     section = description.transport_section
     if section.setup not in {"actpass", "active"}:
         raise SdpError("a=setup must be actpass or active: the server is the DTLS server")
@@ -159,12 +177,26 @@ def known_codec(kind: str, codec: CodecLine) -> Codec | None:
         case "video", "vp8", 90000:
             return "vp8"
         case "video", "h264", 90000:
-            return "h264" if codec.parameter("packetization-mode") == "1" else None
+            usable = codec.parameter("packetization-mode") == "1" and h264_profile(_profile_level_id(codec)) is not None
+            return "h264" if usable else None
     return None
 
 
+def _profile_level_id(codec: CodecLine) -> str:
+    profile = (codec.parameter("profile-level-id") or "42e01f").lower()
+    if len(profile) != 6 or not set(profile) <= set("0123456789abcdef"):
+        raise SdpError(f"the profile-level-id of payload type {codec.payload_type} is not six hex digits")
+    return profile
+
+
+def h264_profile(profile_level_id: str) -> str | None:
+    """The one spelling of its first four digits; None for what is no profile that decoders know."""
+    profile, flags = int(profile_level_id[:2], 16), int(profile_level_id[2:4], 16)
+    return next((name for idc, mask, bits, name in H264_PROFILES if profile == idc and flags & mask == bits), None)
+
+
 def codec_format(name: Codec, codec: CodecLine) -> str:
-    """The fmtp in one spelling per meaning, so that a downlink needs few payload types.
+    """The fmtp in one spelling.
 
     Opus keeps whether it is stereo (RFC 7587 §6.1), H264 its profile and level (RFC 6184 §8.1), VP8 nothing.
     """
@@ -173,8 +205,22 @@ def codec_format(name: Codec, codec: CodecLine) -> str:
             stereo = codec.parameter("stereo") == "1" or codec.parameter("sprop-stereo") == "1"
             return "minptime=10;useinbandfec=1" + (";stereo=1;sprop-stereo=1" if stereo else "")
         case "h264":
-            profile = (codec.parameter("profile-level-id") or "42e01f").lower()
-            if len(profile) != 6 or not set(profile) <= set("0123456789abcdef"):
-                raise SdpError(f"the profile-level-id of payload type {codec.payload_type} is not six hex digits")
-            return f"level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}"
+            return _h264_format(_profile_level_id(codec))
     return ""
+
+
+def downlink_format(track: TrackSpec) -> str:
+    """The fmtp that stands for a track where it is received: few, so that payload types never run out.
+
+    A connection never gives a payload type another meaning (RFC 3264 §8.3.2). With level asymmetry (RFC 6184 §8.1) an
+    answerer looks at the profile; of levels it is told whether it is one that every decoder has.
+    """
+    if track.codec != "h264":
+        return track.fmtp
+    profile_level_id = track.fmtp[-6:]
+    level = LOW_LEVEL if int(profile_level_id[4:], 16) <= LOW_LEVEL else HIGH_LEVEL
+    return _h264_format(f"{h264_profile(profile_level_id)}{level:02x}")
+
+
+def _h264_format(profile_level_id: str) -> str:
+    return f"level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile_level_id}"

@@ -7,10 +7,32 @@ from dataclasses import dataclass
 
 from parlour.errors import ErrorCode, RtcError
 from parlour.signaling.codec import MalformedError, decode_request, request_type
-from parlour.signaling.messages import AnyRequest, CloseCode, Enter, Login, Ping, Resume
+from parlour.signaling.messages import (
+    AnyRequest,
+    CloseCode,
+    DownlinkAnswer,
+    Enter,
+    Leave,
+    Login,
+    Ping,
+    Publish,
+    Resume,
+)
 
 COST_UNIT = 8192
 """Characters of a message that count as one message more against the rate."""
+
+SDP_UNIT = 1024
+"""Characters of a session description that do: to read them is the most costly work of a message."""
+
+ACCOUNT_COST = 10
+"""What a request counts that is judged by the account service: signatures, and three stores."""
+
+TELL_UNIT = 25
+"""Members of a room who are told of a request, for whom it counts as one message more."""
+
+RENEGOTIATION_UNIT = 10
+"""Receivers whose connections are negotiated anew because of a request; the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +81,7 @@ class Bucket:
         self._rate, self._burst = rate, burst
         self._level, self._then = float(burst), now
 
-    def take(self, now: float, cost: int = 1) -> bool:
+    def take(self, now: float, cost: float = 1) -> bool:
         """Take tokens; False when there are not as many."""
         self._level = min(self._burst, self._level + (now - self._then) * self._rate)
         self._then = now
@@ -67,6 +89,10 @@ class Bucket:
             return False
         self._level -= cost
         return True
+
+    def owe(self, cost: float) -> None:
+        """Take tokens for what has been done already, at most down to a debt of ``burst``."""
+        self._level = max(self._level - cost, -self._burst)
 
 
 class Connection:
@@ -85,11 +111,7 @@ class Connection:
             raise RuntimeError("a closed connection receives nothing")
         self._heard = now
         if not self._bucket.take(now, self._cost(text)):
-            return self.close(
-                CloseCode.TOO_MANY,
-                f"more than {self._limits.messages_per_second:g} messages a second"
-                f" or {self._limits.message_burst} at once",
-            )
+            return self._too_many()
         if text is None:
             return self.close(CloseCode.MALFORMED, "a message is a text frame, not a binary one")
         if len(text) > self._limits.message_bytes:
@@ -101,12 +123,34 @@ class Connection:
                 return Refusal(malformed.request_id, malformed.error)
             closing = self.close(CloseCode.MALFORMED, "a message is a JSON object with an id")
             return Closing(closing.code, closing.reason, malformed.error)
+        if not self._bucket.take(now, min(self._price(request), self._limits.message_burst / 2)):
+            return self._too_many()
         wrong = self._out_of_place(request)
         return request if wrong is None else Refusal(request.id, RtcError(ErrorCode.INVALID_OPERATION, wrong))
 
     def _cost(self, text: str | None) -> int:
         """A long message costs as much as several, because reading it does. The longest allowed may come once."""
         return min(1 + len(text or "") // COST_UNIT, self._limits.message_burst)
+
+    def _price(self, request: AnyRequest) -> float:
+        """What the work of a request counts, beside reading its text."""
+        match request:
+            case Login() | Resume() | Enter():
+                return ACCOUNT_COST - 1
+            case Publish(sdp=sdp) | DownlinkAnswer(sdp=sdp):
+                return len(sdp) // SDP_UNIT
+        return 0
+
+    def owe(self, *, told: int = 0, renegotiated: int = 0, lines: int = 0) -> None:
+        """Count what a request caused: members told, receivers negotiated with anew, own m-lines made anew."""
+        self._bucket.owe(told / TELL_UNIT + renegotiated / RENEGOTIATION_UNIT + lines / RENEGOTIATION_UNIT)
+
+    def _too_many(self) -> Closing:
+        return self.close(
+            CloseCode.TOO_MANY,
+            f"more than {self._limits.messages_per_second:g} messages a second or {self._limits.message_burst} at once,"
+            " or requests that cost as much",
+        )
 
     def _out_of_place(self, request: AnyRequest) -> str | None:
         """Why this request may not be made now, if so."""
@@ -116,7 +160,7 @@ class Connection:
                 return None
             case State.NEW, _:
                 return f"{name} came before login; log in first"
-            case State.AUTHENTICATED, Login() | Enter() | Ping():
+            case State.AUTHENTICATED, Login() | Enter() | Ping() | Leave():  # to have left is what leaving twice means
                 return None
             case State.AUTHENTICATED, Resume():
                 return "resume must be the first request of a socket"

@@ -1,7 +1,8 @@
 """What one client receives: its downlink transport, the m-lines we offer on it and the consumers behind them.
 
-One offer is unanswered at a time; what changes meanwhile goes into the next. A consumer exists only for a track that
-the client took. A new consumer always has new SSRCs, so that no packet index is ever used twice under one key.
+One offer is unanswered at a time; what changes meanwhile goes into the next, and nothing is made for it before. A
+consumer exists only for a track that the client took. A new consumer always has new SSRCs, so that no packet index is
+ever used twice under one key.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from parlour.sdp import (
     Kind,
     RemoteTransport,
     TrackSpec,
+    downlink_format,
     read_downlink_answer,
     write_downlink_offer,
 )
 from parlour.signaling.messages import DownlinkOffer, DownlinkTrack
+from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Media, Transport
 
 MID_EXTENSION = 1
@@ -73,12 +76,14 @@ class Downlink:
         find: Callable[[Key], RemoteTrack | None],
         send: Callable[[DownlinkOffer], bool],
         on_failed: Callable[[str], None],
+        pace: OfferPace,
     ) -> None:
         self._media = media
         self._shard = shard
         self._find = find
         self._send = send
         self._on_failed = on_failed
+        self._pace = pace
         self._transport: Transport | None = None
         self._remote: RemoteTransport | None = None
         self._lines: list[Line] = []
@@ -88,6 +93,8 @@ class Downlink:
         self._outstanding: Outstanding | None = None
         self._dirty = False
         self._fresh = False
+        self._unsent = False
+        """Whether the offer that is due could not be told: none is made before the client has a socket again."""
         self.revision = 0
         self.failure: str | None = None
         self.wanted: dict[tuple[str, StreamType], frozenset[Kind]] = {}
@@ -95,14 +102,29 @@ class Downlink:
     # --- what the client asks for ---
 
     def subscribe(self, user_id: str, stream_type: StreamType, kinds: Iterable[Kind]) -> int:
-        """Receive these kinds of a stream, in place of what was asked before. Returns the revision that has them."""
-        self.wanted[user_id, stream_type] = frozenset(kinds)
+        """Receive these kinds of a stream, in place of what was asked before. Returns the revision that has them.
+
+        INVALID_OPERATION when that would be more tracks than a connection has m-lines.
+        """
+        asked = frozenset(kinds)
+        others = sum(len(wanted) for key, wanted in self.wanted.items() if key != (user_id, stream_type))
+        if others + len(asked) > MAX_LINES:
+            raise RtcError(
+                ErrorCode.INVALID_OPERATION,
+                f"this client receives {others} tracks already; one connection has at most {MAX_LINES}",
+            )
+        self.wanted[user_id, stream_type] = asked
         self.refresh()
-        return self.revision + 1 if self._dirty else self.revision
+        if self._dirty or self._differs():
+            self._dirty = True  # the client waits for that offer, even if by then there is nothing new in it
+            return self.revision + 1
+        return self.revision
 
     def drop(self, user_id: str, stream_type: StreamType) -> None:
         """Receive nothing of a stream any more: its consumers stop now, its m-lines with the next offer."""
         if self.wanted.pop((user_id, stream_type), None) is not None:
+            # Asked for again, it is offered again: the client may have learnt to play it.
+            self._refused = {refused for refused in self._refused if refused[0][:2] != (user_id, stream_type)}
             self.refresh()
 
     def wants(self, user_id: str) -> bool:
@@ -117,15 +139,21 @@ class Downlink:
 
     def resend(self) -> None:
         """The client has a new socket: repeat the offer without answer, or make the one that is due."""
+        self._unsent = False
         if self._outstanding is not None:
             self._send(self._outstanding.message)
         else:
-            self._offer()
+            self.refresh()
 
     def close(self) -> None:
         """Stop everything."""
         self.wanted.clear()
         self._stop()
+
+    @property
+    def lines(self) -> int:
+        """How many m-lines there are: what an offer costs."""
+        return len(self._lines)
 
     def _stop(self) -> None:
         if self._transport is not None:
@@ -154,10 +182,20 @@ class Downlink:
     # --- from what is wanted to m-lines ---
 
     def refresh(self) -> None:
-        """Compare what is wanted and there with the m-lines; offer what changed."""
+        """Compare what is wanted and there with the m-lines; offer what changed, as soon as an offer may be made."""
         if self.failure is not None:
             return  # a restart begins with no lines at all
         sources = self._sources()
+        for line in self._lines:
+            if line.consumer is not None and (line.key is None or line.key not in sources):
+                self._stop_consumer(line)
+                line.producer = None  # wanted again, it gets new SSRCs
+        if self._outstanding is not None or self._unsent or not (self._dirty or self._differs(sources)):
+            return  # the answer brings us here again
+        if not self._pace.take(self.refresh):
+            return
+        if self._is_worn_out(sources):
+            self._begin_anew()
         for line in self._lines:
             if line.key is None:
                 continue
@@ -167,12 +205,50 @@ class Downlink:
             elif source.producer is not None and source.producer != line.producer:
                 self._carry(line, line.key, source)
         for key, source in sources.items():
-            if source.producer is None or (key, source.track.codec, source.track.fmtp) in self._refused:
+            if source.producer is None or self._is_refused(key, source):
                 continue
             line_for = self._free_line(key[2])
             if line_for is not None:
                 self._carry(line_for, key, source)
         self._offer()
+
+    def _differs(self, sources: dict[Key, RemoteTrack] | None = None) -> bool:
+        """Whether the m-lines are not as they should be."""
+        missing = self._sources() if sources is None else dict(sources)
+        for line in self._lines:
+            if line.key is None:
+                continue
+            source = missing.pop(line.key, None)
+            if source is None or source.producer not in {None, line.producer}:
+                return True
+        return any(source.producer is not None and not self._is_refused(key, source) for key, source in missing.items())
+
+    def _is_refused(self, key: Key, source: RemoteTrack) -> bool:
+        return (key, source.track.codec, downlink_format(source.track)) in self._refused
+
+    def _is_worn_out(self, sources: dict[Key, RemoteTrack]) -> bool:
+        """Whether there is no m-line for a track, because rejected ones and ones of the other kind take its place."""
+        carried = {line.key for line in self._lines}
+        more = 0
+        for kind in ("audio", "video"):
+            missing = [
+                key
+                for key, source in sources.items()
+                if key[2] == kind and key not in carried and source.producer and not self._is_refused(key, source)
+            ]
+            free = [
+                line
+                for line in self._lines
+                if line.offered.kind == kind and not line.offered.rejected and line.key not in sources
+            ]
+            more += max(0, len(missing) - len(free))
+        return more > 0 and len(self._lines) + more > MAX_LINES
+
+    def _begin_anew(self) -> None:
+        refused = self._refused
+        self._stop()
+        self._refused = refused
+        self._fresh = self.revision > 0
 
     def _sources(self) -> dict[Key, RemoteTrack]:
         found: dict[Key, RemoteTrack] = {}
@@ -195,13 +271,10 @@ class Downlink:
 
     def _carry(self, line: Line, key: Key, source: RemoteTrack) -> None:
         """Put a track on a line, under new SSRCs and this connection's payload types."""
-        payload_types = self._payload_types_for(source.track)
-        if payload_types is None:
-            return
         self._stop_consumer(line)
         if self._transport is None:
             self._transport = self._media.create_transport(self._shard, on_closed=self._closed)
-        payload_type, rtx = payload_types
+        payload_type, rtx = self._payload_types_for(source.track)
         # Repair is between us and this client, whatever there is between us and the publisher.
         video = source.track.kind == "video"
         track = TrackSpec(
@@ -216,7 +289,7 @@ class Downlink:
             None,
             video,
             video,
-            source.track.fmtp,
+            downlink_format(source.track),
         )
         line.offered = DownlinkLine(track, active=True, stream_id=source.stream_id, cname=source.cname)
         line.key, line.producer = key, source.producer
@@ -235,13 +308,11 @@ class Downlink:
             self._media.remove_consumer(line.consumer)
             line.consumer = None
 
-    def _payload_types_for(self, track: TrackSpec) -> tuple[int, int] | None:
-        """One payload type a codec and fmtp, and one for its RTX; None when there are no more."""
-        key = (track.codec, track.fmtp)
+    def _payload_types_for(self, track: TrackSpec) -> tuple[int, int]:
+        """One payload type a codec and format, and one for its RTX. There are fewer formats than pairs."""
+        key = (track.codec, downlink_format(track))
         if key not in self._payload_types:
             used = 2 * len(self._payload_types)
-            if used + 2 > len(PAYLOAD_TYPES):
-                return None
             self._payload_types[key] = (PAYLOAD_TYPES[used], PAYLOAD_TYPES[used + 1])
         return self._payload_types[key]
 
@@ -263,10 +334,12 @@ class Downlink:
             ],
             restart=self._fresh,
         )
-        if self._send(message):
+        self._unsent = not self._send(message)
+        if not self._unsent:
             self.revision += 1
             self._outstanding = Outstanding(message, lines)
             self._dirty = self._fresh = False
+            self._pace.offered(len(lines))
 
     def answer(self, revision: int, sdp: str) -> None:
         """Take the client's answer. Raises RtcError; then the offer waits for a better one."""
@@ -287,21 +360,24 @@ class Downlink:
                 "the answer is from another connection than the downlink's; send downlink-restart for a new one",
             )
         self._outstanding = None
-        # Lines are only ever appended, so that those of the offer are the first ones.
-        for line, then in zip(self._lines, offered, strict=False):
-            self._settle(line, then, answer.accepted.get(then.mid), then.mid in answer.refused)
+        sources = self._sources()
+        for line, then in zip(self._lines, offered, strict=True):
+            there = line.key is not None and line.key in sources and sources[line.key].producer == line.producer
+            self._settle(line, then, answer.accepted.get(then.mid), then.mid in answer.refused, there=there)
         # A line that the client refused may have a better use.
         self.refresh()
 
-    def _settle(self, line: Line, then: DownlinkLine, accepted: AcceptedLine | None, refused: bool) -> None:
-        """Make one line as the answer says, unless it has changed since the offer."""
-        if refused and then.active and line.key is not None and line.offered == then:
-            self._refused.add((line.key, then.track.codec, then.track.fmtp))
+    def _settle(
+        self, line: Line, then: DownlinkLine, accepted: AcceptedLine | None, refused: bool, *, there: bool
+    ) -> None:
+        """Make one line as the answer says; ``there``: its track still is, and is wanted."""
         if refused:
+            if then.active and line.key is not None:
+                self._refused.add((line.key, then.track.codec, then.track.fmtp))
             self._stop_consumer(line)
             line.key = line.producer = None
             line.offered = replace(line.offered, active=False, rejected=True)
-        elif line.offered != then or not then.active:
+        elif not then.active or not there:
             return
         elif accepted is None:
             self._stop_consumer(line)

@@ -59,14 +59,14 @@ class Hall:
     def enter(self, session: Session) -> messages.Snapshot:
         """A session enters. Returns the room as it found it."""
         events = self.room.enter(session.user_id, session.id, session.role)
-        self._apply(events[:-1])
+        self._apply(events[:-1], cause=session)
         self.sessions[session.user_id] = session
-        self._apply(events[-1:])
+        self._apply(events[-1:], cause=session)
         return self.snapshot(session)
 
     def leave(self, session: Session) -> None:
         """A session leaves; its media stops."""
-        self._apply(self.room.leave(session.user_id, session.id))
+        self._apply(self.room.leave(session.user_id, session.id), cause=session)
 
     def remove(self, user_id: str) -> None:
         """An administrator's word: the user is out of the room at once."""
@@ -101,6 +101,7 @@ class Hall:
         self.room.may_publish(session.user_id, session.id)
         offer, tracks = session.uplink.read(request)
         may_send(session.privileges, request.stream_type, tracks)
+        before = dict(session.uplink.published)
         sdp = session.uplink.accept(request, offer, tracks)
         events = self.room.publish(
             session.user_id,
@@ -112,10 +113,12 @@ class Hall:
             audio_muted=request.audio_muted,
             video_muted=request.video_muted,
         )
-        self._apply(events)
-        for other in self.sessions.values():
-            if other.downlink.wants(session.user_id):
+        self._apply(events, cause=session)
+        if session.uplink.published != before:  # the same published again concerns nobody
+            receivers = [other for other in self.sessions.values() if other.downlink.wants(session.user_id)]
+            for other in receivers:
                 other.downlink.refresh()
+            session.owe(renegotiated=len(receivers))
         stream = self.room.stream(session.user_id, request.stream_type)
         if stream is None:
             raise AssertionError("a stream that was just published is there")
@@ -124,13 +127,14 @@ class Hall:
     def unpublish(self, session: Session, stream_type: StreamType) -> None:
         """Take a stream away."""
         events = self.room.unpublish(session.user_id, session.id, stream_type)
-        self._apply(events)
+        self._apply(events, cause=session)
         session.uplink.unpublish(stream_type)
 
     def mute(self, session: Session, request: messages.Mute) -> None:
         """Set the mute state of a stream."""
         self._apply(
-            self.room.mute(session.user_id, session.id, request.stream_type, audio=request.audio, video=request.video)
+            self.room.mute(session.user_id, session.id, request.stream_type, audio=request.audio, video=request.video),
+            cause=session,
         )
 
     def subscribe(self, session: Session, request: messages.Subscribe) -> int:
@@ -160,8 +164,8 @@ class Hall:
 
     # --- telling ---
 
-    def _apply(self, events: list[RoomEvent]) -> None:
-        """Tell everybody else, in order; media stops before it is told."""
+    def _apply(self, events: list[RoomEvent], cause: Session | None = None) -> None:
+        """Tell everybody else, in order; media stops before it is told. ``cause`` is charged for it."""
         removed: dict[str, RemovalReason] = {}
         for event in events:
             match event:
@@ -170,14 +174,19 @@ class Hall:
                     self._removed(user_id, session_id, reason)
                     continue
                 case StreamUnpublished(stream):
-                    for session in self.sessions.values():
-                        session.downlink.drop(stream.user_id, stream.stream_type)
+                    receivers = [other for other in self.sessions.values() if other.downlink.wants(stream.user_id)]
+                    for other in receivers:
+                        other.downlink.drop(stream.user_id, stream.stream_type)
+                    if cause is not None:
+                        cause.owe(renegotiated=len(receivers))
                 case MemberLeft(user_id):
                     gone = self.sessions.pop(user_id, None)
                     if gone is not None:
                         self._on_departed(gone, removed.get(user_id))
                         gone.close()
             self._tell_others(event.user_id, wire_event(event))
+            if cause is not None:
+                cause.owe(told=len(self.sessions))
 
     def _removed(self, user_id: str, session_id: str, reason: RemovalReason) -> None:
         session = self.sessions.get(user_id)

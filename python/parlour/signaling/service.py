@@ -20,6 +20,7 @@ from parlour.signaling.ended import EndedSessions
 from parlour.signaling.hall import REMOVED, Hall, stream_info
 from parlour.signaling.link import Link
 from parlour.signaling.messages import AnyRequest, CloseCode, Empty, Message
+from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Media
 from parlour.signaling.session import Session
 
@@ -169,6 +170,9 @@ class SignalingService:
             case messages.Ping():
                 link.answer(request.id, Empty())
                 return
+            case messages.Leave() if link not in self._by_link:
+                link.answer(request.id, Empty())
+                return
         found = self._by_link.get(link)
         if found is None:
             raise RtcError(ErrorCode.INVALID_OPERATION, "this socket is in no room; enter one first")
@@ -188,6 +192,7 @@ class SignalingService:
             case messages.DownlinkAnswer():
                 session.downlink.answer(request.revision, request.sdp)
             case messages.DownlinkRestart():
+                session.owe(lines=session.downlink.lines)
                 session.downlink.restart()
             case messages.Mute():
                 hall.mute(session, request)
@@ -240,7 +245,8 @@ class SignalingService:
             private_map_key=request.private_map_key,
         )
         hall = self._open_hall(identity.sdk_app_id, room_id)
-        session = Session(entrant.login, privileges, "anchor", link, self._media, hall.shard, hall.find_track)
+        pace = OfferPace(self.clock, asyncio.get_running_loop().call_later)
+        session = Session(entrant.login, privileges, "anchor", link, self._media, hall.shard, hall.find_track, pace)
         try:
             snapshot = hall.enter(session)
         except RtcError:

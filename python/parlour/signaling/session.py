@@ -11,6 +11,7 @@ from parlour.rooms import Role
 from parlour.signaling.downlink import Downlink, Key, RemoteTrack
 from parlour.signaling.link import Link
 from parlour.signaling.messages import DownlinkOffer, Event, MediaFailed
+from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Media
 from parlour.signaling.uplink import Uplink
 from parlour.usersig import Privilege
@@ -28,6 +29,7 @@ class Session:
         media: Media,
         shard: int,
         find: Callable[[Key], RemoteTrack | None],
+        pace: OfferPace,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.login = login
@@ -39,7 +41,12 @@ class Session:
         # Downlinks of others keep their m-lines for a failed uplink's tracks: it will publish again, or leave.
         self.uplink = Uplink(media, shard, lambda reason: self._failed("uplink", reason))
         self.downlink = Downlink(
-            media, shard, find=find, send=self._offer, on_failed=lambda reason: self._failed("downlink", reason)
+            media,
+            shard,
+            find=find,
+            send=self._offer,
+            on_failed=lambda reason: self._failed("downlink", reason),
+            pace=pace,
         )
 
     @property
@@ -51,6 +58,11 @@ class Session:
         """Send an event; without a socket it is lost, and the snapshot of ``resume`` stands for it."""
         if self.link is not None:
             self.link.tell(event)
+
+    def owe(self, *, told: int = 0, renegotiated: int = 0, lines: int = 0) -> None:
+        """Count against its socket's rate what a request of it caused."""
+        if self.link is not None:
+            self.link.connection.owe(told=told, renegotiated=renegotiated, lines=lines)
 
     def catch_up(self) -> None:
         """Tell a client that came back what no snapshot holds: failed transports, and the offer without answer."""
