@@ -16,6 +16,18 @@ from tests.databases import AnyDatabase, SqliteDatabase
 from tests.postgres import Cluster
 
 APP = 1400000001
+ALONE = {"attacks", "browser", "network"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whom the two workers of a whole run take at a time (``--dist loadgroup``): a file, or everything of ``ALONE``.
+
+    What looks at speed, memory or pictures would spoil the measure of its like beside it; so those take turns.
+    """
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(pytest.mark.xdist_group("measured" if folder in ALONE else item.path.stem))
 
 
 class RunningServer(Server):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,33 @@ async def invite(browsers: Browsers, parlour: ServerProcess, app: App, pages: st
     yield invite_one
     for guest in guests:
         await guest.context.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
+async def meanwhile(browsers: Browsers, request: pytest.FixtureRequest) -> AsyncIterator[dict[str, asyncio.Task[None]]]:
+    """What the module's tests marked ``together`` wait for, all of it at the same time, by their node ids.
+
+    Such a test spends its time waiting for a cut to end; one after the other they would take many minutes.
+    """
+    items = [item for item in request.session.items if item.path == request.path]
+    marked = {item: item.get_closest_marker("together") for item in items if isinstance(item, pytest.Function)}
+    async with AsyncExitStack() as stack:
+        running: dict[str, asyncio.Task[None]] = {}
+        networks: dict[str, Network] = {}
+        for item, mark in marked.items():
+            if mark is None:
+                continue
+            place = mark.kwargs.get("network", item.name)  # those that do nothing to the server share one
+            if place not in networks:
+                data = request.getfixturevalue("tmp_path_factory").mktemp("network")
+                networks[place] = await stack.enter_async_context(Network(browsers.playwright, data))
+            parameters = item.callspec.params if hasattr(item, "callspec") else {}
+            scenario = mark.kwargs["run"](networks[place], next(_rooms), **parameters)
+            running[item.nodeid] = asyncio.create_task(scenario)
+        yield running
+        for task in running.values():
+            task.cancel()
+        await asyncio.gather(*running.values(), return_exceptions=True)
 
 
 @pytest_asyncio.fixture(loop_scope="package")

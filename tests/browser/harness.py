@@ -100,7 +100,7 @@ def start_server(arguments: list[str], data: Path, *, within: Namespace | None =
     data.mkdir(parents=True, exist_ok=True)
     log = data / "server.log"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "python"), "PYTHONUNBUFFERED": "1"}
-    with log.open("w") as stderr:
+    with log.open("a") as stderr:  # a server that is started again goes on in it
         process = subprocess.Popen(
             within.command(*command) if within else command,
             cwd=ROOT,
@@ -221,7 +221,7 @@ class Profile:
         return {"width": self.width, "height": self.height, "frameRate": self.rate, "bitrate": self.bitrate}
 
 
-@dataclass
+@dataclass(eq=False)
 class Guest:
     """One page with a v4 app in it."""
 

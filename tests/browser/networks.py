@@ -36,8 +36,9 @@ class Network:
     data: FilePath
     namespace: Namespace = field(default_factory=lambda: Namespace(SERVER))
     options: tuple[str, ...] = ()
+    _good: Path | None = None
     _origins: dict[Path, str] = field(default_factory=dict)
-    _browsers: dict[tuple[Path, str, str], Browser] = field(default_factory=dict)
+    _browsers: dict[tuple[Path, str, str], asyncio.Future[Browser]] = field(default_factory=dict)
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     async def __aenter__(self) -> Self:
@@ -59,12 +60,14 @@ class Network:
         arguments = ["serve", "--host", SERVER, "--port", port, "--media-port", media_port, "--data", str(self.data)]
         return await asyncio.to_thread(start_server, [*arguments, *self.options], self.data, within=self.namespace)
 
-    async def kill_and_start_again(self) -> None:
-        """``kill -9``, and a new process on the same ports and data."""
-        ports = self.server.ports()
+    async def kill(self) -> None:
+        """``kill -9`` the server."""
         self.server.process.kill()
         await asyncio.to_thread(self.server.process.wait)
-        self.server = await self._started(*ports)
+
+    async def start_again(self) -> None:
+        """A new process on the ports and the data of the one that was killed."""
+        self.server = await self._started(*self.server.ports())
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
@@ -99,6 +102,11 @@ class Network:
         """One more path to the server, open until the network ends."""
         return self._stack.enter_context(Path(self.namespace, **conditions))
 
+    def good_path(self) -> Path:
+        """The path that nobody spoils, shared by all for whom it does not matter."""
+        self._good = self._good or self.path()
+        return self._good
+
     def _pages(self, path: Path) -> str:
         if path not in self._origins:
             self._origins[path] = self._stack.enter_context(serve_pages(path.client))
@@ -111,7 +119,8 @@ class Network:
             command.write_text(f'#!/bin/sh\nexec {" ".join(path.client.command(CHROMIUM))} "$@"\n')
             command.chmod(command.stat().st_mode | stat.S_IXUSR)
             arguments = [*ALWAYS, *device_arguments(shown, speech(name))]
-            browser = await self.playwright.chromium.launch(executable_path=os.fspath(command), args=arguments)
+            launching = self.playwright.chromium.launch(executable_path=os.fspath(command), args=arguments)
+            self._browsers[key] = asyncio.ensure_future(launching)
+            browser = await self._browsers[key]
             self._stack.push_async_callback(browser.close)
-            self._browsers[key] = browser
-        return self._browsers[key]
+        return await self._browsers[key]

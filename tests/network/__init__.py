@@ -11,6 +11,7 @@ browser, ``parlour serve``, a socket of the test) is unchanged, and all of it cr
         browser = await launch_within(path.client)
         path.cut("udp")            # media is gone, signaling goes on
         path.restore()
+        path.reset()               # every TCP connection ends for both its ends; silence alone would take them a while
         path.rebind()              # the client has another address and port for the server, and does not know it
         path.change(rate=500_000)  # bit/s from now on, in both directions
         assert path.up.counts["udp"].lost == 3
@@ -24,6 +25,7 @@ The parts:
   seed and the same packets give the same losses: the decisions for UDP are drawn apart from those for TCP, so what
   TCP sends again changes nothing for UDP.
 - ``packets``: what a packet is (``tcp``, ``udp``, ``other``) and the change of its address.
+- ``flows.Flows``: the TCP connections that cross, so that they can be reset.
 - ``namespace.Namespace``: a network with nothing in it but its loopback interface. It ends with the test run, also
   when that is killed, and takes the processes in it along: nothing is left for the next run to clean.
 - ``path.Path``: the TUN devices, the thread that carries, the address translation.

@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Self
 
+from tests.network.flows import Flows
 from tests.network.link import Conditions, Link
 from tests.network.namespace import MTU, Namespace
 from tests.network.packets import Kind, destination_of, from_address, source_of, to_address
@@ -34,6 +35,7 @@ class Path:
         self._number = server.next_path()
         self.address = self.seen_as = self._host(2)
         self._last_host = 2
+        self._flows = Flows()  # with the client's own address, translated or not
         self._lock = threading.Lock()
         self._stack = contextlib.ExitStack()
 
@@ -80,6 +82,15 @@ class Path:
         with self._lock:
             self.up.change(**conditions)
             self.down.change(**conditions)
+
+    def reset(self) -> None:
+        """End every TCP connection for both its ends at once, as a middle box does, also while TCP is cut."""
+        with self._lock:
+            for packet in self._flows.resets():
+                if source_of(packet) == self.address:
+                    self._write(self._server_end, self._translated(packet, self.up))
+                else:
+                    self._write(self._client_end, packet)
 
     def rebind(self) -> None:
         """Give the client another address as the server sees it, as a NAT does that forgot: the client is not told.
@@ -134,14 +145,19 @@ class Path:
 
     def _give(self, link: Link, descriptor: int) -> None:
         with self._lock:
-            packets = [self._translated(packet, link) for packet in link.due(time.monotonic())]
-        for packet in packets:
-            if packet is None:
-                continue
-            try:
-                os.write(descriptor, packet)
-            except OSError:  # a packet that the kernel finds wrong is the sender's matter; it is counted
-                self.refused += 1
+            for packet in link.due(time.monotonic()):
+                translated = self._translated(packet, link)
+                if translated is not None:
+                    self._flows.deliver(packet if link is self.up else translated)
+                    self._write(descriptor, translated)
+
+    def _write(self, descriptor: int, packet: bytes | None) -> None:
+        if packet is None:
+            return
+        try:
+            os.write(descriptor, packet)
+        except OSError:  # a packet that the kernel finds wrong is the sender's matter; it is counted
+            self.refused += 1
 
     def _translated(self, packet: bytes, link: Link) -> bytes | None:
         """The packet as a NAT between the two passes it on; ``None`` for one to an address the NAT has forgotten."""

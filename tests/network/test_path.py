@@ -125,6 +125,34 @@ def test_a_tcp_connection_survives_loss_reordering_and_a_cut(server: Namespace) 
         assert path.up.counts["tcp"].lost > 0
 
 
+@pytest.mark.parametrize("rebound", [False, True])
+def test_a_reset_ends_a_connection_for_both_ends_also_while_all_is_cut(server: Namespace, rebound: bool) -> None:
+    with Path(server) as path:
+        if rebound:
+            path.rebind()
+        with (
+            path.server.socket(socket.SOCK_STREAM, SERVER) as listening,
+            path.client.socket(socket.SOCK_STREAM) as here,
+        ):
+            listening.listen()
+            here.settimeout(DEADLINE)
+            here.connect(listening.getsockname())
+            there, _ = listening.accept()
+            with there:
+                there.settimeout(DEADLINE)
+                here.sendall(b"hello")
+                assert there.recv(100) == b"hello"
+                there.sendall(b"and back")
+                assert here.recv(100) == b"and back"
+                acknowledged = path.up.counts["tcp"]
+                until("the last word is acknowledged", lambda: acknowledged.delivered >= 4)
+                path.cut()
+                path.reset()
+                for one in (here, there):
+                    with pytest.raises(ConnectionResetError):
+                        one.recv(100)
+
+
 def test_cutting_udp_spares_tcp(server: Namespace) -> None:
     with Path(server) as path, path.server.socket(socket.SOCK_STREAM, SERVER) as listening:
         here, there = ends(path)

@@ -29,6 +29,8 @@ const app = {
   client: null,
   local: null,
   remotes: {},
+  offered: [],
+  subscribes: true, // to whatever is offered, at once
   events: [],
 
   load() {
@@ -45,7 +47,10 @@ const app = {
     const client = TRTC.createClient({ mode: 'rtc', ...config });
     app.client = client;
     for (const name of EVENTS) client.on(name, (event) => app.note(name, event));
-    client.on('stream-added', ({ stream }) => client.subscribe(stream));
+    client.on('stream-added', ({ stream }) => {
+      app.offered.push(stream);
+      if (app.subscribes) client.subscribe(stream).catch((error) => app.note('subscribe-failed', error));
+    });
     client.on('stream-subscribed', async ({ stream }) => {
       const user = stream.getUserId();
       if (app.remotes[user] === stream) return;
