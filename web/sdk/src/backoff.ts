@@ -1,9 +1,15 @@
-/** Seconds before each further attempt: 0, 1, 2, 4, 8, 16 and then 30. */
+/** Seconds before the first attempts, which thus come 0, ½, 1, 2 and 4 seconds after the loss; then one every 5. */
+const STEPS = [0, 0.5, 0.5, 1, 2];
+const LONGEST_STEP = 5;
+
 export function backoffSeconds(attempt: number): number {
-  return attempt === 0 ? 0 : Math.min(2 ** (attempt - 1), 30);
+  return STEPS[attempt] ?? LONGEST_STEP;
 }
 
-/** The delay before attempt number `attempt` in milliseconds, with a jitter of a fifth up or down. */
+/**
+ * Milliseconds before attempt number `attempt`. The jitter only shortens: whatever comes back is found again within
+ * the longest step, and many clients that were lost at one moment do not come back at one moment.
+ */
 export function backoffDelay(attempt: number, random: () => number = Math.random): number {
-  return backoffSeconds(attempt) * 1000 * (0.8 + 0.4 * random());
+  return backoffSeconds(attempt) * 1000 * (0.7 + 0.25 * random());
 }

@@ -1,17 +1,20 @@
-import { asRtcError, describe, ErrorCode, invalidOperation, rtcError, type RtcError } from './errors.js';
-import type { AnyEvent, EnterOk, ResumeOk, StreamType } from './generated/messages.js';
+import { asRtcError, describe, ErrorCode, invalidOperation, invalidParameter, rtcError, type RtcError } from './errors.js';
+import type { AnyEvent, EnterOk, ResumeOk, StreamInfo, StreamType } from './generated/messages.js';
 import { log } from './logger.js';
 import type { VideoCodec } from './media/codecs.js';
-import { Downlink, type RemoteTrack } from './media/downlink.js';
-import { Uplink } from './media/uplink.js';
-import { RoomState, streamKey, type RoomChange } from './room-state.js';
-import { AnswerTimeout, ChannelClosed, type Fields, type RequestType } from './signaling/channel.js';
-import { Session, type SessionListener, type SessionOptions } from './signaling/session.js';
+import { ConnectionFailed, MEDIA_DEADLINE } from './media/connection.js';
+import { Downlink } from './media/downlink.js';
+import { Uplink, type Publication } from './media/uplink.js';
+import type { Cancellation } from './operations.js';
+import { RoomState, type RoomChange } from './room-state.js';
+import { AnswerTimeout, ChannelClosed, type Fields } from './signaling/channel.js';
+import { Session, SessionReplaced, type SessionListener, type SessionOptions } from './signaling/session.js';
 import type { LocalStream, Publisher } from './streams/local-stream.js';
-import { RemoteStream } from './streams/remote-stream.js';
+import type { RemoteStream } from './streams/remote-stream.js';
+import { ANSWER_TIMEOUT, notInRoom, Subscriptions, type Wanted } from './subscriptions.js';
 import type { ClientEventMap, ConnectionState, RemoteMutedState } from './types.js';
 
-const ANSWER_TIMEOUT = 5_000;
+const KINDS = ['audio', 'video'] as const;
 
 export interface CallOptions extends SessionOptions {
   autoSubscribe: boolean;
@@ -27,24 +30,12 @@ export interface CallListener {
   ended(): void;
 }
 
-interface Wish {
-  audio: boolean;
-  video: boolean;
-}
-
 /** One stay in one room, from a successful join to its end. */
 export class Call implements SessionListener {
   private readonly room = new RoomState();
-  private readonly remotes = new Map<string, RemoteStream>();
-  /** What this client wants to receive, by stream. */
-  private readonly wishes = new Map<string, Wish>();
-  /** Streams for which the app itself has said whether it wants them. */
-  private readonly decided = new Set<string>();
-  private readonly gone = new Map<string, Set<() => void>>();
-  private readonly published = new Map<StreamType, LocalStream>();
   private readonly uplink: Uplink;
   private readonly downlink: Downlink;
-  private remoteTracks: RemoteTrack[] = [];
+  private readonly subscriptions: Subscriptions;
   /** Events wait here until the app has seen `join` resolve. */
   private held: (() => void)[] | null = [];
   private over = false;
@@ -56,10 +47,12 @@ export class Call implements SessionListener {
   ) {
     this.uplink = new Uplink({
       videoCodec: options.videoCodec,
-      publish: (fields) => session.request('publish', fields, ANSWER_TIMEOUT),
-      failed: (why) => this.uplinkFailed(why),
+      signaling: session,
+      publish: (fields, wanted) => session.request('publish', fields, ANSWER_TIMEOUT, wanted),
+      failed: (given, why) => this.uplinkFailed(given, why),
     });
     this.downlink = new Downlink({
+      signaling: session,
       answer: async (revision, sdp) => {
         try {
           await session.requestNow('downlink-answer', { revision, sdp }, ANSWER_TIMEOUT);
@@ -68,11 +61,12 @@ export class Call implements SessionListener {
         }
       },
       askRestart: async () => {
-        await session.request('downlink-restart', {}, ANSWER_TIMEOUT);
+        await session.requestNow('downlink-restart', {}, ANSWER_TIMEOUT);
       },
-      tracks: (tracks) => this.assign(tracks),
+      tracks: (tracks) => this.subscriptions.carry(tracks),
       failed: (why) => this.mediaGivenUp(ErrorCode.DOWNLINK_RECONNECTION_FAILED, `downlink reconnect failed: ${why}`),
     });
+    this.subscriptions = new Subscriptions(session, this.downlink);
   }
 
   /** Joins; resolves when the room has let the user in. */
@@ -86,52 +80,59 @@ export class Call implements SessionListener {
     return call;
   }
 
-  async publish(type: StreamType, stream: LocalStream): Promise<void> {
+  /** Publishes a stream; resolves when it goes out. What was half done when that fails is taken back. */
+  async publish(type: StreamType, stream: LocalStream, cancellation: Cancellation): Promise<void> {
+    const known = this.uplink.publications.get(type);
+    if (known ?? this.uplink.typeOf(stream)) {
+      throw invalidOperation('duplicate publishing, please unpublish and then re-publish');
+    }
+    const end = Date.now() + MEDIA_DEADLINE;
     try {
-      await this.uplink.publish(type, stream);
+      const publication = await cancellation.race(this.uplink.publish(type, stream));
+      stream.publishedBy(this.publisher(type));
+      await cancellation.race(this.uplink.connected(end - Date.now()));
+      publication.state = 'published';
     } catch (thrown) {
-      const error = this.failure(thrown, ErrorCode.SERVER_TIMEOUT, 'publish timeout');
+      const error = this.failure(thrown, 'publish');
+      stream.publishedBy(null);
+      this.uplink.withdraw(type);
       // The server may have carried it out all the same.
-      if (error.getCode() === ErrorCode.SERVER_TIMEOUT) void this.quietly('unpublish', { streamType: type });
+      this.quietly('unpublish', { streamType: type });
       throw error;
     }
-    this.published.set(type, stream);
-    stream.publishedBy(this.publisher(type));
   }
 
-  async unpublish(type: StreamType): Promise<void> {
-    this.published.get(type)?.publishedBy(null);
-    this.published.delete(type);
-    await this.uplink.unpublish(type);
+  /** Stops publishing a stream. Without a socket the server is told after the next resume. */
+  async unpublish(stream: LocalStream): Promise<void> {
+    const type = this.uplink.typeOf(stream);
+    if (!type) throw invalidParameter('unpublish: the stream is not published by this client');
+    stream.publishedBy(null);
+    this.uplink.remove(type);
     try {
-      await this.session.request('unpublish', { streamType: type }, ANSWER_TIMEOUT);
+      await this.session.requestNow('unpublish', { streamType: type }, ANSWER_TIMEOUT);
     } catch (thrown) {
-      throw this.failure(thrown, ErrorCode.SERVER_TIMEOUT, 'unpublish timeout');
+      if (!(thrown instanceof ChannelClosed)) throw this.failure(thrown, 'unpublish');
     }
   }
 
-  async subscribe(stream: RemoteStream, wish: Wish): Promise<void> {
-    const key = this.keyOf(stream, 'subscribe');
-    this.decided.add(key);
-    await this.receive(stream, key, wish);
-    this.listener.emit('stream-subscribed', { stream });
+  /** The app says what it wants of a stream: nothing of it is received unasked any more. */
+  decide(stream: RemoteStream): void {
+    this.subscriptions.decide(stream);
   }
 
-  async unsubscribe(stream: RemoteStream): Promise<void> {
-    const key = this.keyOf(stream, 'unsubscribe');
-    this.decided.add(key);
-    if (!this.wishes.delete(key)) return;
-    for (const kind of ['audio', 'video'] as const) stream.receive(kind, null);
-    try {
-      await this.session.request('unsubscribe', addressOf(stream), ANSWER_TIMEOUT);
-    } catch (thrown) {
-      throw this.failure(thrown, ErrorCode.API_CALL_TIMEOUT, 'unsubscribe timeout');
-    }
+  async subscribe(stream: RemoteStream, wanted: Wanted, cancellation: Cancellation): Promise<void> {
+    const came = (): void => this.listener.emit('stream-subscribed', { stream });
+    await this.subscriptions.subscribe(stream, wanted, cancellation, came);
   }
 
+  unsubscribe(stream: RemoteStream): Promise<void> {
+    return this.subscriptions.unsubscribe(stream);
+  }
+
+  /** What every remote user's main stream has and what of it is muted, in the order of the streams. */
   mutedStates(): RemoteMutedState[] {
-    const main = this.room.list().filter((info) => info.streamType === 'main');
-    return main.map(({ userId, audio, video, audioMuted, videoMuted }) => ({
+    const streams = this.room.list().filter((info) => info.streamType === 'main');
+    return streams.map(({ userId, audio, video, audioMuted, videoMuted }) => ({
       userId,
       hasAudio: audio,
       hasVideo: video,
@@ -142,13 +143,26 @@ export class Call implements SessionListener {
   }
 
   async leave(): Promise<void> {
+    const left = this.session.leave();
     this.finish();
-    await this.session.leave();
+    await left;
+  }
+
+  /** The page goes away and may be shown again. The others see the user go now. */
+  suspend(): void {
+    this.session.suspend();
+    this.uplink.suspend();
+    this.downlink.reset();
+  }
+
+  /** The page is shown again: the user comes back as after a lost socket. */
+  revive(): void {
+    this.session.revive();
   }
 
   /** The peer connections, for tests and statistics. */
   get connections(): { uplink: RTCPeerConnection | null; downlink: RTCPeerConnection | null } {
-    return { uplink: this.uplink.connection, downlink: this.downlink.connection };
+    return { uplink: this.uplink.peer, downlink: this.downlink.peer };
   }
 
   // --- what the session says ---
@@ -180,26 +194,17 @@ export class Call implements SessionListener {
 
   resumed(state: ResumeOk): void {
     this.tell(this.room.reset(state.snapshot));
-    const kept = new Set(state.published.map((info) => info.streamType));
-    if ([...this.published.keys()].some((type) => !kept.has(type))) this.uplink.restart('the server lost the stream');
-    for (const type of kept) {
-      const stream = this.published.get(type);
-      if (stream) void this.quietly('mute', { streamType: type, audio: stream.isMuted('audio'), video: stream.isMuted('video') });
-    }
-    const received = new Map(state.subscriptions.map((one) => [streamKey(one.userId, one.streamType), one]));
-    for (const [key, wish] of this.wishes) {
-      const known = received.get(key);
-      const stream = this.remotes.get(key);
-      if (stream && (known?.audio !== wish.audio || known.video !== wish.video)) {
-        void this.quietly('subscribe', { ...addressOf(stream), ...wish });
-      }
-    }
+    this.reconcilePublications(state.published);
+    this.subscriptions.reconcile(state.subscriptions);
     this.listener.state('CONNECTED');
   }
 
   reentered(entered: EnterOk): void {
     this.downlink.reset();
-    this.resumed({ ...entered, published: [], subscriptions: [] });
+    if (this.uplink.publications.size > 0) this.uplink.restart('the room was entered again');
+    this.tell(this.room.reset(entered.snapshot));
+    this.subscriptions.reconcile([]);
+    this.listener.state('CONNECTED');
   }
 
   ended(error: RtcError | null): void {
@@ -214,70 +219,55 @@ export class Call implements SessionListener {
 
   private publisher(type: StreamType): Publisher {
     return {
-      muted: (kind, muted) => void this.quietly('mute', { streamType: type, [kind]: muted }),
-      tracksChanged: () => this.uplink.update(type),
+      muted: (kind, muted) => this.quietly('mute', { streamType: type, [kind]: muted }),
+      tracksChanged: async () => {
+        try {
+          await this.uplink.update(type);
+        } catch (thrown) {
+          // Without a socket the next resume shows what the server lacks.
+          if (this.session.isUp || !isSilence(thrown)) throw this.failure(thrown, 'publish');
+        }
+      },
       trackReplaced: (track) => this.uplink.replaceTrack(type, track),
       profilesChanged: () => this.uplink.applyProfiles(type),
     };
   }
 
-  /** A request whose failure nobody waits for: what it says is said again after a reconnect. */
-  private async quietly<T extends RequestType>(type: T, fields: Fields<T>): Promise<void> {
-    try {
-      await this.session.request(type, fields, ANSWER_TIMEOUT);
-    } catch (thrown) {
-      if (!this.over) log.warn(`${type}: ${describe(thrown)}`);
-    }
-  }
-
-  private keyOf(stream: RemoteStream, call: string): string {
-    const key = streamKey(stream.getUserId(), stream.getType());
-    if (this.remotes.get(key) === stream) return key;
-    throw streamGone(call, stream);
-  }
-
-  private async receive(stream: RemoteStream, key: string, wish: Wish): Promise<void> {
-    this.wishes.set(key, wish);
-    const arrived = async (): Promise<void> => {
-      const { revision } = await this.session.request('subscribe', { ...addressOf(stream), ...wish }, ANSWER_TIMEOUT);
-      await this.downlink.reached(revision);
-    };
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    let removed: () => void = () => undefined;
-    const waiting = this.gone.get(key) ?? new Set();
-    this.gone.set(key, waiting);
-    const disappointed = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new AnswerTimeout()), ANSWER_TIMEOUT);
-      removed = () => reject(streamGone('subscribe', stream));
-    });
-    waiting.add(removed);
-    try {
-      await Promise.race([arrived(), disappointed]);
-      this.assign(this.remoteTracks);
-    } catch (thrown) {
-      throw this.failure(thrown, ErrorCode.SUBSCRIPTION_TIMEOUT, 'subscribe timeout');
-    } finally {
-      clearTimeout(timer);
-      waiting.delete(removed);
-    }
-  }
-
-  /** What the app is told when a request failed: the refusal, or that the server was silent. */
-  private failure(thrown: unknown, code: number, timeout: string): RtcError {
-    if (!(thrown instanceof AnswerTimeout || thrown instanceof ChannelClosed)) return asRtcError(thrown);
-    return this.over ? invalidOperation(`${timeout}: the client is not in the room any more`) : rtcError(code, timeout);
-  }
-
-  /** Gives each remote stream the tracks that the downlink carries for it. */
-  private assign(tracks: RemoteTrack[]): void {
-    this.remoteTracks = tracks;
-    for (const [key, stream] of this.remotes) {
-      const wish = this.wishes.get(key);
-      for (const kind of ['audio', 'video'] as const) {
-        const found = tracks.find((one) => one.kind === kind && streamKey(one.userId, one.streamType) === key);
-        stream.receive(kind, wish?.[kind] ? (found?.track ?? null) : null);
+  /** Makes what the server holds of this client's streams and what is published the same again, both ways. */
+  private reconcilePublications(held: readonly StreamInfo[]): void {
+    const known = new Map(held.map((info) => [info.streamType, info]));
+    for (const [type, { stream, state }] of this.uplink.publications) {
+      const info = known.get(type);
+      known.delete(type);
+      // One that is just being published is asked for again by its own `publish`.
+      if (state !== 'published') continue;
+      if (!info) {
+        this.uplink.restart('the server lost the stream');
+        continue;
       }
+      if (info.audio !== stream.hasAudio() || info.video !== stream.hasVideo()) {
+        this.uplink.update(type).catch((thrown: unknown) => log.warn(`publish: ${describe(thrown)}`));
+      }
+      const muted = Object.fromEntries(KINDS.map((kind) => [kind, stream.isMuted(kind)]));
+      this.quietly('mute', { streamType: type, ...muted });
     }
+    for (const streamType of known.keys()) this.quietly('unpublish', { streamType });
+  }
+
+  /** A request that the next resume makes superfluous if the socket takes it away. */
+  private quietly<T extends 'mute' | 'unpublish'>(type: T, fields: Fields<T>): void {
+    this.session.requestNow(type, fields, ANSWER_TIMEOUT).catch((thrown: unknown) => {
+      if (!this.over && !(thrown instanceof ChannelClosed)) log.warn(`${type}: ${describe(thrown)}`);
+    });
+  }
+
+  /** What the app is told when an operation failed: the refusal, or what was silent. */
+  private failure(thrown: unknown, call: 'publish' | 'unpublish'): RtcError {
+    if (this.over) return notInRoom(call);
+    if (thrown instanceof ConnectionFailed) {
+      return rtcError(ErrorCode.ICE_TRANSPORT_ERROR, `${call} failed: ${thrown.message}`);
+    }
+    return isSilence(thrown) ? rtcError(ErrorCode.SERVER_TIMEOUT, `${call} timeout`) : asRtcError(thrown);
   }
 
   /** Hands what changed to the app, in order, when the app may hear of it. */
@@ -301,56 +291,38 @@ export class Call implements SessionListener {
       return () => this.listener.emit(type, { userId });
     }
     const info = change.stream;
-    const key = streamKey(info.userId, info.streamType);
     switch (change.type) {
       case 'stream-added': {
-        const stream = new RemoteStream(info, this.options.autoplayDialog);
-        this.remotes.set(key, stream);
+        const stream = this.subscriptions.add(info, this.options.autoplayDialog);
         return () => {
           this.listener.emit('stream-added', { stream });
-          if (this.options.autoSubscribe && !this.decided.has(key)) this.autoReceive(stream, key);
+          if (this.options.autoSubscribe && !this.over) this.subscriptions.receiveUnasked(stream);
         };
       }
       case 'stream-updated': {
-        const stream = this.remotes.get(key);
-        stream?.update(info);
+        const stream = this.subscriptions.update(info);
         return () => {
           if (!stream) return;
           this.listener.emit('stream-updated', { stream });
-          const wish = this.wishes.get(key);
-          if (wish) void this.quietly('subscribe', { ...addressOf(stream), ...wish });
+          this.subscriptions.renew(stream);
         };
       }
       case 'stream-removed': {
-        const stream = this.remotes.get(key);
-        this.remotes.delete(key);
-        this.wishes.delete(key);
-        this.decided.delete(key);
-        for (const reject of this.gone.get(key) ?? []) reject();
-        this.gone.delete(key);
+        const stream = this.subscriptions.remove(info);
         return () => {
           if (!stream) return;
           this.listener.emit('stream-removed', { stream });
-          for (const kind of ['audio', 'video'] as const) stream.receive(kind, null);
+          for (const kind of KINDS) stream.receive(kind, null);
         };
       }
     }
   }
 
-  private autoReceive(stream: RemoteStream, key: string): void {
-    if (this.over || this.remotes.get(key) !== stream) return;
-    this.receive(stream, key, { audio: true, video: true }).catch((thrown: unknown) => {
-      const error = asRtcError(thrown);
-      if (!this.over && error.getCode() !== ErrorCode.REMOTE_STREAM_NOT_EXIST) log.warn(error.message);
-    });
-  }
-
-  private uplinkFailed(why: string): void {
-    for (const [type, stream] of this.published) {
+  private uplinkFailed(given: ReadonlyMap<StreamType, Publication>, why: string): void {
+    for (const [streamType, { stream }] of given) {
       stream.publishedBy(null);
-      void this.quietly('unpublish', { streamType: type });
+      this.quietly('unpublish', { streamType });
     }
-    this.published.clear();
     this.mediaGivenUp(ErrorCode.UPLINK_RECONNECTION_FAILED, `uplink reconnect failed: ${why}`);
   }
 
@@ -361,29 +333,22 @@ export class Call implements SessionListener {
   private endWith(say: () => void): void {
     if (this.over) return;
     this.release();
-    this.finish();
     this.session.close();
+    this.finish();
     this.listener.ended();
     say();
   }
 
   private finish(): void {
     this.over = true;
-    for (const stream of this.published.values()) stream.publishedBy(null);
-    this.published.clear();
+    for (const { stream } of this.uplink.publications.values()) stream.publishedBy(null);
     this.uplink.close();
     this.downlink.close();
-    for (const stream of this.remotes.values()) stream.close();
-    this.remotes.clear();
+    this.subscriptions.close();
   }
 }
 
-function addressOf(stream: RemoteStream): { userId: string; streamType: StreamType } {
-  return { userId: stream.getUserId(), streamType: stream.getType() };
+/** Whether the server did not answer, as far as this side can tell. */
+function isSilence(thrown: unknown): boolean {
+  return thrown instanceof AnswerTimeout || thrown instanceof ChannelClosed || thrown instanceof SessionReplaced;
 }
-
-function streamGone(call: string, stream: RemoteStream): RtcError {
-  const detail = `${call} failed: user ${stream.getUserId()} does not publish this stream any more`;
-  return rtcError(ErrorCode.REMOTE_STREAM_NOT_EXIST, detail);
-}
-

@@ -1,181 +1,137 @@
-import { Call } from './call.js';
+import { Call, type CallListener } from './call.js';
 import { findServer, placesHere, proxyServer } from './discover.js';
 import { Emitter } from './emitter.js';
 import { invalidOperation, invalidParameter, type RtcError } from './errors.js';
 import type { StreamType } from './generated/messages.js';
 import { log } from './logger.js';
+import { ALONE, Operations, type Cancellation } from './operations.js';
 import { pageEvents } from './page.js';
-import { claim } from './registry.js';
+import { claim, type Claim } from './registry.js';
 import { checkPublishable, localStream, remoteStream } from './streams/identity.js';
-import type { LocalStream } from './streams/local-stream.js';
+import type { RemoteStream } from './streams/remote-stream.js';
 import type * as api from './types.js';
 import type { ClientConfig, ClientEventMap, ConnectionState, JoinOptions, ProxyServer, RemoteMutedState, Role } from './types.js';
 import { eventHandler, joinOptions, subscribeOptions } from './validate.js';
 import { VERSION } from './version.js';
 
 type Place =
-  | { state: 'outside' | 'joining' | 'leaving' }
+  | { state: 'outside' }
   | { state: 'inside'; call: Call }
   /** The server or the network ended it; `leave` is still welcome. */
   | { state: 'removed' };
 
-type Publishing = 'publishing' | 'published';
+const publishing = (type: StreamType): string => `publish ${type}`;
 
 /** One user's way into one room at a time. */
 export class Client extends Emitter<ClientEventMap> implements api.Client {
-  private proxy: string | undefined;
-  private place: Place = { state: 'outside' };
-  private connection: ConnectionState = 'DISCONNECTED';
-  private release: () => void = () => undefined;
-  private readonly publications = new Map<StreamType, { stream: LocalStream; state: Publishing }>();
-  /** join, leave, publish and unpublish are carried out one after the other. */
-  private last: Promise<unknown> = Promise.resolve();
+  readonly #config: ClientConfig;
+  #proxy: string | undefined;
+  #place: Place = { state: 'outside' };
+  #connection: ConnectionState = 'DISCONNECTED';
+  /** The places on this page that `join` asked for and that were not given back yet; the first is held. */
+  readonly #claims: Claim[] = [];
+  readonly #operations = new Operations();
 
   /** Made by `TRTC.createClient`. */
-  constructor(private readonly config: ClientConfig) {
+  constructor(config: ClientConfig) {
     super();
+    this.#config = config;
   }
 
   /** Says where the server is: an http, https, ws or wss address. Before `join`. */
   setProxyServer(server: string | ProxyServer): void {
-    if (this.place.state !== 'outside' && this.place.state !== 'removed') {
+    if (this.#place.state === 'inside' || this.#operations.has('join')) {
       throw invalidOperation('setProxyServer: call it before join()');
     }
-    this.proxy = proxyServer(server);
+    this.#proxy = proxyServer(server);
   }
 
   /** Enters a room, which comes into being with its first user. */
   async join(options: JoinOptions): Promise<void> {
-    const { roomId, role, privateMapKey } = joinOptions(options, this.config.useStringRoomId ?? false);
-    if (this.place.state === 'joining') throw invalidOperation('join: another join() is going on');
-    if (this.place.state === 'inside') throw invalidOperation('join: the client is in a room; leave() first');
-    const { sdkAppId, userId, userSig } = this.config;
-    const url = findServer(placesHere(this.proxy));
-    // While another leave() runs, its claim is still held; it is given back in turn.
-    const leaving = this.place.state === 'leaving';
-    if (!leaving) this.release = claim(sdkAppId, userId, roomId);
-    this.place = { state: 'joining' };
-    await this.inTurn(async () => {
+    const { sdkAppId, userId, useStringRoomId = false } = this.#config;
+    const { roomId, role = 'anchor', privateMapKey = '' } = joinOptions(options, useStringRoomId);
+    const url = findServer(placesHere(this.#proxy));
+    const place = claim(sdkAppId, userId, roomId);
+    this.#claims.push(place);
+    await this.#operations.add('join', ALONE, async () => {
       try {
-        if (leaving) this.release = claim(sdkAppId, userId, roomId);
-        this.setConnection('CONNECTING');
-        const call = await Call.start(
-          {
-            url,
-            login: { sdkAppId, userId, userSig, sdkVersion: VERSION },
-            enter: {
-              roomId,
-              stringRoom: this.config.useStringRoomId ?? false,
-              scene: this.config.mode ?? 'rtc',
-              role: role ?? 'anchor',
-              privateMapKey: privateMapKey ?? '',
-            },
-            autoSubscribe: this.config.autoSubscribe ?? true,
-            autoplayDialog: this.config.enableAutoPlayDialog ?? true,
-            videoCodec: this.config.videoCodec,
-          },
-          {
-            emit: (event, payload) => this.emit(event, payload),
-            state: (state) => this.setConnection(state),
-            ended: () => this.outside('removed'),
-          },
-        );
-        this.place = { state: 'inside', call };
-        pageEvents()?.addEventListener('pagehide', this.pageHidden);
+        if (this.#place.state === 'inside') throw invalidOperation('join: the client is in a room; leave() first');
+        await place.granted();
+        await this.enter(url, { roomId, role, privateMapKey });
       } catch (thrown) {
-        this.outside('outside');
+        this.giveBack(place);
         throw thrown;
       }
-      this.setConnection('CONNECTED');
       log.info(`${userId} joined room ${roomId}`);
     });
   }
 
   /** Leaves the room: what is published stops, what is received is closed. */
   async leave(): Promise<void> {
-    if (this.place.state === 'outside' || this.place.state === 'leaving') {
+    if (this.#place.state === 'outside' && !this.#operations.has('join')) {
       throw invalidOperation('leave: the client is not in a room');
     }
-    await this.inTurn(async () => {
-      if (this.place.state === 'removed') this.place = { state: 'outside' };
-      if (this.place.state !== 'inside') return;
-      const { call } = this.place;
-      this.place = { state: 'leaving' };
-      await call.leave();
-      // A join() may have been called meanwhile and waits for its turn.
-      this.outside((this.place as Place).state === 'joining' ? 'joining' : 'outside');
+    for (const one of this.#claims) one.ending();
+    const kept = ['join', 'leave', 'unpublish', 'unsubscribe'];
+    this.#operations.cancel((name) => invalidOperation(`${name}: cancelled by leave()`), kept);
+    await this.#operations.add('leave', ALONE, async () => {
+      const place = this.#place;
+      if (place.state === 'inside') await place.call.leave();
+      // The join() before may have failed, or the server may have ended it meanwhile: outside is outside.
+      this.outside('outside');
     });
   }
 
   /** Publishes a stream that is initialized; a screen may go beside the main stream with `isAuxiliary`. */
   async publish(asked: api.LocalStream, options: { isAuxiliary?: boolean } = {}): Promise<void> {
-    this.mustBeInside('publish');
-    const stream = checkPublishable(asked);
     const type: StreamType = options.isAuxiliary ? 'auxiliary' : 'main';
-    const known = this.publications.get(type);
-    if (known?.state === 'publishing') {
+    if (this.#operations.lastOf(publishing(type)) === 'publish') {
       throw invalidOperation('previous publishing is ongoing, please avoid re-publishing');
     }
-    if (known || this.typeOf(stream)) {
-      throw invalidOperation('duplicate publishing, please unpublish and then re-publish');
-    }
-    const publication: { stream: LocalStream; state: Publishing } = { stream, state: 'publishing' };
-    this.publications.set(type, publication);
-    await this.inTurn(async () => {
-      try {
-        await this.callFor('publish').publish(type, stream);
-        publication.state = 'published';
-      } catch (thrown) {
-        if (this.publications.get(type) === publication) this.publications.delete(type);
-        throw thrown;
-      }
+    await this.#operations.add('publish', [publishing(type)], async (cancellation) => {
+      const call = this.inside('publish');
+      await call.publish(type, checkPublishable(asked), cancellation);
     });
   }
 
   /** Stops publishing a stream. */
   async unpublish(asked: api.LocalStream): Promise<void> {
-    this.mustBeInside('unpublish');
-    const stream = localStream(asked);
-    if (!stream) throw invalidParameter('unpublish: expected a stream made by createStream()');
-    const type = this.typeOf(stream);
-    if (!type) throw invalidParameter('unpublish: the stream is not published by this client');
-    if (this.publications.get(type)?.state === 'publishing') {
-      throw invalidOperation('unpublish: the stream is being published; await publish() first');
-    }
-    this.publications.delete(type);
-    await this.inTurn(() => this.callFor('unpublish').unpublish(type));
+    await this.#operations.add('unpublish', [publishing('main'), publishing('auxiliary')], async () => {
+      const call = this.inside('unpublish');
+      if (this.isLeaving) return;
+      const stream = localStream(asked);
+      if (!stream) throw invalidParameter('unpublish: expected a stream made by createStream()');
+      await call.unpublish(stream);
+    });
   }
 
   /** Receives a remote stream's audio, video or both; called again it changes which. */
   async subscribe(asked: api.RemoteStream, options?: { audio?: boolean; video?: boolean }): Promise<void> {
-    const call = this.mustBeInside('subscribe');
-    const stream = remoteStream(asked);
-    if (!stream) throw invalidParameter("subscribe: expected a stream of 'stream-added'");
-    await call.subscribe(stream, subscribeOptions(options));
+    await this.onStream('subscribe', asked, (call, stream, cancellation) =>
+      call.subscribe(stream, subscribeOptions(options), cancellation),
+    );
   }
 
   /** Stops receiving a remote stream. */
   async unsubscribe(asked: api.RemoteStream): Promise<void> {
-    const call = this.mustBeInside('unsubscribe');
-    const stream = remoteStream(asked);
-    if (!stream) throw invalidParameter("unsubscribe: expected a stream of 'stream-added'");
-    await call.unsubscribe(stream);
+    await this.onStream('unsubscribe', asked, async (call, stream) => {
+      if (!this.isLeaving) await call.unsubscribe(stream);
+    });
   }
 
   /** Changes the role; only live rooms have roles, and this version has no live rooms. */
   switchRole(role: Role): Promise<void> {
-    return Promise.reject(
-      invalidOperation(`switchRole: '${role}' cannot be taken; roles exist in live mode only, which this version lacks`),
-    );
+    const detail = `switchRole: '${role}' cannot be taken; roles exist in live mode only, which this version lacks`;
+    return this.#operations.add('switchRole', ALONE, () => Promise.reject(invalidOperation(detail)));
   }
 
   /** What every remote user publishes and has muted, as far as the server said by now. */
   getRemoteMutedState(): RemoteMutedState[] {
-    return this.mustBeInside('getRemoteMutedState').mutedStates();
+    return this.inside('getRemoteMutedState').mutedStates();
   }
 
   getUserId(): string {
-    return this.config.userId;
+    return this.#config.userId;
   }
 
   override on<K extends keyof ClientEventMap>(event: K, handler: (event: ClientEventMap[K]) => void, context?: unknown): void {
@@ -185,51 +141,100 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
 
   /** @internal The peer connections, for tests and statistics. */
   get connections_(): Call['connections'] {
-    return this.place.state === 'inside' ? this.place.call.connections : { uplink: null, downlink: null };
+    return this.#place.state === 'inside' ? this.#place.call.connections : { uplink: null, downlink: null };
+  }
+
+  private async enter(url: string, room: Required<JoinOptions>): Promise<void> {
+    const { sdkAppId, userId, userSig, mode = 'rtc', useStringRoomId = false } = this.#config;
+    const { autoSubscribe = true, enableAutoPlayDialog = true, videoCodec } = this.#config;
+    this.setConnection('CONNECTING');
+    const listener: CallListener = {
+      emit: (event, payload) => this.emit(event, payload),
+      state: (state) => this.setConnection(state),
+      ended: () => {
+        this.outside('removed');
+        this.#operations.cancel((name) => this.notInside(name), ['join', 'leave']);
+      },
+    };
+    try {
+      const call = await Call.start(
+        {
+          url,
+          login: { sdkAppId, userId, userSig, sdkVersion: VERSION },
+          enter: { stringRoom: useStringRoomId, scene: mode, ...room },
+          autoSubscribe,
+          autoplayDialog: enableAutoPlayDialog,
+          videoCodec,
+        },
+        listener,
+      );
+      this.#place = { state: 'inside', call };
+    } catch (thrown) {
+      this.setConnection('DISCONNECTED');
+      throw thrown;
+    }
+    pageEvents()?.addEventListener('pagehide', this.pageHidden);
+    pageEvents()?.addEventListener('pageshow', this.pageShown);
+    this.setConnection('CONNECTED');
   }
 
   private readonly pageHidden = (): void => {
     // A page that goes away leaves at once; only a page that vanishes is waited for.
-    if (this.place.state === 'inside') void this.place.call.leave();
+    if (this.#place.state === 'inside') this.#place.call.suspend();
   };
 
-  private inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.last.then(work);
-    this.last = turn.catch(() => undefined);
-    return turn;
+  private readonly pageShown = (): void => {
+    // The browser may have kept the page and brings it back as it was.
+    if (this.#place.state === 'inside') this.#place.call.revive();
+  };
+
+  private onStream(
+    name: string,
+    asked: api.RemoteStream,
+    work: (call: Call, stream: RemoteStream, cancellation: Cancellation) => Promise<void>,
+  ): Promise<void> {
+    const stream = remoteStream(asked);
+    // The app has spoken of it: from this moment on it is not received unasked any more.
+    if (stream && this.#place.state === 'inside') this.#place.call.decide(stream);
+    return this.#operations.add(name, [`stream ${stream?.getId() ?? ''}`], async (cancellation) => {
+      const call = this.inside(name);
+      if (!stream) throw invalidParameter(`${name}: expected a stream of 'stream-added'`);
+      await work(call, stream, cancellation);
+    });
   }
 
-  private typeOf(stream: LocalStream): StreamType | undefined {
-    return [...this.publications].find(([, publication]) => publication.stream === stream)?.[0];
+  /** Whether leave() was called: it does what unpublish() and unsubscribe() would do. */
+  private get isLeaving(): boolean {
+    return this.#operations.has('leave');
   }
 
-  private mustBeInside(call: string): Call {
-    if (this.place.state !== 'inside') throw this.notInside(call);
-    return this.place.call;
-  }
-
-  /** The same when an operation's turn has come: the room may have been left since it was asked for. */
-  private callFor(operation: string): Call {
-    return this.mustBeInside(operation);
+  private inside(call: string): Call {
+    if (this.#place.state !== 'inside') throw this.notInside(call);
+    return this.#place.call;
   }
 
   private notInside(call: string): RtcError {
-    return invalidOperation(`${call}: the client is not in a room; await join() first`);
+    return invalidOperation(`${call}: the client is not in a room, please call join() before ${call}()`);
   }
 
-  private outside(state: 'outside' | 'removed' | 'joining'): void {
+  private outside(state: 'outside' | 'removed'): void {
     pageEvents()?.removeEventListener('pagehide', this.pageHidden);
-    this.place = { state };
-    this.publications.clear();
-    this.release();
-    this.release = () => undefined;
+    pageEvents()?.removeEventListener('pageshow', this.pageShown);
+    if (this.#place.state === 'inside') this.giveBack(this.#claims[0]);
+    this.#place = { state };
     this.setConnection('DISCONNECTED');
   }
 
+  private giveBack(place: Claim | undefined): void {
+    if (!place) return;
+    this.#claims.splice(this.#claims.indexOf(place), 1);
+    place.release();
+  }
+
   private setConnection(state: ConnectionState): void {
-    const prevState = this.connection;
+    const prevState = this.#connection;
     if (prevState === state) return;
-    this.connection = state;
+    this.#connection = state;
     this.emit('connection-state-changed', { prevState, state });
   }
 }

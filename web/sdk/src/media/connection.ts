@@ -4,67 +4,134 @@ import { log } from '../logger.js';
 
 /** Milliseconds within which ICE and DTLS must have made a connection. */
 export const CONNECT_TIMEOUT = 10_000;
+/** Milliseconds from a `publish` or a `subscribe` to its connection, or to its refusal: a little less than ten seconds. */
+export const MEDIA_DEADLINE = 9_500;
 /** A connection whose checks go unanswered for this long is made anew; ICE itself would wait for half a minute. */
 const DISCONNECTED_TIMEOUT = 5_000;
-/** Attempts to make a failed connection anew before it is given up. */
-const ATTEMPTS = 5;
 
 export type Link = 'uplink' | 'downlink';
 
-/** Follows a peer connection from its first negotiation on; calls `dead` once, when it will not come back by itself. */
-export function watch(pc: RTCPeerConnection, dead: (why: string) => void): void {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const stop = (): void => {
-    clearTimeout(timer);
-    pc.removeEventListener('connectionstatechange', look);
-  };
-  const die = (why: string): void => {
-    stop();
-    if (pc.connectionState !== 'closed') dead(why);
-  };
-  const look = (): void => {
-    clearTimeout(timer);
-    switch (pc.connectionState) {
+/** The network does not let media through; the message says what is known of the cause. */
+export class ConnectionFailed extends Error {}
+
+/** One peer connection, watched from its first negotiation to its end. */
+export class Connection {
+  /** Why it is not up and will not come up by itself. */
+  private why: string | null = null;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly waiting = new Set<() => void>();
+
+  constructor(
+    readonly pc: RTCPeerConnection,
+    /** Called at most once until `revived`, when it will not come up, or come back, by itself. */
+    private readonly dead: (why: string) => void,
+  ) {
+    pc.addEventListener('connectionstatechange', this.look);
+  }
+
+  /** Begins to count the time that a connection may take: both descriptions are there. */
+  negotiated(): void {
+    if (this.timer === undefined) this.look();
+  }
+
+  get isUp(): boolean {
+    return this.why === null && this.pc.connectionState === 'connected';
+  }
+
+  /** Whether it was given up. */
+  get isDead(): boolean {
+    return this.why !== null;
+  }
+
+  /** Takes a connection that was given up for good again if it has come back meanwhile; says whether it has. */
+  revived(): boolean {
+    if (this.why !== null && this.pc.connectionState === 'connected') this.why = null;
+    return this.isUp;
+  }
+
+  /** Resolves when it is up; rejects with a ConnectionFailed when it is not in time, or is not going to be. */
+  connected(milliseconds: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = (finish: () => void): void => {
+        clearTimeout(timer);
+        this.waiting.delete(look);
+        finish();
+      };
+      const look = (): void => {
+        const { why } = this;
+        if (this.isUp) settle(resolve);
+        else if (why !== null) settle(() => reject(new ConnectionFailed(why)));
+      };
+      const timer = setTimeout(() => settle(() => reject(new ConnectionFailed(causeOf(this.pc)))), Math.max(0, milliseconds));
+      this.waiting.add(look);
+      look();
+    });
+  }
+
+  /** Ends it; nobody is told but those who wait for it. */
+  close(): void {
+    this.end('the connection was closed');
+    this.pc.removeEventListener('connectionstatechange', this.look);
+    this.pc.close();
+  }
+
+  /** The other side says that it is over. */
+  fail(why: string): void {
+    if (this.why !== null) return;
+    this.end(why);
+    this.dead(why);
+  }
+
+  private readonly look = (): void => {
+    clearTimeout(this.timer);
+    switch (this.pc.connectionState) {
       case 'failed':
-        die('ICE/DTLS Transport connection failed');
+        this.fail(causeOf(this.pc));
         break;
       case 'disconnected':
-        timer = setTimeout(() => die('ICE/DTLS Transport connection failed: no answer'), DISCONNECTED_TIMEOUT);
+        this.timer = setTimeout(() => this.fail(causeOf(this.pc)), DISCONNECTED_TIMEOUT);
         break;
       case 'closed':
-        stop();
-        break;
       case 'connected':
         break;
       default:
-        timer = setTimeout(() => die('DTLS Transport connection timeout (10s)'), CONNECT_TIMEOUT);
+        this.timer = setTimeout(() => this.fail(causeOf(this.pc)), CONNECT_TIMEOUT);
     }
+    this.tell();
   };
-  pc.addEventListener('connectionstatechange', look);
-  look();
+
+  private end(why: string): void {
+    clearTimeout(this.timer);
+    this.why ??= why;
+    this.tell();
+  }
+
+  private tell(): void {
+    for (const one of [...this.waiting]) one();
+  }
 }
 
-/** Resolves when the connection is up; rejects with the reason when it is not going to be. */
-export function connected(pc: RTCPeerConnection): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const settle = (finish: () => void): void => {
-      clearTimeout(timer);
-      pc.removeEventListener('connectionstatechange', look);
-      finish();
-    };
-    const look = (): void => {
-      if (pc.connectionState === 'connected') settle(resolve);
-      if (pc.connectionState === 'failed' || pc.connectionState === 'closed') {
-        settle(() => reject(new Error('ICE/DTLS Transport connection failed')));
-      }
-    };
-    const timer = setTimeout(
-      () => settle(() => reject(new Error('DTLS Transport connection timeout (10s)'))),
-      CONNECT_TIMEOUT,
-    );
-    pc.addEventListener('connectionstatechange', look);
-    look();
-  });
+/** What keeps a connection from coming up, in words. */
+function causeOf(pc: RTCPeerConnection): string {
+  if (['connected', 'completed'].includes(pc.iceConnectionState)) {
+    return `DTLS Transport connection timeout (${CONNECT_TIMEOUT / 1000}s): the server answers, but no keys were agreed on`;
+  }
+  const offered = (pc.remoteDescription?.sdp ?? '').matchAll(/^a=candidate:\S+ \d+ (\S+) \d+ (\S+) (\d+) /gm);
+  const addresses = [...new Set([...offered].map(([, protocol, address, port]) => `${address}:${port} (${protocol?.toLowerCase()})`))];
+  if (addresses.length === 0) return 'ICE/DTLS Transport connection failed: no valid ice candidate found';
+  return (
+    `ICE/DTLS Transport connection failed: no answer from the media server at ${addresses.join(', ')}; ` +
+    'a firewall or the network may block UDP to it'
+  );
+}
+
+/** What a recovery needs to know of signaling: without it no media connection can be made. */
+export interface Signaling {
+  readonly isUp: boolean;
+  /** Milliseconds for which attempts are worth it. */
+  readonly keptFor: number;
+  /** Resolves when signaling is up, or will never be again. */
+  up(): Promise<void>;
 }
 
 /** Makes a failed connection anew: attempts at growing distances, one run at a time. */
@@ -74,6 +141,7 @@ export class Recovery {
 
   constructor(
     private readonly link: Link,
+    private readonly signaling: Signaling,
     /** Makes a new connection and resolves when it is up. */
     private readonly attempt: () => Promise<void>,
     private readonly giveUp: (why: string) => void,
@@ -90,11 +158,19 @@ export class Recovery {
     this.over = true;
   }
 
+  /** Time without signaling does not count, and nothing is tried in it: nothing could come of it. */
   private async run(first: string): Promise<void> {
     let why = first;
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      await new Promise((resolve) => setTimeout(resolve, backoffDelay(attempt)));
+    let giveUpAt = Date.now() + this.signaling.keptFor;
+    for (let attempt = 0, last = false; !last; attempt++) {
+      await new Promise((resolve) => setTimeout(resolve, Math.min(backoffDelay(attempt), Math.max(0, giveUpAt - Date.now()))));
+      if (!this.signaling.isUp) {
+        await this.signaling.up();
+        giveUpAt = Date.now() + this.signaling.keptFor;
+        attempt = 0;
+      }
       if (this.over) return;
+      const begun = Date.now();
       try {
         await this.attempt();
         log.info(`${this.link}: connected again`);
@@ -103,7 +179,13 @@ export class Recovery {
         why = describe(thrown);
         log.warn(`${this.link}: attempt ${attempt + 1} failed: ${why}`);
       }
+      last = begun >= giveUpAt && this.signaling.isUp;
     }
-    if (!this.over) this.giveUp(why);
+    if (!this.isOver()) this.giveUp(why);
+  }
+
+  // A method, because a flag that changes during an await is otherwise thought to be constant.
+  private isOver(): boolean {
+    return this.over;
   }
 }

@@ -1,7 +1,8 @@
-import { describe } from '../errors.js';
+import { describe, ErrorCode } from '../errors.js';
 import type { DownlinkOffer, Kind, StreamType } from '../generated/messages.js';
 import { log } from '../logger.js';
-import { CONNECT_TIMEOUT, connected, Recovery, watch } from './connection.js';
+import { SessionReplaced } from '../signaling/session.js';
+import { CONNECT_TIMEOUT, Connection, ConnectionFailed, Recovery, type Signaling } from './connection.js';
 
 /** A track that the downlink carries now. */
 export interface RemoteTrack {
@@ -12,9 +13,10 @@ export interface RemoteTrack {
 }
 
 export interface DownlinkOptions {
+  signaling: Signaling;
   /** Sends the answer. What the socket loses is offered again after a resume, so that is no failure. */
   answer: (revision: number, sdp: string) => Promise<void>;
-  /** Asks the server for a new transport and a full offer. */
+  /** Asks the server for a new transport and a full offer, which comes before the answer if there is one. */
   askRestart: () => Promise<void>;
   /** All tracks there are, after each offer. */
   tracks: (tracks: RemoteTrack[]) => void;
@@ -25,32 +27,38 @@ export interface DownlinkOptions {
 interface Waiter {
   revision: number;
   resolve: () => void;
+  reject: (why: Error) => void;
 }
 
 /** The peer connection that other users' streams come in by. The server offers, this side answers in order. */
 export class Downlink {
-  private pc: RTCPeerConnection | null = null;
+  private connection: Connection | null = null;
   private revision = 0;
-  /** Whether the last offer named a track. */
-  private carries = false;
+  private carried: RemoteTrack[] = [];
+  /** The codes for tracks that were offered and that this browser cannot decode, by `trackKey`. */
+  private readonly undecodable = new Map<string, number>();
   private last: Promise<unknown> = Promise.resolve();
   private waiters: Waiter[] = [];
-  private readonly restarts: ((pc: RTCPeerConnection) => void)[] = [];
+  /** Who waits for a new connection. */
+  private readonly begun: (() => void)[] = [];
+  /** Counts the sessions: what belongs to an older one is dropped. */
+  private session = 0;
   private over = false;
   private readonly recovery: Recovery;
 
   constructor(private readonly options: DownlinkOptions) {
-    this.recovery = new Recovery('downlink', () => this.reconnect(), options.failed);
+    this.recovery = new Recovery('downlink', options.signaling, () => this.reconnect(), options.failed);
   }
 
   /** Takes an offer in; offers are answered one after the other. */
   handle(offer: DownlinkOffer): void {
+    const { session } = this;
     this.last = this.last.then(async () => {
-      if (this.over) return;
+      if (this.isOver(session)) return;
       try {
-        await this.negotiate(offer);
+        await this.negotiate(offer, session);
       } catch (thrown) {
-        if (!this.isOver()) this.recovery.start(`offer ${offer.revision} could not be answered: ${describe(thrown)}`);
+        if (!this.isOver(session)) this.recovery.start(`offer ${offer.revision} could not be answered: ${describe(thrown)}`);
       }
     });
   }
@@ -58,88 +66,164 @@ export class Downlink {
   /** Resolves when the offer of this revision or a later one was taken in. */
   reached(revision: number): Promise<void> {
     if (this.revision >= revision) return Promise.resolve();
-    return new Promise((resolve) => this.waiters.push({ revision, resolve }));
+    return new Promise((resolve, reject) => this.waiters.push({ revision, resolve, reject }));
   }
 
+  carries(userId: string, streamType: StreamType, kind: Kind): boolean {
+    const key = trackKey(userId, streamType, kind);
+    return this.carried.some((one) => trackKey(one.userId, one.streamType, one.kind) === key);
+  }
+
+  /** The code for a track that was offered and that this browser cannot decode. */
+  refusalOf(userId: string, streamType: StreamType, kind: Kind): number | undefined {
+    return this.undecodable.get(trackKey(userId, streamType, kind));
+  }
+
+  /** The track is gone; another one in its place may be of another codec. */
+  forget(userId: string, streamType: StreamType, kind: Kind): void {
+    this.undecodable.delete(trackKey(userId, streamType, kind));
+  }
+
+  /** Resolves when media can come in; rejects with a ConnectionFailed when it cannot within `milliseconds`. */
+  async connected(milliseconds: number): Promise<void> {
+    const end = Date.now() + milliseconds;
+    for (;;) {
+      const { connection } = this;
+      let why: unknown = new ConnectionFailed('the server offered no connection');
+      try {
+        if (connection) {
+          await connection.connected(end - Date.now());
+          return;
+        }
+      } catch (thrown) {
+        why = thrown;
+      }
+      // A newer one may have taken its place, or is about to: then that one counts.
+      if (this.connection === connection && !(await this.another(end - Date.now()))) throw why;
+    }
+  }
+
+  /** The server says that the transport is dead. */
   restart(why: string): void {
-    if (!this.over) this.recovery.start(why);
+    if (this.over) return;
+    this.connection?.fail(why);
+    this.recovery.start(why);
   }
 
-  get isConnected(): boolean {
-    return this.pc?.connectionState === 'connected';
-  }
-
-  get connection(): RTCPeerConnection | null {
-    return this.pc;
+  get peer(): RTCPeerConnection | null {
+    return this.connection?.pc ?? null;
   }
 
   /** Forgets the connection: the session on the server is a new one, which knows nothing of it. */
   reset(): void {
-    this.pc?.close();
-    this.pc = null;
+    this.session += 1;
+    this.drop();
     this.revision = 0;
-    this.carries = false;
+    this.undecodable.clear();
+    for (const { reject } of this.waiters.splice(0)) reject(new SessionReplaced());
   }
 
   close(): void {
     this.over = true;
     this.recovery.stop();
-    this.pc?.close();
-    this.pc = null;
+    this.drop();
   }
 
-  private async negotiate(offer: DownlinkOffer): Promise<void> {
-    const known = offer.restart ? null : this.pc;
-    if (!known) this.pc?.close();
-    const pc = known ?? new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
-    this.pc = pc;
+  private drop(): void {
+    this.connection?.close();
+    this.connection = null;
+    this.carried = [];
+  }
+
+  private open(): Connection {
+    const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
+    const connection: Connection = new Connection(pc, (why) => {
+      if (this.connection === connection && !this.over) this.recovery.start(why);
+    });
+    this.connection = connection;
+    for (const tell of this.begun.splice(0)) tell();
+    return connection;
+  }
+
+  private async negotiate(offer: DownlinkOffer, session: number): Promise<void> {
+    if (offer.restart) this.drop();
+    const connection = this.connection ?? this.open();
+    const { pc } = connection;
     await pc.setRemoteDescription({ type: 'offer', sdp: offer.sdp });
     const answer = await pc.createAnswer();
     await pc.setLocalDescription(answer);
-    this.carries = offer.tracks.length > 0;
-    this.options.tracks(this.tracksOf(pc, offer));
-    if (!known) watch(pc, (why) => this.restart(why));
-    for (const resolve of this.restarts.splice(0)) resolve(pc);
+    if (this.isOver(session)) return;
+    this.carried = this.tracksOf(pc, offer, answer.sdp ?? '');
+    this.options.tracks(this.carried);
+    // Before there is a track there is nothing to connect for.
+    if (this.carried.length > 0) connection.negotiated();
     await this.options.answer(offer.revision, answer.sdp ?? '');
+    if (this.isOver(session)) return;
     this.revision = offer.revision;
     const reached = this.waiters.filter((one) => one.revision <= offer.revision);
     this.waiters = this.waiters.filter((one) => one.revision > offer.revision);
     for (const { resolve } of reached) resolve();
   }
 
-  private tracksOf(pc: RTCPeerConnection, offer: DownlinkOffer): RemoteTrack[] {
+  private tracksOf(pc: RTCPeerConnection, offer: DownlinkOffer, answer: string): RemoteTrack[] {
     const byMid = new Map(pc.getTransceivers().map((one) => [one.mid, one.receiver.track]));
     const found: RemoteTrack[] = [];
     for (const { mid, userId, streamType, kind } of offer.tracks) {
+      const key = trackKey(userId, streamType, kind);
+      if (isRejected(mediaSection(answer, mid))) {
+        // RFC 3264 §6: a port of zero refuses the m-line, which a browser does when it has none of its codecs.
+        const h264 = /^a=rtpmap:\d+ H264\//im.test(mediaSection(offer.sdp, mid));
+        this.undecodable.set(key, h264 ? ErrorCode.NOT_SUPPORTED_H264 : ErrorCode.NOT_SUPPORTED);
+        continue;
+      }
       const track = byMid.get(mid);
       if (track) found.push({ userId, streamType, kind, track });
       else log.warn(`downlink offer ${offer.revision} names the m-line ${mid}, which it does not have`);
+      this.undecodable.delete(key);
     }
     return found;
   }
 
+  /** One attempt to receive again. */
   private async reconnect(): Promise<void> {
-    if (!this.carries) {
-      // The server offers again when there is something to receive.
-      this.pc?.close();
-      this.pc = null;
-      await this.options.askRestart();
-      return;
-    }
-    const next = new Promise<RTCPeerConnection>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error('the server made no offer')), CONNECT_TIMEOUT);
-      this.restarts.push((pc) => {
-        clearTimeout(timer);
-        resolve(pc);
-      });
-    });
-    next.catch(() => undefined);
+    if (this.connection?.revived()) return;
+    const { connection } = this;
     await this.options.askRestart();
-    await connected(await next);
+    await this.last;
+    if (this.connection !== null && this.connection !== connection) {
+      await this.connected(CONNECT_TIMEOUT);
+    } else if (this.connection === connection) {
+      // The server has nothing to offer now; it does when there is something to receive, for a new connection.
+      this.drop();
+    }
   }
 
-  // A getter, because a flag that changes during an await is otherwise thought to be constant.
-  private isOver(): boolean {
-    return this.over;
+  /** Whether another connection is begun within `milliseconds`. */
+  private another(milliseconds: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), Math.max(0, milliseconds));
+      this.begun.push(() => {
+        clearTimeout(timer);
+        resolve(true);
+      });
+    });
   }
+
+  private isOver(session: number): boolean {
+    return this.over || this.session !== session;
+  }
+}
+
+function trackKey(userId: string, streamType: StreamType, kind: Kind): string {
+  return `${kind} ${streamType} ${userId}`;
+}
+
+/** The part of a description that is one m-line's. */
+export function mediaSection(sdp: string, mid: string): string {
+  const lines = new RegExp(`^a=mid:${mid}\\s*$`, 'm');
+  return sdp.split(/^(?=m=)/m).find((section) => section.startsWith('m=') && lines.test(section)) ?? '';
+}
+
+export function isRejected(section: string): boolean {
+  return /^m=\S+ 0 /.test(section);
 }

@@ -1,105 +1,148 @@
 import { describe, ErrorCode, rtcError } from '../errors.js';
 import type { Answers, StreamType } from '../generated/messages.js';
+import { log } from '../logger.js';
 import type { Fields } from '../signaling/channel.js';
+import { SessionReplaced } from '../signaling/session.js';
 import type { LocalStream } from '../streams/local-stream.js';
 import { forceCodec, type VideoCodec } from './codecs.js';
-import { connected, Recovery, watch } from './connection.js';
+import { CONNECT_TIMEOUT, Connection, ConnectionFailed, Recovery, type Signaling } from './connection.js';
 
 type Kind = 'audio' | 'video';
 const KINDS: readonly Kind[] = ['audio', 'video'];
 
-interface Publication {
-  stream: LocalStream;
+/** One stream of this client on its way to the others; the uplink's record of them is the only one there is. */
+export interface Publication {
+  readonly stream: LocalStream;
+  /** `publishing` until its connection is up for the first time. */
+  state: 'publishing' | 'published';
   senders: Partial<Record<Kind, RTCRtpTransceiver>>;
 }
 
 export interface UplinkOptions {
   videoCodec: VideoCodec | undefined;
-  /** Sends a publish request; rejects when the server refuses or is silent. */
-  publish: (fields: Fields<'publish'>) => Promise<Answers['publish']>;
-  /** All attempts to connect anew failed; nothing is published any more. */
-  failed: (why: string) => void;
+  signaling: Signaling;
+  /** Sends a publish request unless `wanted` says no by then; rejects when the server refuses or is silent. */
+  publish: (fields: Fields<'publish'>, wanted: () => boolean) => Promise<Answers['publish']>;
+  /** All attempts to connect anew failed; these streams are not published any more. */
+  failed: (given: ReadonlyMap<StreamType, Publication>, why: string) => void;
 }
 
 /** The peer connection that this client's own streams go out by. It exists while a stream is published. */
 export class Uplink {
-  private pc: RTCPeerConnection | null = null;
-  private readonly publications = new Map<StreamType, Publication>();
+  private connection: Connection | null = null;
+  private readonly record = new Map<StreamType, Publication>();
   private readonly recovery: Recovery;
   /** Negotiations follow one another. */
   private last: Promise<unknown> = Promise.resolve();
+  /** The server has no transport that belongs to this connection. */
+  private stale = false;
 
   constructor(private readonly options: UplinkOptions) {
     this.recovery = new Recovery(
       'uplink',
+      options.signaling,
       () => this.reconnect(),
       (why) => {
+        const given = new Map(this.record);
         this.drop();
-        options.failed(why);
+        options.failed(given, why);
       },
     );
   }
 
-  /** Publishes a stream with the tracks that it has. */
-  publish(type: StreamType, stream: LocalStream): Promise<void> {
-    return this.inTurn(async () => {
-      const publication: Publication = { stream, senders: {} };
-      this.publications.set(type, publication);
+  get publications(): ReadonlyMap<StreamType, Publication> {
+    return this.record;
+  }
+
+  /** What a local stream is published as. */
+  typeOf(stream: LocalStream): StreamType | undefined {
+    return [...this.record].find(([, publication]) => publication.stream === stream)?.[0];
+  }
+
+  /** Offers a stream with the tracks that it has; `connected` tells the rest. */
+  async publish(type: StreamType, stream: LocalStream): Promise<Publication> {
+    const publication: Publication = { stream, state: 'publishing', senders: {} };
+    this.record.set(type, publication);
+    await this.inTurn(() => this.offer(type, publication));
+    return publication;
+  }
+
+  /** Resolves when what was offered goes out; rejects with a ConnectionFailed when it does not within `milliseconds`. */
+  async connected(milliseconds: number): Promise<void> {
+    const end = Date.now() + milliseconds;
+    for (;;) {
+      const { connection } = this;
+      if (!connection) throw new ConnectionFailed('the connection was closed');
       try {
-        await this.negotiate(type, publication, false);
+        await connection.connected(end - Date.now());
+        return;
       } catch (thrown) {
-        this.remove(type);
-        throw thrown;
+        // A newer one may have taken its place: then that one counts.
+        if (this.connection === connection || Date.now() >= end) throw thrown;
       }
-    });
+    }
   }
 
   /** Negotiates a published stream anew after a track came or went. */
   update(type: StreamType): Promise<void> {
     return this.inTurn(async () => {
-      const publication = this.publications.get(type);
-      if (publication) await this.negotiate(type, publication, false);
+      const publication = this.record.get(type);
+      if (publication) await this.offer(type, publication);
     });
   }
 
-  /** Sends other tracks of the same kinds in place of those that are sent now; nobody is told. */
-  async replaceTrack(type: StreamType, track: MediaStreamTrack): Promise<void> {
-    await this.publications.get(type)?.senders[track.kind as Kind]?.sender.replaceTrack(track);
+  /** Sends another track of the same kind in place of the one that is sent now; nobody is told. */
+  replaceTrack(type: StreamType, track: MediaStreamTrack): Promise<void> {
+    return this.inTurn(async () => {
+      const publication = this.record.get(type);
+      if (!publication) return;
+      await publication.senders[track.kind as Kind]?.sender.replaceTrack(track);
+      await this.encode(publication);
+    });
   }
 
   /** Makes the encoder follow the stream's profiles. */
-  async applyProfiles(type: StreamType): Promise<void> {
-    const publication = this.publications.get(type);
-    if (!publication) return;
-    for (const kind of KINDS) {
-      const sender = publication.senders[kind]?.sender;
-      if (!sender) continue;
-      const parameters = sender.getParameters();
-      for (const encoding of parameters.encodings) Object.assign(encoding, publication.stream.encoding(kind));
-      await sender.setParameters(parameters);
-    }
+  applyProfiles(type: StreamType): Promise<void> {
+    return this.inTurn(async () => {
+      const publication = this.record.get(type);
+      if (publication) await this.encode(publication);
+    });
   }
 
-  /** Stops sending a stream; the connection closes with the last one. */
-  unpublish(type: StreamType): Promise<void> {
-    return this.inTurn(() => {
-      this.remove(type);
-      return Promise.resolve();
-    });
+  /** Forgets a stream and stops sending it; the connection closes with the last one. */
+  remove(type: StreamType): void {
+    const publication = this.record.get(type);
+    this.record.delete(type);
+    if (this.record.size === 0) {
+      this.connection?.close();
+      this.connection = null;
+      return;
+    }
+    for (const kind of KINDS) this.silence(publication?.senders[kind]);
+  }
+
+  /** Takes back a stream whose publishing failed; what else was published goes on. */
+  withdraw(type: StreamType): void {
+    this.remove(type);
+    if (this.record.size > 0 && !this.connection?.isUp) this.recovery.start('the connection was lost while publishing');
   }
 
   /** The server says that the transport is dead, or holds none. */
   restart(why: string): void {
-    if (this.publications.size > 0) this.recovery.start(why);
+    this.stale = true;
+    if (this.connection) this.connection.fail(why);
+    if (this.record.size > 0) this.recovery.start(why);
   }
 
-  get isConnected(): boolean {
-    return this.pc?.connectionState === 'connected';
+  /** Lets go of the connection but not of the streams: the server forgets this client for a while. */
+  suspend(): void {
+    this.stale = true;
+    this.connection?.close();
   }
 
   /** For tests and statistics. */
-  get connection(): RTCPeerConnection | null {
-    return this.pc;
+  get peer(): RTCPeerConnection | null {
+    return this.connection?.pc ?? null;
   }
 
   close(): void {
@@ -108,9 +151,9 @@ export class Uplink {
   }
 
   private drop(): void {
-    this.publications.clear();
-    this.pc?.close();
-    this.pc = null;
+    this.record.clear();
+    this.connection?.close();
+    this.connection = null;
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -119,34 +162,43 @@ export class Uplink {
     return turn;
   }
 
-  private remove(type: StreamType): void {
-    const publication = this.publications.get(type);
-    this.publications.delete(type);
-    if (this.publications.size === 0) {
-      this.pc?.close();
-      this.pc = null;
-      return;
-    }
-    for (const kind of KINDS) this.silence(publication?.senders[kind]);
-  }
-
   /** The m-line stays and is used again for the next track of its kind. */
   private silence(transceiver: RTCRtpTransceiver | undefined): void {
-    if (!transceiver) return;
+    if (!transceiver || transceiver.currentDirection === 'stopped') return;
     transceiver.direction = 'inactive';
     transceiver.sender.replaceTrack(null).catch(() => undefined);
   }
 
-  private ensure(): RTCPeerConnection {
-    if (this.pc) return this.pc;
+  /** Negotiates one stream; on a connection that is lost all of them, on a new one. */
+  private async offer(type: StreamType, publication: Publication): Promise<void> {
+    if (this.record.get(type) !== publication) return;
+    if (this.connection && (this.stale || this.connection.isDead)) {
+      await this.rebuild();
+      return;
+    }
+    try {
+      await this.negotiate(type, publication, this.connection === null);
+    } catch (thrown) {
+      if (!(thrown instanceof SessionReplaced)) throw thrown;
+      await this.rebuild();
+    }
+  }
+
+  private open(): Connection {
+    this.stale = false;
     const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
-    this.pc = pc;
-    return pc;
+    const connection: Connection = new Connection(pc, (why) => {
+      // A stream that is being published for the first time fails with its `publish`.
+      const published = [...this.record.values()].some((publication) => publication.state === 'published');
+      if (this.connection === connection && published) this.recovery.start(why);
+    });
+    this.connection = connection;
+    return connection;
   }
 
   private async negotiate(type: StreamType, publication: Publication, restart: boolean): Promise<void> {
-    const fresh = this.pc === null;
-    const pc = this.ensure();
+    const connection = this.connection ?? this.open();
+    const { pc } = connection;
     for (const kind of KINDS) await this.arrange(pc, publication, kind);
     let offer: RTCSessionDescriptionInit;
     try {
@@ -158,21 +210,42 @@ export class Uplink {
     const { stream, senders } = publication;
     let answer: Answers['publish'];
     try {
-      answer = await this.options.publish({
-        sdp: offer.sdp ?? '',
-        streamType: type,
-        audioMid: senders.audio?.mid ?? null,
-        videoMid: senders.video?.mid ?? null,
-        audioMuted: stream.isMuted('audio'),
-        videoMuted: stream.isMuted('video'),
-        restart,
-      });
+      answer = await this.options.publish(
+        {
+          sdp: offer.sdp ?? '',
+          streamType: type,
+          audioMid: senders.audio?.mid ?? null,
+          videoMid: senders.video?.mid ?? null,
+          audioMuted: stream.isMuted('audio'),
+          videoMuted: stream.isMuted('video'),
+          restart,
+        },
+        () => this.record.get(type) === publication && this.connection === connection,
+      );
     } catch (thrown) {
       if (pc.signalingState === 'have-local-offer') await pc.setLocalDescription({ type: 'rollback' });
       throw thrown;
     }
     await pc.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
-    if (fresh) watch(pc, (why) => this.restart(why));
+    connection.negotiated();
+    await this.encode(publication);
+  }
+
+  /** Holds every sender of a stream to the stream's profiles: a sender keeps what it was told for the track before. */
+  private async encode({ stream, senders }: Publication): Promise<void> {
+    for (const kind of KINDS) {
+      const sender = senders[kind]?.sender;
+      if (!sender) continue;
+      const parameters = sender.getParameters();
+      // None before the first negotiation, in some browsers; the negotiation comes here again.
+      if (parameters.encodings.length === 0) continue;
+      for (const encoding of parameters.encodings) Object.assign(encoding, stream.encoding(kind));
+      try {
+        await sender.setParameters(parameters);
+      } catch (thrown) {
+        log.warn(`the encoder does not follow the ${kind} profile:`, describe(thrown));
+      }
+    }
   }
 
   /** Gives a track of the stream an m-line, or takes the one of a track that is gone away. */
@@ -207,21 +280,28 @@ export class Uplink {
   }
 
   private isUsed(transceiver: RTCRtpTransceiver): boolean {
-    return [...this.publications.values()].some(({ senders }) => Object.values(senders).includes(transceiver));
+    return [...this.record.values()].some(({ senders }) => Object.values(senders).includes(transceiver));
   }
 
-  private reconnect(): Promise<void> {
-    return this.inTurn(async () => {
-      this.pc?.close();
-      this.pc = null;
-      let restart = true;
-      for (const [type, publication] of this.publications) {
-        publication.senders = {};
-        await this.negotiate(type, publication, restart);
-        restart = false;
-      }
-      const pc = this.pc as RTCPeerConnection | null;
-      if (pc) await connected(pc);
+  /** One attempt to have all streams go out again. */
+  private async reconnect(): Promise<void> {
+    await this.inTurn(async () => {
+      if (this.record.size === 0 || (!this.stale && this.connection?.revived())) return;
+      await this.rebuild();
     });
+    if (this.connection) await this.connected(CONNECT_TIMEOUT);
+  }
+
+  /** Negotiates all streams on a new connection and a new transport of the server. */
+  private async rebuild(): Promise<void> {
+    this.connection?.close();
+    this.connection = null;
+    for (const publication of this.record.values()) publication.senders = {};
+    let restart = true;
+    for (const [type, publication] of [...this.record]) {
+      if (this.record.get(type) !== publication) continue;
+      await this.negotiate(type, publication, restart);
+      restart = false;
+    }
   }
 }

@@ -1,5 +1,5 @@
 import { fromErrorBody } from '../errors.js';
-import type { AnyEvent, AnyRequest, Answers, ErrorBody } from '../generated/messages.js';
+import { CloseCode, type AnyEvent, type AnyRequest, type Answers, type ErrorBody } from '../generated/messages.js';
 import { log } from '../logger.js';
 
 export type RequestType = AnyRequest['type'];
@@ -32,6 +32,17 @@ export interface ChannelOwner {
   closed(closed: ChannelClosed): void;
 }
 
+/** How a client closes a socket: the server lets a user who left go, and keeps one who only gave the socket up. */
+export const LEFT = 1000;
+export const GIVEN_UP = CloseCode.TIMED_OUT;
+
+/** Milliseconds that the event loop has for delivering what came in while no timer ran. */
+const SECOND_LOOK = 1_000;
+/** Looks without a message that it takes to take a socket for dead, when the last one was in time and when not. */
+const LOOKS = { punctual: 2, late: 3 };
+/** Milliseconds for an answer when the browser says that the network has changed. */
+const PROBE_TIMEOUT = 4_000;
+
 /** One WebSocket that is open: requests with ids out, answers and events in. */
 export class Channel {
   private owner: ChannelOwner | null = null;
@@ -40,8 +51,11 @@ export class Channel {
   private nextId = 1;
   private readonly waiting = new Map<number, Waiting>();
   private closed: ChannelClosed | null = null;
-  private heartbeat: ReturnType<typeof setInterval> | null = null;
-  private heard = true;
+  /** Milliseconds between two looks at whether the server lives; 0 when nobody looks. */
+  private interval = 0;
+  private look: ReturnType<typeof setTimeout> | undefined;
+  /** Looks that found nothing since the last ping was sent; null when something came since. */
+  private silentLooks: number | null = null;
 
   private constructor(private readonly socket: WebSocket) {
     socket.onmessage = (message) => this.receive(message.data);
@@ -60,7 +74,7 @@ export class Channel {
       };
       const timer = setTimeout(() => {
         settle();
-        socket.close();
+        socket.close(GIVEN_UP);
         reject(new AnswerTimeout(`no WebSocket at ${url} within ${timeout / 1000} s`));
       }, timeout);
       socket.onopen = () => {
@@ -102,25 +116,55 @@ export class Channel {
     });
   }
 
-  /** Sends a ping every `seconds`; a socket on which nothing came since the last but one is given up. */
+  /** Sends a ping every `seconds`; a socket on which nothing came after one, until the next is due, is given up. */
   keepAlive(seconds: number): void {
-    if (this.heartbeat) clearInterval(this.heartbeat);
-    this.heartbeat = setInterval(() => {
-      if (!this.heard) {
-        this.lost(new ChannelClosed(1006, 'the server is silent'));
-        return;
-      }
-      this.heard = false;
-      this.request('ping', {}, seconds * 1000).catch(() => undefined);
-    }, seconds * 1000);
+    this.interval = seconds * 1000;
+    this.lookAfter(this.interval);
   }
 
-  close(): void {
-    this.lost(new ChannelClosed(1000, 'closed by this side'));
+  /** Asks at once whether the server is still there: the way to it may have changed. */
+  probe(): void {
+    if (this.closed || this.interval === 0) return;
+    this.ping();
+    this.lookAfter(Math.min(this.interval, PROBE_TIMEOUT));
+  }
+
+  /** Closes it with `LEFT` or `GIVEN_UP`. */
+  close(code: number): void {
+    this.lost(new ChannelClosed(code, 'closed by this side'), code);
+  }
+
+  /**
+   * A page's timers come late: those of a hidden tab once a minute, those of a sleeping machine after hours. What the
+   * server said meanwhile may then still be on its way through the event loop. So a late look proves nothing; it takes
+   * several of them, with time for messages between, and no message.
+   */
+  private lookAfter(delay: number): void {
+    clearTimeout(this.look);
+    const due = Date.now() + delay;
+    this.look = setTimeout(() => {
+      if (this.silentLooks === null) {
+        this.ping();
+        this.lookAfter(this.interval);
+        return;
+      }
+      this.silentLooks += 1;
+      const needed = Date.now() - due < SECOND_LOOK ? LOOKS.punctual : LOOKS.late;
+      if (this.silentLooks >= needed) {
+        this.lost(new ChannelClosed(1006, 'the server is silent'), GIVEN_UP);
+      } else {
+        this.lookAfter(SECOND_LOOK);
+      }
+    }, delay);
+  }
+
+  private ping(): void {
+    this.silentLooks = 0;
+    this.request('ping', {}, 2 * this.interval + PROBE_TIMEOUT).catch(() => undefined);
   }
 
   private receive(data: unknown): void {
-    this.heard = true;
+    this.silentLooks = null;
     let message: Incoming;
     try {
       message = JSON.parse(String(data)) as Incoming;
@@ -143,12 +187,13 @@ export class Channel {
     }
   }
 
-  private lost(closed: ChannelClosed): void {
+  /** The end of it, once; `code` is what the other side is told, if there is still one. */
+  private lost(closed: ChannelClosed, code?: number): void {
     if (this.closed) return;
     this.closed = closed;
-    if (this.heartbeat) clearInterval(this.heartbeat);
+    clearTimeout(this.look);
     this.socket.onmessage = this.socket.onclose = null;
-    this.socket.close(1000);
+    if (code !== undefined) this.socket.close(code);
     for (const { reject, timer } of this.waiting.values()) {
       clearTimeout(timer);
       reject(closed);

@@ -3,12 +3,46 @@ import { describe, ErrorCode, RtcError, rtcError } from '../errors.js';
 import { CloseCode, type AnyEvent, type Answers, type EnterOk, type ResumeOk } from '../generated/messages.js';
 import { log } from '../logger.js';
 import { pageEvents } from '../page.js';
-import { AnswerTimeout, Channel, ChannelClosed, type Fields, type RequestType } from './channel.js';
+import { AnswerTimeout, Channel, ChannelClosed, GIVEN_UP, LEFT, type Fields, type RequestType } from './channel.js';
 
 /** Milliseconds for the way from no socket into the room. */
 export const JOIN_TIMEOUT = 10_000;
 const RESUME_ANSWER_TIMEOUT = 5_000;
 const LEAVE_TIMEOUT = 2_000;
+
+/** Refusals that come from a part of the server that is down, and not from what was asked: asking again may help. */
+const PASSING = new Set<number>([
+  ErrorCode.UNKNOWN,
+  ErrorCode.ACCOUNT_STORE_TIMEOUT,
+  ErrorCode.ACCOUNT_STORE_UNREACHABLE,
+  ErrorCode.ACCTYPE_LOOKUP_FAILED,
+  ErrorCode.ACCOUNT_STORE_WRITE_CONFLICT,
+  ErrorCode.ACCOUNT_STORE_NOT_WRITABLE,
+  ErrorCode.INTERNAL_DATA_UNREACHABLE,
+  ErrorCode.LOGIN_STATE_STORE_UNAVAILABLE,
+  ErrorCode.LOGIN_STATE_WRITE_CONFLICT,
+  ErrorCode.COUNTERS_UNAVAILABLE,
+  ErrorCode.ACCOUNT_SERVICE_FAULT,
+  ErrorCode.TICKET_KEY_MISSING,
+  ErrorCode.NODE_REQUEST_TIMEOUT,
+  ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT,
+  ErrorCode.ROOM_SERVER_ERROR,
+  ErrorCode.MEDIA_NODE_UNAVAILABLE,
+]);
+
+/** The server's session is another one now: what was asked of the one before has no meaning any more. */
+export class SessionReplaced extends Error {
+  constructor() {
+    super('the session was replaced by a new one');
+  }
+}
+
+/** The request waited for a socket, and is not wanted any more. */
+export class NotWanted extends Error {
+  constructor() {
+    super('the request is not wanted any more');
+  }
+}
 
 export interface SessionOptions {
   url: string;
@@ -23,7 +57,7 @@ export interface SessionListener {
   reconnecting(): void;
   /** The session goes on; called before any request that waited is sent. */
   resumed(state: ResumeOk): void;
-  /** The server was restarted and the room entered again: of media it holds nothing. Called as `resumed` is. */
+  /** The server did not know the session and the room was entered again: of media it holds nothing. Called as `resumed` is. */
   reentered(state: EnterOk): void;
   /** It is over without having been left; null when the server removed the client. */
   ended(error: RtcError | null): void;
@@ -35,13 +69,17 @@ export class Session {
   private resumeToken = '';
   private keepFor = 90_000;
   private heartbeat = 10;
-  private over = false;
+  private state: 'up' | 'leaving' | 'over' = 'up';
   private listener: SessionListener | null = null;
-  /** Requests that wait for a socket. */
+  /** What waits for a socket, or for the end. */
   private waiting: (() => void)[] = [];
   private retryNow: () => void = () => undefined;
-  /** The server said that it goes down: sessions do not outlive it, but the user may come back. */
-  private serverStopped = false;
+  /** The server has no session of ours, or will have none: the room is entered anew. */
+  private mustEnter = false;
+  /** Counts the runs of attempts to come back; an older run ends when there is a newer one. */
+  private run = 0;
+  /** Counts the sessions that the server had of us. */
+  private entered = 0;
 
   private constructor(private readonly options: SessionOptions) {}
 
@@ -61,7 +99,8 @@ export class Session {
       session.channel = channel;
       return { session, entered };
     } catch (thrown) {
-      channel.close();
+      // Whatever the server makes of the request yet, this client is not going to be there.
+      channel.close(LEFT);
       if (thrown instanceof AnswerTimeout) throw rtcError(ErrorCode.JOIN_ROOM_FAILED, 'join room timeout');
       if (thrown instanceof ChannelClosed) {
         throw rtcError(ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, `join failed: ${thrown.message}`);
@@ -74,54 +113,113 @@ export class Session {
   listen(listener: SessionListener): void {
     this.listener = listener;
     pageEvents()?.addEventListener('online', this.online);
-    if (this.channel) this.follow(this.channel, listener);
+    if (this.channel) this.follow(this.channel);
+  }
+
+  get isUp(): boolean {
+    return this.channel?.isOpen ?? false;
+  }
+
+  get isOver(): boolean {
+    return this.state !== 'up';
+  }
+
+  /** Milliseconds for which the server keeps a user whose socket is gone. */
+  get keptFor(): number {
+    return this.keepFor;
+  }
+
+  /** Resolves when there is a socket, or when there will be none any more. */
+  async up(): Promise<void> {
+    while (!this.isOver && !this.isUp) await new Promise<void>((resolve) => this.waiting.push(resolve));
   }
 
   /**
    * Sends a request, again after a reconnect if the socket went away in between. Rejects with the server's refusal,
-   * or with an AnswerTimeout `timeout` milliseconds from now.
+   * with an AnswerTimeout `timeout` milliseconds from now, with SessionReplaced, or with NotWanted if `wanted` says no
+   * when it could be sent.
    */
-  async request<T extends RequestType>(type: T, fields: Fields<T>, timeout: number): Promise<Answers[T]> {
+  async request<T extends RequestType>(
+    type: T,
+    fields: Fields<T>,
+    timeout: number,
+    wanted: () => boolean = () => true,
+  ): Promise<Answers[T]> {
     const deadline = Date.now() + timeout;
+    const { entered } = this;
     for (;;) {
       const channel = await this.ready(deadline, type);
+      if (this.entered !== entered) throw new SessionReplaced();
+      if (!wanted()) throw new NotWanted();
       try {
         return await channel.request(type, fields, Math.max(1, deadline - Date.now()));
       } catch (thrown) {
-        if (!(thrown instanceof ChannelClosed) || this.over) throw thrown;
+        if (!(thrown instanceof ChannelClosed) || this.isOver) throw thrown;
       }
     }
   }
 
-  /** Sends a request on the socket that is up now or not at all: for what would be stale after a reconnect. */
+  /** Sends a request on the socket that is up now or not at all: for what the next resume says anyway. */
   async requestNow<T extends RequestType>(type: T, fields: Fields<T>, timeout: number): Promise<Answers[T]> {
     if (!this.channel?.isOpen) throw new ChannelClosed(1006, 'there is no signaling socket at the moment');
     return this.channel.request(type, fields, timeout);
   }
 
-  /** Leaves the room and closes the socket. */
+  /**
+   * Leaves the room and closes the socket. Without a socket it resolves at once, and the server is told as soon as it
+   * can be reached, if that is before it lets the user go by itself.
+   */
   async leave(): Promise<void> {
+    if (this.isOver) return;
+    this.state = 'leaving';
+    this.wake();
+    if (!this.isUp) {
+      this.retryNow();
+      return;
+    }
     try {
       await this.requestNow('leave', {}, LEAVE_TIMEOUT);
     } catch (thrown) {
       log.debug('leave was not answered:', describe(thrown));
+      // The socket went away with the request on it: the run of attempts that has begun says it again.
+      if (thrown instanceof ChannelClosed) return;
     }
     this.close();
   }
 
   /** Ends it at once; the server sees a socket closed in good order and lets the user leave. */
   close(): void {
-    if (this.over) return;
-    this.over = true;
+    if (this.state === 'over') return;
+    this.state = 'over';
+    this.run += 1;
     pageEvents()?.removeEventListener('online', this.online);
     const channel = this.channel;
     this.channel = null;
-    channel?.close();
+    channel?.close(LEFT);
     this.retryNow();
     this.wake();
   }
 
-  private readonly online = (): void => this.retryNow();
+  /** The page goes away and may be shown again: the user leaves now, and `revive` enters again. */
+  suspend(): void {
+    if (this.isOver) return;
+    this.run += 1;
+    this.mustEnter = true;
+    const channel = this.channel;
+    this.channel = null;
+    channel?.close(LEFT);
+    this.retryNow();
+  }
+
+  /** The page is back. */
+  revive(): void {
+    if (!this.isOver && !this.isUp) this.comeBack();
+  }
+
+  private readonly online = (): void => {
+    if (this.isUp) this.channel?.probe();
+    else this.retryNow();
+  };
 
   private async enter(channel: Channel, deadline: number): Promise<EnterOk> {
     const left = (): number => Math.max(1, deadline - Date.now());
@@ -129,6 +227,7 @@ export class Session {
     this.heartbeat = login.heartbeatInterval;
     const entered = await channel.request('enter', { ticket: login.ticket, ...this.options.enter }, left());
     this.remember(entered);
+    this.entered += 1;
     return entered;
   }
 
@@ -137,89 +236,118 @@ export class Session {
     this.keepFor = answer.resumeTimeout * 1000;
   }
 
-  private follow(channel: Channel, listener: SessionListener): void {
+  private follow(channel: Channel): void {
     channel.keepAlive(this.heartbeat);
-    channel.listen({ event: (event) => listener.event(event), closed: (closed) => this.lost(closed, listener) });
+    channel.listen({
+      event: (event) => this.listener?.event(event),
+      closed: (closed) => this.lost(channel, closed),
+    });
   }
 
-  private lost(closed: ChannelClosed, listener: SessionListener): void {
-    if (this.over) return;
+  private lost(channel: Channel, closed: ChannelClosed): void {
+    if (this.channel !== channel) return;
     this.channel = null;
-    if (closed.closeCode === CloseCode.SERVER_STOPPING) this.serverStopped = true;
+    if (closed.closeCode === CloseCode.SERVER_STOPPING) this.mustEnter = true;
     if (closed.closeCode === CloseCode.REMOVED) {
       this.end(null);
       return;
     }
     log.warn(`${closed.message}; reconnecting`);
-    listener.reconnecting();
-    void this.reconnect(listener);
+    this.comeBack();
   }
 
-  private async reconnect(listener: SessionListener): Promise<void> {
+  private comeBack(): void {
+    if (this.state === 'up') this.listener?.reconnecting();
+    void this.reconnect();
+  }
+
+  /** Tries until the server lets the user go; the last attempt is at that very moment. */
+  private async reconnect(): Promise<void> {
+    const run = ++this.run;
     const giveUpAt = Date.now() + this.keepFor;
     let why = 'the server could not be reached';
-    for (let attempt = 0; !this.over; attempt++) {
-      const delay = backoffDelay(attempt);
-      if (Date.now() + delay > giveUpAt) break;
-      await this.pause(delay);
-      if (this.isOver()) return;
+    for (let attempt = 0, last = false; !last; attempt++) {
+      const waited = await this.pause(Math.min(backoffDelay(attempt), Math.max(0, giveUpAt - Date.now())));
+      if (this.run !== run) return;
+      if (!waited) attempt = 0;
+      last = Date.now() >= giveUpAt;
       try {
-        await this.resume(listener);
+        await this.resume(run);
         return;
       } catch (thrown) {
+        if (this.run !== run) return;
+        why = describe(thrown);
         if (thrown instanceof RtcError) {
           const extraCode = thrown.extraCode || (thrown.getCode() > 0xffff ? thrown.getCode() : 0);
-          this.end(reconnectFailed(thrown.message, extraCode));
-          return;
+          if (last || !PASSING.has(extraCode || thrown.getCode())) {
+            this.end(reconnectFailed(why, extraCode));
+            return;
+          }
         }
-        why = describe(thrown);
         log.info(`reconnect attempt ${attempt + 1}: ${why}`);
       }
     }
     this.end(reconnectFailed(why));
   }
 
-  /** One attempt; returns when the session goes on. */
-  private async resume(listener: SessionListener): Promise<void> {
+  /** One attempt; returns when the session goes on, or when another run took over. */
+  private async resume(run: number): Promise<void> {
     const channel = await Channel.open(this.options.url, RESUME_ANSWER_TIMEOUT);
     let tell: () => void;
     try {
-      if (this.serverStopped) {
+      const resumed = this.mustEnter ? null : await this.takeUp(channel);
+      if (resumed) {
+        tell = () => this.listener?.resumed(resumed);
+      } else if (this.state === 'up' && this.run === run) {
         const entered = await this.enter(channel, Date.now() + RESUME_ANSWER_TIMEOUT);
-        tell = () => listener.reentered(entered);
+        tell = () => this.listener?.reentered(entered);
       } else {
-        const resumed = await channel.request('resume', { resumeToken: this.resumeToken }, RESUME_ANSWER_TIMEOUT);
-        this.remember(resumed);
-        tell = () => listener.resumed(resumed);
+        tell = () => undefined;
       }
     } catch (thrown) {
-      channel.close();
+      channel.close(GIVEN_UP);
       throw thrown;
     }
-    if (this.over) {
-      channel.close();
+    if (this.run !== run || this.state !== 'up') {
+      // Left meanwhile: the close says so, and there is nothing else that this socket is for.
+      channel.close(LEFT);
+      if (this.run === run) this.close();
       return;
     }
-    this.serverStopped = false;
+    this.mustEnter = false;
     this.channel = channel;
     tell();
-    this.follow(channel, listener);
+    this.follow(channel);
     this.wake();
   }
 
-  /** Waits, but not longer than until the browser says that the network is back. */
-  private pause(milliseconds: number): Promise<void> {
+  /** Asks for the session as it was; null when the server does not know it. */
+  private async takeUp(channel: Channel): Promise<ResumeOk | null> {
+    try {
+      const resumed = await channel.request('resume', { resumeToken: this.resumeToken }, RESUME_ANSWER_TIMEOUT);
+      this.remember(resumed);
+      return resumed;
+    } catch (thrown) {
+      if (!(thrown instanceof RtcError) || thrown.extraCode !== ErrorCode.SESSION_UNKNOWN) throw thrown;
+      log.info('the server does not know the session any more; entering the room again');
+      this.mustEnter = true;
+      return null;
+    }
+  }
+
+  /** Waits, but not longer than until the browser says that the network is back; says whether it waited to the end. */
+  private pause(milliseconds: number): Promise<boolean> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
+      const timer = setTimeout(() => resolve(true), milliseconds);
       this.retryNow = () => {
         clearTimeout(timer);
-        resolve();
+        resolve(false);
       };
     });
   }
 
   private async ready(deadline: number, type: string): Promise<Channel> {
-    while (!this.over && !this.channel?.isOpen) {
+    while (!this.isOver && !this.channel?.isOpen) {
       const left = deadline - Date.now();
       if (left <= 0) throw new AnswerTimeout(`no signaling socket for '${type}' in time`);
       await new Promise<void>((resolve) => {
@@ -230,13 +358,8 @@ export class Session {
         });
       });
     }
-    if (this.over || !this.channel) throw new ChannelClosed(1000, 'the session is over');
+    if (this.isOver || !this.channel) throw new ChannelClosed(LEFT, 'the session is over');
     return this.channel;
-  }
-
-  // A method, because a flag that changes during an await is otherwise thought to be constant.
-  private isOver(): boolean {
-    return this.over;
   }
 
   private wake(): void {
@@ -244,8 +367,8 @@ export class Session {
   }
 
   private end(error: RtcError | null): void {
-    if (this.over) return;
-    const listener = this.listener;
+    if (this.state === 'over') return;
+    const listener = this.state === 'up' ? this.listener : null;
     this.close();
     listener?.ended(error);
   }
