@@ -37,7 +37,7 @@ async def undisturbed(server: ServedProcess, growth: int = 64 * MEGABYTE) -> Asy
 
     async def talk() -> None:
         nonlocal slowest, count
-        while not over.is_set():
+        while not (over.is_set() and count >= 3):
             count += 1
             started = time.monotonic()
             await ann.ask("mute", audio=bool(count % 2))
@@ -49,11 +49,9 @@ async def undisturbed(server: ServedProcess, growth: int = 64 * MEGABYTE) -> Asy
     talking = asyncio.create_task(talk())
     try:
         yield
-        await asyncio.sleep(0.2)
     finally:
         over.set()
         await asyncio.wait_for(talking, 20)
-    assert count >= 3
     # The attacker, this test and the server share the machine: a stall would be seconds.
     assert slowest < 2.0, f"an event took {slowest:.2f} s"
     assert server.memory - memory < growth

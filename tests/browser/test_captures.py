@@ -1,4 +1,4 @@
-"""What a stream captures has one owner: the new is open before the old goes, what fails restores, close() ends it all."""
+"""What a stream captures has one owner: the new is open before the old goes, what fails restores, close() ends all."""
 
 from __future__ import annotations
 
