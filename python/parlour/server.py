@@ -17,7 +17,10 @@ from starlette.routing import BaseRoute
 
 from parlour.account_system import AccountSystem, Stores
 from parlour.accounts import PluginError
+from parlour.doorkeeper import Doorkeeper, DoorLimits, Slot
 from parlour.httpprotocol import HttpProtocol
+from parlour.listener import Listener, descriptors_for_connections
+from parlour.logs import WindowedLog
 from parlour.media import MediaCore
 from parlour.media.core import announced_addresses
 from parlour.rooms import RoomLimits
@@ -172,17 +175,20 @@ class Server:
     ) -> None:
         limits = self.settings.limits
 
-        class Protocol(BoundedWebSocketProtocol):
+        class Sockets(BoundedWebSocketProtocol):
             control_rate = limits.messages_per_second
             control_burst = limits.message_burst
 
         config = uvicorn.Config(
             create_http_app(service, version(), routes=routes),
             http=HttpProtocol,
-            ws=Protocol,
+            ws=Sockets,
             ws_max_size=limits.message_bytes,
             ws_per_message_deflate=False,
-            ws_ping_interval=None,
+            # A page's timers may be throttled to one a minute; its browser answers pings all the same. Who answers
+            # none is judged by the connection's own rules.
+            ws_ping_interval=self.settings.signaling.heartbeat_interval,
+            ws_ping_timeout=None,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -191,20 +197,53 @@ class Server:
             proxy_headers=bool(self.settings.trusted_proxies),
             forwarded_allow_ips=list(self.settings.trusted_proxies),
             timeout_graceful_shutdown=2,
-            ssl_context_factory=None if context is None else lambda *_: context,
         )
         config.load()
         http = uvicorn.Server(config)
         http.lifespan = config.lifespan_class(config)
-        await http.startup(sockets=[listener])
+        await http.startup(sockets=[])
         running = asyncio.create_task(http.main_loop())
+        tell = WindowedLog()
+
+        class Requests(HttpProtocol):
+            request_timeout = limits.request_timeout
+            # The account REST says in words that a body is late; what it does not see ends here.
+            body_timeout = max(limits.request_timeout, self.settings.admin.body_timeout) + 1
+
+        Requests.tell = staticmethod(tell)
+
+        def protocol(slot: Slot) -> asyncio.Protocol:
+            return Requests(config, http.server_state, http.lifespan.state, slot=slot)
+
+        accepting = Listener(
+            listener,
+            Doorkeeper(self._door_limits()),
+            protocol,
+            tell,
+            context=context,
+            handshake_timeout=limits.request_timeout,
+            uncounted=self.settings.trusted_proxies,
+        )
+        accepting.start()
 
         async def stop() -> None:
+            accepting.stop()
             http.should_exit = True
             await running
             await http.shutdown(sockets=[listener])
 
         self._cleanup.push_async_callback(stop)
+
+    def _door_limits(self) -> DoorLimits:
+        limits = self.settings.limits
+        most = min(limits.connections, descriptors_for_connections())
+        if most < limits.connections:
+            log.warning(
+                "fewer connections than the settings allow: the limit of descriptors (ulimit -n) is lower",
+                connections=most,
+                wanted=limits.connections,
+            )
+        return DoorLimits(most, limits.connections_per_source, limits.strangers_per_source)
 
     def _tls(self, address: str) -> ssl.SSLContext | None:
         settings = self.settings

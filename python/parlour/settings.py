@@ -86,6 +86,10 @@ class Limits(_Table):
     messages_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 50
     message_burst: Count = 200
     send_queue: Count = 256
+    connections: Count = 10_000
+    connections_per_source: Count = 2_000
+    strangers_per_source: Count = 500
+    request_timeout: Seconds = 10
     login_timeout: Seconds = 10
     store_timeout: Seconds = 5
     ticket_lifetime: Seconds = 600

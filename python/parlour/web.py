@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket
 
 from parlour.signaling.messages import PROTOCOL_VERSION
 from parlour.signaling.service import SignalingService
-from parlour.signaling.socket import serve_socket
+from parlour.signaling.socket import NoControl, serve_socket
 from parlour.signaling.wsprotocol import STATE_KEY
 
 SDK_FOLDER = Path(__file__).resolve().parent / "static" / "sdk"
@@ -64,7 +64,7 @@ def create_http_app(service: SignalingService, version: str, *, routes: Sequence
             refusal = f"This server speaks version {PROTOCOL_VERSION} of the protocol: /v1/ws?v={PROTOCOL_VERSION}\n"
             await websocket.send_denial_response(PlainTextResponse(refusal, status_code=400))
             return
-        await serve_socket(websocket, service, websocket.scope["state"][STATE_KEY])
+        await serve_socket(websocket, service, websocket.scope.get("state", {}).get(STATE_KEY) or NoControl())
 
     async def upgrade_required(_: Request) -> Response:
         text = "This is the signaling channel: connect to it with a WebSocket.\n"

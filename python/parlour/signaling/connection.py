@@ -128,6 +128,10 @@ class Connection:
         wrong = self._out_of_place(request)
         return request if wrong is None else Refusal(request.id, RtcError(ErrorCode.INVALID_OPERATION, wrong))
 
+    def heard(self, now: float) -> None:
+        """The peer showed that it is there without a message, by the pong to a ping for one."""
+        self._heard = now
+
     def _cost(self, text: str | None) -> int:
         """A long message costs as much as several, because reading it does. The longest allowed may come once."""
         return min(1 + len(text or "") // COST_UNIT, self._limits.message_burst)

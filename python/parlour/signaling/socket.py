@@ -5,32 +5,76 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Protocol
 
+from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from parlour.accounts.sources import counted_source
 from parlour.signaling.connection import Closing, Connection, Refusal
 from parlour.signaling.link import Link
 from parlour.signaling.outbox import Outbox
 from parlour.signaling.service import SignalingService
 
+STALL = 1.0
+"""Seconds by which a deadline may be missed before it counts as ours: this process slept, not the peer."""
+
 FLUSH_TIMEOUT = 2.0
 """Seconds that a closing socket has to take what waits for it."""
 
 
-async def serve_socket(websocket: WebSocket, service: SignalingService, abort: Callable[[], None]) -> None:
-    """Serve an upgraded socket to its end. ``abort`` drops the TCP connection of a client that reads nothing."""
+class SocketControl(Protocol):
+    """What the server below can do with a socket that ASGI has no words for."""
+
+    def abort(self) -> None:
+        """Drop the TCP connection of a client that reads nothing."""
+
+    def on_heard(self, heard: Callable[[], None]) -> None:
+        """Call ``heard`` at each sign of life that is no message: pings, pongs, fragments."""
+
+    def signed_in(self) -> None:
+        """The user logged in."""
+
+    def come_from(self, source: str) -> bool:
+        """The socket comes from that address, whatever its TCP peer is. False when it is one too many of there."""
+
+
+class NoControl:
+    """Under another ASGI server than ours: its own means have to do."""
+
+    def abort(self) -> None:
+        """The socket ends when the application does."""
+
+    def on_heard(self, heard: Callable[[], None]) -> None:
+        """Only messages are heard."""
+
+    def signed_in(self) -> None:
+        """Nobody counts."""
+
+    def come_from(self, source: str) -> bool:
+        """Nobody counts."""
+        return True
+
+
+async def serve_socket(websocket: WebSocket, service: SignalingService, control: SocketControl) -> None:
+    """Serve a socket to its end."""
+    if websocket.client is not None and not control.come_from(counted_source(websocket.client.host)):
+        text = "There are too many connections from your address; close some, or wait.\n"
+        await websocket.send_denial_response(PlainTextResponse(text, status_code=503, headers={"Retry-After": "10"}))
+        return
     await websocket.accept()
     source = f"{websocket.client.host}:{websocket.client.port}" if websocket.client else "unknown"
     connection = Connection(service.limits.connection, service.clock())
+    control.on_heard(lambda: connection.heard(service.clock()))
     outbox = Outbox(service.limits.send_queue)
     closing = asyncio.Event()
     link = Link(connection, outbox, source, lambda _: closing.set())
     service.opened(link)
     code = 1006
     writer = asyncio.create_task(_write(websocket, link, outbox))
-    keeper = asyncio.create_task(_keep(link, connection, closing, service, abort, writer))
+    keeper = asyncio.create_task(_keep(link, connection, closing, service, control, writer))
     try:
-        code = await _read(websocket, link, connection, service)
+        code = await _read(websocket, link, connection, service, control)
     finally:
         service.closed(link, code)
         outbox.end(discard=True)
@@ -39,8 +83,11 @@ async def serve_socket(websocket: WebSocket, service: SignalingService, abort: C
         await asyncio.gather(keeper, writer, return_exceptions=True)
 
 
-async def _read(websocket: WebSocket, link: Link, connection: Connection, service: SignalingService) -> int:
+async def _read(
+    websocket: WebSocket, link: Link, connection: Connection, service: SignalingService, control: SocketControl
+) -> int:
     """Read until the socket is gone. Returns the close code."""
+    stranger = True
     while True:
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":
@@ -54,6 +101,9 @@ async def _read(websocket: WebSocket, link: Link, connection: Connection, servic
                 link.finish(closing)
             case request:
                 await service.handle(link, request)
+                if stranger and link.login is not None:
+                    stranger = False
+                    control.signed_in()
 
 
 async def _write(websocket: WebSocket, link: Link, outbox: Outbox) -> None:
@@ -69,7 +119,7 @@ async def _keep(
     connection: Connection,
     closing: asyncio.Event,
     service: SignalingService,
-    abort: Callable[[], None],
+    control: SocketControl,
     writer: asyncio.Task[None],
 ) -> None:
     """Close what is silent for too long, and abort what does not take its goodbye."""
@@ -80,9 +130,12 @@ async def _keep(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, deadline - service.clock())):
                 await closing.wait()
+        if service.clock() - deadline > STALL:
+            # We were stopped or starved past the deadline. What the peer sent meanwhile is there, and is read first.
+            await asyncio.sleep(STALL)
         overdue = connection.overdue(service.clock())
         if overdue is not None:
             link.finish(overdue)
     await asyncio.wait({writer}, timeout=FLUSH_TIMEOUT)
     if not writer.done():
-        abort()
+        control.abort()

@@ -7,12 +7,14 @@ read its pongs, be bounded. The same holds for fragments without content.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
+from parlour.doorkeeper import Slot
 from parlour.signaling.connection import Bucket
 from parlour.signaling.messages import CloseCode
 
@@ -22,12 +24,18 @@ LINGER = 2.0
 MAX_FRAGMENTS = 1024
 """Of one message."""
 
-STATE_KEY = "parlour_abort"
-"""Where the application finds ``abort`` in the scope's state."""
+MAX_LINE = 8000
+"""Bytes of a field of the upgrade; websockets takes lines of 8192, their ends and what stands around them included."""
+
+STATE_KEY = "parlour_socket"
+"""Where the application finds this protocol, as a ``SocketControl``, in the scope's state."""
 
 
 class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """Counts control frames, bounds fragments, and ends every connection for good some seconds after its close."""
+    """Counts control frames, bounds fragments, and ends every connection for good some seconds after its close.
+
+    It is the application's ``SocketControl``. uvicorn sends the pings; we count whatever comes back as a sign of life.
+    """
 
     control_rate: float = 50.0
     control_burst: int = 200
@@ -38,6 +46,49 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._control = Bucket(self.control_rate, self.control_burst, time.monotonic())
         self._fragments = 0
         self._discarding = False
+        self._slot: Slot | None = None
+        self.heard: Callable[[], None] = lambda: None
+
+    # --- for the application ---
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self.transport.abort()
+
+    def on_heard(self, heard: Callable[[], None]) -> None:
+        """Call ``heard`` at each sign of life that is no message."""
+        self.heard = heard
+
+    def signed_in(self) -> None:
+        """Its user logged in."""
+        if self._slot is not None:
+            self._slot.signed_in()
+
+    def come_from(self, source: str) -> bool:
+        """It comes from there, by the word of a proxy that is trusted. False when that is one too many."""
+        return self._slot is None or self._slot.come_from(source)
+
+    # --- the connection ---
+
+    def take_slot(self, slot: Slot | None) -> None:
+        """Hold the connection's place among all from now on."""
+        self._slot = slot
+        if slot is not None:
+            slot.busy = False
+            slot.close = self.transport.abort
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer is gone."""
+        if self._slot is not None:
+            self._slot.release()
+        super().connection_lost(exc)
+
+    def send_keepalive_ping(self) -> None:
+        """Ping, unless the peer has not even taken what was sent before."""
+        if self.writable.is_set():
+            super().send_keepalive_ping()
+        else:
+            self.schedule_ping()
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; after a failure they are thrown away, so that the peer gets to read why."""
@@ -49,12 +100,16 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         if not self.writable.is_set() or not self._control.take(time.monotonic()):
             self._fail(CloseCode.TOO_MANY, "too many pings")
             return
+        self.heard()
         super().handle_ping()
 
     def handle_pong(self, event: Frame) -> None:
-        """Count a pong; we send no pings."""
+        """Take a pong for a sign of life, also one to no ping (RFC 6455 §5.5.3), if there were not too many."""
         if not self._control.take(time.monotonic()):
             self._fail(CloseCode.TOO_MANY, "too many pongs")
+            return
+        self.heard()
+        super().handle_pong(event)
 
     def handle_cont(self, event: Frame) -> None:
         """Take a fragment."""
@@ -62,6 +117,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         if self._fragments > MAX_FRAGMENTS:
             self._fail(CloseCode.TOO_MANY, "too many fragments")
             return
+        self.heard()
         super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
@@ -129,7 +185,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         """Run the application; when it is done the connection ends within a bounded time, whatever the peer does."""
-        self.scope["state"][STATE_KEY] = self.transport.abort
+        self.scope["state"][STATE_KEY] = self
         try:
             await super().run_asgi()
         finally:
