@@ -8,7 +8,8 @@ import errno
 import ipaddress
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from importlib import metadata
 
 import structlog
@@ -31,6 +32,7 @@ from parlour.signaling.wsprotocol import BoundedWebSocketProtocol
 from parlour.storage import Storage, StorageError
 from parlour.storage.folder_lock import sole_server
 from parlour.storage.sqlite import make_folder
+from parlour.supervisor import Supervisor, bounded
 from parlour.tls import CertificateError, own_names, self_signed_context, server_context
 from parlour.web import create_http_app
 
@@ -38,6 +40,10 @@ log = structlog.get_logger(__name__)
 
 GOODBYE_TIMEOUT = 3.0
 """Seconds that clients have to close after they were told that the server goes down."""
+
+CLOSE_TIMEOUT = 3.0
+STORES_TIMEOUT = 2.0
+"""Seconds that the other parts have to close, each; what hangs is left behind."""
 
 BACKLOG = 1024
 
@@ -71,6 +77,7 @@ class Server:
         self._media: MediaCore | None = None
         self._stores: Stores | None = None
         self._service: SignalingService | None = None
+        self._supervisor = Supervisor()
 
     @property
     def port(self) -> int:
@@ -140,7 +147,7 @@ class Server:
         listener = self._cleanup.enter_context(_listen(address, settings.host, settings.port))
         try:
             stores = await Stores.open(settings)
-            self._cleanup.push_async_callback(stores.close)
+            self._on_stop("the stores", stores.close, STORES_TIMEOUT)
         except StorageError as error:
             raise StartError(str(error)) from None
         announce = [str(ip) for ip in settings.media.announce]
@@ -149,19 +156,19 @@ class Server:
             await media.start()
         except OSError as error:
             raise StartError(_bind_sentence(error, settings.host, settings.media_port, "UDP", "--media-port")) from None
-        self._cleanup.push_async_callback(media.close)
+        self._on_stop("the media core", media.close, CLOSE_TIMEOUT)
         try:
             system = AccountSystem(settings, stores)
             routes = system.routes()
         except (PluginError, ValueError) as error:
             raise StartError(str(error)) from None
-        self._cleanup.push_async_callback(system.close)
+        self._on_stop("the account system", system.close, CLOSE_TIMEOUT)
         service = SignalingService(system.accounts, media, _signaling_limits(settings), version())
         system.force_off = service.force_off
-        reaper = asyncio.create_task(service.reap())
-        self._cleanup.push_async_callback(_cancelled, reaper)
+        self._on_stop("background work", self._supervisor.stop, CLOSE_TIMEOUT)
+        self._supervisor.start("ending sessions whose time is over", service.reap)
         await self._serve_http(service, [*self._routes, *routes], listener, context)
-        self._cleanup.push_async_callback(service.stop, GOODBYE_TIMEOUT)
+        self._on_stop("signaling", partial(service.stop, GOODBYE_TIMEOUT), GOODBYE_TIMEOUT + 1)
         self._port = listener.getsockname()[1]
         self._stores, self._media, self._service = stores, media, service
         log.info("started", url=self.url, media_ports=media.ports, version=version())
@@ -174,13 +181,14 @@ class Server:
         context: ssl.SSLContext | None,
     ) -> None:
         limits = self.settings.limits
+        supervisor = self._supervisor
 
         class Sockets(BoundedWebSocketProtocol):
             control_rate = limits.messages_per_second
             control_burst = limits.message_burst
 
         config = uvicorn.Config(
-            create_http_app(service, version(), routes=routes),
+            create_http_app(service, version(), routes=routes, failing=lambda: supervisor.failing),
             http=HttpProtocol,
             ws=Sockets,
             ws_max_size=limits.message_bytes,
@@ -202,7 +210,7 @@ class Server:
         http = uvicorn.Server(config)
         http.lifespan = config.lifespan_class(config)
         await http.startup(sockets=[])
-        running = asyncio.create_task(http.main_loop())
+        supervisor.start("the HTTP server's clock", http.main_loop)
         tell = WindowedLog()
 
         class Requests(HttpProtocol):
@@ -228,11 +236,13 @@ class Server:
 
         async def stop() -> None:
             accepting.stop()
-            http.should_exit = True
-            await running
             await http.shutdown(sockets=[listener])
 
-        self._cleanup.push_async_callback(stop)
+        self._on_stop("HTTP", stop, CLOSE_TIMEOUT)
+
+    def _on_stop(self, what: str, end: Callable[[], Awaitable[object]], within: float) -> None:
+        """Close this when the server stops, before what was there earlier, and wait for it only so long."""
+        self._cleanup.push_async_callback(bounded, what, end, within)
 
     def _door_limits(self) -> DoorLimits:
         limits = self.settings.limits
@@ -317,8 +327,3 @@ def _reachable(host: str) -> str:
     if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

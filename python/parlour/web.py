@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -48,11 +48,23 @@ pre {{ background: #f3f3f5; padding: 1rem; overflow-x: auto }}</style>
 """
 
 
-def create_http_app(service: SignalingService, version: str, *, routes: Sequence[BaseRoute] = ()) -> Starlette:
-    """The ASGI application. ``routes`` are added in front, for instance those of the demo."""
+def create_http_app(
+    service: SignalingService,
+    version: str,
+    *,
+    routes: Sequence[BaseRoute] = (),
+    failing: Callable[[], Sequence[str]] = tuple,
+) -> Starlette:
+    """The ASGI application, for any ASGI server. ``routes`` are added in front, for instance those of the demo.
+
+    ``failing`` names what in the background does not work; /healthz answers 503 with it then.
+    """
 
     async def healthz(_: Request) -> Response:
-        return JSONResponse({"status": "ok", "version": version}, headers={"Cache-Control": "no-store"})
+        broken = list(failing())
+        body = {"status": "failing", "failing": broken} if broken else {"status": "ok"}
+        headers = {"Cache-Control": "no-store"}
+        return JSONResponse(body | {"version": version}, status_code=503 if broken else 200, headers=headers)
 
     async def index(request: Request) -> Response:
         page = INDEX.format(version=version, base=html.escape(str(request.base_url)))

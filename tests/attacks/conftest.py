@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -53,10 +54,17 @@ StartProcess = Callable[..., Awaitable[ServedProcess]]
 
 @pytest.fixture
 async def serve(tmp_path: Path) -> AsyncIterator[StartProcess]:
-    """Start ``parlour serve`` with settings of your own, as in the environment: ``LIMITS__MESSAGE_BYTES=…``."""
+    """Start ``parlour serve`` with settings of your own, as in the environment: ``LIMITS__MESSAGE_BYTES=…``.
+
+    ``descriptors`` is what ``ulimit -n`` would set for it.
+    """
     async with AsyncExitStack() as stack:
 
-        async def start(**environment: object) -> ServedProcess:
+        async def start(*, descriptors: int | None = None, **environment: object) -> ServedProcess:
+            def limited() -> None:
+                if descriptors is not None:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
             data = tmp_path / "data"
             async with await Storage.open(data) as storage:
                 app = await storage.create_app(APP, now=int(time.time()))
@@ -65,6 +73,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[StartProcess]:
                 sys.executable, "-m", "parlour", "serve", "--json", "--log-json", "--log-level", "info",
                 "--data", str(data), "--port", "0", "--media-port", "0",
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ | variables,
+                preexec_fn=limited,
             )  # fmt: skip
             stack.push_async_callback(stop, process)
             assert process.stdout is not None

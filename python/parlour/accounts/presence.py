@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import traceback
 from collections.abc import Callable
 
 import structlog
@@ -21,6 +21,9 @@ MOST = 100_000
 
 FLUSH_TIMEOUT = 2.0
 """Seconds that a stop waits for what is not written yet."""
+
+CANCEL_TIMEOUT = 0.5
+"""Seconds that a write has to end which is told to."""
 
 
 class Presence:
@@ -66,8 +69,7 @@ class Presence:
             return
         await asyncio.wait({self._worker}, timeout=FLUSH_TIMEOUT)
         self._worker.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._worker
+        await asyncio.wait({self._worker}, timeout=CANCEL_TIMEOUT)
 
     def _put(self, change: Lost | Ended) -> None:
         self._waiting.pop(change.login_id, None)  # so that it goes to the end
@@ -88,6 +90,9 @@ class Presence:
                 for change, result in zip(changes, results, strict=True)
                 if isinstance(result, StorageError) and change.login_id in self._writing
             }
+            for error in results:
+                if isinstance(error, BaseException) and not isinstance(error, StorageError):
+                    log.error("a login state was not written", exception="".join(traceback.format_exception(error)))
             self._writing, self._waiting = {}, failed | self._waiting
             if failed:
                 if not told:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 STOP_TIMEOUT = 10.0
 """Seconds that a graceful stop takes at most."""
+
+THREADS_TIMEOUT = 3.0
+"""Seconds that threads have to end after it; some wait for what never comes."""
 
 
 def command(
@@ -80,15 +85,42 @@ def command(
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine on uvloop where there is one."""
+    """Run a coroutine on uvloop where there is one, to its end and not much longer, whatever hangs in threads."""
+    from parlour.supervisor import tell_of_deaths
+
     try:
         import uvloop
 
         factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     except ImportError:
         factory = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main)
+    before = set(threading.enumerate())
+    status = 1
+
+    def leave_behind() -> None:
+        """End a process that cannot end: a thread of a hung database or plug-in has no end of its own."""
+        left = [thread.name for thread in threading.enumerate() if thread not in before and not thread.daemon]
+        if left:
+            with contextlib.suppress(OSError, ValueError):
+                message(f"parlour: ended while work in threads hung: {', '.join(left)}.")
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+    watch = threading.Timer(THREADS_TIMEOUT, leave_behind)
+    watch.daemon = True
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            try:
+                tell_of_deaths(runner.get_loop())
+                runner.run(main)
+                status = 0
+            finally:
+                watch.start()
+    finally:
+        if all(thread in before or thread.daemon for thread in threading.enumerate()):
+            watch.cancel()
 
 
 async def serve(settings: Settings, *, as_json: bool) -> None:

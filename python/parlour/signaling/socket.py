@@ -15,6 +15,7 @@ from parlour.signaling.connection import Closing, Connection, Refusal
 from parlour.signaling.link import Link
 from parlour.signaling.outbox import Outbox
 from parlour.signaling.service import SignalingService
+from parlour.supervisor import record_death
 
 STALL = 1.0
 """Seconds by which a deadline may be missed before it counts as ours: this process slept, not the peer."""
@@ -73,6 +74,8 @@ async def serve_socket(websocket: WebSocket, service: SignalingService, control:
     code = 1006
     writer = asyncio.create_task(_write(websocket, link, outbox))
     keeper = asyncio.create_task(_keep(link, connection, closing, service, control, writer))
+    for task in (writer, keeper):
+        task.add_done_callback(lambda task: _ended(task, control))
     try:
         code = await _read(websocket, link, connection, service, control)
     finally:
@@ -81,6 +84,13 @@ async def serve_socket(websocket: WebSocket, service: SignalingService, control:
         for task in (keeper, writer):
             task.cancel()
         await asyncio.gather(keeper, writer, return_exceptions=True)
+
+
+def _ended(task: asyncio.Task[None], control: SocketControl) -> None:
+    """A socket without its writer or its keeper looks alive and is not: its client is to notice, and the operator."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        record_death("a socket", error)
+        control.abort()
 
 
 async def _read(
