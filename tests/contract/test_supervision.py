@@ -18,8 +18,8 @@ from parlour.supervisor import Supervisor
 from parlour.usersig import sign_v2
 
 from tests.attacks.raw import TEXT, Raw, frame
-from tests.contract.test_serve import Command, free_ports
 from tests.conftest import APP, RunningServer
+from tests.contract.test_serve import Command, free_ports
 from tests.wire import Wire, join
 
 STOPS_WITHIN = 25.0
@@ -112,7 +112,9 @@ async def login(address: str, key: str, user: str = "ann") -> Raw:
     """A socket on which somebody is logging in; nobody waits for the answer."""
     raw = await Raw.open(f"ws://{address}/v1/ws?v=1")
     sig = sign_v2(APP, user, key, expire=3600, now=int(time.time()))
-    await raw.send(frame(TEXT, f'{{"id":1,"type":"login","sdkAppId":{APP},"userId":"{user}","userSig":"{sig}"}}'.encode()))
+    await raw.send(
+        frame(TEXT, f'{{"id":1,"type":"login","sdkAppId":{APP},"userId":"{user}","userSig":"{sig}"}}'.encode())
+    )
     return raw
 
 
