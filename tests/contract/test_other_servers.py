@@ -54,7 +54,7 @@ def uvicorn_server(ws: str) -> Running:
 
 SERVERS: dict[str, Running] = {
     "hypercorn": hypercorn_server,
-    "uvicorn with websockets": uvicorn_server("websockets"),
+    "uvicorn": uvicorn_server("websockets-sansio"),
     "uvicorn with wsproto": uvicorn_server("wsproto"),
 }
 
