@@ -78,7 +78,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[StartProcess]:
             stack.push_async_callback(stop, process)
             assert process.stdout is not None
             text = ""
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 while not text.endswith("}\n"):
                     line = (await process.stdout.readline()).decode()
                     assert line, "the server ended at once"
@@ -106,5 +106,5 @@ async def ended(task: asyncio.Task[None]) -> None:
 async def stop(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await process.wait()
