@@ -11,7 +11,9 @@ use parlour_media::rtp::{RtpHeader, is_rtcp, is_rtp_or_rtcp, write_header};
 use parlour_media::srtp::{
     SRTP_OVERHEAD, SrtpError, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender,
 };
-use parlour_media::stun::{BindingRequest, StunMessage, write_binding_request};
+use parlour_media::stun::{
+    BindingRequest, StunMessage, is_stun, write_binding_request, write_binding_success,
+};
 use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, Event, Kind, ProducerId, ProducerSpec, Router,
     RouterConfig, TransportId, VecSink,
@@ -19,6 +21,8 @@ use parlour_media::{
 
 const UFRAGS: [&str; 2] = ["fuzzedufrag0", "fuzzedufrag1"];
 const PASSWORDS: [&str; 2] = ["a-password-of-24-letters", "another-one-of-24-letter"];
+/// Of the peers.
+const PASSWORD: &str = "password-of-the-fuzzers-peers";
 const VIDEO: Ssrc = Ssrc(1000);
 const VIDEO_RTX: Ssrc = Ssrc(1001);
 const AUDIO: Ssrc = Ssrc(1002);
@@ -63,6 +67,7 @@ impl Session {
         let config = RouterConfig {
             certificate,
             seed: 1,
+            secret: [1; 32],
             started: now,
             started_ntp: 0xe000_0000_0000_0000,
         };
@@ -84,6 +89,7 @@ impl Session {
             session.command(Command::SetRemote {
                 transport,
                 remote_ufrag: "peer".to_owned(),
+                remote_pwd: PASSWORD.to_owned(),
                 fingerprint,
             });
             session.check(of, [of as u8; 12], address(of), true);
@@ -122,6 +128,20 @@ impl Session {
         };
         let mut buf = [0; 160];
         let len = write_binding_request(&mut buf, transaction, &request, PASSWORDS[of].as_bytes());
+        self.datagram(source, &mut buf[..len]);
+    }
+
+    /// Answers a check of the router's from where the peer is.
+    fn answer(&mut self, of: usize, datagram: &[u8]) {
+        let Some(request) = StunMessage::parse(datagram)
+            .ok()
+            .filter(StunMessage::is_binding_request)
+        else {
+            return;
+        };
+        let mut buf = [0; 160];
+        let (transaction, source) = (request.transaction_id(), address(of));
+        let len = write_binding_success(&mut buf, transaction, source, PASSWORD.as_bytes());
         self.datagram(source, &mut buf[..len]);
     }
 
@@ -176,12 +196,18 @@ impl Session {
                 if self.sink.sent.is_empty() {
                     break;
                 }
-                for (to, packet) in self.sink.sent.drain(..) {
+                // What waited for an answer comes when that is given.
+                while let Some((to, packet)) = self.sink.sent.pop_front() {
                     // As soon as it is connected it may send feedback as well.
-                    if to.remote == address(of) && !is_rtp_or_rtcp(&packet) {
-                        dtls.handle_packet(&packet)
-                            .expect("what a DTLS server says");
+                    if to.remote != address(of) || is_rtp_or_rtcp(&packet) {
+                        continue;
                     }
+                    if is_stun(&packet) {
+                        self.answer(of, &packet);
+                        continue;
+                    }
+                    dtls.handle_packet(&packet)
+                        .expect("what a DTLS server says");
                 }
             }
             assert!(self.peers[of].srtp.is_some(), "{:?}", self.events);
@@ -278,7 +304,7 @@ impl Session {
                 .iter_mut()
                 .find(|peer| peer.address == Some(to.remote))
             else {
-                assert!(is_answer(&datagram), "{datagram:?} goes to {to}");
+                assert!(is_check(&datagram), "{datagram:?} goes to {to}");
                 continue;
             };
             let Some((_, receiver)) = peer.srtp.as_mut().filter(|_| is_rtp_or_rtcp(&datagram))
@@ -297,10 +323,10 @@ impl Session {
     }
 }
 
-/// Whether it answers a check, which is all that goes to an address that is not a peer's own.
-fn is_answer(datagram: &[u8]) -> bool {
+/// Whether it answers a check or is one, which is all that goes to an address that is not a peer's own.
+fn is_check(datagram: &[u8]) -> bool {
     StunMessage::parse(datagram)
-        .is_ok_and(|answer| answer.is_binding_success() || answer.is_binding_error())
+        .is_ok_and(|it| it.is_binding_success() || it.is_binding_error() || it.is_binding_request())
 }
 
 /// Takes a record from the bytes: what is to be done, a byte for it, and data behind a length byte.

@@ -80,8 +80,12 @@ class MediaEngine:
     def add_transport(self, *, shard: int, transport: int, local_ufrag: str, local_pwd: str) -> None:
         """Make an ICE-lite, DTLS-passive transport that waits for its peer."""
 
-    def set_remote(self, transport: int, *, remote_ufrag: str, fingerprint: str) -> None:
-        """Say who the peer is: its ICE user fragment and the SHA-256 fingerprint of its certificate."""
+    def set_remote(self, transport: int, *, remote_ufrag: str, remote_pwd: str, fingerprint: str) -> None:
+        """Say who the peer is: its ICE user fragment and password, the SHA-256 fingerprint of its certificate.
+
+        Its password is the key of our own checks: no address gets media before one was answered from there, or the
+        DTLS handshake went through with it. Told again, fragment and password may differ and the certificate may not.
+        """
 
     def remove_transport(self, transport: int) -> None:
         """Close it (DTLS close_notify is sent) with all its producers and consumers. ``transport-closed`` follows."""

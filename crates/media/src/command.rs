@@ -88,6 +88,8 @@ pub enum Command {
         transport: TransportId,
         /// The peer's user fragment.
         remote_ufrag: String,
+        /// The peer's password: the key of the checks by which we prove where it is.
+        remote_pwd: String,
         /// SHA-256 of the peer's certificate (RFC 8122).
         fingerprint: [u8; 32],
     },

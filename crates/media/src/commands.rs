@@ -3,7 +3,7 @@
 use crate::command::{Command, ConsumerSpec, Kind, ProducerSpec};
 use crate::consumer::Consumer;
 use crate::event::{CloseReason, RefuseReason};
-use crate::ice::Ice;
+use crate::ice::{Ice, Remote};
 use crate::ids::TransportId;
 use crate::keyframe::Codec;
 use crate::num::{PayloadType, Ssrc};
@@ -69,11 +69,18 @@ impl Router {
             Command::SetRemote {
                 transport,
                 remote_ufrag,
+                remote_pwd,
                 fingerprint,
-            } => self.set_remote(now, transport, remote_ufrag, fingerprint, sink),
+            } => {
+                let remote = Remote {
+                    ufrag: remote_ufrag,
+                    pwd: remote_pwd,
+                };
+                self.set_remote(now, transport, remote, fingerprint, sink)
+            }
             Command::RemoveTransport { transport } => {
                 let index = self.transport_index(transport)?;
-                self.close(index, CloseReason::Removed, sink);
+                self.close(now, index, CloseReason::Removed, sink);
                 Ok(())
             }
             Command::AddProducer(spec) => self.add_producer(now, spec),
@@ -143,12 +150,12 @@ impl Router {
         Ok(())
     }
 
-    /// The peer's fragment may be told again when it changes; its certificate may not.
+    /// The peer's fragment and password may be told again when they change; its certificate may not.
     fn set_remote(
         &mut self,
         now: Instant,
         id: TransportId,
-        ufrag: String,
+        remote: Remote,
         fingerprint: [u8; 32],
         sink: &mut impl TransmitSink,
     ) -> Result<(), RefuseReason> {
@@ -156,7 +163,7 @@ impl Router {
         let Some(transport) = self.transports.get_mut(index) else {
             return Err(RefuseReason::UnknownTransport);
         };
-        if !UFRAG_LEN.contains(&ufrag.len()) {
+        if !UFRAG_LEN.contains(&remote.ufrag.len()) || !PWD_LEN.contains(&remote.pwd.len()) {
             return Err(RefuseReason::InvalidValue);
         }
         if transport
@@ -165,13 +172,14 @@ impl Router {
         {
             return Err(RefuseReason::RemoteAlreadySet);
         }
-        transport.ice.remote_ufrag = Some(ufrag);
+        transport.ice.set_remote(now, remote);
         transport.expected_fingerprint = Some(fingerprint);
         transport.named_at.get_or_insert(now);
         if let Some((at, _)) = transport.connect_deadline() {
             self.wake(index, at);
         }
         self.connect(now, index, sink);
+        self.send_checks(now, index, sink);
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 
 mod bytes;
 pub mod cache;
+mod checks;
 pub mod command;
 mod commands;
 mod consumer;

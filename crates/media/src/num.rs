@@ -147,6 +147,11 @@ impl Rng {
         (self.next_u64() >> 32) as u32
     }
 
+    /// A number from 0 up and below 1.
+    pub fn unit(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// A number in `0..bound`, 0 for a bound of 0. The bias is below `bound / 2^64`.
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64

@@ -6,13 +6,16 @@ use crate::command::Command;
 use crate::consumer::Consumer;
 use crate::dtls::{DtlsSettings, Progress};
 use crate::event::{CloseReason, Event, RefuseReason};
+use crate::ice::TransactionIds;
 use crate::ids::{ConsumerId, ProducerId, TransportId};
 use crate::num::Rng;
 use crate::path::Path;
 use crate::producer::Producer;
 use crate::sink::TransmitSink;
 use crate::slab::Slab;
-use crate::stats::{ConsumerStats, DropReason, Drops, ProducerStats, Snapshot, Traffic};
+use crate::stats::{
+    ConsumerStats, DropReason, Drops, PathCounters, ProducerStats, Snapshot, Traffic,
+};
 use crate::transport::Transport;
 use dimpl::DtlsCertificate;
 use std::collections::{HashMap, VecDeque};
@@ -32,6 +35,8 @@ pub struct RouterConfig {
     pub certificate: DtlsCertificate,
     /// Seed of everything random that is not a key.
     pub seed: u64,
+    /// Key of the transaction identifiers of our checks, different for each router.
+    pub secret: [u8; 32],
     /// The moment `started_ntp` names.
     pub started: Instant,
     /// NTP time at `started`, 32.32 fixed point (RFC 3550 §4).
@@ -42,6 +47,7 @@ pub struct RouterConfig {
 pub struct Router {
     pub(crate) dtls: DtlsSettings,
     pub(crate) rng: Rng,
+    pub(crate) transactions: TransactionIds,
     pub(crate) started: Instant,
     pub(crate) transports: Slab<Transport>,
     pub(crate) producers: Slab<Producer>,
@@ -52,6 +58,7 @@ pub struct Router {
     pub(crate) ufrags: HashMap<String, usize>,
     pub(crate) addresses: HashMap<Path, usize>,
     pub(crate) drops: Drops,
+    pub(crate) paths: PathCounters,
     /// All that came in, and what transports that are gone sent.
     pub(crate) traffic: Traffic,
     events: VecDeque<Event>,
@@ -71,6 +78,7 @@ impl Router {
         Router {
             dtls: DtlsSettings::new(config.certificate),
             rng: Rng::new(config.seed),
+            transactions: TransactionIds::new(&config.secret),
             started: config.started,
             transports: Slab::new(),
             producers: Slab::new(),
@@ -81,6 +89,7 @@ impl Router {
             ufrags: HashMap::new(),
             addresses: HashMap::new(),
             drops: Drops::default(),
+            paths: PathCounters::default(),
             traffic: Traffic::default(),
             events: VecDeque::new(),
             working_on: None,
@@ -202,21 +211,20 @@ impl Router {
             return;
         };
         transport.due = None;
+        let jitter = self.rng.unit();
         if transport.ice.consent_deadline().is_some_and(|at| at <= now)
-            && !transport.ice.keep_consent(now)
+            && !transport.ice.keep_consent(now, jitter)
         {
             return self.remove(index, CloseReason::ConsentExpired);
         }
         if let Some((at, reason)) = transport.connect_deadline()
             && at <= now
         {
-            return self.close(index, reason, sink);
+            return self.close(now, index, reason, sink);
         }
-        let path = transport.ice.path();
-        let progress = transport
-            .dtls
-            .handle_timeout(now, |packet| send_plain(sink, path, packet));
+        let progress = transport.drive_dtls(now, sink, |dtls, send| dtls.handle_timeout(now, send));
         self.after_dtls(now, index, progress, sink);
+        self.send_checks(now, index, sink);
         self.serve_producers(now, index, sink);
         self.serve_reports(now, index, sink);
         let due = self.next_due(now, index);
@@ -229,6 +237,7 @@ impl Router {
         let transport = self.transports.get(index)?;
         let of_transport = [
             transport.ice.consent_deadline(),
+            transport.ice.next_check(now),
             transport.connect_deadline().map(|(at, _)| at),
             transport.dtls.timer(),
             transport.feedback_due(),
@@ -256,7 +265,7 @@ impl Router {
             return;
         };
         match progress {
-            Progress::Closed(reason) => return self.close(index, reason, sink),
+            Progress::Closed(reason) => return self.close(now, index, reason, sink),
             Progress::Finished(handshake) => transport.pending = Some(handshake),
             Progress::None => {}
         }
@@ -272,7 +281,7 @@ impl Router {
             return;
         };
         if transport.has_wrong_fingerprint() {
-            return self.close(index, CloseReason::FingerprintMismatch, sink);
+            return self.close(now, index, CloseReason::FingerprintMismatch, sink);
         }
         if transport.expected_fingerprint.is_none() {
             return;
@@ -281,7 +290,7 @@ impl Router {
             return;
         };
         match transport.finish_handshake(&handshake) {
-            Err(reason) => self.close(index, reason, sink),
+            Err(reason) => self.close(now, index, reason, sink),
             Ok(profile) => {
                 transport.next_report = Some(now + crate::transport::REPORT_INTERVAL);
                 let event = Event::TransportConnected {
@@ -298,6 +307,7 @@ impl Router {
     /// Ends a transport and says so to its peer.
     pub(crate) fn close(
         &mut self,
+        now: Instant,
         index: usize,
         reason: CloseReason,
         sink: &mut impl TransmitSink,
@@ -307,10 +317,11 @@ impl Router {
             if self.panic_on_sending_to == Some(transport.id) {
                 panic!("a panic that a test asked for");
             }
-            let path = transport.ice.path();
-            transport
-                .dtls
-                .close(|packet| send_plain(sink, path, packet));
+            transport.held.clear();
+            transport.drive_dtls(now, sink, |dtls, send| {
+                dtls.close(send);
+                Progress::None
+            });
         }
         self.remove(index, reason);
     }
@@ -325,9 +336,7 @@ impl Router {
         self.transport_ids.remove(&transport.id);
         self.ufrags.remove(&transport.ice.local_ufrag);
         for address in transport.addresses() {
-            if self.addresses.get(&address) == Some(&index) {
-                self.addresses.remove(&address);
-            }
+            self.release_address(address, index);
         }
         for consumer in transport.consumers {
             self.remove_consumer(consumer);
@@ -406,6 +415,7 @@ impl Router {
         }
         Snapshot {
             traffic,
+            paths: self.paths,
             drops: self.drops.clone(),
             transports: self
                 .transports

@@ -239,6 +239,7 @@ pub struct SrtpReceiver {
     rtcp: SessionKeys,
     rtp_streams: Streams,
     rtcp_streams: Streams,
+    newest: bool,
 }
 
 impl SrtpReceiver {
@@ -250,6 +251,7 @@ impl SrtpReceiver {
             rtcp,
             rtp_streams: Streams::default(),
             rtcp_streams: Streams::default(),
+            newest: false,
         })
     }
 
@@ -271,7 +273,7 @@ impl SrtpReceiver {
         let plain_len = self
             .rtp
             .open(packet, header.header_len, &nonce, &roc.to_be_bytes())?;
-        self.rtp_streams.accept(place, header.ssrc, index);
+        self.newest = self.rtp_streams.accept(place, header.ssrc, index);
         Ok(plain_len)
     }
 
@@ -291,8 +293,14 @@ impl SrtpReceiver {
         let plain_len =
             self.rtcp
                 .open_rtcp(packet, RTCP_HEADER_LEN, &rtcp_nonce(ssrc, index), word)?;
-        self.rtcp_streams.accept(place, ssrc, u64::from(index));
+        self.newest = self.rtcp_streams.accept(place, ssrc, u64::from(index));
         Ok(plain_len)
+    }
+
+    /// Whether the packet opened last was newer than all that its stream had before. One that somebody held back for a
+    /// while is not, nor is the first one of a stream.
+    pub fn opened_the_newest(&self) -> bool {
+        self.newest
     }
 
     /// How many streams there is state for, RTP and RTCP counted apart.

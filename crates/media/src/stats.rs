@@ -16,17 +16,21 @@ named!(
         BadSource = "bad-source",
         /// STUN that does not parse, or whose fingerprint is wrong.
         StunMalformed = "stun-malformed",
-        /// STUN that is no Binding request.
+        /// STUN that is neither a Binding request nor the answer to one.
         StunNotRequest = "stun-not-request",
+        /// An answer to a check that we did not send, or not to there, or not lately.
+        StunUnasked = "stun-unasked",
+        /// The peer answered a check of ours with an error.
+        StunErrorAnswer = "stun-error-answer",
         /// A check for a user fragment that no transport has.
         StunUnknownUser = "stun-unknown-user",
-        /// A check whose message integrity is wrong or missing.
+        /// A check, or the answer to one of ours, whose message integrity is wrong or missing.
         StunBadIntegrity = "stun-bad-integrity",
         /// A check from one address more than a transport may have.
         StunTooManyAddresses = "stun-too-many-addresses",
         /// A check that was seen before from another address.
         StunReplayed = "stun-replayed",
-        /// A check from an address at which another transport's peer is alive.
+        /// A check from an address at which another transport's peer is proven to be.
         StunAddressTaken = "stun-address-taken",
         /// A check with an attribute that must be understood and is not, or of a peer that thinks it is
         /// controlled; it was answered with an error.
@@ -125,6 +129,21 @@ pub struct Traffic {
     pub bytes_out: u64,
 }
 
+/// How media got its paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathCounters {
+    /// Checks we sent.
+    pub checks_sent: u64,
+    /// Those that were answered.
+    pub checks_answered: u64,
+    /// Paths taken into use after an answer.
+    pub by_answer: u64,
+    /// Paths taken into use after a handshake.
+    pub by_handshake: u64,
+    /// Paths taken into use after authentic media, since the peer answers no checks.
+    pub by_media: u64,
+}
+
 /// One transport's counters.
 #[derive(Clone, Debug)]
 pub struct TransportStats {
@@ -132,8 +151,10 @@ pub struct TransportStats {
     pub id: TransportId,
     /// `new`, `checking`, `handshaking` or `connected`.
     pub state: &'static str,
-    /// The path in use.
+    /// The path in use: where media goes.
     pub path: Option<Path>,
+    /// How the peer proved to be there: `answer`, `handshake` or `media`.
+    pub proof: Option<&'static str>,
     /// The SRTP profile's registered name, once connected.
     pub srtp_profile: Option<&'static str>,
     /// What went in and out.
@@ -203,6 +224,8 @@ pub struct ConsumerStats {
 pub struct Snapshot {
     /// Datagrams of all kinds.
     pub traffic: Traffic,
+    /// Our own checks, and the paths they and other proofs opened.
+    pub paths: PathCounters,
     /// What was dropped, and why.
     pub drops: Drops,
     /// Transports that are open.
@@ -220,6 +243,18 @@ impl Snapshot {
             String::with_capacity(512 + 320 * (self.transports.len() + self.producers.len()));
         out.push('{');
         write_traffic(&mut out, &self.traffic);
+        let PathCounters {
+            checks_sent,
+            checks_answered,
+            by_answer,
+            by_handshake,
+            by_media,
+        } = self.paths;
+        let _ = write!(
+            out,
+            ",\"paths\":{{\"checks_sent\":{checks_sent},\"checks_answered\":{checks_answered},\"by_answer\":{by_answer},\
+             \"by_handshake\":{by_handshake},\"by_media\":{by_media}}}"
+        );
         out.push_str(",\"drops\":{");
         for (index, (reason, count)) in self.drops.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
@@ -233,6 +268,8 @@ impl Snapshot {
                 transport.id, transport.state
             );
             quoted_or_null(out, transport.path.map(|path| path.remote));
+            out.push_str(",\"proof\":");
+            quoted_or_null(out, transport.proof);
             out.push_str(",\"srtp_profile\":");
             quoted_or_null(out, transport.srtp_profile);
             out.push(',');
@@ -333,7 +370,8 @@ mod tests {
         snapshot.drops.count(DropReason::BadTag);
         assert_eq!(
             snapshot.to_json(),
-            "{\"packets_in\":0,\"bytes_in\":0,\"packets_out\":0,\"bytes_out\":0,\"drops\":{\"bad-tag\":2},\
+            "{\"packets_in\":0,\"bytes_in\":0,\"packets_out\":0,\"bytes_out\":0,\"paths\":\
+             {\"checks_sent\":0,\"checks_answered\":0,\"by_answer\":0,\"by_handshake\":0,\"by_media\":0},\"drops\":{\"bad-tag\":2},\
              \"transports\":[],\"producers\":[],\"consumers\":[]}"
         );
     }

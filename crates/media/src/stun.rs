@@ -34,6 +34,13 @@ const COMPREHENSION_OPTIONAL: u16 = 0x8000; // RFC 8489 §14
 /// A buffer of this size holds any message this module writes, but for a request with an unusually long user name.
 pub const MAX_WRITTEN_LEN: usize = 160;
 
+/// Bytes of a check without a nomination, as [`write_binding_request`] writes it, with a user name of this length.
+pub fn binding_request_len(username_len: usize) -> usize {
+    let [name, role, priority, tag, fingerprint] =
+        [username_len, 8, 4, INTEGRITY_LEN, 4].map(|value| 4 + value.next_multiple_of(4));
+    HEADER_LEN + name + role + priority + tag + fingerprint
+}
+
 /// Whether the datagram is STUN: its first byte (RFC 7983 §7) and the magic cookie (RFC 8489 §5).
 pub fn is_stun(datagram: &[u8]) -> bool {
     datagram.len() >= HEADER_LEN && datagram[0] < 4 && u32_at(datagram, 4) == Some(MAGIC_COOKIE)

@@ -1,17 +1,18 @@
 //! One peer: where it is, its keys, its streams, and how packets are sealed for it.
 
-use crate::dtls::{DtlsSession, HANDSHAKE_TIMEOUT, Handshake};
+use crate::dtls::{DtlsSession, HANDSHAKE_TIMEOUT, Handshake, Progress};
 use crate::event::CloseReason;
-use crate::ice::Ice;
+use crate::ice::{Ice, Proof};
 use crate::ids::TransportId;
 use crate::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
 use crate::path::Path;
+use crate::router::send_plain;
 use crate::rtp;
 use crate::sink::TransmitSink;
 use crate::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
 use crate::stats::{DropReason, Traffic, TransportStats};
 use crate::twcc::TwccRecorder;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// From the naming of the peer to its first authenticated check.
@@ -30,6 +31,9 @@ pub const MAX_STREAMS: usize = 64;
 
 /// The largest UDP payload of an Ethernet over IPv4. What is larger would only be fragmented.
 pub const MAX_DATAGRAM: usize = 1472;
+
+/// Datagrams of a handshake that wait for their address to be proven: two flights.
+const MAX_HELD: usize = 16;
 
 /// RTCP packets are kept below the smallest MTU that IPv6 allows (RFC 8200 §5).
 pub(crate) const MAX_RTCP: usize = 1200;
@@ -72,6 +76,24 @@ pub(crate) struct OutgoingHeader<'a> {
     pub(crate) original: Option<SeqNo>,
 }
 
+/// Where our half of a handshake went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DtlsTo {
+    Nowhere,
+    One(Path),
+    Several,
+}
+
+impl DtlsTo {
+    pub(crate) fn and(self, address: Path) -> Self {
+        match self {
+            DtlsTo::Nowhere => DtlsTo::One(address),
+            DtlsTo::One(before) if before == address => self,
+            _ => DtlsTo::Several,
+        }
+    }
+}
+
 /// One peer.
 pub(crate) struct Transport {
     pub(crate) id: TransportId,
@@ -79,6 +101,12 @@ pub(crate) struct Transport {
     pub(crate) dtls: DtlsSession,
     /// A handshake that ended before the peer was named.
     pub(crate) pending: Option<Box<Handshake>>,
+    /// Parts of the handshake that wait for their address to be proven or to earn them.
+    pub(crate) held: VecDeque<Vec<u8>>,
+    /// Where the last DTLS datagram came from: where the answer goes while there is no path.
+    pub(crate) dtls_from: Option<Path>,
+    /// Where our half of the handshake went, as long as that was one address.
+    pub(crate) dtls_to: DtlsTo,
     pub(crate) expected_fingerprint: Option<[u8; 32]>,
     pub(crate) srtp: Option<Srtp>,
     /// Indices.
@@ -107,6 +135,9 @@ impl Transport {
             ice,
             dtls: DtlsSession::new(),
             pending: None,
+            held: VecDeque::new(),
+            dtls_from: None,
+            dtls_to: DtlsTo::Nowhere,
             expected_fingerprint: None,
             srtp: None,
             producers: Vec::new(),
@@ -146,6 +177,50 @@ impl Transport {
         });
         self.srtp = Some(srtp.map_err(|_| CloseReason::DtlsFailed)?);
         Ok(profile)
+    }
+
+    /// Lets DTLS work. What it has to say goes to the path; while there is none, to whoever spoke last, as far as that
+    /// address has earned it. The rest is held until the address is proven.
+    pub(crate) fn drive_dtls(
+        &mut self,
+        now: Instant,
+        sink: &mut impl TransmitSink,
+        work: impl FnOnce(&mut DtlsSession, &mut dyn FnMut(&[u8])) -> Progress,
+    ) -> Progress {
+        let mut said = Vec::new();
+        let progress = work(&mut self.dtls, &mut |packet| said.push(packet.to_vec()));
+        if said.is_empty() {
+            return progress;
+        }
+        if said.len() + self.held.len() > MAX_HELD {
+            // What is held was said too long ago: what comes now is said instead of it.
+            self.held.clear();
+        }
+        said.truncate(MAX_HELD);
+        self.held.extend(said);
+        self.send_held(now, sink);
+        progress
+    }
+
+    /// Sends what is held of the handshake, as far as it may go.
+    pub(crate) fn send_held(&mut self, now: Instant, sink: &mut impl TransmitSink) {
+        let Some(to) = self.ice.path().or(self.dtls_from) else {
+            return;
+        };
+        while let Some(packet) = self.held.front()
+            && self.ice.admit_handshake(now, to, packet.len())
+        {
+            send_plain(sink, Some(to), packet);
+            self.traffic.packets_out += 1;
+            self.traffic.bytes_out += packet.len() as u64;
+            self.dtls_to = self.dtls_to.and(to);
+            self.held.pop_front();
+        }
+    }
+
+    /// Whether our half of the handshake went to that address and to no other.
+    pub(crate) fn dtls_went_to(&self, address: Path) -> bool {
+        self.dtls_to == DtlsTo::One(address)
     }
 
     /// Whether its peer's certificate is known to be a wrong one.
@@ -350,6 +425,7 @@ impl Transport {
             id: self.id,
             state,
             path: self.ice.path(),
+            proof: self.ice.proof().map(Proof::name),
             srtp_profile: self.srtp.as_ref().map(|srtp| profile_name(srtp.profile)),
             traffic: self.traffic,
         }

@@ -77,8 +77,14 @@ impl MediaEngine {
             .map_err(command_error)
     }
 
-    #[pyo3(signature = (transport, *, remote_ufrag, fingerprint))]
-    fn set_remote(&self, transport: u64, remote_ufrag: String, fingerprint: &str) -> PyResult<()> {
+    #[pyo3(signature = (transport, *, remote_ufrag, remote_pwd, fingerprint))]
+    fn set_remote(
+        &self,
+        transport: u64,
+        remote_ufrag: String,
+        remote_pwd: String,
+        fingerprint: &str,
+    ) -> PyResult<()> {
         let fingerprint = parse_fingerprint(fingerprint).ok_or_else(|| {
             PyValueError::new_err(format!(
                 "a SHA-256 fingerprint is 32 pairs of hexadecimal digits with colons between them, not {fingerprint:?}"
@@ -87,6 +93,7 @@ impl MediaEngine {
         self.submit(Command::SetRemote {
             transport: TransportId(transport),
             remote_ufrag,
+            remote_pwd,
             fingerprint,
         })
     }

@@ -126,7 +126,8 @@ impl Engine {
             stop: stop.clone(),
             config: RouterConfig {
                 certificate: certificate.clone(),
-                seed: random_seed()?,
+                seed: u64::from_ne_bytes(random()?),
+                secret: random()?,
                 started: Instant::now(),
                 started_ntp: ((since_1970.as_secs() + NTP_OFFSET) << 32) | fraction,
             },
@@ -345,8 +346,8 @@ fn addresses(config: EngineConfig) -> Result<Vec<SocketAddr>, StartError> {
         .collect())
 }
 
-fn random_seed() -> io::Result<u64> {
-    let mut seed = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
-    Ok(u64::from_ne_bytes(seed))
+fn random<const LEN: usize>() -> io::Result<[u8; LEN]> {
+    let mut bytes = [0; LEN];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
 }

@@ -68,6 +68,7 @@ fn a_ring_that_is_filled_faster_than_it_is_emptied_refuses_and_never_blocks() {
         let command = Command::SetRemote {
             transport: TransportId(1),
             remote_ufrag: "peer".into(),
+            remote_pwd: "password-of-the-peer-22".into(),
             fingerprint: [7; 32],
         };
         match engine.submit(command) {

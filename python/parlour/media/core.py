@@ -134,8 +134,8 @@ class MediaCore:
 
     def set_remote(self, transport: int, remote: RemoteTransport) -> None:
         """Say who the peer is."""
-        set_remote = self._running.set_remote
-        self._submit(partial(set_remote, transport, remote_ufrag=remote.ufrag, fingerprint=remote.fingerprint))
+        name = partial(self._running.set_remote, transport, remote_ufrag=remote.ufrag, remote_pwd=remote.pwd)
+        self._submit(partial(name, fingerprint=remote.fingerprint))
 
     def remove_transport(self, transport: int) -> None:
         """Close it with all its producers and consumers. Its callbacks are called no more."""

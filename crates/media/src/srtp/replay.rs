@@ -53,15 +53,16 @@ impl Streams {
         }
     }
 
-    /// Remembers an index that `check` let pass and whose packet proved authentic.
-    pub(super) fn accept(&mut self, place: Place, ssrc: Ssrc, index: u64) {
+    /// Remembers an index that `check` let pass and whose packet proved authentic. True: all that the stream had before
+    /// is older.
+    pub(super) fn accept(&mut self, place: Place, ssrc: Ssrc, index: u64) -> bool {
         let Place::Known(at) = place else {
             self.0.push(Stream {
                 ssrc,
                 newest: index,
                 seen: 1,
             });
-            return;
+            return false;
         };
         let stream = &mut self.0[at];
         match index.checked_sub(stream.newest) {
@@ -72,11 +73,13 @@ impl Streams {
                     .unwrap_or(0)
                     | 1;
                 stream.newest = index;
+                true
             }
             None => {
                 stream.seen |= 1u128
                     .checked_shl((stream.newest - index) as u32)
-                    .unwrap_or(0)
+                    .unwrap_or(0);
+                false
             }
         }
     }

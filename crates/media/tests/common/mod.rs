@@ -95,6 +95,7 @@ impl Sim {
         let config = RouterConfig {
             certificate,
             seed,
+            secret: [seed as u8; 32],
             started: now,
             started_ntp: 0xe000_0000_0000_0000,
         };
@@ -169,11 +170,12 @@ impl Sim {
 
     pub fn name_peer(&mut self, index: usize, fingerprint: [u8; 32]) {
         let peer = &mut self.peers[index];
-        let remote_ufrag = peer.rtc.direct_api().local_ice_credentials().ufrag;
+        let theirs = peer.rtc.direct_api().local_ice_credentials();
         let transport = peer.transport;
         self.command(Command::SetRemote {
             transport,
-            remote_ufrag,
+            remote_ufrag: theirs.ufrag,
+            remote_pwd: theirs.pass,
             fingerprint,
         });
     }

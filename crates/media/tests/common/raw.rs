@@ -6,10 +6,13 @@ use dimpl::{Config, Dtls, Output};
 use parlour_media::num::{PayloadType, RtpTime, SeqNo, Ssrc};
 use parlour_media::rtp;
 use parlour_media::srtp::{SrtpKeys, SrtpReceiver, SrtpSender};
-use parlour_media::stun::{self, BindingRequest};
+use parlour_media::stun::{self, BindingRequest, StunMessage};
 use parlour_media::{Command, SrtpProfile, TransportId};
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+/// The password of every such peer.
+pub const RAW_PASSWORD: &str = "password-of-a-raw-peer";
 
 pub struct RawPeer {
     pub address: SocketAddr,
@@ -17,12 +20,19 @@ pub struct RawPeer {
     dtls: Dtls,
     srtp: Option<(SrtpSender, SrtpReceiver)>,
     transactions: u8,
+    /// Whether it answers checks while it connects.
+    answers_checks: bool,
     number: u64,
 }
 
 impl RawPeer {
     /// Adds a transport of this number, which no other peer has, and connects to it.
     pub fn connect(sim: &mut Sim, number: u64) -> RawPeer {
+        RawPeer::connect_as(sim, number, true)
+    }
+
+    /// The same for a peer that leaves our checks unanswered, or does not.
+    pub fn connect_as(sim: &mut Sim, number: u64, answers_checks: bool) -> RawPeer {
         let transport = TransportId(number);
         let address = SocketAddr::from(([203, 0, 113, number as u8], 7000));
         sim.command(Command::AddTransport {
@@ -35,6 +45,7 @@ impl RawPeer {
         sim.command(Command::SetRemote {
             transport,
             remote_ufrag: "rawraw".into(),
+            remote_pwd: RAW_PASSWORD.into(),
             fingerprint,
         });
         let mut dtls = Dtls::new_12(Arc::new(Config::default()), certificate, sim.now);
@@ -46,9 +57,13 @@ impl RawPeer {
             dtls,
             srtp: None,
             transactions: 0,
+            answers_checks,
             number,
         };
-        peer.check(sim, true, true);
+        // One that answers nothing has to earn our half of the handshake by what it sends.
+        for _ in 0..if answers_checks { 1 } else { 8 } {
+            peer.check(sim, true, true);
+        }
         for _ in 0..10 {
             peer.drive(sim);
         }
@@ -72,6 +87,26 @@ impl RawPeer {
         let pwd = password(self.number);
         let len = stun::write_binding_request(&mut buffer, transaction, &request, pwd.as_bytes());
         self.exchange(sim, &buffer[..len])
+    }
+
+    /// Answers a check of the router's, if this is one, with the password given.
+    pub fn answer(&mut self, sim: &mut Sim, datagram: &[u8], pwd: &str) -> bool {
+        let Ok(request) = StunMessage::parse(datagram) else {
+            return false;
+        };
+        if !request.is_binding_request() {
+            return false;
+        }
+        let name = format!("rawraw:{}", ufrag(self.number));
+        assert_eq!(request.username(), Some(name.as_str()));
+        assert!(request.verify_integrity(RAW_PASSWORD.as_bytes()));
+        assert!(request.has_valid_fingerprint() && request.ice_controlled().is_some());
+        let mut buffer = [0; 160];
+        let transaction = request.transaction_id();
+        let len =
+            stun::write_binding_success(&mut buffer, transaction, self.address, pwd.as_bytes());
+        sim.inject(self.address, &buffer[..len]);
+        true
     }
 
     /// Sends a datagram; returns what came back at once.
@@ -105,8 +140,20 @@ impl RawPeer {
             }
         }
         for datagram in out {
-            for answer in self.exchange(sim, &datagram) {
-                self.dtls.handle_packet(&answer).unwrap();
+            self.take(sim, &datagram);
+        }
+    }
+
+    /// Sends a datagram and takes in what comes back. A check is answered if that is wanted.
+    fn take(&mut self, sim: &mut Sim, datagram: &[u8]) {
+        for came in self.exchange(sim, datagram) {
+            if !stun::is_stun(&came) {
+                self.dtls.handle_packet(&came).unwrap();
+            } else if self.answers_checks && self.answer(sim, &came, RAW_PASSWORD) {
+                // What waited for the proof comes now.
+                for waited in self.answers(sim) {
+                    self.dtls.handle_packet(&waited).unwrap();
+                }
             }
         }
     }
@@ -123,11 +170,18 @@ impl RawPeer {
     }
 
     pub fn send_rtcp(&mut self, sim: &mut Sim, plain: &[u8]) -> Vec<Vec<u8>> {
+        let packet = self.seal_rtcp(plain);
+        self.exchange(sim, &packet)
+    }
+
+    /// Seals RTCP without sending it.
+    pub fn seal_rtcp(&mut self, plain: &[u8]) -> Vec<u8> {
         let mut packet = plain.to_vec();
         packet.resize(plain.len() + 32, 0);
         let (sender, _) = self.srtp.as_mut().unwrap();
         let len = sender.protect_rtcp(&mut packet, plain.len()).unwrap();
-        self.exchange(sim, &packet[..len])
+        packet.truncate(len);
+        packet
     }
 
     /// Opens what the router sent; None for what is neither RTP nor RTCP, or came before.

@@ -1,0 +1,260 @@
+use super::*;
+use std::net::SocketAddr;
+
+const CHECK: usize = 100;
+
+fn at(port: u16) -> Path {
+    SocketAddr::from(([192, 0, 2, 1], port)).into()
+}
+
+fn transaction(number: u32) -> [u8; 12] {
+    let mut id = [0; 12];
+    id[..4].copy_from_slice(&number.to_be_bytes());
+    id
+}
+
+fn nameless() -> Ice {
+    Ice::new("ours".into(), "secret".into())
+}
+
+fn ice(now: Instant) -> Ice {
+    let mut ice = nameless();
+    ice.set_remote(
+        now,
+        Remote {
+            ufrag: "theirs".into(),
+            pwd: "password".into(),
+        },
+    );
+    ice
+}
+
+/// A check from a peer that has sent enough for one of ours to go back.
+fn check(ice: &mut Ice, now: Instant, port: u16, number: u32, nominate: bool) -> Check {
+    let check = ice.on_check(now, at(port), CHECK, transaction(number), nominate);
+    ice.on_received(at(port), 10 * CHECK);
+    check
+}
+
+/// What is due of our checks.
+fn due(ice: &mut Ice, now: Instant, number: u32) -> Vec<Path> {
+    let taken = std::iter::from_fn(|| ice.take_check(now, 0.5, || transaction(number)));
+    taken.map(|(address, _)| address).collect()
+}
+
+/// A peer whose address was proven.
+fn proven(now: Instant, port: u16) -> Ice {
+    let mut ice = ice(now);
+    check(&mut ice, now, port, 1, true);
+    assert_eq!(due(&mut ice, now, 1000), [at(port)]);
+    assert!(ice.on_answer(now, 0.5, at(port), transaction(1000)));
+    ice
+}
+
+#[test]
+fn an_address_becomes_the_path_when_it_is_proven_and_not_before() {
+    let now = Instant::now();
+    let mut ice = ice(now);
+    check(&mut ice, now, 1, 1, true);
+    assert_eq!((ice.path(), ice.consent_deadline()), (None, None));
+    assert_eq!(due(&mut ice, now, 1000), [at(1)]);
+    assert_eq!(ice.path(), None);
+    assert!(!ice.on_answer(now, 0.5, at(1), transaction(1001)));
+    assert!(!ice.on_answer(now, 0.5, at(2), transaction(1000)));
+    assert!(ice.on_answer(now, 0.5, at(1), transaction(1000)));
+    assert_eq!(ice.path(), Some(at(1)));
+    assert_eq!(ice.proof(), Some(Proof::Answer));
+}
+
+#[test]
+fn a_nomination_moves_the_path_once_it_is_proven_and_the_old_one_goes_on_meanwhile() {
+    let now = Instant::now();
+    let mut ice = proven(now, 1);
+    check(&mut ice, now, 2, 2, false);
+    assert!(due(&mut ice, now, 2000).is_empty(), "nobody wants it there");
+    check(&mut ice, now, 2, 3, true);
+    assert_eq!(ice.path(), Some(at(1)));
+    assert_eq!(due(&mut ice, now, 2000), [at(2)]);
+    check(&mut ice, now, 1, 4, false);
+    assert_eq!(ice.path(), Some(at(1)));
+    assert!(ice.on_answer(now, 0.5, at(2), transaction(2000)));
+    assert_eq!(ice.path(), Some(at(2)));
+    // And back: a proof of long ago does not count for a nomination of today.
+    check(&mut ice, now, 1, 5, true);
+    assert_eq!(ice.path(), Some(at(2)));
+    assert_eq!(due(&mut ice, now, 3000), [at(1)]);
+    assert!(ice.on_answer(now, 0.5, at(1), transaction(3000)));
+    assert_eq!(ice.path(), Some(at(1)));
+}
+
+#[test]
+fn the_latest_nomination_wins_in_whatever_order_answers_come() {
+    let now = Instant::now();
+    let mut ice = proven(now, 1);
+    check(&mut ice, now, 2, 2, true);
+    assert_eq!(due(&mut ice, now, 2000), [at(2)]);
+    check(&mut ice, now, 3, 3, true);
+    assert_eq!(due(&mut ice, now, 3000), [at(3)]);
+    assert!(ice.on_answer(now, 0.5, at(3), transaction(3000)));
+    assert!(!ice.on_answer(now, 0.5, at(2), transaction(2000)));
+    assert_eq!(ice.path(), Some(at(3)));
+}
+
+#[test]
+fn a_replayed_check_from_another_address_makes_nothing_known() {
+    let now = Instant::now();
+    let mut ice = proven(now, 1);
+    assert_eq!(check(&mut ice, now, 1, 1, true), Check::Known);
+    assert_eq!(check(&mut ice, now, 9, 1, true), Check::Replayed);
+    assert_eq!(ice.last_check(at(9)), None);
+    assert!(due(&mut ice, now, 2000).is_empty());
+}
+
+#[test]
+fn an_unproven_address_is_asked_seven_times_with_growing_pauses_and_given_up() {
+    let start = Instant::now();
+    let mut ice = ice(start);
+    check(&mut ice, start, 1, 1, true);
+    let mut asked = Vec::new();
+    let mut now = start;
+    while let Some(next) = ice.next_check(now) {
+        now = next;
+        for _ in due(&mut ice, now, 1000) {
+            asked.push((now - start).as_millis());
+        }
+    }
+    assert_eq!(asked, [0, 500, 1500, 3500, 7500, 15_500, 31_500]);
+    assert_eq!((now - start).as_millis(), 39_500);
+    // Another sign of the peer begins anew.
+    check(&mut ice, now, 1, 2, true);
+    assert_eq!(due(&mut ice, now, 2000), [at(1)]);
+}
+
+#[test]
+fn an_unproven_address_gets_no_more_than_it_earned() {
+    let now = Instant::now();
+    let mut ice = ice(now);
+    let len = ice.check_len().unwrap();
+    ice.on_check(now, at(1), CHECK, transaction(1), true);
+    ice.on_answered(at(1), 64);
+    assert!(due(&mut ice, now, 1000).is_empty());
+    assert_eq!(ice.next_check(now), None, "it would spin");
+    ice.on_check(now, at(1), CHECK, transaction(2), true);
+    ice.on_answered(at(1), 64);
+    assert_eq!(due(&mut ice, now, 1000), [at(1)]);
+    assert!(5 * (128 + len) <= 6 * 2 * CHECK);
+    // Of a handshake it gets up to three times as much.
+    let left = 3 * 2 * CHECK - 128 - len;
+    assert!(!ice.admit_handshake(now, at(1), left + 1));
+    assert!(ice.admit_handshake(now, at(1), left));
+    assert!(!ice.admit_handshake(now, at(1), 1));
+    assert!(!ice.admit_handshake(now, at(2), 1));
+}
+
+#[test]
+fn consent_lasts_thirty_seconds_from_the_last_answered_question_whatever_checks_come() {
+    let start = Instant::now();
+    let mut ice = proven(start, 1);
+    for second in 1..30 {
+        let now = start + Duration::from_secs(second);
+        check(&mut ice, now, 1, 100 + second as u32, true);
+        due(&mut ice, now, 1000 + second as u32);
+        assert!(ice.keep_consent(now, 0.5));
+    }
+    assert_eq!(ice.consent_deadline(), Some(start + CONSENT_TIMEOUT));
+    let now = start + Duration::from_secs(29);
+    // The answer to a question of the tenth second counts from there.
+    assert!(!ice.on_answer(now, 0.5, at(1), transaction(1010)));
+    let asked = start + Duration::from_secs(10);
+    assert_eq!(ice.consent_deadline(), Some(asked + CONSENT_TIMEOUT));
+    assert!(!ice.keep_consent(asked + CONSENT_TIMEOUT, 0.5));
+    assert_eq!(ice.path(), None);
+}
+
+#[test]
+fn the_path_in_use_is_asked_every_five_seconds_a_fifth_more_or_less() {
+    for (jitter, millis) in [(0.0, 4000), (0.5, 5000), (1.0, 6000)] {
+        let now = Instant::now();
+        let mut ice = ice(now);
+        check(&mut ice, now, 1, 1, true);
+        ice.take_check(now, jitter, || transaction(1000)).unwrap();
+        assert!(ice.on_answer(now, jitter, at(1), transaction(1000)));
+        let next = now + Duration::from_millis(millis);
+        assert_eq!(ice.next_check(now), Some(next));
+        ice.take_check(next, jitter, || transaction(1001)).unwrap();
+        assert_eq!(
+            ice.next_check(next),
+            Some(next + Duration::from_millis(millis))
+        );
+    }
+}
+
+#[test]
+fn media_proves_an_address_of_a_peer_that_answers_nothing_and_of_no_other() {
+    let start = Instant::now();
+    let mut silent = ice(start);
+    check(&mut silent, start, 1, 1, true);
+    assert!(silent.on_handshake(start, 0.5, at(1)));
+    let mut answering = proven(start, 1);
+    for (ice, proves) in [(&mut silent, true), (&mut answering, false)] {
+        check(ice, start, 2, 2, true);
+        assert!(!ice.on_media(start, 0.5, at(2)), "it was not asked yet");
+        let mut now = start;
+        for _ in 0..3 {
+            now = ice.next_check(now).unwrap();
+            assert_eq!(due(ice, now, 2000), [at(2)]);
+        }
+        assert!(!ice.on_media(now, 0.5, at(3)));
+        assert_eq!(ice.on_media(now, 0.5, at(2)), proves);
+        assert_eq!(ice.path(), Some(at(if proves { 2 } else { 1 })));
+    }
+    assert_eq!(silent.proof(), Some(Proof::Media));
+    let later = start + Duration::from_secs(20);
+    silent.on_media(later, 0.5, at(2));
+    assert_eq!(silent.consent_deadline(), Some(later + CONSENT_TIMEOUT));
+    answering.on_media(later, 0.5, at(1));
+    assert_eq!(answering.consent_deadline(), Some(start + CONSENT_TIMEOUT));
+}
+
+#[test]
+fn a_peer_whose_only_path_was_taken_is_given_up_as_well() {
+    let now = Instant::now();
+    let mut ice = proven(now, 1);
+    ice.forget(now, at(1));
+    assert_eq!(ice.path(), None);
+    assert_eq!(ice.consent_deadline(), Some(now + CONSENT_TIMEOUT));
+    assert!(!ice.keep_consent(now + CONSENT_TIMEOUT, 0.5));
+}
+
+#[test]
+fn a_flood_of_addresses_pushes_out_the_longest_silent_and_never_the_path() {
+    let start = Instant::now();
+    let mut ice = proven(start, 1);
+    for port in 2..=200 {
+        let now = start + Duration::from_millis(port.into());
+        let replaced = (port > 20).then(|| at(port - 19));
+        assert_eq!(
+            check(&mut ice, now, port, port.into(), true),
+            Check::New { replaced }
+        );
+    }
+    assert_eq!(ice.addresses().count(), MAX_ADDRESSES);
+    assert_eq!(ice.path(), Some(at(1)));
+}
+
+#[test]
+fn a_username_must_name_both_sides_once_both_are_known() {
+    let mut ice = nameless();
+    assert!(ice.is_for_us("ours:anyone"));
+    assert!(!ice.is_for_us("ours"));
+    assert!(!ice.is_for_us("other:anyone"));
+    ice.set_remote(
+        Instant::now(),
+        Remote {
+            ufrag: "theirs".into(),
+            pwd: "password".into(),
+        },
+    );
+    assert!(ice.is_for_us("ours:theirs"));
+    assert!(!ice.is_for_us("ours:anyone"));
+}
