@@ -36,7 +36,7 @@ named!(
         Removed = "removed",
         /// The peer was named and no authenticated check came in time.
         IceTimeout = "ice-timeout",
-        /// No authenticated check for 30 s (RFC 7675 §5.1).
+        /// No answer to our checks for 30 s (RFC 7675 §5.1).
         ConsentExpired = "consent-expired",
         /// The DTLS handshake broke.
         DtlsFailed = "dtls-failed",

@@ -29,7 +29,9 @@ class TransportCounters(TypedDict):
     id: int
     state: str
     path: str | None
-    """The peer's address in use."""
+    """The peer's address in use: where media goes."""
+    proof: str | None
+    """How the peer proved to be there: ``answer`` (to a check of ours), ``handshake`` or, weaker, ``media``."""
     srtp_profile: str | None
     packets_in: int
     bytes_in: int
@@ -71,6 +73,16 @@ class ConsumerCounters(TypedDict):
     rtt_ms: float | None
 
 
+class PathCounters(TypedDict):
+    """Our own ICE checks, and by which proof paths came into use."""
+
+    checks_sent: int
+    checks_answered: int
+    by_answer: int
+    by_handshake: int
+    by_media: int
+
+
 class RouterCounters(TypedDict):
     """One shard's router: authenticated datagrams in, datagrams out, and what was dropped by reason."""
 
@@ -78,6 +90,7 @@ class RouterCounters(TypedDict):
     bytes_in: int
     packets_out: int
     bytes_out: int
+    paths: PathCounters
     drops: dict[str, int]
     transports: list[TransportCounters]
     producers: list[ProducerCounters]
