@@ -18,7 +18,8 @@ export function bindToSelf(self: object): void {
       Object.defineProperty(self, key, { ...bound, configurable: true, enumerable: false });
     }
   }
-  Object.defineProperty(self, REVEAL, { value: () => (revealed = self) });
+  // Configurable, for a proxy may put nothing in the place of what is fixed.
+  Object.defineProperty(self, REVEAL, { value: () => (revealed = self), configurable: true });
 }
 
 /** The object itself behind however many wrappers; what is not one of ours comes back as it is. */

@@ -1,5 +1,5 @@
 import { Client } from './client.js';
-import * as devices from './devices.js';
+import { getCameras, getDevices, getMicrophones, getSpeakers } from './devices.js';
 import { ErrorCode, invalidParameter } from './errors.js';
 import { LogLevel, setLogLevel } from './logger.js';
 import { isScreenShareSupported } from './streams/capture.js';
@@ -11,28 +11,52 @@ import { VERSION } from './version.js';
 
 export type * from './types.js';
 
+/** What the console is told. */
+const Logger: TRTCStatic['Logger'] = {
+  LogLevel,
+  setLogLevel(level) {
+    if (!Object.values(LogLevel).includes(level)) {
+      throw invalidParameter(`setLogLevel: the level must be a number from 0 to 5, not ${String(level)}`);
+    }
+    setLogLevel(level);
+  },
+  enableUploadLog: () => undefined,
+  disableUploadLog: () => undefined,
+};
+
+/** A client for one user; throws INVALID_PARAMETER for a configuration that cannot be used. */
+const createClient: TRTCStatic['createClient'] = (config) => new Client({ ...clientConfig(config) });
+
+/** A stream of camera and microphone, of a screen, or of tracks of your own. */
+const createStream: TRTCStatic['createStream'] = (config) => new LocalStream({ ...streamConfig(config) });
+
 const TRTC: TRTCStatic = {
   VERSION,
-  Logger: {
-    LogLevel,
-    setLogLevel(level) {
-      if (!Object.values(LogLevel).includes(level)) {
-        throw invalidParameter(`setLogLevel: the level must be a number from 0 to 5, not ${String(level)}`);
-      }
-      setLogLevel(level);
-    },
-    enableUploadLog: () => undefined,
-    disableUploadLog: () => undefined,
-  },
+  Logger,
   ErrorCode,
-  createClient: (config) => new Client({ ...clientConfig(config) }),
-  createStream: (config) => new LocalStream({ ...streamConfig(config) }),
+  createClient,
+  createStream,
   checkSystemRequirements,
   isScreenShareSupported,
-  getDevices: devices.getDevices,
-  getCameras: devices.getCameras,
-  getMicrophones: devices.getMicrophones,
-  getSpeakers: devices.getSpeakers,
+  getDevices,
+  getCameras,
+  getMicrophones,
+  getSpeakers,
 };
 
 export default TRTC;
+
+// The same by name, for apps that import what they use.
+export {
+  checkSystemRequirements,
+  createClient,
+  createStream,
+  ErrorCode,
+  getCameras,
+  getDevices,
+  getMicrophones,
+  getSpeakers,
+  isScreenShareSupported,
+  Logger,
+  VERSION,
+};
