@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
-SDK = ROOT / "python/parlour/static/sdk/trtc.js"
+SDK = ROOT / "python/parlour/static/sdk"
+SDK_FILES = ("trtc.js", "trtc.umd.js", "trtc.esm.js", "index.d.ts")
 
 
 def build_web() -> None:
@@ -45,8 +46,10 @@ def build_web() -> None:
             raise SystemExit("parlour: building from a checkout needs make and Node.js 20 or newer") from None
         except subprocess.CalledProcessError as failed:
             raise SystemExit(f"parlour: the web build failed (make web, exit {failed.returncode})") from None
-    if not SDK.exists():
-        raise SystemExit(f"parlour: {SDK.relative_to(ROOT)} is missing; the source archive is incomplete")
+    for name in SDK_FILES:
+        if not (SDK / name).exists():
+            missing = (SDK / name).relative_to(ROOT)
+            raise SystemExit(f"parlour: {missing} is missing; the source archive is incomplete")
 
 
 def build_wheel(directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:

@@ -23,6 +23,7 @@ from parlour.signaling.wsprotocol import STATE_KEY
 SDK_FOLDER = Path(__file__).resolve().parent / "static" / "sdk"
 SDK_FILES = {
     "trtc.js": "text/javascript; charset=utf-8",
+    "trtc.umd.js": "text/javascript; charset=utf-8",
     "trtc.esm.js": "text/javascript; charset=utf-8",
     "index.d.ts": "text/plain; charset=utf-8",
 }

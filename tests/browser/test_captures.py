@@ -320,3 +320,28 @@ async def test_a_change_of_tracks_that_cannot_be_negotiated_is_taken_back(guest:
         assert await guest.call("() => outcome(stream.addTrack(video))") == "done"
         assert await guest.call(f"() => {SENT}.includes(video.id)")
     await guest.leave()
+
+
+async def test_what_changes_while_a_stream_is_being_published_reaches_the_others(guest: Guest, room: int) -> None:
+    await opened(guest, "{ audio: true, video: true }")
+    await guest.join(room)
+    await guest.call(
+        "() => { const real = RTCPeerConnection.prototype.setRemoteDescription;"
+        " RTCPeerConnection.prototype.setRemoteDescription = async function (...given) {"
+        " RTCPeerConnection.prototype.setRemoteDescription = real; await real.apply(this, given);"
+        " stream.muteAudio(); stream.setVideoProfile('120p'); await stream.switchDevice('video', cameras[1]); }; }"
+    )
+    assert await guest.call("() => outcome(app.client.publish(stream))") == "done"
+    await guest.until(f"() => {SENT}.includes(stream.getVideoTrack().id)", what="the other camera is sent")
+    sender = "connections.at(-1).getSenders().find(one => one.track?.kind === 'video')"
+    bitrate = f"{sender}.getParameters().encodings[0].maxBitrate"
+    await guest.until(f"() => {bitrate} === 200_000", what="the encoder is held to the new profile")
+    await guest.call(
+        "async ([sdkAppId, userId, userSig, roomId]) => {"
+        " window.bob = TRTC.createClient({ sdkAppId, userId, userSig, autoSubscribe: false });"
+        " await bob.join({ roomId }); }",
+        [guest.app.sdk_app_id, "bob", guest.app.sign("bob"), room] if guest.app else None,
+    )
+    await guest.until("() => bob.getRemoteMutedState()[0]?.audioMuted === true", what="the mute is told")
+    await guest.call("() => bob.leave()")
+    await guest.leave()

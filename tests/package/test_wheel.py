@@ -70,6 +70,7 @@ def test_the_wheel_carries_the_core_the_sdk_and_the_pages_and_no_source_of_them(
         "parlour/_media.abi3.so",
         "parlour/py.typed",
         "parlour/static/sdk/trtc.js",
+        "parlour/static/sdk/trtc.umd.js",
         "parlour/static/sdk/trtc.esm.js",
         "parlour/static/sdk/index.d.ts",
         "parlour/static/demo/index.html",

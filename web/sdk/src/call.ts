@@ -87,9 +87,10 @@ export class Call implements SessionListener {
       throw invalidOperation('duplicate publishing, please unpublish and then re-publish');
     }
     const end = Date.now() + MEDIA_DEADLINE;
+    const { sent } = stream;
     try {
       const publication = await cancellation.race(this.uplink.publish(type, stream));
-      stream.publishedBy(this.publisher(type));
+      stream.publishedBy(this.publisher(type), sent);
       await cancellation.race(this.uplink.connected(end - Date.now()));
       publication.state = 'published';
     } catch (thrown) {

@@ -5,13 +5,14 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { build } from 'vite';
 import webpack from 'webpack';
 
 const sdk = fileURLToPath(new URL('..', import.meta.url));
 const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc');
 const patience = 120_000; // milliseconds; a bundler takes a second on an idle machine
+vi.setConfig({ testTimeout: patience, hookTimeout: patience });
 let app: string;
 
 const run = (command: string, ...words: string[]): string =>
@@ -24,7 +25,7 @@ beforeAll(() => {
   const packed = readdirSync(app).filter((name) => name.endsWith('.tgz'));
   write('package.json', '{ "name": "app", "private": true }');
   run('npm', 'install', '--silent', '--offline', '--no-audit', '--no-fund', `./${packed.join()}`);
-}, patience);
+});
 
 afterAll(() => rmSync(app, { recursive: true }));
 
@@ -97,7 +98,7 @@ test.each([
   write(name, source);
   const options = ['--noEmit', '--strict', '--lib', 'es2022,dom', '--esModuleInterop'];
   run('node', compiler, ...options, '--module', module, '--moduleResolution', resolution, name);
-}, patience);
+});
 
 /** Bundles app.js and returns what it prints in a Node without a DOM. */
 const BUNDLERS = {
@@ -135,4 +136,4 @@ test.each([
   const imports = name.endsWith('umd.js') ? `import TRTC from '${name}'; const named = TRTC;` : IMPORTS.replace('parlour-web', name);
   const entry = write('app.js', `${imports} ${REPORT}`);
   expect(JSON.parse(await BUNDLERS[bundler](entry))).toEqual(WHOLE);
-}, patience);
+});

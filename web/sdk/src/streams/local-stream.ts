@@ -25,6 +25,13 @@ export interface Publisher {
   profilesChanged(): Promise<void>;
 }
 
+/** What of a stream goes out, or tells how. */
+export interface Sent {
+  tracks: Record<Kind, MediaStreamTrack | null>;
+  muted: Record<Kind, boolean>;
+  profiles: readonly (AudioProfile | VideoProfile)[];
+}
+
 let count = 0;
 
 /** This user's own stream: camera and microphone, a screen, or tracks that the app made. */
@@ -190,9 +197,28 @@ export class LocalStream extends Stream implements api.LocalStream {
     return this.trackOf(kind) !== null && this.#mutes[kind];
   }
 
-  /** @internal */
-  publishedBy(publisher: Publisher | null): void {
+  /** @internal What a publication begins with. */
+  get sent(): Sent {
+    return {
+      tracks: { audio: this.trackOf('audio'), video: this.trackOf('video') },
+      muted: { audio: this.isMuted('audio'), video: this.isMuted('video') },
+      profiles: [this.#audioProfile, this.pictureProfile()],
+    };
+  }
+
+  /** @internal `since`: what the stream was when its publication began; the publisher is told what changed meanwhile. */
+  publishedBy(publisher: Publisher | null, since: Sent = this.sent): void {
     this.#publisher = publisher;
+    if (!publisher) return;
+    const { tracks, muted, profiles } = this.sent;
+    const report = (thrown: unknown): void => log.warn('publish: a change was not sent:', describe(thrown));
+    for (const kind of KINDS) {
+      if (muted[kind] !== since.muted[kind]) publisher.muted(kind, muted[kind]);
+      const track = tracks[kind];
+      if (track && since.tracks[kind] && track !== since.tracks[kind]) publisher.trackReplaced(track).catch(report);
+    }
+    if (KINDS.some((kind) => !tracks[kind] !== !since.tracks[kind])) publisher.tracksChanged().catch(report);
+    if (profiles.some((one, at) => one !== since.profiles[at])) publisher.profilesChanged().catch(report);
   }
 
   /** @internal What the encoder of this kind is held to. */
