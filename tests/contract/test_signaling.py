@@ -402,3 +402,33 @@ async def test_wrong_fields_are_answered_and_do_not_cost_the_socket(server: Runn
     answers = [(stray["id"], stray["error"]["code"]) for stray in wire.strays]
     assert answers == [(number, INVALID_PARAMETER) for number in range(101, 106)]
     assert max(len(stray["error"]["message"]) for stray in wire.strays) < 400
+
+
+async def test_a_codec_that_a_viewer_refuses_is_not_sent_to_it_and_another_codec_later_is(
+    server: RunningServer,
+) -> None:
+    h264 = re.sub(r"a=rtpmap:\d+ VP8/90000\r\n", "", offer())
+    ann, _ = await join(server, "ann")
+    bob, entered = await join(server, "bob")
+    await publish(ann, sdp=h264)
+    await bob.event()
+    await bob.ask("subscribe", userId="ann")
+    first = await bob.event()
+    assert "H264/90000" in first["sdp"]
+    video = next(track["mid"] for track in first["tracks"] if track["kind"] == "video")
+    refusal = re.sub(r"m=video 9", "m=video 0", answer_to(first["sdp"])).replace(f"BUNDLE 0 {video}", "BUNDLE 0")
+    await bob.ask("downlink-answer", revision=1, sdp=refusal)
+    router = (await server.media.snapshot())["shards"][0]["router"]
+    assert len(router["consumers"]) == 1, "only the sound is sent"
+    await publish(ann, sdp=h264, restart=True)
+    second = await bob.event()
+    assert [track["kind"] for track in second["tracks"]] == ["audio"], "it is not offered again"
+    await bob.ask("downlink-answer", revision=2, sdp=answer_to(second["sdp"]))
+    bob.drop()
+    again = await Wire.open(server)
+    resumed = await again.ask("resume", resumeToken=entered["resumeToken"])
+    assert resumed["subscriptions"] == [{"userId": "ann", "streamType": "main", "audio": True, "video": True}]
+    await publish(ann, sdp=offer(), restart=True)
+    third = await again.event()
+    assert {track["kind"] for track in third["tracks"]} == {"audio", "video"}
+    assert "VP8/90000" in third["sdp"]

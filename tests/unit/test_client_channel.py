@@ -179,7 +179,7 @@ async def test_a_session_that_is_over_fails_with_0x4006():
         assert not client.joined
 
 
-@pytest.mark.parametrize(("code", "failures"), [(4409, 0), (4429, 1), (1009, 1)])
+@pytest.mark.parametrize(("code", "failures"), [(4409, 0), (4400, 1), (1009, 1)])
 async def test_a_final_close_code_ends_the_session(code, failures):
     async with Script({}) as server, Client(server.url, 1, "me", "sig") as client:
         await client.join(1)

@@ -21,8 +21,25 @@ Ok = TypeVar("Ok", bound=m.Message)
 REQUEST_TIMEOUT = 15.0
 """Ours: seconds after which a request without an answer fails with 0x404B."""
 
+PING_TIMEOUT = 10.0
+"""Ours: the same for a ping."""
+
+GIVEN_UP = 4408
+"""The close code for a socket that is given up. Only leaving closes with 1000 or 1001, and ends the session."""
+
+FAULT = 4500
+"""The close code for a fault of this side."""
+
 MESSAGE_LIMIT = 4 * 2**20
 """Ours: the largest message taken from a server; the snapshot and offer of a full room are far below."""
+
+
+class ChannelLostError(RtcError):
+    """The channel was lost before the answer came: what was asked for was done, or not."""
+
+
+class AnswerTimeoutError(ChannelLostError):
+    """No answer came in time; the channel is given up."""
 
 
 class _Head(msgspec.Struct, rename="camel"):
@@ -103,22 +120,29 @@ class Channel:
         host: str = self._socket.local_address[0]
         return host.partition("%")[0].removeprefix("::ffff:")
 
-    async def request(self, request: m.Request, answer: type[Ok]) -> Ok:
-        """Send a request (its ``id`` is set here) and return its answer. Raises RtcError when it is refused."""
+    async def request(self, request: m.Request, answer: type[Ok], timeout: float | None = None) -> Ok:
+        """Send a request (its ``id`` is set here) and return its answer. Raises RtcError when it is refused.
+
+        Without an answer in ``timeout`` seconds (``REQUEST_TIMEOUT``) the channel is given up.
+        """
         if self._socket is None:
-            raise RtcError(ErrorCode.INVALID_OPERATION, "there is no signaling channel: join a room first")
+            raise _lost("closed")
+        seconds = REQUEST_TIMEOUT if timeout is None else timeout
         loop = asyncio.get_running_loop()
         number = next(self._ids)
         waiting: asyncio.Future[msgspec.Raw] = loop.create_future()
         self._waiting[number] = waiting
         self._last_request = loop.time()
         try:
-            await self._socket.send(_encoder.encode(msgspec.structs.replace(request, id=number)), text=True)
-            async with asyncio.timeout(REQUEST_TIMEOUT):
+            async with asyncio.timeout(seconds):
+                await self._socket.send(_encoder.encode(msgspec.structs.replace(request, id=number)), text=True)
+            async with asyncio.timeout(seconds):
                 raw = await waiting
         except TimeoutError as error:
             kind = request.__struct_config__.tag
-            raise RtcError(ErrorCode.API_CALL_TIMEOUT, f"{kind} was not answered in {REQUEST_TIMEOUT:g} s") from error
+            what = f"{kind} was not answered in {seconds:g} s"
+            self.give_up(what)
+            raise AnswerTimeoutError(ErrorCode.API_CALL_TIMEOUT, what) from error
         except websockets.ConnectionClosed as error:
             raise _lost(str(error)) from error
         finally:
@@ -137,8 +161,22 @@ class Channel:
             self._heart.cancel()
         self._heart = asyncio.create_task(self._beat(interval))
 
+    def give_up(self, why: str) -> None:
+        """The other side is silent although nobody said so: the channel is lost, at once."""
+        socket, self._socket = self._socket, None
+        if socket is None:
+            return
+        for task in (self._reader, self._heart):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+        self._fail_waiting(why)
+        goodbye = asyncio.create_task(_goodbye(socket))
+        _goodbyes.add(goodbye)
+        goodbye.add_done_callback(_goodbyes.discard)
+        self._on_lost(GIVEN_UP, why)
+
     async def close(self, code: int = 1000) -> None:
-        """Close the socket and end the tasks. Idempotent."""
+        """Close the socket and end the tasks; 1000 ends the session. Idempotent."""
         socket, self._socket = self._socket, None
         tasks = [task for task in (self._reader, self._heart) if task is not None]
         self._reader = self._heart = None
@@ -158,6 +196,9 @@ class Channel:
             pass
         except msgspec.DecodeError as error:
             code, reason = 1002, f"the server sent what is not the protocol: {error}"
+        except Exception as fault:
+            # Seen by nobody otherwise: the task that reads would just be gone.
+            code, reason = FAULT, f"a fault of the client: {type(fault).__name__}: {fault}"
         if socket.close_code is not None and code == 1006:
             code, reason = socket.close_code, socket.close_reason or ""
         if self._heart is not None:
@@ -165,7 +206,7 @@ class Channel:
         self._socket = None
         self._fail_waiting(f"{code} {reason}".rstrip())
         with contextlib.suppress(OSError, websockets.WebSocketException):
-            await socket.close()
+            await socket.close(FAULT if code == FAULT else 1000)
         self._on_lost(code, reason)
 
     def _take(self, text: str | bytes) -> None:
@@ -195,13 +236,20 @@ class Channel:
                 await asyncio.sleep(due - loop.time())
                 continue
             try:
-                await self.request(m.Ping(id=0), m.Empty)
-            except RtcError as error:
-                if error.code == ErrorCode.API_CALL_TIMEOUT and self._socket is not None:
-                    # The path is dead although nobody said so: make the reader see it.
-                    self._socket.transport.abort()
+                await self.request(m.Ping(id=0), m.Empty, PING_TIMEOUT)
+            except RtcError:
                 return
 
 
-def _lost(why: str) -> RtcError:
-    return RtcError(ErrorCode.SIGNAL_CHANNEL_ERROR, f"the signaling channel was lost before the answer came ({why})")
+_goodbyes: set[asyncio.Task[None]] = set()
+
+
+async def _goodbye(socket: ClientConnection) -> None:
+    with contextlib.suppress(OSError, websockets.WebSocketException):
+        await socket.close(GIVEN_UP, "no sign of life")
+
+
+def _lost(why: str) -> ChannelLostError:
+    return ChannelLostError(
+        ErrorCode.SIGNAL_CHANNEL_ERROR, f"the signaling channel was lost before the answer came ({why})"
+    )

@@ -13,25 +13,29 @@ from typing import Any, Literal, TypeVar
 from parlour.client.channel import Channel
 from parlour.client.downlink import Downlink
 from parlour.client.events import ClientEvent, ConnectionChanged, Failed
-from parlour.client.link import Codec, Link
-from parlour.client.room import RoomView
+from parlour.client.link import Codec, Kind, Link
+from parlour.client.room import RoomView, stream_key
+from parlour.client.schedule import delays, is_unknown_session, may_pass
+from parlour.client.settler import CONNECT_TIMEOUT
 from parlour.client.streams import LocalStream, RemoteStream
+from parlour.client.turns import SESSION, Turns
 from parlour.client.uplink import Uplink
 from parlour.errors import ErrorCode, RtcError
 from parlour.signaling import messages as m
 
 Ok = TypeVar("Ok", bound=m.Message)
 E = TypeVar("E")
-LinkName = Literal["uplink", "downlink"]
 
 EVENT_QUEUE = 4096
 """Ours: events that wait for :meth:`Client.events`; of more, the oldest are dropped."""
 
-FINAL_CLOSE_CODES = frozenset({1000, 1002, 1009, 4400, 4409, 4429})
-"""Close codes after which there is no use in coming back."""
+FINAL_CLOSE_CODES = frozenset({1002, 1009, 4400, 4409, 4500})
+"""Close codes after which there is no use in coming back: removed, or one of the two sides is faulty."""
 
-MEDIA_RESTARTS = 5
-"""Ours: attempts to bring a failed link back, at 0, 1, 2, 4 and 8 seconds."""
+REMOVED = 4409
+
+LEAVE_TIMEOUT = 3.0
+"""Ours: seconds that a leaving client waits for the server's word."""
 
 
 class Client:
@@ -50,18 +54,20 @@ class Client:
         self._user_sig = user_sig
         self._channel: Channel | None = None
         self._early: list[m.AnyEvent] | None = None
+        self._room_id: int | str = 0
+        self._private_map_key = ""
         self._resume_token = ""
         self._resume_timeout = 0.0
         self._heartbeat = 10.0
         self._address = ""
         self._joined = False
         self._online = asyncio.Event()
-        self._uplink = Uplink(self._ask, self._open_link, self._uplink_failed)
-        self._downlink = Downlink(self._ask, self._open_link, self._downlink_failed)
+        self._turns = Turns()
+        self._uplink = Uplink(self._ask, self._open_link, self._online, self._problem)
+        self._downlink = Downlink(self._ask, self._open_link, self._online, self._problem)
         self._handlers: list[tuple[type[Any], Callable[[Any], None]]] = []
         self._events: deque[ClientEvent] = deque(maxlen=EVENT_QUEUE)
         self._news = asyncio.Event()
-        self._failures: dict[LinkName, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Client:
@@ -82,61 +88,16 @@ class Client:
 
         What is there comes as events: every member, then every stream, then what is muted.
         """
-        if self._joined or self._channel is not None:
-            raise RtcError(ErrorCode.INVALID_OPERATION, f"{self.user_id} has joined already: leave first")
-        self._early = []
-        channel = self._channel = Channel(self._on_event, self._on_lost)
-        try:
-            await channel.open(self.server_url)
-            login = m.Login(
-                id=0,
-                sdk_app_id=self.sdk_app_id,
-                user_id=self.user_id,
-                user_sig=self._user_sig,
-                sdk_version=f"python/{m.PROTOCOL_VERSION}",
-            )
-            logged_in = await channel.request(login, m.LoginOk)
-            enter = m.Enter(
-                id=0,
-                ticket=logged_in.ticket,
-                room_id=room_id,
-                string_room=isinstance(room_id, str),
-                private_map_key=private_map_key,
-            )
-            entered = await channel.request(enter, m.EnterOk)
-            self._address = channel.local_address
-        except BaseException:
-            self._channel = None
-            await channel.close()
-            raise
-        self._heartbeat = logged_in.heartbeat_interval
-        self._joined = True
-        self._failures = {"uplink": 0, "downlink": 0}
-        self._events.clear()
-        self.room = RoomView()
-        self._emit(ConnectionChanged("connected"))
-        self._go_online(channel, entered.resume_token, entered.resume_timeout, entered.snapshot)
+        await self._turns.run(SESSION, lambda: self._join(room_id, private_map_key))
 
     async def leave(self) -> None:
-        """Leave the room and close everything. Idempotent."""
-        channel, was_joined = self._channel, self._joined
-        self._joined = False
-        self._online.clear()
-        self._channel = None
-        current = asyncio.current_task()
-        tasks = [task for task in self._tasks if task is not current]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._uplink.close()
-        self._downlink.close()
-        if channel is not None:
-            if was_joined:
-                with contextlib.suppress(RtcError):
-                    await channel.request(m.Leave(id=0), m.Empty)
-            await channel.close()
-        if was_joined:
-            self._emit(ConnectionChanged("disconnected"))
+        """Leave the room and close everything. Idempotent.
+
+        What was called before and is not done yet is given up with INVALID_OPERATION.
+        """
+        text = f"{self.user_id} left the room before this was done"
+        self._turns.abort(RtcError(ErrorCode.INVALID_OPERATION, text))
+        await self._turns.run(SESSION, self._leave)
 
     async def publish(
         self,
@@ -145,37 +106,64 @@ class Client:
         video: Literal["vp8", "h264"] | None = "vp8",
         stream_type: m.StreamType = "main",
     ) -> LocalStream:
-        """Publish a stream; write encoded frames to what is returned."""
-        self._must_have_joined()
-        return await self._uplink.publish(stream_type, audio=audio, video=video)
+        """Publish a stream; write encoded frames to what is returned, which reaches the server then.
+
+        Rejects within ten seconds: 0x4041 when the server does not answer, 0x4003 when no media gets through.
+        """
+
+        async def work() -> LocalStream:
+            self._must_have_joined()
+            return await self._uplink.publish(stream_type, audio=audio, video=video)
+
+        return await self._turns.run(stream_type, work)
 
     async def unpublish(self, stream: LocalStream) -> None:
-        """Stop publishing a stream."""
-        self._must_have_joined()
-        await self._uplink.unpublish(stream)
+        """Stop publishing a stream. Without a socket the server is told as soon as there is one."""
+
+        async def work() -> None:
+            self._must_have_joined()
+            await self._uplink.unpublish(stream)
+
+        await self._turns.run(stream.stream_type, work)
 
     async def mute(self, stream: LocalStream, *, audio: bool | None = None, video: bool | None = None) -> None:
         """Mute (true) or unmute (false) tracks of a published stream; others are told. None leaves a track alone."""
-        self._must_have_joined()
-        await self._ask(m.Mute(id=0, stream_type=stream.stream_type, audio=audio, video=video), m.Empty)
-        for kind, muted in (("audio", audio), ("video", video)):
-            track = stream.track("audio" if kind == "audio" else "video")
-            if track is not None and muted is not None:
-                track.muted = muted
-        if video is False:
-            stream.on_keyframe_request()
+        muted: dict[Kind, bool] = {}
+        if audio is not None:
+            muted["audio"] = audio
+        if video is not None:
+            muted["video"] = video
+
+        async def work() -> None:
+            self._must_have_joined()
+            await self._uplink.mute(stream, muted)
+            if video is False:
+                stream.on_keyframe_request()
+
+        await self._turns.run(stream.stream_type, work)
 
     async def subscribe(
         self, user_id: str, stream_type: m.StreamType = "main", *, audio: bool = True, video: bool = True
     ) -> RemoteStream:
-        """Receive a user's stream. Repeated, it replaces what was asked before."""
-        self._must_have_joined()
-        return await self._downlink.subscribe((user_id, stream_type), audio=audio, video=video)
+        """Receive a user's stream; returns once it is connected. Repeated, it replaces what was asked before.
+
+        Rejects within ten seconds: 0x4042 when the server does not answer, 0x4003 when no media gets through.
+        """
+
+        async def work() -> RemoteStream:
+            self._must_have_joined()
+            return await self._downlink.subscribe((user_id, stream_type), audio=audio, video=video)
+
+        return await self._turns.run((user_id, stream_type), work)
 
     async def unsubscribe(self, user_id: str, stream_type: m.StreamType = "main") -> None:
-        """Receive a user's stream no more."""
-        self._must_have_joined()
-        await self._downlink.unsubscribe((user_id, stream_type))
+        """Receive a user's stream no more. Without a socket the server is told as soon as there is one."""
+
+        async def work() -> None:
+            self._must_have_joined()
+            await self._downlink.unsubscribe((user_id, stream_type))
+
+        await self._turns.run((user_id, stream_type), work)
 
     def on(self, kind: type[E], handler: Callable[[E], None]) -> None:
         """Call ``handler`` for every event of a class of :mod:`parlour.client.events`, in the event loop."""
@@ -194,7 +182,70 @@ class Client:
 
     # --- signaling ---------------------------------------------------------------------------------------------
 
+    async def _join(self, room_id: int | str, private_map_key: str) -> None:
+        if self._joined:
+            raise RtcError(ErrorCode.INVALID_OPERATION, f"{self.user_id} has joined already: leave first")
+        self._room_id, self._private_map_key = room_id, private_map_key
+        self._early = []
+        channel = self._new_channel()
+        try:
+            await channel.open(self.server_url)
+            entered = await self._enter(channel)
+            self._address = channel.local_address
+        except BaseException:
+            await channel.close()
+            raise
+        self._joined = True
+        self._events.clear()
+        self.room = RoomView()
+        self._emit(ConnectionChanged("connected"))
+        for work in (self._uplink.run(), self._downlink.run()):
+            self._spawn(work)
+        self._go_online(channel, entered)
+
+    async def _enter(self, channel: Channel) -> m.EnterOk:
+        login = m.Login(
+            id=0,
+            sdk_app_id=self.sdk_app_id,
+            user_id=self.user_id,
+            user_sig=self._user_sig,
+            sdk_version=f"python/{m.PROTOCOL_VERSION}",
+        )
+        logged_in = await channel.request(login, m.LoginOk)
+        self._heartbeat = logged_in.heartbeat_interval
+        enter = m.Enter(
+            id=0,
+            ticket=logged_in.ticket,
+            room_id=self._room_id,
+            string_room=isinstance(self._room_id, str),
+            private_map_key=self._private_map_key,
+        )
+        return await channel.request(enter, m.EnterOk)
+
+    async def _leave(self) -> None:
+        channel, was_joined = self._channel, self._joined
+        await self._stop()
+        if channel is not None:
+            with contextlib.suppress(RtcError):
+                await channel.request(m.Leave(id=0), m.Empty, LEAVE_TIMEOUT)
+            await channel.close()
+        if was_joined:
+            self._emit(ConnectionChanged("disconnected"))
+
+    async def _stop(self) -> None:
+        """End the tasks of the session and its media."""
+        self._joined = False
+        self._online.clear()
+        self._channel = None
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._uplink.close()
+        self._downlink.close()
+
     async def _ask(self, request: m.Request, answer: type[Ok]) -> Ok:
+        await self._online.wait()
         if self._channel is None:
             raise RtcError(ErrorCode.INVALID_OPERATION, "there is no signaling channel: join a room first")
         return await self._channel.request(request, answer)
@@ -203,13 +254,26 @@ class Client:
         if not self._joined:
             raise RtcError(ErrorCode.INVALID_OPERATION, f"{self.user_id} is in no room: join first")
 
-    def _go_online(self, channel: Channel, token: str, timeout: float, snapshot: m.Snapshot) -> None:
-        self._resume_token, self._resume_timeout = token, timeout
+    def _new_channel(self) -> Channel:
+        channel = Channel(self._on_event, lambda code, reason: self._on_lost(channel, code, reason))
+        return channel
+
+    def _go_online(self, channel: Channel, entered: m.EnterOk | m.ResumeOk, *, anew: bool = False) -> None:
+        """Go on with what the server says. ``anew``: in another session, where streams may come back a little later."""
+        self._channel = channel
+        self._resume_token, self._resume_timeout = entered.resume_token, entered.resume_timeout
         channel.start_heartbeat(self._heartbeat)
         early, self._early = self._early or [], None
-        for event in [*self.room.catch_up(snapshot), *early]:
-            self._on_event(event)
+        for event in self.room.catch_up(entered.snapshot):
+            if anew and isinstance(event, m.StreamRemoved):
+                self._downlink.away((event.user_id, event.stream_type), self._resume_timeout)
+                self.room.apply(event)
+                self._emit(event)
+            else:
+                self._on_event(event)
         self._online.set()
+        for event in early:
+            self._on_event(event)
 
     def _on_event(self, event: m.AnyEvent) -> None:
         if self._early is not None:
@@ -218,64 +282,84 @@ class Client:
         self.room.apply(event)
         match event:
             case m.DownlinkOffer():
-                self._spawn(self._answer(event))
+                self._downlink.offered(event)
             case m.MediaFailed():
                 (self._uplink if event.link == "uplink" else self._downlink).failed(event.reason)
             case m.StreamRemoved():
-                self._downlink.forget((event.user_id, event.stream_type))
+                self._downlink.gone((event.user_id, event.stream_type))
+                self._emit(event)
+            case m.StreamAdded():
+                self._downlink.arrived(stream_key(event.stream))
                 self._emit(event)
             case _:
                 self._emit(event)
 
-    def _on_lost(self, code: int, reason: str) -> None:
-        if not self._joined or self._channel is None:
+    def _on_lost(self, channel: Channel, code: int, reason: str) -> None:
+        if not self._joined or self._channel is not channel:
             return  # join() and _reconnect() see by themselves that their attempt failed
         self._online.clear()
         self._channel = None
         if code in FINAL_CLOSE_CODES:
-            self._end(None if code in (1000, 4409) else f"the server closed the channel ({code}): {reason}")
+            self._end(None if code == REMOVED else f"the server closed the channel ({code}): {reason}")
         else:
             self._emit(ConnectionChanged("reconnecting"))
             self._spawn(self._reconnect())
 
     async def _reconnect(self) -> None:
+        """Try until the session's end, the last time at that very moment."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self._resume_timeout
-        why = "no attempt was made"
-        for delay in (0, 1, 2, 4, 8, 16, *[30] * 10):
-            # The jitter keeps the clients of a restarted server from coming all at once.
-            await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
-            if loop.time() > end:
-                break
+        known = True
+        for delay in delays(iter(random.random, -1)):
+            left = end - loop.time()
+            await asyncio.sleep(max(0.0, min(delay, left)))
             self._early = []
-            channel = Channel(self._on_event, self._on_lost)
+            channel = self._new_channel()
             try:
                 await channel.open(self.server_url)
-                resumed = await channel.request(m.Resume(id=0, resume_token=self._resume_token), m.ResumeOk)
-                address = channel.local_address
+                if known:
+                    try:
+                        await self._resume(channel)
+                        return
+                    except RtcError as error:
+                        if not is_unknown_session(error):
+                            raise
+                        known = False
+                await self._enter_anew(channel)
+                return
             except asyncio.CancelledError:
-                await channel.close()
+                channel.give_up("the client left")
                 raise
             except RtcError as error:
-                await channel.close()
-                why = error.message
-                if error.extra_code or error.code not in _PASSING:
-                    break  # the server knows us and says no
-                continue
-            self._channel, self._address = channel, address
-            self._go_online(channel, resumed.resume_token, resumed.resume_timeout, resumed.snapshot)
-            self._emit(ConnectionChanged("connected"))
-            with contextlib.suppress(RtcError):
-                await self._uplink.restore({stream.stream_type for stream in resumed.published})
-                held = {(s.user_id, s.stream_type): (s.audio, s.video) for s in resumed.subscriptions}
-                await self._downlink.restore(held)
-            return
-        self._end(f"the session could not be taken up again: {why}", ErrorCode.SIGNAL_CHANNEL_RECONNECTION_FAILED)
+                channel.give_up("the attempt failed")
+                if left <= delay or not may_pass(error):
+                    why = f"the session could not be taken up again: {error.message}"
+                    self._end(why, ErrorCode.SIGNAL_CHANNEL_RECONNECTION_FAILED)
+                    return
+
+    async def _resume(self, channel: Channel) -> None:
+        resumed = await channel.request(m.Resume(id=0, resume_token=self._resume_token), m.ResumeOk, CONNECT_TIMEOUT)
+        self._address = channel.local_address
+        # Before what came meanwhile is looked at: a stream that was removed since is to be dropped from these, too.
+        self._uplink.resumed(resumed.published)
+        self._downlink.resumed(resumed.subscriptions)
+        self._go_online(channel, resumed)
+        self._emit(ConnectionChanged("connected"))
+
+    async def _enter_anew(self, channel: Channel) -> None:
+        """The server does not know the session: another one takes its place, with what is published and received."""
+        entered = await self._enter(channel)
+        self._address = channel.local_address
+        self._uplink.entered_anew()
+        self._downlink.entered_anew()
+        self._go_online(channel, entered, anew=True)
+        self._emit(ConnectionChanged("connected"))
 
     def _end(self, problem: str | None, code: ErrorCode = ErrorCode.SIGNAL_CHANNEL_ERROR) -> None:
         self._joined = False
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
+        self._turns.abort(RtcError(code, problem or "the user was removed from the room"))
         self._uplink.close()
         self._downlink.close()
         if problem is not None:
@@ -287,39 +371,10 @@ class Client:
     def _open_link(self, codecs: list[Codec]) -> Link:
         return Link(self._address, codecs)
 
-    async def _answer(self, offer: m.DownlinkOffer) -> None:
-        try:
-            await self._downlink.answer(offer)
-        except RtcError as error:
-            if self._joined and self._online.is_set():
-                self._emit(Failed(error))
-
-    def _uplink_failed(self, reason: str, was_connected: bool) -> None:
-        self._link_failed("uplink", self._uplink.restart, reason, was_connected)
-
-    def _downlink_failed(self, reason: str, was_connected: bool) -> None:
-        self._link_failed("downlink", self._downlink.restart, reason, was_connected)
-
-    def _link_failed(
-        self, name: LinkName, restart: Callable[[], Coroutine[Any, Any, None]], reason: str, was_connected: bool
-    ) -> None:
-        if was_connected:
-            self._failures[name] = 0
-        self._spawn(self._bring_back(name, restart, reason))
-
-    async def _bring_back(self, name: LinkName, restart: Callable[[], Coroutine[Any, Any, None]], reason: str) -> None:
-        while self._failures[name] < MEDIA_RESTARTS:
-            delay = 0 if self._failures[name] == 0 else 2 ** (self._failures[name] - 1)
-            self._failures[name] += 1
-            await asyncio.sleep(delay)
-            await self._online.wait()
-            try:
-                return await restart()
-            except RtcError as error:
-                reason = error.message
-        code = ErrorCode.UPLINK_RECONNECTION_FAILED if name == "uplink" else ErrorCode.DOWNLINK_RECONNECTION_FAILED
-        self._emit(Failed(RtcError(code, f"the {name} could not be brought back: {reason}")))
-        return None
+    def _problem(self, error: RtcError) -> None:
+        """Something that no call can raise; what a lost channel causes is told by its loss."""
+        if self._joined:
+            self._emit(Failed(error))
 
     # --- events ------------------------------------------------------------------------------------------------
 
@@ -334,9 +389,11 @@ class Client:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
 
-
-_PASSING = frozenset(
-    {ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, ErrorCode.SIGNAL_CHANNEL_ERROR, ErrorCode.API_CALL_TIMEOUT}
-)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None and self._joined:
+            # Whatever it was to do is done by nobody now.
+            self._end(f"a task of the client died: {type(fault).__name__}: {fault}", ErrorCode.UNKNOWN)

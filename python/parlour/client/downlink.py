@@ -3,110 +3,277 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import re
+from collections.abc import Callable, Iterable
 
-from parlour.client.link import Codec, EncodedFrame, Kind, Link, OnFailed
+from parlour.client.channel import ChannelLostError
+from parlour.client.link import EncodedFrame, Kind
 from parlour.client.room import StreamKey
+from parlour.client.settler import CONNECT_TIMEOUT, Ask, OpenLink, Settler
 from parlour.client.streams import RemoteStream
-from parlour.client.uplink import Ask
 from parlour.errors import ErrorCode, RtcError
 from parlour.signaling import messages as m
 
-SUBSCRIBE_TIMEOUT = 10.0
-"""Ours: seconds between an accepted subscription and the server's offer of its tracks."""
+Kinds = tuple[bool, bool]
+"""Audio, video."""
 
 
-class Downlink:
-    """Subscribes to streams and answers the server's offers."""
+class Downlink(Settler):
+    """Subscribes to streams and answers the server's offers. ``streams`` and ``_wanted`` have the same keys."""
 
-    def __init__(self, ask: Ask, open_link: Callable[[list[Codec]], Link], on_failed: OnFailed) -> None:
+    def __init__(
+        self, ask: Ask, open_link: OpenLink, online: asyncio.Event, on_problem: Callable[[RtcError], None]
+    ) -> None:
+        super().__init__(ask, open_link, online, on_problem)
         self.streams: dict[StreamKey, RemoteStream] = {}
-        self._wanted: dict[StreamKey, tuple[bool, bool]] = {}
-        self._ask = ask
-        self._open_link = open_link
-        self._on_failed = on_failed
-        self._link: Link | None = None
+        self._wanted: dict[StreamKey, Kinds] = {}
+        self._held: dict[StreamKey, Kinds] = {}
+        """What the server sends, as far as it was told."""
+        self._asked: dict[StreamKey, asyncio.Future[int]] = {}
+        self._missing: dict[StreamKey, float] = {}
+        """Streams of an earlier session that are not back yet, and when they are given up."""
+        self._offer: m.DownlinkOffer | None = None
+        self._answered: tuple[int, str] | None = None
         self._revision = 0
-        self._reached = asyncio.Condition()
         self._tracks: dict[str, tuple[StreamKey, Kind]] = {}
+        self._refused: dict[tuple[StreamKey, Kind], str] = {}
+        """Tracks whose m-line this end rejected, with their codec."""
+        self._restart = False
+
+    # --- what the application asks for ---
 
     async def subscribe(self, key: StreamKey, *, audio: bool, video: bool) -> RemoteStream:
-        """Receive a stream; returns once its tracks are set up. Repeated, it replaces what was asked before."""
-        known = self.streams.get(key)
+        """Receive a stream; returns once its tracks are negotiated and connected. Replaces what was asked before.
+
+        Rejects after ``CONNECT_TIMEOUT``: 0x4042 when the server does not answer, 0x4003 when no media gets through;
+        with 0x4049 or 0x1002 for a track that cannot be decoded here, the other one being subscribed all the same.
+        """
+        before = self._wanted.get(key)
         stream = self.streams.setdefault(key, RemoteStream(*key))
-        try:
-            request = m.Subscribe(id=0, user_id=key[0], stream_type=key[1], audio=audio, video=video)
-            accepted = await self._ask(request, m.SubscribeOk)
-            async with asyncio.timeout(SUBSCRIBE_TIMEOUT), self._reached:
-                await self._reached.wait_for(lambda: self._revision >= accepted.revision)
-        except (RtcError, TimeoutError) as error:
-            if known is None:
-                self.forget(key)
-            if isinstance(error, RtcError):
-                raise
-            what = f"the tracks of {key[0]} were not offered in {SUBSCRIBE_TIMEOUT:g} s"
-            raise RtcError(ErrorCode.SUBSCRIPTION_TIMEOUT, what) from error
         self._wanted[key] = (audio, video)
+        asked = self._asked[key] = asyncio.get_running_loop().create_future()
+        self.kick()
+        negotiated = False
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                revision = await asked
+                await self.until(lambda: self._revision >= revision)
+                negotiated = True
+                await self._connected(key)
+        except TimeoutError as error:
+            self._restore(key, before)
+            if not negotiated:
+                what = f"the tracks of {key[0]} were not offered within {CONNECT_TIMEOUT:g} s"
+                raise RtcError(ErrorCode.SUBSCRIPTION_TIMEOUT, what) from error
+            raise RtcError(
+                ErrorCode.ICE_TRANSPORT_ERROR,
+                f"the downlink did not connect within {CONNECT_TIMEOUT:g} s:"
+                " no UDP gets through to the server, or back",
+            ) from error
+        except BaseException:
+            self._restore(key, before)
+            raise
+        finally:
+            self._asked.pop(key, None)
+        for kind, asked_for in (("audio", audio), ("video", video)):
+            codec = self._refused.get((key, "audio" if kind == "audio" else "video"))
+            if asked_for and codec is not None:
+                code = ErrorCode.NOT_SUPPORTED_H264 if codec == "H264" else ErrorCode.NOT_SUPPORTED
+                raise RtcError(code, f"the {kind} of {key[0]} comes as {codec}, which cannot be decoded here")
         return stream
 
     async def unsubscribe(self, key: StreamKey) -> None:
         """Receive a stream no more."""
         if key not in self.streams:
             raise RtcError(ErrorCode.INVALID_OPERATION, f"the {key[1]} stream of {key[0]} is not subscribed")
-        await self._ask(m.Unsubscribe(id=0, user_id=key[0], stream_type=key[1]), m.Empty)
-        self.forget(key)
+        self._forget(key)
+        self.kick()
+        await self.told(lambda: key not in self._held or key in self._wanted)
 
-    def forget(self, key: StreamKey) -> None:
-        """The stream is gone: its readers end."""
-        self._wanted.pop(key, None)
-        stream = self.streams.pop(key, None)
-        if stream is not None:
-            stream.end()
+    # --- what the room tells ---
 
-    async def restart(self) -> None:
-        """Ask the server for a new link."""
-        await self._ask(m.DownlinkRestart(id=0), m.Empty)
+    def gone(self, key: StreamKey) -> None:
+        """The stream is no longer published, and the server has dropped it: its readers end."""
+        self._held.pop(key, None)
+        self._forget(key)
 
-    async def restore(self, held: dict[StreamKey, tuple[bool, bool]]) -> None:
-        """After a resumed session: ask again for what the server no longer sends."""
-        for key, (audio, video) in list(self._wanted.items()):
-            if held.get(key) != (audio, video):
-                await self._ask(
-                    m.Subscribe(id=0, user_id=key[0], stream_type=key[1], audio=audio, video=video), m.SubscribeOk
-                )
+    def away(self, key: StreamKey, patience: float) -> None:
+        """A stream of the earlier session is not there yet; for ``patience`` seconds it may come back."""
+        if key in self._wanted:
+            self._missing[key] = asyncio.get_running_loop().time() + patience
 
-    async def answer(self, offer: m.DownlinkOffer) -> None:
-        """Answer the server's offer."""
-        if offer.restart or self._link is None or not self._link.is_open:
-            self._close_link()
-            self._link = self._open_link(["opus", "vp8", "h264"])
-            self._link.on_frame = self._take
-            self._link.on_failed = self._on_failed
-        link = self._link
-        self._tracks = {track.mid: ((track.user_id, track.stream_type), track.kind) for track in offer.tracks}
-        for mid, (key, kind) in self._tracks.items():
-            if key in self.streams:
-                self.streams[key].place(kind, link, mid)
-        try:
-            sdp = link.accept_offer(offer.sdp)
-        except RuntimeError as error:
-            raise RtcError(ErrorCode.DOWNLINK_RECONNECTION_FAILED, f"the server's offer is refused: {error}") from error
-        await self._ask(m.DownlinkAnswer(id=0, revision=offer.revision, sdp=sdp), m.Empty)
-        async with self._reached:
-            self._revision = offer.revision
-            self._reached.notify_all()
+    def arrived(self, key: StreamKey) -> None:
+        """A stream is published."""
+        if self._missing.pop(key, None) is not None:
+            self.kick()
 
-    def failed(self, reason: str) -> None:
-        """The server says that the link is dead; a new one that is still connecting is not the one it means."""
-        if self._link is not None and self._link.was_connected:
-            self._link.fail(reason)
+    def offered(self, offer: m.DownlinkOffer) -> None:
+        """The server's offer; a newer one stands for an older."""
+        self._offer = offer
+        self.kick()
+
+    # --- what became of the channel ---
+
+    def resumed(self, subscriptions: Iterable[m.Subscription]) -> None:
+        """The session goes on; this is what the server still sends. An offer without answer comes again."""
+        self._held = {(one.user_id, one.stream_type): (one.audio, one.video) for one in subscriptions}
+        self.online_again()
+
+    def entered_anew(self) -> None:
+        """There is a new session, which sends nothing."""
+        self._forget_link()
+        self._held.clear()
+        self._restart = False
+        self.online_again()
 
     def close(self) -> None:
         """Close the link and end the readers."""
         for key in list(self.streams):
-            self.forget(key)
+            self._forget(key)
+        self._forget_link()
+        self._held.clear()
+        self._restart = False
+
+    # --- settling ---
+
+    async def step(self) -> float | None:
+        """The next request that the difference asks for."""
+        if self._offer is not None:
+            await self._answer()
+            return 0
+        if self._restart and self._wanted:
+            wait = self._pause()
+            if not wait:
+                self._restart = False
+                try:
+                    await self._ask(m.DownlinkRestart(id=0), m.Empty)
+                except RtcError:
+                    self._restart = True
+                    raise
+            return wait
+        for key in self._held:
+            if key not in self._wanted:
+                await self._ask(m.Unsubscribe(id=0, user_id=key[0], stream_type=key[1]), m.Empty)
+                self._held.pop(key, None)
+                return 0
+        now = asyncio.get_running_loop().time()
+        for key in [key for key, until in self._missing.items() if until <= now]:
+            self.gone(key)
+        differing = [
+            key
+            for key, kinds in self._wanted.items()
+            if key not in self._missing and (self._held.get(key) != kinds or self._waits(key))
+        ]
+        if differing:
+            await asyncio.gather(*map(self._subscribe, differing))
+            return 0
+        return min(self._missing.values()) - now if self._missing else None
+
+    def _waits(self, key: StreamKey) -> bool:
+        asked = self._asked.get(key)
+        return asked is not None and not asked.done()
+
+    async def _subscribe(self, key: StreamKey) -> None:
+        audio, video = kinds = self._wanted[key]
+        asked = self._asked.get(key)
+        try:
+            request = m.Subscribe(id=0, user_id=key[0], stream_type=key[1], audio=audio, video=video)
+            accepted = await self._ask(request, m.SubscribeOk)
+        except ChannelLostError:
+            raise
+        except RtcError as error:
+            if asked is not None and not asked.done():
+                asked.set_exception(error)
+            elif self._wanted.get(key) == kinds:
+                self.gone(key)
+            return
+        self._held[key] = kinds
+        if asked is not None and not asked.done():
+            asked.set_result(accepted.revision)
+
+    async def _answer(self) -> None:
+        offer, self._offer = self._offer, None
+        if offer is None or (self._restart and not offer.restart):
+            return  # it is for a link that is dead; the restart brings another
+        again = self._answered is not None and self._answered[0] == offer.revision and self._link is not None
+        if self._answered is not None and again:
+            sdp = self._answered[1]  # answered already, but the answer was lost
+        else:
+            if offer.restart or self._link is None:
+                self._forget_link()
+                self._link = self._open_link(["opus", "vp8", "h264"])
+                self._link.on_frame = self._take
+                self._link.on_failed = self._link_failed
+                self._link.on_connected = self.kick
+            try:
+                sdp = self._link.accept_offer(offer.sdp)
+            except RuntimeError as error:
+                self._close_link()
+                self._failed_to_restart(f"the server's offer is refused: {error}")
+                return
+            self._answered = offer.revision, sdp
+        self._place(offer, sdp)
+        try:
+            await self._ask(m.DownlinkAnswer(id=0, revision=offer.revision, sdp=sdp), m.Empty)
+        except ChannelLostError:
+            raise
+        except RtcError as error:
+            self._close_link()
+            self._failed_to_restart(error.message)
+            return
+        self._revision = max(self._revision, offer.revision)
+
+    def _place(self, offer: m.DownlinkOffer, sdp: str) -> None:
+        self._tracks = {track.mid: ((track.user_id, track.stream_type), track.kind) for track in offer.tracks}
+        rejected = _rejected(sdp)
+        for mid, (key, kind) in self._tracks.items():
+            self._refused.pop((key, kind), None)
+            if mid in rejected:
+                self._refused[key, kind] = _codec_of(offer.sdp, mid)
+            elif key in self.streams and self._link is not None:
+                self.streams[key].place(kind, self._link, mid)
+
+    async def _connected(self, key: StreamKey) -> None:
+        """Wait until what the stream's tracks come over is connected."""
+        while any(key == there for there, _ in self._tracks.values()):
+            if self._link is not None and self._link.was_connected:
+                return
+            # Another link in its place is news, too.
+            self._news.clear()
+            await self._news.wait()
+
+    def _link_failed(self, reason: str, was_connected: bool) -> None:
         self._close_link()
-        self._revision = 0
+        self._restart = True
+        if not self._count_failure(was_connected):
+            self._failed_to_restart(reason, for_good=True)
+        self.kick()
+
+    def _failed_to_restart(self, reason: str, *, for_good: bool = False) -> None:
+        """Try again; or end what is received, so that the application may subscribe anew."""
+        self._restart = True
+        if not for_good and self._count_failure(was_connected=False):
+            return
+        for key in list(self.streams):
+            self._forget(key)
+        problem = f"the downlink could not be brought back: {reason}"
+        self._on_problem(RtcError(ErrorCode.DOWNLINK_RECONNECTION_FAILED, problem))
+
+    def _restore(self, key: StreamKey, before: Kinds | None) -> None:
+        if before is None:
+            self._forget(key)
+        elif key in self.streams:
+            self._wanted[key] = before
+        self.kick()
+
+    def _forget(self, key: StreamKey) -> None:
+        self._wanted.pop(key, None)
+        self._missing.pop(key, None)
+        self._refused = {refused: codec for refused, codec in self._refused.items() if refused[0] != key}
+        stream = self.streams.pop(key, None)
+        if stream is not None:
+            stream.end()
 
     def _take(self, mid: str, frame: EncodedFrame) -> None:
         key, _ = self._tracks.get(mid, (None, None))
@@ -114,7 +281,30 @@ class Downlink:
         if stream is not None:
             stream.take(frame)
 
+    def _forget_link(self) -> None:
+        self._close_link()
+        self._revision = 0
+        self._answered = self._offer = None
+        self._tracks.clear()
+
     def _close_link(self) -> None:
         link, self._link = self._link, None
         if link is not None:
-            link.close()
+            with contextlib.suppress(OSError):
+                link.close()
+
+
+def _rejected(answer: str) -> set[str]:
+    """The mids of the m-lines that an answer of our own link rejects (RFC 3264 §6)."""
+    sections = re.split(r"(?m)^(?=m=)", answer)[1:]
+    found = [re.search(r"(?m)^a=mid:(\S+)", section) for section in sections if re.match(r"m=\w+ 0 ", section)]
+    return {mid[1] for mid in found if mid is not None}
+
+
+def _codec_of(offer: str, mid: str) -> str:
+    """The first codec that the server offers on an m-line."""
+    for section in re.split(r"(?m)^(?=m=)", offer)[1:]:
+        if re.search(rf"(?m)^a=mid:{re.escape(mid)}\s*$", section):
+            codec = re.search(r"(?m)^a=rtpmap:\d+ ([^/\s]+)", section)
+            return codec[1].upper() if codec else "nothing known"
+    return "nothing known"

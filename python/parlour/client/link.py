@@ -45,12 +45,14 @@ class Link:
     def __init__(self, address: str, codecs: Sequence[Codec]) -> None:
         self.on_frame: Callable[[str, EncodedFrame], None] = lambda mid, frame: None
         self.on_keyframe_request: Callable[[str], None] = lambda mid: None
+        self.on_connected: Callable[[], None] = lambda: None
         self.on_failed: OnFailed = lambda reason, was_connected: None
         self._loop = asyncio.get_running_loop()
         self._transport = ClientTransport(addresses=[address], codecs=codecs)
         self._fd = self._transport.event_fd()
         self._open = True
         self._connected = asyncio.Event()
+        self._settled = asyncio.Event()
         self._patience: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._fd, self._drain)
 
@@ -65,8 +67,8 @@ class Link:
         return self._connected.is_set()
 
     async def connected(self) -> None:
-        """Wait until ICE and DTLS are through."""
-        await self._connected.wait()
+        """Wait until ICE and DTLS are through, or it is closed; ``was_connected`` tells which."""
+        await self._settled.wait()
 
     def create_offer(self, add: Sequence[Kind], stop: Sequence[str] = ()) -> tuple[str, list[str]]:
         """The SDP offer that adds and stops tracks, and the mids of the added ones."""
@@ -99,6 +101,7 @@ class Link:
         """Say goodbye and free the ports. Idempotent."""
         if self._open:
             self._open = False
+            self._settled.set()
             self._loop.remove_reader(self._fd)
             self._stop_patience()
             self._transport.close()
@@ -114,7 +117,9 @@ class Link:
                     self.on_keyframe_request(event["mid"])
                 case "connected":
                     self._connected.set()
+                    self._settled.set()
                     self._stop_patience()
+                    self.on_connected()
                 case "ice":
                     if event["state"] == "disconnected":
                         self._start_patience()

@@ -54,6 +54,11 @@ class LocalStream:
         """The track of that kind, if the stream has one."""
         return self._audio if kind == "audio" else self._video
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether a link carries the tracks."""
+        return self._placed.is_set()
+
     def place(self, link: Link, mids: dict[Kind, str]) -> None:
         """Which m-lines carry the tracks now."""
         for track in self.tracks:
@@ -74,7 +79,9 @@ class LocalStream:
             for link in links:
                 await link.connected()
             if self._placed.is_set() and links == {track.link for track in self.tracks}:
-                return
+                if all(link.was_connected for link in links):
+                    return
+                await asyncio.sleep(0)  # it is closed; its owner takes the tracks off it
 
     def write_audio(self, data: bytes, timestamp: int) -> bool:
         """Send an Opus packet; ``timestamp`` in samples at 48 kHz. False when it was dropped.

@@ -3,152 +3,259 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from parlour.client.link import Codec, Kind, Link, OnFailed
+from parlour.client.channel import ChannelLostError
+from parlour.client.link import Codec, Kind
+from parlour.client.settler import CONNECT_TIMEOUT, Ask, OpenLink, Settler
 from parlour.client.streams import LocalStream, LocalTrack
 from parlour.errors import ErrorCode, RtcError
 from parlour.signaling import messages as m
 
-Ok = TypeVar("Ok", bound=m.Message)
+
+@dataclass(frozen=True)
+class _Offer:
+    """An offer of the link without answer: for whom, with which mids."""
+
+    stream: LocalStream
+    sdp: str
+    mids: dict[Kind, str]
 
 
-class Ask(Protocol):
-    """Sends a request over the signaling channel of the moment."""
+class Uplink(Settler):
+    """Publishes streams over one link, and makes a new one when it fails. ``streams`` is the one record of them."""
 
-    async def __call__(self, request: m.Request, answer: type[Ok]) -> Ok:
-        """The answer; raises RtcError."""
-
-
-class Uplink:
-    """Publishes streams over one link, and makes a new one when it fails."""
-
-    def __init__(self, ask: Ask, open_link: Callable[[list[Codec]], Link], on_failed: OnFailed) -> None:
+    def __init__(
+        self, ask: Ask, open_link: OpenLink, online: asyncio.Event, on_problem: Callable[[RtcError], None]
+    ) -> None:
+        super().__init__(ask, open_link, online, on_problem)
         self.streams: dict[m.StreamType, LocalStream] = {}
-        self._ask = ask
-        self._open_link = open_link
-        self._on_failed = on_failed
-        self._link: Link | None = None
+        self._held: dict[m.StreamType, tuple[bool, bool]] = {}
+        """What the server holds, with the mute states it knows."""
+        self._asked: dict[LocalStream, asyncio.Future[None]] = {}
         self._codec: Codec = "vp8"
         self._stopped: list[str] = []
-        self._lock = asyncio.Lock()
+        self._unanswered: _Offer | None = None
+        self._fresh = False
+
+    # --- what the application asks for ---
 
     async def publish(self, stream_type: m.StreamType, *, audio: bool, video: Codec | None) -> LocalStream:
-        """Publish a stream with the tracks asked for."""
+        """Publish a stream with the tracks asked for; returns once what is written reaches the server.
+
+        Rejects after ``CONNECT_TIMEOUT``: 0x4041 when the server does not answer, 0x4003 when no media gets through.
+        """
         if not audio and video is None:
             raise RtcError(ErrorCode.INVALID_PARAMETER, "a stream has audio, video or both")
-        async with self._lock:
-            if stream_type in self.streams:
-                raise RtcError(ErrorCode.INVALID_OPERATION, f"the {stream_type} stream is published already")
-            if video is not None:
-                if any(stream.track("video") for stream in self.streams.values()) and video != self._codec:
-                    raise RtcError(ErrorCode.INVALID_OPERATION, f"this client's video is {self._codec} already")
-                self._codec = video
-            stream = LocalStream(
-                stream_type,
-                LocalTrack("audio", "opus") if audio else None,
-                LocalTrack("video", video) if video is not None else None,
-            )
-            await self._offer(stream, restart=False)
-            self.streams[stream_type] = stream
-            return stream
+        if stream_type in self.streams:
+            raise RtcError(ErrorCode.INVALID_OPERATION, f"the {stream_type} stream is published already")
+        if video is not None:
+            if any(stream.track("video") for stream in self.streams.values()) and video != self._codec:
+                raise RtcError(ErrorCode.INVALID_OPERATION, f"this client's video is {self._codec} already")
+            self._codec = video
+        stream = LocalStream(
+            stream_type,
+            LocalTrack("audio", "opus") if audio else None,
+            LocalTrack("video", video) if video is not None else None,
+        )
+        asked = self._asked[stream] = asyncio.get_running_loop().create_future()
+        self.streams[stream_type] = stream
+        self.kick()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await asked
+                await stream.connected()
+        except TimeoutError as error:
+            self._withdraw(stream)
+            if not asked.done() or asked.cancelled():
+                what = f"publish was not answered within {CONNECT_TIMEOUT:g} s"
+                raise RtcError(ErrorCode.SERVER_TIMEOUT, what) from error
+            raise RtcError(
+                ErrorCode.ICE_TRANSPORT_ERROR,
+                f"the uplink did not connect within {CONNECT_TIMEOUT:g} s: no UDP gets through to the server, or back",
+            ) from error
+        except BaseException:
+            self._withdraw(stream)
+            raise
+        finally:
+            self._asked.pop(stream, None)
+        return stream
 
     async def unpublish(self, stream: LocalStream) -> None:
         """Stop publishing a stream; the link closes with the last one."""
-        async with self._lock:
-            if self.streams.get(stream.stream_type) is not stream:
-                raise RtcError(ErrorCode.INVALID_OPERATION, f"the {stream.stream_type} stream is not published")
-            await self._ask(m.Unpublish(id=0, stream_type=stream.stream_type), m.Empty)
-            del self.streams[stream.stream_type]
-            self._stopped += [track.mid for track in stream.tracks]
-            stream.displace()
-            if not self.streams:
-                self._close_link()
+        if self.streams.get(stream.stream_type) is not stream:
+            raise RtcError(ErrorCode.INVALID_OPERATION, f"the {stream.stream_type} stream is not published")
+        self._withdraw(stream)
+        await self.told(lambda: stream.stream_type not in self._held or stream.stream_type in self.streams)
 
-    async def restart(self) -> None:
-        """Publish everything again over a new link."""
-        async with self._lock:
-            await self._restart()
+    async def mute(self, stream: LocalStream, muted: dict[Kind, bool]) -> None:
+        """Set the mute state of tracks."""
+        if self.streams.get(stream.stream_type) is not stream:
+            raise RtcError(ErrorCode.INVALID_OPERATION, f"the {stream.stream_type} stream is not published")
+        for kind, is_muted in muted.items():
+            track = stream.track(kind)
+            if track is not None:
+                track.muted = is_muted
+        self.kick()
+        await self.told(lambda: self._held.get(stream.stream_type) in {None, _mutes(stream)})
 
-    async def restore(self, held: set[m.StreamType]) -> None:
-        """After a resumed session: publish again what the server no longer holds."""
-        async with self._lock:
-            missing = [stream for stream in self.streams.values() if stream.stream_type not in held]
-            if not missing:
-                return
-            if not held or self._link is None or not self._link.is_open:
-                await self._restart()
-                return
-            for stream in missing:
-                self._stopped += [track.mid for track in stream.tracks]
-                await self._offer(stream, restart=False)
+    # --- what became of the channel ---
 
-    def failed(self, reason: str) -> None:
-        """The server says that the link is dead; a new one that is still connecting is not the one it means."""
-        if self._link is not None and self._link.was_connected:
-            self._link.fail(reason)
+    def resumed(self, published: Iterable[m.StreamInfo]) -> None:
+        """The session goes on; this is what the server still holds."""
+        self._held = {stream.stream_type: (stream.audio_muted, stream.video_muted) for stream in published}
+        if not self._held and self._unanswered is None:
+            self._close_link()  # its transport is gone, and everything is published anew
+        self.online_again()
+
+    def entered_anew(self) -> None:
+        """There is a new session, which holds nothing."""
+        self._held = {}
+        self._close_link()
+        self.online_again()
 
     def close(self) -> None:
         """Close the link and forget the streams."""
-        for stream in self.streams.values():
-            stream.displace()
+        self._close_link()
         self.streams.clear()
-        self._close_link()
+        self._held.clear()
 
-    async def _restart(self) -> None:
+    # --- settling ---
+
+    async def step(self) -> float | None:
+        """The next request that the difference asks for."""
+        for stream_type in self._held:
+            if stream_type not in self.streams:
+                await self._ask(m.Unpublish(id=0, stream_type=stream_type), m.Empty)
+                self._held.pop(stream_type, None)
+                return 0
         for stream in self.streams.values():
-            stream.displace()
-        self._close_link()
-        for number, stream in enumerate(self.streams.values()):
-            await self._offer(stream, restart=number == 0)
+            held = self._held.get(stream.stream_type)
+            if held is None or not stream.is_placed:
+                wait = self._pause()
+                if not wait:
+                    await self._offer(stream)
+                return wait
+            if held != _mutes(stream):
+                audio, video = _mutes(stream)
+                request = m.Mute(id=0, stream_type=stream.stream_type, audio=audio, video=video)
+                await self._ask(request, m.Empty)
+                if stream.stream_type in self._held:
+                    self._held[stream.stream_type] = (audio, video)
+                return 0
+        return None
 
-    async def _offer(self, stream: LocalStream, *, restart: bool) -> None:
-        if self._link is None or not self._link.is_open:
-            self._close_link()
-            self._link = self._open()
-        link = self._link
-        kinds: list[Kind] = [track.kind for track in stream.tracks]
-        sdp, added = link.create_offer(kinds, self._stopped)
-        mids = dict(zip(kinds, added, strict=True))
-        tracks = {track.kind: track for track in stream.tracks}
-        request = m.Publish(
-            id=0,
-            sdp=sdp,
-            stream_type=stream.stream_type,
-            audio_mid=mids.get("audio"),
-            video_mid=mids.get("video"),
-            audio_muted="audio" in tracks and tracks["audio"].muted,
-            video_muted="video" in tracks and tracks["video"].muted,
-            restart=restart,
-        )
+    async def _offer(self, stream: LocalStream) -> None:
+        if self._link is None:
+            self._link = self._open_link(["opus", self._codec])
+            self._link.on_keyframe_request = self._keyframe_requested
+            self._link.on_failed = self._link_failed
+            self._fresh = True
+        link, kinds = self._link, [track.kind for track in stream.tracks]
         try:
+            if self._unanswered is None or self._unanswered.stream is not stream:
+                if stream.is_placed:
+                    self._stopped += [track.mid for track in stream.tracks]
+                    stream.displace()
+                sdp, added = link.create_offer(kinds, self._stopped)
+                self._unanswered = _Offer(stream, sdp, dict(zip(kinds, added, strict=True)))
+            offer, (audio_muted, video_muted) = self._unanswered, _mutes(stream)
+            request = m.Publish(
+                id=0,
+                sdp=offer.sdp,
+                stream_type=stream.stream_type,
+                audio_mid=offer.mids.get("audio"),
+                video_mid=offer.mids.get("video"),
+                audio_muted=audio_muted,
+                video_muted=video_muted,
+                restart=self._fresh,
+            )
             answer = await self._ask(request, m.PublishOk)
+            self._held[stream.stream_type] = (audio_muted, video_muted)
+            if self._link is not link or self._unanswered is not offer:
+                return  # it failed meanwhile
+            self._unanswered = None
             link.accept_answer(answer.sdp)
+        except ChannelLostError:
+            raise
         except (RtcError, RuntimeError) as error:
-            if not any(track.link is link for other in self.streams.values() for track in other.tracks):
+            self._unanswered = None
+            refusal = error if isinstance(error, RtcError) else _not_set_up(error)
+            if self._link is link and not any(other.is_placed for other in self.streams.values()):
                 self._close_link()
-            if isinstance(error, RtcError):
-                raise
-            raise RtcError(ErrorCode.ICE_TRANSPORT_ERROR, f"the uplink cannot be set up: {error}") from error
+            self._refused(stream, refusal)
+            return
+        self._fresh = False
         self._stopped.clear()
+        if self.streams.get(stream.stream_type) is not stream:
+            self._stopped += offer.mids.values()  # withdrawn meanwhile
+            return
         stream.stream_id = answer.stream_id
-        stream.place(link, mids)
+        stream.place(link, offer.mids)
+        asked = self._asked.get(stream)
+        if asked is not None and not asked.done():
+            asked.set_result(None)
 
-    def _open(self) -> Link:
-        link = self._open_link(["opus", self._codec])
-        link.on_keyframe_request = self._keyframe_requested
-        link.on_failed = self._on_failed
-        return link
+    def _refused(self, stream: LocalStream, error: RtcError) -> None:
+        asked = self._asked.get(stream)
+        if asked is not None and not asked.done():
+            self._withdraw(stream)
+            asked.set_exception(error)
+            return
+        # It was published before: its link is made anew, as often as after other failures.
+        self._close_link()
+        if not self._count_failure(was_connected=False):
+            self._give_up(error.message)
+
+    def _link_failed(self, reason: str, was_connected: bool) -> None:
+        self._close_link()
+        if not self._count_failure(was_connected):
+            self._give_up(reason)
+        self.kick()
+
+    def _give_up(self, reason: str) -> None:
+        """Nothing is published any more, here and, once it is told, at the server."""
+        error = RtcError(ErrorCode.UPLINK_RECONNECTION_FAILED, f"the uplink could not be brought back: {reason}")
+        for stream in list(self.streams.values()):
+            self._withdraw(stream)
+        self._on_problem(error)
+
+    def _withdraw(self, stream: LocalStream) -> None:
+        if self.streams.get(stream.stream_type) is stream:
+            del self.streams[stream.stream_type]
+            if stream.is_placed:
+                self._stopped += [track.mid for track in stream.tracks]
+            stream.displace()
+            if self._unanswered is not None and self._unanswered.stream is stream:
+                self._unanswered = None
+            if not self.streams:
+                self._close_link()
+            self.kick()
 
     def _keyframe_requested(self, mid: str) -> None:
         for stream in self.streams.values():
             video = stream.track("video")
             if video is not None and video.mid == mid:
-                stream.on_keyframe_request()
+                # Not from here: what a handler raises is not the link's to catch.
+                asyncio.get_running_loop().call_soon(stream.on_keyframe_request)
 
     def _close_link(self) -> None:
         link, self._link = self._link, None
         self._stopped.clear()
+        self._unanswered = None
+        for stream in self.streams.values():
+            stream.displace()
         if link is not None:
-            link.close()
+            with contextlib.suppress(OSError):
+                link.close()
+
+
+def _mutes(stream: LocalStream) -> tuple[bool, bool]:
+    audio, video = stream.track("audio"), stream.track("video")
+    return audio is not None and audio.muted, video is not None and video.muted
+
+
+def _not_set_up(error: RuntimeError) -> RtcError:
+    return RtcError(ErrorCode.ICE_TRANSPORT_ERROR, f"the uplink cannot be set up: {error}")
