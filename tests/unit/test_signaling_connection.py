@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from parlour.errors import ErrorCode, RtcError
 from parlour.signaling.codec import MalformedError, decode_request, encode_error, encode_ok
 from parlour.signaling.connection import Bucket, Closing, Connection, ConnectionLimits, Refusal, State
-from parlour.signaling.messages import ANSWERS, CloseCode, Empty, Enter, Login, Ping
+from parlour.signaling.messages import ANSWERS, CloseCode, DownlinkAnswer, Empty, Enter, Login, Ping
 from parlour.signaling.outbox import BURST_FACTOR, MAX_BYTES, Outbox
 
 from tests.fuzzing import examples
@@ -221,3 +221,24 @@ def test_a_damaged_message_is_a_request_or_malformed(data: st.DataObject) -> Non
     subject = connection()
     got = subject.receive(text, 0.0)
     assert isinstance(got, Refusal | Closing | Login | Enter) or got.id >= 0
+
+
+def test_an_answer_that_the_server_asked_for_costs_nothing_however_long_and_one_that_it_refused_its_length() -> None:
+    subject = Connection(ConnectionLimits(messages_per_second=1, message_burst=20), 0.0)
+    subject.logged_in()
+    subject.entered()
+    text = json.dumps({"id": 1, "type": "downlink-answer", "revision": 1, "sdp": "x" * 60_000})
+    for _ in range(12):
+        request = subject.receive(text, 0.0)
+        assert isinstance(request, DownlinkAnswer)
+        subject.answered(request, asked_for=True)
+    request = subject.receive(PING, 0.0)
+    assert isinstance(request, Ping)
+    answer = subject.receive(PING, 100.0)
+    assert isinstance(answer, Ping)
+    request = subject.receive(text, 100.0)
+    assert isinstance(request, DownlinkAnswer)
+    subject.answered(request, asked_for=False)
+    closing = subject.receive(PING, 100.0)
+    assert isinstance(closing, Closing)
+    assert closing.code is CloseCode.TOO_MANY

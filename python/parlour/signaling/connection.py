@@ -31,7 +31,7 @@ ACCOUNT_COST = 10
 TELL_UNIT = 25
 """Members of a room who are told of a request, for whom it counts as one message more."""
 
-RENEGOTIATION_UNIT = 10
+RENEGOTIATION_UNIT = 20
 """Receivers whose connections are negotiated anew because of a request; the same."""
 
 
@@ -91,8 +91,8 @@ class Bucket:
         return True
 
     def owe(self, cost: float) -> None:
-        """Take tokens for what has been done already, at most down to a debt of ``burst``."""
-        self._level = max(self._level - cost, -self._burst)
+        """Take tokens for what has been done already, at most down to a debt of ``burst``; less than 0 gives back."""
+        self._level = min(max(self._level - cost, -self._burst), self._burst)
 
 
 class Connection:
@@ -141,13 +141,20 @@ class Connection:
         match request:
             case Login() | Resume() | Enter():
                 return ACCOUNT_COST - 1
-            case Publish(sdp=sdp) | DownlinkAnswer(sdp=sdp):
+            case Publish(sdp=sdp):
                 return len(sdp) // SDP_UNIT
         return 0
 
     def owe(self, *, told: int = 0, renegotiated: int = 0, lines: int = 0) -> None:
         """Count what a request caused: members told, receivers negotiated with anew, own m-lines made anew."""
         self._bucket.owe(told / TELL_UNIT + renegotiated / RENEGOTIATION_UNIT + lines / RENEGOTIATION_UNIT)
+
+    def answered(self, request: DownlinkAnswer, *, asked_for: bool) -> None:
+        """An answer that the server asked for costs its client nothing, however long; one that it refused does."""
+        if asked_for:
+            self._bucket.owe(-(len(request.sdp) // COST_UNIT))
+        else:
+            self._bucket.owe(len(request.sdp) / SDP_UNIT)
 
     def _too_many(self) -> Closing:
         return self.close(

@@ -341,16 +341,19 @@ class Downlink:
             self._dirty = self._fresh = False
             self._pace.offered(len(lines))
 
-    def answer(self, revision: int, sdp: str) -> None:
-        """Take the client's answer. Raises RtcError; then the offer waits for a better one."""
+    def answer(self, revision: int, sdp: str) -> bool:
+        """Take the client's answer. Raises RtcError; then the offer waits for a better one.
+
+        Returns whether there was an offer that waited for it.
+        """
         if self._outstanding is None or revision != self._outstanding.message.revision:
             if revision <= self.revision:
-                return  # answered already, or withdrawn by a restart
+                return False  # answered already, or withdrawn by a restart
             raise RtcError(ErrorCode.INVALID_PARAMETER, f"there was no downlink-offer with revision {revision}")
         offered = self._outstanding.lines
         answer = read_downlink_answer(sdp, offered)
         if self._transport is None:
-            return
+            return True
         if answer.remote is not None and self._remote is None:
             self._media.set_remote(self._transport.id, answer.remote)
             self._remote = answer.remote
@@ -366,6 +369,7 @@ class Downlink:
             self._settle(line, then, answer.accepted.get(then.mid), then.mid in answer.refused, there=there)
         # A line that the client refused may have a better use.
         self.refresh()
+        return True
 
     def _settle(
         self, line: Line, then: DownlinkLine, accepted: AcceptedLine | None, refused: bool, *, there: bool

@@ -34,8 +34,9 @@ LOGGED_REFUSALS = 3
 
 LEFT = "the user left the room"
 
-MAX_RESUME_TOKEN_LIFE = 7 * 86_400.0
-"""Seconds; the session itself ends earlier. A token is renewed with every resume."""
+MAX_RESUME_TOKEN_LIFE = 366 * 86_400.0
+"""Seconds; who holds the session decides when it ends. A token is renewed with every resume only, and a socket that is
+never lost may be older than any other bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,12 @@ class SignalingService:
             case messages.Unsubscribe():
                 session.downlink.drop(request.user_id, request.stream_type)
             case messages.DownlinkAnswer():
-                session.downlink.answer(request.revision, request.sdp)
+                try:
+                    asked_for = session.downlink.answer(request.revision, request.sdp)
+                except RtcError:
+                    link.connection.answered(request, asked_for=False)
+                    raise
+                link.connection.answered(request, asked_for=asked_for)
             case messages.DownlinkRestart():
                 session.owe(lines=session.downlink.lines)
                 session.downlink.restart()
