@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { CloseCode, type StreamInfo } from '../src/generated/messages.js';
-import TRTC, { type Client, type ClientConfig, type ClientEventMap, type RtcError } from '../src/index.js';
+import TRTC, { type ClientConfig, type ClientEventMap, type RtcError } from '../src/index.js';
 import { rejectedBy } from './helpers.js';
 import { refusal, SignalingServer, SILENCE } from './signaling-server.js';
+import { watch, type Watched } from './watched.js';
 
 let server: SignalingServer;
 let users = 0;
@@ -20,48 +21,8 @@ afterEach(async () => {
   vi.unstubAllGlobals();
 });
 
-const EVENTS = [
-  'stream-added',
-  'stream-removed',
-  'stream-updated',
-  'stream-subscribed',
-  'peer-join',
-  'peer-leave',
-  'mute-audio',
-  'mute-video',
-  'unmute-audio',
-  'unmute-video',
-  'client-banned',
-  'connection-state-changed',
-  'error',
-] as const;
-
-/** A client whose events are written down as lines, with a way to wait for one. */
-function watched(more: Partial<ClientConfig> = {}): { client: Client; seen: string[]; heard: (line: string) => Promise<void> } {
-  const client = TRTC.createClient({ sdkAppId: 1, userId: `me-${++users}`, userSig: 'sig', ...more });
-  client.setProxyServer(server.url);
-  const seen: string[] = [];
-  const waiting: { line: string; resolve: () => void }[] = [];
-  for (const event of EVENTS) {
-    client.on(event, (payload: ClientEventMap[keyof ClientEventMap]) => {
-      const line = `${event} ${shown(payload)}`;
-      seen.push(line);
-      for (const one of waiting) if (line.startsWith(one.line)) one.resolve();
-    });
-  }
-  const heard = (line: string): Promise<void> =>
-    seen.some((one) => one.startsWith(line))
-      ? Promise.resolve()
-      : new Promise((resolve) => waiting.push({ line, resolve }));
-  return { client, seen, heard };
-}
-
-function shown(payload: ClientEventMap[keyof ClientEventMap]): string {
-  if ('stream' in payload) return payload.stream.getId();
-  if ('userId' in payload) return payload.userId;
-  if ('reason' in payload) return `${payload.reason}: ${payload.message}`;
-  if ('state' in payload) return `${payload.prevState} ${payload.state}`;
-  return `${payload.getCode().toString(16)} ${payload.extraCode}`;
+function watched(more: Partial<ClientConfig> = {}): Watched {
+  return watch(server.url, { sdkAppId: 1, userId: `me-${++users}`, userSig: 'sig', ...more });
 }
 
 const bob: StreamInfo = { userId: 'bob', streamType: 'main', streamId: 'bob-1', audio: true, video: true, audioMuted: true };
@@ -229,28 +190,6 @@ test('a subscription that is not answered in five seconds is 0x4042', async () =
   await client.leave();
 });
 
-test('after a lost socket the session is taken up again and the difference is told', async () => {
-  server.snapshot = { members: [{ userId: 'bob' }, { userId: 'eve' }], streams: [bob] };
-  const { client, seen, heard } = watched();
-  await client.join({ roomId: 7 });
-  await heard('mute-audio bob');
-  seen.length = 0;
-  server.snapshot = { members: [{ userId: 'bob' }, { userId: 'new' }], streams: [{ ...bob, audioMuted: false }] };
-  const resubscribed = server.next('subscribe');
-  server.dropSocket();
-  await heard('connection-state-changed RECONNECTING CONNECTED');
-  expect(seen).toEqual([
-    'connection-state-changed CONNECTED RECONNECTING',
-    'peer-leave eve',
-    'peer-join new',
-    'unmute-audio bob',
-    'connection-state-changed RECONNECTING CONNECTED',
-  ]);
-  expect(server.requests.find((request) => request.type === 'resume')).toMatchObject({ resumeToken: 'token' });
-  expect(await resubscribed).toMatchObject({ userId: 'bob' });
-  await client.leave();
-});
-
 test('a request that the lost socket took with it is sent again', async () => {
   server.snapshot = { members: [{ userId: 'bob' }], streams: [bob] };
   const { client } = watched({ autoSubscribe: false });
@@ -278,31 +217,6 @@ test('a session that the server does not know any more ends with 0x4006 and why'
   expect(((await rejectedBy(client.leave())) as RtcError).getCode()).toBe(0x1001);
 });
 
-test('a server that stays away is given up when it would have let the user go', async () => {
-  server.resumeTimeout = 0.05;
-  const { client, heard } = watched();
-  await client.join({ roomId: 7 });
-  const { port } = server;
-  await server.stop();
-  await heard('error 4006');
-  server = await SignalingServer.start(port);
-  await client.join({ roomId: 7 });
-  await client.leave();
-});
-
-test('a socket on which nothing is heard is taken for lost', async () => {
-  server.heartbeatInterval = 0.02;
-  const { client, heard } = watched();
-  await client.join({ roomId: 7 });
-  server.replies.ping = () => SILENCE;
-  server.replies.resume = (): object => {
-    server.replies = {};
-    return { sessionId: 's', resumeToken: 't', resumeTimeout: 90, snapshot: server.snapshot, published: [], subscriptions: [] };
-  };
-  await heard('connection-state-changed RECONNECTING CONNECTED');
-  await client.leave();
-});
-
 test('a client that is thrown out hears why, and may call leave and join again', async () => {
   const { client, seen, heard } = watched();
   await client.join({ roomId: 7 });
@@ -325,25 +239,67 @@ test('setProxyServer is for before join', async () => {
   await client.leave();
 });
 
-test('a server that goes down in good order finds the user back in the room after its restart', async () => {
-  server.snapshot = { members: [{ userId: 'bob' }], streams: [bob] };
-  const { client, seen, heard } = watched();
+test('a socket given up for its silence, or for a late answer to resume, is closed as given up and not as left', async () => {
+  server.heartbeatInterval = 0.02;
+  const { client, heard } = watched();
   await client.join({ roomId: 7 });
-  await heard('mute-audio bob');
-  seen.length = 0;
-  server.snapshot = { members: [{ userId: 'bob' }], streams: [{ ...bob, streamId: 'bob-2' }] };
-  const again = server.next('subscribe');
-  server.send({ type: 'server-stopping', message: 'back in a moment' });
-  server.closeSocket(CloseCode.SERVER_STOPPING, 'back in a moment');
+  let silent = 2;
+  server.replies.ping = () => SILENCE;
+  server.replies.resume = (): object | typeof SILENCE => {
+    if (--silent > 0) return SILENCE;
+    server.replies = {};
+    return { sessionId: 's', resumeToken: 't', resumeTimeout: 90, snapshot: server.snapshot, published: [], subscriptions: [] };
+  };
   await heard('connection-state-changed RECONNECTING CONNECTED');
-  await again;
-  expect(seen).toEqual([
-    'connection-state-changed CONNECTED RECONNECTING',
-    'stream-removed bob-1',
-    'stream-added bob-2',
-    'mute-audio bob',
-    'connection-state-changed RECONNECTING CONNECTED',
-  ]);
-  expect(server.types).not.toContain('resume');
+  expect(server.closeCodes).toEqual([CloseCode.TIMED_OUT, CloseCode.TIMED_OUT]);
   await client.leave();
+  await vi.waitFor(() => expect(server.closeCodes.at(-1)).toBe(1000));
+}, 20_000);
+
+test('what was asked for before leave() is over with it, and says by what', async () => {
+  server.snapshot = { members: [{ userId: 'bob' }], streams: [bob] };
+  const { client } = watched({ autoSubscribe: false });
+  const added = new Promise<ClientEventMap['stream-added']>((resolve) => client.on('stream-added', resolve));
+  await client.join({ roomId: 7 });
+  const { stream } = await added;
+  server.replies.subscribe = () => SILENCE;
+  const asking = server.next('subscribe');
+  const running = rejectedBy(client.subscribe(stream));
+  await asking;
+  const waiting = rejectedBy(client.subscribe(stream, { video: false }));
+  await client.leave();
+  for (const error of [await running, await waiting]) {
+    expect((error as RtcError).message).toBe('subscribe: cancelled by leave() <INVALID_OPERATION 0x1001>');
+  }
+});
+
+test('a subscription that was given up while the socket was down is taken back after the resume', async () => {
+  server.snapshot = { members: [{ userId: 'bob' }], streams: [bob] };
+  const { client, heard } = watched({ autoSubscribe: false });
+  const added = new Promise<ClientEventMap['stream-added']>((resolve) => client.on('stream-added', resolve));
+  await client.join({ roomId: 7 });
+  const { stream } = await added;
+  await client.subscribe(stream);
+  server.replies.resume = (): object => ({
+    sessionId: 's',
+    resumeToken: 't',
+    resumeTimeout: 90,
+    snapshot: server.snapshot,
+    published: [{ ...bob, userId: client.getUserId(), streamId: 'mine' }],
+    subscriptions: [{ userId: 'bob', streamType: 'main', audio: true, video: true }],
+  });
+  const [given, unpublished] = [server.next('unsubscribe'), server.next('unpublish')];
+  server.dropSocket();
+  await heard('connection-state-changed CONNECTED RECONNECTING');
+  await client.unsubscribe(stream);
+  expect(await given).toMatchObject({ userId: 'bob', streamType: 'main' });
+  // Nor does the server keep a stream that this client does not publish.
+  expect(await unpublished).toMatchObject({ streamType: 'main' });
+  await client.leave();
+});
+
+test('a call before join says that join comes first', async () => {
+  const { client } = watched();
+  const error = (await rejectedBy(client.publish({} as never))) as RtcError;
+  expect(error.message).toContain('please call join() before publish()');
 });

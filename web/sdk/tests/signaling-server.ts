@@ -16,6 +16,8 @@ export function refusal(code: number, key: string, message: string, extraCode = 
 /** The server's side of the protocol over real sockets, with replies that a test can change. */
 export class SignalingServer {
   readonly requests: Request[] = [];
+  /** The codes that clients closed their sockets with. */
+  readonly closeCodes: number[] = [];
   snapshot: Snapshot = { members: [], streams: [] };
   heartbeatInterval = 10;
   resumeTimeout = 90;
@@ -26,6 +28,7 @@ export class SignalingServer {
   private constructor(private readonly server: WebSocketServer) {
     server.on('connection', (socket) => {
       this.socket = socket;
+      socket.on('close', (code: number) => this.closeCodes.push(code));
       socket.on('message', (data: Buffer) => this.receive(socket, JSON.parse(data.toString()) as Request));
     });
   }
