@@ -11,10 +11,10 @@ import contextlib
 import os
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Self
+from typing import Any, Self
 
 from playwright.async_api import Browser, Playwright
 
@@ -29,7 +29,7 @@ SERVER = "10.203.0.1"
 STARTING = asyncio.Semaphore(2)  # browsers that start at a time: a dozen at once would all run into their deadlines
 
 
-@dataclass
+@dataclass(eq=False)
 class Network:
     """A server in its network, and the guests behind their paths."""
 
@@ -38,6 +38,7 @@ class Network:
     namespace: Namespace = field(default_factory=lambda: Namespace(SERVER))
     options: tuple[str, ...] = ()
     _good: Path | None = None
+    _shared: dict[str, asyncio.Future[Guest]] = field(default_factory=dict)
     _origins: dict[Path, str] = field(default_factory=dict)
     _browsers: dict[tuple[Path, str, str], asyncio.Future[Browser]] = field(default_factory=dict)
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
@@ -102,6 +103,12 @@ class Network:
     def path(self, **conditions: object) -> Path:
         """One more path to the server, open until the network ends."""
         return self._stack.enter_context(Path(self.namespace, **conditions))
+
+    async def once(self, name: str, make: Callable[[], Coroutine[Any, Any, Guest]]) -> Guest:
+        """A guest whom several tests share: made by the first that asks, awaited by all."""
+        if name not in self._shared:
+            self._shared[name] = asyncio.ensure_future(make())
+        return await self._shared[name]
 
     def good_path(self) -> Path:
         """The path that nobody spoils, shared by all for whom it does not matter."""

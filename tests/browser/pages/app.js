@@ -30,7 +30,7 @@ const app = {
   local: null,
   remotes: {},
   offered: [],
-  subscribes: true, // to whatever is offered, at once
+  subscribes: true, // to whatever is offered, at once; or to what one user offers; or to nothing
   events: [],
 
   load() {
@@ -49,7 +49,7 @@ const app = {
     for (const name of EVENTS) client.on(name, (event) => app.note(name, event));
     client.on('stream-added', ({ stream }) => {
       app.offered.push(stream);
-      if (app.subscribes) client.subscribe(stream).catch((error) => app.note('subscribe-failed', error));
+      if (app.subscribes === true || app.subscribes === stream.getUserId()) client.subscribe(stream).catch((error) => app.note('subscribe-failed', error));
     });
     client.on('stream-subscribed', async ({ stream }) => {
       const user = stream.getUserId();
