@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from parlour.server import Server
@@ -16,18 +17,23 @@ from tests.databases import AnyDatabase, SqliteDatabase
 from tests.postgres import Cluster
 
 APP = 1400000001
-ALONE = {"attacks", "browser", "network"}
+IN_TURNS = {"attacks", "browser", "network"}  # folders
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whom the two workers of a whole run take at a time (``--dist loadgroup``): a file, or everything of ``ALONE``.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """What a worker takes at a time when several run: a file, or everything of ``IN_TURNS``.
 
-    What looks at speed, memory or pictures would spoil the measure of its like beside it; so those take turns.
+    What looks at speed, memory or pictures would spoil the measure of its like beside it.
     """
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group("measured" if folder in ALONE else item.path.stem))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FilesAndTurns(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "in turns" if file.split("/")[1] in IN_TURNS else file
+
+    return FilesAndTurns(config, log)
 
 
 class RunningServer(Server):
