@@ -277,7 +277,7 @@ impl Router {
             return Err(RefuseReason::DuplicateSsrc);
         }
         transport.spent_ssrcs.extend(ssrcs.into_iter().flatten());
-        let id = spec.consumer;
+        let (id, ssrc) = (spec.consumer, spec.ssrc);
         let consumer = Consumer::new(
             spec,
             index,
@@ -288,6 +288,7 @@ impl Router {
         let consumer = self.consumers.insert(consumer);
         self.consumer_ids.insert(id, consumer);
         transport.consumers.push(consumer);
+        transport.outgoing.insert(ssrc, consumer);
         producer.consumers.push(consumer);
         self.want_keyframe(now, producer_index);
         Ok(())

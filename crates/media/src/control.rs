@@ -32,22 +32,52 @@ impl Router {
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
         for part in rtcp::parse_compound(packet) {
-            match part.map_err(|_| DropReason::RtcpMalformed)? {
+            let part = part.map_err(|_| DropReason::RtcpMalformed)?;
+            self.spend_rtcp(now, index)?;
+            match part {
                 Rtcp::SenderReport { ssrc, info, blocks } => {
                     self.on_sender_report(now, index, ssrc, info);
-                    blocks.for_each(|block| self.on_report(now, index, block));
+                    self.on_reports(now, index, blocks)?;
                 }
-                Rtcp::ReceiverReport { blocks, .. } => {
-                    blocks.for_each(|block| self.on_report(now, index, block));
-                }
-                Rtcp::Nack { media, lost, .. } => self.on_nack(now, index, media, lost, sink),
+                Rtcp::ReceiverReport { blocks, .. } => self.on_reports(now, index, blocks)?,
+                Rtcp::Nack { media, lost, .. } => self.on_nack(now, index, media, lost, sink)?,
                 Rtcp::Pli { media, .. } => self.on_keyframe_request(now, index, media),
                 Rtcp::Fir { requests, .. } => {
-                    requests.for_each(|(media, _)| self.on_keyframe_request(now, index, media));
+                    for (media, _) in requests {
+                        self.spend_rtcp(now, index)?;
+                        self.on_keyframe_request(now, index, media);
+                    }
                 }
-                Rtcp::Bye(sources) => sources.for_each(|ssrc| self.on_bye(index, ssrc)),
+                Rtcp::Bye(sources) => {
+                    for ssrc in sources {
+                        self.spend_rtcp(now, index)?;
+                        self.on_bye(index, ssrc);
+                    }
+                }
                 Rtcp::Twcc(_) | Rtcp::Remb { .. } | Rtcp::Sdes(_) | Rtcp::Other { .. } => {}
             }
+        }
+        Ok(())
+    }
+
+    /// One more thing that a peer's RTCP wants looked at. What follows it in the packet is not, once that is too much.
+    fn spend_rtcp(&mut self, now: Instant, index: usize) -> Result<(), DropReason> {
+        let transport = self.transports.get_mut(index);
+        match transport.is_some_and(|transport| transport.rtcp_budget.take(now)) {
+            true => Ok(()),
+            false => Err(DropReason::RtcpOverBudget),
+        }
+    }
+
+    fn on_reports(
+        &mut self,
+        now: Instant,
+        index: usize,
+        blocks: impl Iterator<Item = ReportBlock>,
+    ) -> Result<(), DropReason> {
+        for block in blocks {
+            self.spend_rtcp(now, index)?;
+            self.on_report(now, index, block);
         }
         Ok(())
     }
@@ -60,13 +90,7 @@ impl Router {
 
     /// The consumer that leaves on the transport under this SSRC.
     fn consumer_of(&self, index: usize, ssrc: Ssrc) -> Option<usize> {
-        let consumers = &self.transports.get(index)?.consumers;
-        let is_it = |at: &usize| {
-            self.consumers
-                .get(*at)
-                .is_some_and(|consumer| consumer.spec.ssrc == ssrc)
-        };
-        consumers.iter().copied().find(is_it)
+        self.transports.get(index)?.outgoing.get(&ssrc).copied()
     }
 
     fn on_sender_report(&mut self, now: Instant, index: usize, ssrc: Ssrc, info: SenderInfo) {
@@ -106,15 +130,17 @@ impl Router {
         media: Ssrc,
         lost: impl Iterator<Item = SeqNo>,
         sink: &mut impl TransmitSink,
-    ) {
+    ) -> Result<(), DropReason> {
         let Some(consumer) = self.consumer_of(index, media) else {
-            return;
+            return Ok(());
         };
         for seq in lost.take(MAX_NACKED) {
+            self.spend_rtcp(now, index)?;
             if let Err(reason) = self.resend(now, consumer, seq, sink) {
                 self.drops.count(reason);
             }
         }
+        Ok(())
     }
 
     fn on_keyframe_request(&mut self, now: Instant, index: usize, media: Ssrc) {

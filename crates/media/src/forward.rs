@@ -122,7 +122,7 @@ impl Router {
         // What the track was before is forgotten, so that a publisher that restarts often stays within its bounds.
         transport
             .streams
-            .retain(|known| known.producer != producer_index || known.rtx != rtx);
+            .retain(|_, known| known.producer != producer_index || known.rtx != rtx);
         if !transport.set_stream(stream) {
             return Err(DropReason::TooManySources);
         }

@@ -3,6 +3,7 @@
 //! Bytes and the clock go in, bytes and events come out: there are no sockets, no threads and no
 //! clock in this crate. One [`Router`] is the whole state of one shard.
 
+mod budget;
 mod bytes;
 pub mod cache;
 mod checks;

@@ -357,7 +357,9 @@ impl Router {
         self.producer_ids.remove(&producer.spec.producer);
         if let Some(transport) = self.transports.get_mut(producer.transport) {
             transport.producers.retain(|other| *other != index);
-            transport.streams.retain(|stream| stream.producer != index);
+            transport
+                .streams
+                .retain(|_, stream| stream.producer != index);
         }
         for consumer in producer.consumers {
             self.remove_consumer(consumer);
@@ -371,6 +373,7 @@ impl Router {
         self.consumer_ids.remove(&consumer.spec.consumer);
         if let Some(transport) = self.transports.get_mut(consumer.transport) {
             transport.consumers.retain(|other| *other != index);
+            transport.outgoing.remove(&consumer.spec.ssrc);
         }
         if let Some(producer) = self.producers.get_mut(consumer.producer) {
             producer.consumers.retain(|other| *other != index);

@@ -45,6 +45,8 @@ named!(
         RtpMalformed = "rtp-malformed",
         /// RTCP that does not parse.
         RtcpMalformed = "rtcp-malformed",
+        /// RTCP that names more reports, requests or sources than a peer may in a second.
+        RtcpOverBudget = "rtcp-over-budget",
         /// A wrong SRTP or SRTCP tag.
         BadTag = "bad-tag",
         /// A packet that came before.

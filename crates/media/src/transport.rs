@@ -1,5 +1,6 @@
 //! One peer: where it is, its keys, its streams, and how packets are sealed for it.
 
+use crate::budget::Budget;
 use crate::dtls::{DtlsSession, HANDSHAKE_TIMEOUT, Handshake, Progress};
 use crate::event::CloseReason;
 use crate::ice::{Ice, Proof};
@@ -12,7 +13,7 @@ use crate::sink::TransmitSink;
 use crate::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
 use crate::stats::{DropReason, Traffic, TransportStats};
 use crate::twcc::TwccRecorder;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// From the naming of the peer to its first authenticated check.
@@ -25,6 +26,11 @@ pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
 const FEEDBACK_INTERVAL_BUSY: Duration = Duration::from_millis(50);
 const FEEDBACK_BUSY: u32 = 20;
+
+/// Parts, report blocks, sources and numbers of RTCP that one peer may name at once and a second: a subscriber of 512
+/// tracks reports on each of them every second, and asks for a tenth of 300 packets a second on each of ten.
+const RTCP_BURST: f64 = 4096.0;
+const RTCP_RATE: f64 = 4096.0;
 
 /// Incoming SSRCs of one peer: two for each of the most tracks it may publish.
 pub const MAX_STREAMS: usize = 64;
@@ -113,7 +119,11 @@ pub(crate) struct Transport {
     pub(crate) producers: Vec<usize>,
     /// Indices.
     pub(crate) consumers: Vec<usize>,
-    pub(crate) streams: Vec<Stream>,
+    pub(crate) streams: HashMap<Ssrc, Stream>,
+    /// Which consumer leaves under which SSRC, for what its peer says about them.
+    pub(crate) outgoing: HashMap<Ssrc, usize>,
+    /// Items of RTCP that its peer may have looked at.
+    pub(crate) rtcp_budget: Budget,
     /// SSRCs that were ever sent under this key. None is used by a second stream, because that would number
     /// its packets like the first and encrypt both with the same keystream.
     pub(crate) spent_ssrcs: HashSet<Ssrc>,
@@ -142,7 +152,9 @@ impl Transport {
             srtp: None,
             producers: Vec::new(),
             consumers: Vec::new(),
-            streams: Vec::new(),
+            streams: HashMap::new(),
+            outgoing: HashMap::new(),
+            rtcp_budget: Budget::new(RTCP_BURST, RTCP_RATE),
             spent_ssrcs: HashSet::new(),
             feedback_ssrc,
             feedback: None,
@@ -231,25 +243,15 @@ impl Transport {
 
     /// Which negotiated stream an SSRC is.
     pub(crate) fn stream(&self, ssrc: Ssrc) -> Option<Stream> {
-        self.streams
-            .iter()
-            .find(|stream| stream.ssrc == ssrc)
-            .copied()
+        self.streams.get(&ssrc).copied()
     }
 
     /// Remembers or changes what an SSRC is; false when there are too many.
     pub(crate) fn set_stream(&mut self, stream: Stream) -> bool {
-        if let Some(known) = self
-            .streams
-            .iter_mut()
-            .find(|known| known.ssrc == stream.ssrc)
-        {
-            *known = stream;
-        } else if self.streams.len() < MAX_STREAMS {
-            self.streams.push(stream);
-        } else {
+        if self.streams.len() >= MAX_STREAMS && !self.streams.contains_key(&stream.ssrc) {
             return false;
         }
+        self.streams.insert(stream.ssrc, stream);
         true
     }
 
