@@ -15,8 +15,8 @@ use parlour_media::stun::{
     BindingRequest, StunMessage, is_stun, write_binding_request, write_binding_success,
 };
 use parlour_media::{
-    Codec, Command, ConsumerId, ConsumerSpec, Event, Kind, ProducerId, ProducerSpec, Router,
-    RouterConfig, TransportId, VecSink,
+    Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, ProducerId, ProducerSpec,
+    Router, RouterConfig, TransportId, VecSink,
 };
 
 const UFRAGS: [&str; 2] = ["fuzzedufrag0", "fuzzedufrag1"];
@@ -70,6 +70,7 @@ impl Session {
             secret: [1; 32],
             started: now,
             started_ntp: 0xe000_0000_0000_0000,
+            ingress: IngressLimit::default(),
         };
         let mut session = Session {
             router: Router::new(config),

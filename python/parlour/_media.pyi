@@ -40,6 +40,17 @@ class ProducerStarted(TypedDict):
     """Id of the producer."""
 
 @type_check_only
+class IngressPoliced(TypedDict):
+    """A transport sends more than it may. Comes again every 10 s while it does."""
+
+    type: Literal["ingress-policed"]
+    transport: int
+    packets: int
+    """Packets dropped since the last such event."""
+    bits_per_second: int
+    """What it may send."""
+
+@type_check_only
 class CommandRefused(TypedDict):
     """A command contradicted the core's state; nothing was changed."""
 
@@ -56,8 +67,8 @@ class MediaEngine:
     """The media shards: threads with one UDP port each. One per process is usual; several are allowed.
 
     Commands never block. They raise LookupError for an id that does not exist (any more), ValueError for one in use,
-    BlockingIOError when a shard's ring is full (try again in a moment), RuntimeError after :meth:`close` and in a fork.
-    Removing what is gone already does nothing.
+    BlockingIOError when a shard's ring is full or thousands of events wait (fetch them, and try again in a moment),
+    RuntimeError after :meth:`close` and in a fork. Removing what is gone already does nothing.
     """
 
     fingerprint: Final[str]
@@ -65,8 +76,20 @@ class MediaEngine:
     ports: Final[list[int]]
     """The UDP port of each shard, in shard order."""
 
-    def __new__(cls, *, bind: str, port: int, shards: int = 1) -> Self:
+    def __new__(
+        cls,
+        *,
+        bind: str,
+        port: int,
+        shards: int = 1,
+        max_transports: int = 10_000,
+        ingress_bitrate: int = 20_000_000,
+        ingress_burst: float = 0.5,
+    ) -> Self:
         """Bind ``shards`` UDP ports from ``port`` up (0: any) and start the threads.
+
+        A shard takes ``max_transports``, each of which may send ``ingress_bitrate`` bits per second, and as much as it
+        saved in ``ingress_burst`` seconds beside.
 
         Raises OSError (with errno, and the address in its message) when a port is taken or the address is not ours.
         """
@@ -74,11 +97,13 @@ class MediaEngine:
     def event_fd(self) -> int:
         """A file descriptor that is readable while events wait. Owned by the engine, gone after :meth:`close`."""
 
-    def drain_events(self) -> list[TransportConnected | TransportClosed | ProducerStarted | CommandRefused]:
-        """All waiting events; those of one shard in their order. None once closed."""
+    def drain_events(
+        self,
+    ) -> list[TransportConnected | TransportClosed | ProducerStarted | IngressPoliced | CommandRefused]:
+        """All waiting events; those of one shard in their order. None once closed. None is ever lost."""
 
     def add_transport(self, *, shard: int, transport: int, local_ufrag: str, local_pwd: str) -> None:
-        """Make an ICE-lite, DTLS-passive transport that waits for its peer."""
+        """Make an ICE-lite, DTLS-passive transport that waits for its peer. OverflowError when the shard is full."""
 
     def set_remote(self, transport: int, *, remote_ufrag: str, remote_pwd: str, fingerprint: str) -> None:
         """Say who the peer is: its ICE user fragment and password, the SHA-256 fingerprint of its certificate.

@@ -151,7 +151,14 @@ class Server:
         except StorageError as error:
             raise StartError(str(error)) from None
         announce = [str(ip) for ip in settings.media.announce]
-        media = MediaCore(bind=address, port=settings.media_port, announce=announce)
+        media = MediaCore(
+            bind=address,
+            port=settings.media_port,
+            announce=announce,
+            max_transports=settings.media.max_transports,
+            ingress_bitrate=settings.media.ingress_bitrate,
+            ingress_burst=settings.media.ingress_burst,
+        )
         try:
             await media.start()
         except OSError as error:
@@ -171,7 +178,7 @@ class Server:
         self._on_stop("signaling", partial(service.stop, GOODBYE_TIMEOUT), GOODBYE_TIMEOUT + 1)
         self._port = listener.getsockname()[1]
         self._stores, self._media, self._service = stores, media, service
-        log.info("started", url=self.url, media_ports=media.ports, version=version())
+        log.info("started", url=self.url, media_ports=media.ports, announced=media.announced, version=version())
 
     async def _serve_http(
         self,

@@ -62,6 +62,12 @@ def _network(value: str) -> str:
         raise ValueError(f"{value!r} is no IP address and no network like 10.0.0.0/8") from None
 
 
+def _reachable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    if address.is_unspecified or address.is_multicast:
+        raise ValueError(f"{address} is no address that a client can send to; give one of this machine or of its NAT")
+    return address
+
+
 OptionalFile = Annotated[Path | None, BeforeValidator(_expanded), BeforeValidator(_empty_is_none)]
 Folder = Annotated[Path, BeforeValidator(_expanded)]
 Secret = Annotated[str, Field(repr=False)]
@@ -111,9 +117,14 @@ class Rooms(_Table):
 
 
 class Media(_Table):
-    """What clients are told about the media port."""
+    """What clients are told about the media port, and how much they may send there."""
 
-    announce: Annotated[tuple[IPvAnyAddress, ...], NoDecode, BeforeValidator(_comma_separated)] = ()
+    announce: Annotated[
+        tuple[Annotated[IPvAnyAddress, AfterValidator(_reachable)], ...], NoDecode, BeforeValidator(_comma_separated)
+    ] = ()
+    ingress_bitrate: Annotated[int, Field(ge=100_000, le=10_000_000_000)] = 20_000_000
+    ingress_burst: Annotated[float, Field(ge=0, le=60)] = 0.5
+    max_transports: Annotated[int, Field(ge=2, le=10_000)] = 10_000
 
 
 class Accounts(_Table):

@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from parlour.errors import RtcError
+from parlour.media import Policed
 from parlour.sdp import Candidate, LocalTransport, RemoteTransport, TrackSpec
 from parlour.signaling.downlink import MAX_LINES, Downlink, Key, RemoteTrack
 from parlour.signaling.messages import DownlinkOffer
@@ -41,7 +42,16 @@ class Book:
     def pick_shard(self) -> int:
         return 0
 
-    def create_transport(self, shard: int, *, on_closed: Callable[[str], None] | None = None) -> Transport:
+    def has_room(self, shard: int, transports: int) -> bool:
+        return True
+
+    def create_transport(
+        self,
+        shard: int,
+        *,
+        on_closed: Callable[[str], None] | None = None,
+        on_policed: Callable[[Policed], None] | None = None,
+    ) -> Transport:
         number = next(self.ids)
         self.transports[number] = on_closed
         local = LocalTransport(f"ufrag{number}", "p" * 24, ":".join(["AB"] * 32), (Candidate("127.0.0.1", 1),))

@@ -70,6 +70,18 @@ pub struct ConsumerSpec {
     pub cname: String,
 }
 
+impl Command {
+    /// Whether it may make something new happen; false when it only takes away.
+    pub fn adds(&self) -> bool {
+        !matches!(
+            self,
+            Command::RemoveTransport { .. }
+                | Command::RemoveProducer { .. }
+                | Command::RemoveConsumer { .. }
+        )
+    }
+}
+
 /// One order. Commands are handled in the order they come.
 #[derive(Clone, Debug)]
 pub enum Command {

@@ -144,7 +144,7 @@ impl Router {
         let ice = Ice::new(ufrag.clone(), pwd);
         let index = self
             .transports
-            .insert(Transport::new(id, ice, feedback_ssrc));
+            .insert(Transport::new(id, ice, feedback_ssrc, self.ingress));
         self.transport_ids.insert(id, index);
         self.ufrags.insert(ufrag, index);
         Ok(())

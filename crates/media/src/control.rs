@@ -186,6 +186,10 @@ impl Router {
             };
             let Some(media) = producer.ssrc else { continue };
             producer.take_nacks(now, &mut self.numbers);
+            if transport.policer.is_over(now) {
+                // What we dropped is not to be sent once more, on top of what is too much already.
+                self.numbers.clear();
+            }
             for numbers in self.numbers.chunks(NACKS_PER_PACKET) {
                 transport.send_rtcp(sink, |buf| rtcp::write_nack(buf, sender, media, numbers));
             }

@@ -99,6 +99,7 @@ impl Router {
             self.prove_by_media(now, index, source, sink);
         }
         let packet = datagram.get(..len).ok_or(DropReason::BadLength)?;
+        self.police(now, index, packet, is_rtcp, datagram.len())?;
         match is_rtcp {
             true => self.receive_rtcp(now, index, packet, sink),
             false => self.receive_rtp(now, index, packet, sink),

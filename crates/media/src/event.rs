@@ -34,6 +34,8 @@ named!(
     CloseReason {
         /// The control plane removed it.
         Removed = "removed",
+        /// It was never made: the router refused it.
+        Refused = "refused",
         /// The peer was named and no authenticated check came in time.
         IceTimeout = "ice-timeout",
         /// No answer to our checks for 30 s (RFC 7675 §5.1).
@@ -107,6 +109,15 @@ pub enum Event {
         producer: ProducerId,
         /// Its transport.
         transport: TransportId,
+    },
+    /// A transport sends more than it may; comes again each second while it does.
+    IngressPoliced {
+        /// The transport.
+        transport: TransportId,
+        /// Packets that were dropped for it since the last such event.
+        packets: u64,
+        /// What it may send.
+        bits_per_second: u64,
     },
     /// A command contradicted the router's state.
     CommandRefused {

@@ -10,6 +10,7 @@ use crate::ice::TransactionIds;
 use crate::ids::{ConsumerId, ProducerId, TransportId};
 use crate::num::Rng;
 use crate::path::Path;
+use crate::policer::IngressLimit;
 use crate::producer::Producer;
 use crate::sink::TransmitSink;
 use crate::slab::Slab;
@@ -41,6 +42,8 @@ pub struct RouterConfig {
     pub started: Instant,
     /// NTP time at `started`, 32.32 fixed point (RFC 3550 §4).
     pub started_ntp: u64,
+    /// What each transport may send.
+    pub ingress: IngressLimit,
 }
 
 /// The forwarding unit: eats commands, datagrams and time; gives datagrams and events.
@@ -57,6 +60,7 @@ pub struct Router {
     pub(crate) consumer_ids: HashMap<ConsumerId, usize>,
     pub(crate) ufrags: HashMap<String, usize>,
     pub(crate) addresses: HashMap<Path, usize>,
+    pub(crate) ingress: IngressLimit,
     pub(crate) drops: Drops,
     pub(crate) paths: PathCounters,
     /// All that came in, and what transports that are gone sent.
@@ -88,6 +92,7 @@ impl Router {
             consumer_ids: HashMap::new(),
             ufrags: HashMap::new(),
             addresses: HashMap::new(),
+            ingress: config.ingress,
             drops: Drops::default(),
             paths: PathCounters::default(),
             traffic: Traffic::default(),
@@ -104,6 +109,7 @@ impl Router {
     /// Do what the control plane asks; refusals come as events.
     pub fn handle_command(&mut self, now: Instant, command: Command, sink: &mut impl TransmitSink) {
         let (transport, object) = self.subject(&command);
+        let adds_transport = matches!(command, Command::AddTransport { .. });
         self.working_on = None;
         let done = self.isolated(|router| router.execute(now, command, sink));
         let refused = match done {
@@ -116,6 +122,11 @@ impl Router {
             object,
             reason: refused,
         });
+        if adds_transport && refused != RefuseReason::DuplicateId {
+            // Whoever waits for it hears as of every other transport that it is not there.
+            let reason = CloseReason::Refused;
+            self.emit(Event::TransportClosed { transport, reason });
+        }
     }
 
     /// Take in one datagram that came along `path`. It is decrypted in place.

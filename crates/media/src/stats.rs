@@ -59,6 +59,8 @@ named!(
         TooManySources = "too-many-sources",
         /// Authentic media of no negotiated track.
         UnknownStream = "unknown-stream",
+        /// A packet of a peer that sends more than it may.
+        OverBitrate = "over-bitrate",
         /// A payload type that was not negotiated for that track.
         UnknownPayloadType = "unknown-payload-type",
         /// The stream jumped in a way no network causes; it goes on if the next packet agrees.
@@ -161,6 +163,8 @@ pub struct TransportStats {
     pub srtp_profile: Option<&'static str>,
     /// What went in and out.
     pub traffic: Traffic,
+    /// Packets dropped because it sent more than it may.
+    pub policed: u64,
 }
 
 /// One incoming track's counters.
@@ -276,7 +280,7 @@ impl Snapshot {
             quoted_or_null(out, transport.srtp_profile);
             out.push(',');
             write_traffic(out, &transport.traffic);
-            out.push('}');
+            let _ = write!(out, ",\"policed\":{}}}", transport.policed);
         });
         out.push_str("],\"producers\":[");
         list(&mut out, &self.producers, |out, producer| {

@@ -7,6 +7,7 @@ use crate::ice::{Ice, Proof};
 use crate::ids::TransportId;
 use crate::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
 use crate::path::Path;
+use crate::policer::{IngressLimit, Policer};
 use crate::router::send_plain;
 use crate::rtp;
 use crate::sink::TransmitSink;
@@ -136,10 +137,11 @@ pub(crate) struct Transport {
     /// When it wants to be served next; may be too early, never too late.
     pub(crate) due: Option<Instant>,
     pub(crate) traffic: Traffic,
+    pub(crate) policer: Policer,
 }
 
 impl Transport {
-    pub(crate) fn new(id: TransportId, ice: Ice, feedback_ssrc: Ssrc) -> Self {
+    pub(crate) fn new(id: TransportId, ice: Ice, feedback_ssrc: Ssrc, limit: IngressLimit) -> Self {
         Transport {
             id,
             ice,
@@ -163,6 +165,7 @@ impl Transport {
             next_report: None,
             due: None,
             traffic: Traffic::default(),
+            policer: Policer::new(limit),
         }
     }
 
@@ -430,6 +433,7 @@ impl Transport {
             proof: self.ice.proof().map(Proof::name),
             srtp_profile: self.srtp.as_ref().map(|srtp| profile_name(srtp.profile)),
             traffic: self.traffic,
+            policed: self.policer.dropped,
         }
     }
 

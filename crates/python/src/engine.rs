@@ -1,12 +1,14 @@
 //! `MediaEngine`: the engine of `parlour-shard` with Python's types around it.
 
+use parlour_media::router::MAX_TRANSPORTS;
 use parlour_media::{
-    Codec, Command, ConsumerId, ConsumerSpec, Event, Kind, PayloadType, ProducerId, ProducerSpec,
-    SrtpProfile, Ssrc, TransportId,
+    Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, PayloadType, ProducerId,
+    ProducerSpec, SrtpProfile, Ssrc, TransportId,
 };
 use parlour_shard::{CommandError, Engine, EngineConfig, SnapshotError, StartError};
 use pyo3::exceptions::{
-    PyBlockingIOError, PyLookupError, PyOSError, PyRuntimeError, PyTimeoutError, PyValueError,
+    PyBlockingIOError, PyLookupError, PyOSError, PyOverflowError, PyRuntimeError, PyTimeoutError,
+    PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -29,8 +31,20 @@ pub struct MediaEngine {
 #[pymethods]
 impl MediaEngine {
     #[new]
-    #[pyo3(signature = (*, bind, port, shards = 1))]
-    fn new(py: Python<'_>, bind: &str, port: u16, shards: usize) -> PyResult<MediaEngine> {
+    #[pyo3(signature = (*, bind, port, shards = 1, max_transports = MAX_TRANSPORTS, ingress_bitrate = 20_000_000,
+                        ingress_burst = 0.5))]
+    fn new(
+        py: Python<'_>,
+        bind: &str,
+        port: u16,
+        shards: usize,
+        max_transports: usize,
+        ingress_bitrate: u64,
+        ingress_burst: f64,
+    ) -> PyResult<MediaEngine> {
+        let burst = Duration::try_from_secs_f64(ingress_burst).map_err(|_| {
+            PyValueError::new_err(format!("a burst is seconds from 0 up, not {ingress_burst}"))
+        })?;
         let address: IpAddr = bind.parse().map_err(|_| {
             PyValueError::new_err(format!(
                 "media must be bound to an IP address, not to {bind:?}"
@@ -40,6 +54,11 @@ impl MediaEngine {
             bind: address,
             port,
             shards,
+            max_transports,
+            ingress: IngressLimit {
+                bits_per_second: ingress_bitrate,
+                burst,
+            },
         };
         let engine = py.detach(|| Engine::start(config)).map_err(start_error)?;
         Ok(MediaEngine { engine })
@@ -194,8 +213,9 @@ impl MediaEngine {
         let timeout = Duration::try_from_secs_f64(timeout).map_err(|_| {
             PyValueError::new_err(format!("a timeout is seconds from 0 up, not {timeout}"))
         })?;
+        // Formatted here, by the thread that asks: a shard only copies its numbers out.
         let json = py
-            .detach(|| self.engine.snapshot(timeout))
+            .detach(|| Ok(self.engine.snapshot(timeout)?.to_json()))
             .map_err(snapshot_error)?;
         Ok(PyBytes::new(py, json.as_bytes()))
     }
@@ -237,6 +257,16 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
             dict.set_item("type", "producer-started")?;
             dict.set_item("transport", transport.0)?;
             dict.set_item("object", producer.0)?;
+        }
+        Event::IngressPoliced {
+            transport,
+            packets,
+            bits_per_second,
+        } => {
+            dict.set_item("type", "ingress-policed")?;
+            dict.set_item("transport", transport.0)?;
+            dict.set_item("packets", *packets)?;
+            dict.set_item("bits_per_second", *bits_per_second)?;
         }
         Event::CommandRefused {
             transport,
@@ -313,7 +343,10 @@ fn start_error(error: StartError) -> PyErr {
 fn command_error(error: CommandError) -> PyErr {
     let sentence = error.to_string();
     match error {
-        CommandError::RingFull { .. } => PyBlockingIOError::new_err(sentence),
+        CommandError::RingFull { .. } | CommandError::EventsWait(_) => {
+            PyBlockingIOError::new_err(sentence)
+        }
+        CommandError::ShardFull { .. } => PyOverflowError::new_err(sentence),
         CommandError::Closed | CommandError::OtherProcess => PyRuntimeError::new_err(sentence),
         CommandError::UnknownTransport(_)
         | CommandError::UnknownProducer(_)

@@ -10,6 +10,8 @@ use std::collections::{HashMap, HashSet};
 #[derive(Default)]
 pub(crate) struct Directory {
     transports: HashMap<TransportId, Home>,
+    /// How many transports each shard has; the shard is the index.
+    load: Vec<usize>,
     producers: HashMap<ProducerId, Track>,
     consumers: HashMap<ConsumerId, Forward>,
 }
@@ -85,6 +87,15 @@ impl Directory {
             consumers: HashSet::new(),
         };
         self.transports.insert(transport, home);
+        if self.load.len() <= shard {
+            self.load.resize(shard + 1, 0);
+        }
+        self.load[shard] += 1;
+    }
+
+    /// How many transports a shard has.
+    pub(crate) fn transports_on(&self, shard: usize) -> usize {
+        self.load.get(shard).copied().unwrap_or(0)
     }
 
     /// Whether that id is taken.
@@ -95,6 +106,7 @@ impl Directory {
     /// A transport is gone, with all that is on it.
     pub(crate) fn remove_transport(&mut self, transport: TransportId) {
         if let Some(home) = self.transports.remove(&transport) {
+            self.load[home.shard] -= 1;
             for consumer in home.consumers {
                 self.remove_consumer(consumer);
             }

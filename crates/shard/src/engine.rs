@@ -5,11 +5,12 @@ use crate::error::{CommandError, SnapshotError, StartError};
 use crate::events::{self, EventReceiver, EventSender};
 use crate::shard::{Order, Shard};
 use crate::socket;
+use crate::stats::EngineSnapshot;
 use dimpl::DtlsCertificate;
 use dimpl::certificate::generate_self_signed_certificate;
 use mio::{Poll, Waker};
-use parlour_media::{Command, Event, RouterConfig, TransportId};
-use std::fmt::Write as _;
+use parlour_media::router::MAX_TRANSPORTS;
+use parlour_media::{Command, Event, IngressLimit, RouterConfig, TransportId};
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
@@ -39,12 +40,18 @@ pub struct EngineConfig {
     pub port: u16,
     /// How many shards.
     pub shards: usize,
+    /// Transports that one shard takes; [`MAX_TRANSPORTS`] at most.
+    pub max_transports: usize,
+    /// What each transport may send.
+    pub ingress: IngressLimit,
 }
 
 /// The running shards.
 pub struct Engine {
     fingerprint: String,
     ports: Vec<u16>,
+    max_transports: usize,
+    ingress: IngressLimit,
     state: Mutex<State>,
     process: u32,
 }
@@ -86,6 +93,8 @@ impl Engine {
         let mut engine = Engine {
             fingerprint: certificate.fingerprint_str(),
             ports: Vec::new(),
+            max_transports: config.max_transports.min(MAX_TRANSPORTS),
+            ingress: config.ingress,
             state: Mutex::new(State {
                 directory: Directory::default(),
                 shards: Vec::new(),
@@ -130,6 +139,7 @@ impl Engine {
                 secret: random()?,
                 started: Instant::now(),
                 started_ntp: ((since_1970.as_secs() + NTP_OFFSET) << 32) | fraction,
+                ingress: self.ingress,
             },
         };
         let (alive, ended) = mpsc::sync_channel::<()>(0);
@@ -167,7 +177,8 @@ impl Engine {
         Ok(events.descriptor().as_raw_fd())
     }
 
-    /// All waiting events, each shard's in their order. None once closed.
+    /// All waiting events, each shard's in their order. None once closed. None is ever lost: while
+    /// [`EVENT_BACKLOG`](crate::EVENT_BACKLOG) of them wait, commands are refused.
     pub fn drain_events(&self) -> Vec<Event> {
         let mut state = self.state();
         let events = state
@@ -195,8 +206,15 @@ impl Engine {
         if shard >= shards {
             return Err(CommandError::NoSuchShard { shard, shards });
         }
+        state.keep_up()?;
         if state.directory.has_transport(transport) {
             return Err(CommandError::DuplicateId(transport.0));
+        }
+        if state.directory.transports_on(shard) >= self.max_transports {
+            return Err(CommandError::ShardFull {
+                shard,
+                transports: self.max_transports,
+            });
         }
         let command = Command::AddTransport {
             transport,
@@ -212,6 +230,9 @@ impl Engine {
     /// gone is no error.
     pub fn submit(&self, command: Command) -> Result<(), CommandError> {
         let mut state = self.usable()?;
+        if command.adds() {
+            state.keep_up()?;
+        }
         let Some(shard) = state.directory.route(&command)? else {
             return Ok(());
         };
@@ -221,11 +242,11 @@ impl Engine {
         Ok(())
     }
 
-    /// All counters as JSON. Waits for the shards, at most that long.
-    pub fn snapshot(&self, timeout: Duration) -> Result<String, SnapshotError> {
+    /// All counters. Waits for the shards, at most that long.
+    pub fn snapshot(&self, timeout: Duration) -> Result<EngineSnapshot, SnapshotError> {
         let asked = Instant::now();
         let state = self.usable().map_err(SnapshotError::Refused)?;
-        let dropped = state.events.as_ref().map_or(0, EventReceiver::dropped);
+        let events_waiting = state.events.as_ref().map_or(0, EventReceiver::waiting);
         let mut replies = Vec::with_capacity(state.shards.len());
         for shard in 0..state.shards.len() {
             let (reply, answer) = mpsc::sync_channel(1);
@@ -235,22 +256,19 @@ impl Engine {
             replies.push(answer);
         }
         drop(state);
-        let mut out = format!("{{\"events_dropped\":{},\"shards\":[", dropped);
+        let mut shards = Vec::with_capacity(replies.len());
         for (shard, answer) in replies.into_iter().enumerate() {
             let left = timeout.saturating_sub(asked.elapsed());
-            let members = answer.recv_timeout(left).map_err(|error| match error {
+            let stats = answer.recv_timeout(left).map_err(|error| match error {
                 RecvTimeoutError::Timeout => SnapshotError::Timeout { shard, timeout },
                 RecvTimeoutError::Disconnected => SnapshotError::Refused(CommandError::Closed),
             })?;
-            let comma = if shard == 0 { "" } else { "," };
-            let port = self.ports[shard];
-            let _ = write!(
-                out,
-                "{comma}{{\"shard\":{shard},\"port\":{port},{members}}}"
-            );
+            shards.push((self.ports[shard], stats));
         }
-        out.push_str("]}");
-        Ok(out)
+        Ok(EngineSnapshot {
+            events_waiting,
+            shards,
+        })
     }
 
     /// Stop the threads and free the ports. What was commanded before is still done. False when a
@@ -304,6 +322,14 @@ impl Engine {
 }
 
 impl State {
+    /// Every command may cause events, so none is taken while too many wait.
+    fn keep_up(&self) -> Result<(), CommandError> {
+        match &self.events {
+            Some(events) if events.is_behind() => Err(CommandError::EventsWait(events.waiting())),
+            _ => Ok(()),
+        }
+    }
+
     fn pass(&self, shard: usize, order: Order) -> Result<(), CommandError> {
         let handle = &self.shards[shard];
         handle.orders.try_send(order).map_err(|error| match error {
@@ -326,7 +352,9 @@ impl Drop for Engine {
 }
 
 fn addresses(config: EngineConfig) -> Result<Vec<SocketAddr>, StartError> {
-    let EngineConfig { bind, port, shards } = config;
+    let EngineConfig {
+        bind, port, shards, ..
+    } = config;
     if !(1..=256).contains(&shards) {
         return Err(StartError::Invalid(format!(
             "{shards} media shards were asked for; 1 to 256 are possible"

@@ -79,6 +79,15 @@ pub enum CommandError {
         /// How many commands wait.
         waiting: usize,
     },
+    /// The shard has as many transports as it may.
+    ShardFull {
+        /// Which.
+        shard: usize,
+        /// How many it has.
+        transports: usize,
+    },
+    /// So many events wait to be fetched.
+    EventsWait(usize),
     /// The engine was closed.
     Closed,
     /// This process is a fork of the one that has the threads.
@@ -104,6 +113,12 @@ impl fmt::Display for CommandError {
             ),
             CommandError::RingFull { shard, waiting } => {
                 write!(f, "{waiting} commands wait for shard {shard}; try again in a moment")
+            }
+            CommandError::ShardFull { shard, transports } => {
+                write!(f, "shard {shard} has {transports} transports and takes no more; start more shards")
+            }
+            CommandError::EventsWait(waiting) => {
+                write!(f, "{waiting} events wait; fetch them before asking for more")
             }
             CommandError::Closed => f.write_str("the media engine is closed"),
             CommandError::OtherProcess => f.write_str(

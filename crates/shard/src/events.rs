@@ -1,37 +1,42 @@
-//! The ring that carries events of all shards to whoever drains it, and the file descriptor that is
+//! The events of all shards on their way to whoever fetches them, and the file descriptor that is
 //! readable while some wait.
+//!
+//! None is ever lost: a lost `TransportClosed` is a user who stays in a room for ever. Memory is bounded
+//! all the same, because every event is the answer to a command (an object is added, starts, ends, each
+//! once) and [`EventReceiver::is_behind`] makes the engine refuse commands while too many wait. Events
+//! that may come again and again for one transport are kept once.
 
-use parlour_media::Event;
+use parlour_media::{Event, TransportId};
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Events that may wait. A second of a join storm is some hundred; a full ring means that nobody
-/// drains it, and then losing events is better than memory without bound or a shard that waits.
-const CAPACITY: usize = 16_384;
+/// Events that may wait before new commands are refused. A second of a join storm is some hundred.
+pub const EVENT_BACKLOG: usize = 16_384;
 
 /// A shard's end.
 #[derive(Clone)]
-pub(crate) struct EventSender {
-    ring: SyncSender<Event>,
-    shared: Arc<Shared>,
-}
+pub(crate) struct EventSender(Arc<Shared>);
 
-/// The draining end.
-pub(crate) struct EventReceiver {
-    ring: Mutex<Receiver<Event>>,
-    shared: Arc<Shared>,
-}
+/// The fetching end.
+pub(crate) struct EventReceiver(Arc<Shared>);
 
 struct Shared {
     signal: File,
-    dropped: AtomicU64,
+    // Held for a push or a swap, never while anything is done with events.
+    waiting: Mutex<Waiting>,
 }
 
-/// A ring for any number of shards.
+#[derive(Default)]
+struct Waiting {
+    once: VecDeque<Event>,
+    /// What may come again, the latest of each transport.
+    repeated: HashMap<TransportId, Event>,
+}
+
+/// Both ends for any number of shards.
 pub(crate) fn ring() -> io::Result<(EventSender, EventReceiver)> {
     // SAFETY: eventfd has no memory arguments.
     let raw = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
@@ -40,56 +45,68 @@ pub(crate) fn ring() -> io::Result<(EventSender, EventReceiver)> {
     }
     // SAFETY: the descriptor is new and nobody else's.
     let signal = File::from(unsafe { OwnedFd::from_raw_fd(raw) });
-    let shared = Arc::new(Shared {
-        signal,
-        dropped: AtomicU64::new(0),
-    });
-    let (sender, receiver) = mpsc::sync_channel(CAPACITY);
-    let sender = EventSender {
-        ring: sender,
-        shared: shared.clone(),
-    };
-    let receiver = EventReceiver {
-        ring: Mutex::new(receiver),
-        shared,
-    };
-    Ok((sender, receiver))
+    let waiting = Mutex::default();
+    let shared = Arc::new(Shared { signal, waiting });
+    Ok((EventSender(shared.clone()), EventReceiver(shared)))
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl EventSender {
-    /// Put one in; never waits. What does not fit is counted. Call [`EventSender::signal`] after the
-    /// last of a turn.
+    /// Put one in. Call [`EventSender::signal`] after the last of a turn.
     pub(crate) fn push(&self, event: Event) {
-        if self.ring.try_send(event).is_err() {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        let mut waiting = self.0.waiting();
+        match event {
+            Event::IngressPoliced { transport, .. } => {
+                waiting.repeated.insert(transport, event);
+            }
+            Event::TransportClosed { transport, .. } => {
+                waiting.repeated.remove(&transport);
+                waiting.once.push_back(event);
+            }
+            _ => waiting.once.push_back(event),
         }
     }
 
     /// Make the descriptor readable.
     pub(crate) fn signal(&self) {
         // The only error is a counter at its limit, and then it is readable already.
-        let _ = (&self.shared.signal).write(&1_u64.to_ne_bytes());
+        let _ = (&self.0.signal).write(&1_u64.to_ne_bytes());
     }
 }
 
 impl EventReceiver {
-    /// All that wait, oldest first of each shard.
+    /// All that wait, oldest first of each shard; what may come again is behind the rest.
     pub(crate) fn drain(&self) -> Vec<Event> {
-        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         // Reset first: an event pushed after this makes the descriptor readable again.
         let mut count = [0; 8];
-        let _ = (&self.shared.signal).read(&mut count);
-        ring.try_iter().take(CAPACITY).collect()
+        let _ = (&self.0.signal).read(&mut count);
+        let waiting = std::mem::take(&mut *self.0.waiting());
+        let repeated = waiting.repeated.into_values();
+        Vec::from(waiting.once)
+            .into_iter()
+            .chain(repeated)
+            .collect()
     }
 
-    /// Events that did not fit.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Ordering::Relaxed)
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        let waiting = self.0.waiting();
+        waiting.once.len() + waiting.repeated.len()
+    }
+
+    /// Whether so many wait that nothing more should be asked for before they are fetched.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.waiting() >= EVENT_BACKLOG
     }
 
     /// Readable while events wait.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.shared.signal.as_fd()
+        self.0.signal.as_fd()
     }
 }
 
@@ -130,16 +147,32 @@ mod tests {
     }
 
     #[test]
-    fn a_full_ring_counts_what_it_drops_and_keeps_the_oldest() {
+    fn no_closing_is_lost_however_many_wait_and_nobody_fetches() {
         let (sender, receiver) = ring().unwrap();
-        for id in 0..CAPACITY as u64 + 7 {
+        let many = 3 * EVENT_BACKLOG as u64;
+        for id in 0..many {
+            assert_eq!(receiver.is_behind(), id >= EVENT_BACKLOG as u64);
             sender.push(event(id));
         }
-        assert_eq!(receiver.dropped(), 7);
-        let drained = receiver.drain();
-        assert_eq!(drained.len(), CAPACITY);
-        assert_eq!(drained[0], event(0));
-        sender.push(event(1));
-        assert_eq!(receiver.drain(), [event(1)]);
+        let expected: Vec<_> = (0..many).map(event).collect();
+        assert_eq!(receiver.drain(), expected);
+        assert!(!receiver.is_behind());
+    }
+
+    #[test]
+    fn what_comes_again_and_again_waits_once_a_transport_and_not_behind_its_end() {
+        let (sender, receiver) = ring().unwrap();
+        let policed = |id, packets| Event::IngressPoliced {
+            transport: TransportId(id),
+            packets,
+            bits_per_second: 1,
+        };
+        for packets in 1..100_000 {
+            sender.push(policed(1, packets));
+            sender.push(policed(2, packets));
+        }
+        assert_eq!(receiver.waiting(), 2);
+        sender.push(event(2));
+        assert_eq!(receiver.drain(), [event(2), policed(1, 99_999)]);
     }
 }

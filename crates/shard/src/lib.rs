@@ -24,4 +24,6 @@ mod own_network;
 
 pub use engine::{COMMAND_RING, Engine, EngineConfig};
 pub use error::{CommandError, SnapshotError, StartError};
+pub use events::EVENT_BACKLOG;
 pub use interfaces::interface_addresses;
+pub use stats::EngineSnapshot;

@@ -4,7 +4,7 @@ use crate::events::EventSender;
 use crate::outlet::Outlet;
 use crate::receive::Receiver;
 use crate::socket::kernel_drops;
-use crate::stats;
+use crate::stats::{ShardStats, SocketStats};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use parlour_media::{Command, Router, RouterConfig};
@@ -30,8 +30,8 @@ const AFTER_PANIC: Duration = Duration::from_millis(100);
 pub(crate) enum Order {
     /// For the router.
     Router(Command),
-    /// All counters, as the members of a JSON object.
-    Snapshot(SyncSender<String>),
+    /// All counters, as they are: whoever asks makes a text of them.
+    Snapshot(SyncSender<ShardStats>),
 }
 
 /// What a shard is made of; made where errors can still be told, moved into the thread.
@@ -146,6 +146,8 @@ impl Turn<'_> {
                     self.panics += u64::from(done.is_err());
                 }
                 Ok(Order::Snapshot(reply)) => {
+                    // What led to these numbers can be fetched before they are seen.
+                    self.pass_events();
                     // Nobody waits any more if it cannot be sent.
                     let _ = reply.try_send(self.snapshot(now, socket));
                 }
@@ -195,16 +197,17 @@ impl Turn<'_> {
         }
     }
 
-    fn snapshot(&self, now: Instant, socket: &UdpSocket) -> String {
-        let socket = stats::to_json(
-            &self.receiver.stats,
-            self.outlet.stats(),
-            self.outlet.gso(),
-            kernel_drops(socket.as_fd()),
-            self.panics,
-        );
-        let router = self.router.snapshot(now).to_json();
-        format!("\"socket\":{socket},\"router\":{router}")
+    fn snapshot(&self, now: Instant, socket: &UdpSocket) -> ShardStats {
+        ShardStats {
+            socket: SocketStats {
+                received: self.receiver.stats.clone(),
+                sent: self.outlet.stats().clone(),
+                gso: self.outlet.gso(),
+                overrun: kernel_drops(socket.as_fd()),
+                panics: self.panics,
+            },
+            router: self.router.snapshot(now),
+        }
     }
 }
 

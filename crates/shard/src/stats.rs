@@ -1,6 +1,7 @@
 //! What a shard counts about its socket, beside what the router counts: plain numbers of one thread,
 //! copied out on demand.
 
+use parlour_media::Snapshot;
 use std::fmt::Write as _;
 
 /// What came.
@@ -41,43 +42,96 @@ pub(crate) struct SendStats {
     pub(crate) failed: u64,
 }
 
-/// Everything about one socket as a JSON object. `overrun` are datagrams the kernel dropped because
-/// the shard did not read them in time.
-pub(crate) fn to_json(
-    received: &ReceiveStats,
-    sent: &SendStats,
-    gso: bool,
-    overrun: u64,
-    panics: u64,
-) -> String {
-    let mut out = String::with_capacity(512);
-    let _ = write!(
-        out,
-        "{{\"datagrams_in\":{},\"bytes_in\":{},\"messages_in\":{},\"receive_calls\":{},\
-         \"datagrams_out\":{},\"bytes_out\":{},\"messages_out\":{},\"send_calls\":{},\
-         \"gso\":{gso},\"panics\":{panics},\"drops\":{{",
-        received.datagrams,
-        received.bytes,
-        received.messages,
-        received.calls,
-        sent.datagrams,
-        sent.bytes,
-        sent.messages,
-        sent.calls
-    );
-    let drops = [
-        ("receive-buffer-full", overrun),
-        ("receive-truncated", received.truncated),
-        ("send-buffer-full", sent.buffer_full),
-        ("send-unreachable", sent.unreachable),
-        ("send-too-large", sent.too_large),
-        ("send-failed", sent.failed),
-    ];
-    let happened = drops.iter().filter(|(_, count)| *count > 0);
-    for (index, (reason, count)) in happened.enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        let _ = write!(out, "{comma}\"{reason}\":{count}");
+/// Everything about one socket.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SocketStats {
+    /// What came.
+    pub(crate) received: ReceiveStats,
+    /// What left.
+    pub(crate) sent: SendStats,
+    /// Whether the kernel still segments for us.
+    pub(crate) gso: bool,
+    /// Datagrams the kernel dropped because the shard did not read them in time.
+    pub(crate) overrun: u64,
+    /// Faults of ours that were caught.
+    pub(crate) panics: u64,
+}
+
+/// One shard's counters, copied out of its thread.
+#[derive(Clone, Debug)]
+pub(crate) struct ShardStats {
+    pub(crate) socket: SocketStats,
+    pub(crate) router: Snapshot,
+}
+
+/// The counters of all shards at about one moment.
+#[derive(Clone, Debug)]
+pub struct EngineSnapshot {
+    pub(crate) events_waiting: usize,
+    /// Each shard's port and counters.
+    pub(crate) shards: Vec<(u16, ShardStats)>,
+}
+
+impl EngineSnapshot {
+    /// As one JSON object. Formatted by the thread that calls this: none of it happens on a shard.
+    pub fn to_json(&self) -> String {
+        let mut out = String::with_capacity(4096);
+        let _ = write!(
+            out,
+            "{{\"events_waiting\":{},\"shards\":[",
+            self.events_waiting
+        );
+        for (number, (port, shard)) in self.shards.iter().enumerate() {
+            let comma = if number == 0 { "" } else { "," };
+            let _ = write!(
+                out,
+                "{comma}{{\"shard\":{number},\"port\":{port},\"socket\":"
+            );
+            shard.socket.write_json(&mut out);
+            let _ = write!(out, ",\"router\":{}}}", shard.router.to_json());
+        }
+        out.push_str("]}");
+        out
     }
-    out.push_str("}}");
-    out
+}
+
+impl SocketStats {
+    fn write_json(&self, out: &mut String) {
+        let SocketStats {
+            received,
+            sent,
+            gso,
+            overrun,
+            panics,
+        } = self;
+        let _ = write!(
+            out,
+            "{{\"datagrams_in\":{},\"bytes_in\":{},\"messages_in\":{},\"receive_calls\":{},\
+             \"datagrams_out\":{},\"bytes_out\":{},\"messages_out\":{},\"send_calls\":{},\
+             \"gso\":{gso},\"split_runs\":{},\"panics\":{panics},\"drops\":{{",
+            received.datagrams,
+            received.bytes,
+            received.messages,
+            received.calls,
+            sent.datagrams,
+            sent.bytes,
+            sent.messages,
+            sent.calls,
+            sent.split_runs
+        );
+        let drops = [
+            ("receive-buffer-full", *overrun),
+            ("receive-truncated", received.truncated),
+            ("send-buffer-full", sent.buffer_full),
+            ("send-unreachable", sent.unreachable),
+            ("send-too-large", sent.too_large),
+            ("send-failed", sent.failed),
+        ];
+        let happened = drops.iter().filter(|(_, count)| *count > 0);
+        for (index, (reason, count)) in happened.enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            let _ = write!(out, "{comma}\"{reason}\":{count}");
+        }
+        out.push_str("}}");
+    }
 }

@@ -1,7 +1,8 @@
 //! The engine from outside: commands from many threads, snapshots, a stop at any moment.
 
-use parlour_media::{Command, TransportId};
-use parlour_shard::{CommandError, Engine, EngineConfig, SnapshotError, StartError};
+use parlour_media::router::MAX_TRANSPORTS;
+use parlour_media::{Command, Event, IngressLimit, TransportId};
+use parlour_shard::{CommandError, EVENT_BACKLOG, Engine, EngineConfig, SnapshotError, StartError};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ fn start(port: u16, shards: usize) -> Result<Engine, StartError> {
         bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port,
         shards,
+        max_transports: MAX_TRANSPORTS,
+        ingress: IngressLimit::default(),
     })
 }
 
@@ -53,7 +56,7 @@ fn commands_from_many_threads_reach_their_shards() {
         shards: 2,
     };
     assert_eq!(add(&engine, 2, 9999), Err(missing));
-    let snapshot = engine.snapshot(Duration::from_secs(5)).unwrap();
+    let snapshot = engine.snapshot(Duration::from_secs(5)).unwrap().to_json();
     for shard in ["\"shard\":0,", "\"shard\":1,"] {
         assert!(snapshot.contains(shard), "{snapshot}");
     }
@@ -107,7 +110,10 @@ fn a_stop_is_quick_frees_the_port_and_ends_every_use() {
     }
     assert_eq!(add(&engine, 0, 2), Err(CommandError::Closed));
     let refused = SnapshotError::Refused(CommandError::Closed);
-    assert_eq!(engine.snapshot(Duration::from_secs(1)), Err(refused));
+    assert_eq!(
+        engine.snapshot(Duration::from_secs(1)).unwrap_err(),
+        refused
+    );
 }
 
 #[test]
@@ -115,5 +121,84 @@ fn impossible_settings_are_refused_in_a_sentence() {
     for (port, shards) in [(0, 0), (0, 257), (65_535, 2)] {
         let error = start(port, shards).err().unwrap();
         assert!(matches!(error, StartError::Invalid(_)), "{error}");
+    }
+}
+
+/// Submits again while the shard's ring is full.
+fn submit(engine: &Engine, command: &Command) {
+    while let Err(error) = engine.submit(command.clone()) {
+        assert!(matches!(error, CommandError::RingFull { .. }), "{error}");
+        std::thread::yield_now();
+    }
+}
+
+fn add_patiently(engine: &Engine, shard: usize, id: u64) {
+    while let Err(error) = add(engine, shard, id) {
+        assert!(matches!(error, CommandError::RingFull { .. }), "{error}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn no_closing_is_lost_when_more_transports_close_than_events_may_wait_and_nobody_fetches() {
+    let engine = start(0, 3).unwrap();
+    let many = EVENT_BACKLOG as u64 + 4_000;
+    for id in 1..=many {
+        add_patiently(&engine, (id % 3) as usize, id);
+    }
+    for id in 1..=many {
+        let transport = TransportId(id);
+        submit(&engine, &Command::RemoveTransport { transport });
+    }
+    // All is done once the shards have answered; nothing was fetched until then.
+    patient_snapshot(&engine);
+    // What would cause more events is refused, and says what to do.
+    let refused = add(&engine, 0, many + 1).unwrap_err();
+    assert_eq!(refused, CommandError::EventsWait(many as usize));
+    let mut closed = std::collections::HashSet::new();
+    for event in engine.drain_events() {
+        match event {
+            Event::TransportClosed { transport, .. } => assert!(closed.insert(transport)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(closed.len() as u64, many);
+    add(&engine, 0, many + 1).unwrap();
+}
+
+#[test]
+fn a_shard_that_is_full_refuses_the_next_transport_at_the_call() {
+    let engine = start(0, 1).unwrap();
+    for id in 1..=MAX_TRANSPORTS as u64 {
+        add_patiently(&engine, 0, id);
+    }
+    let full = CommandError::ShardFull {
+        shard: 0,
+        transports: MAX_TRANSPORTS,
+    };
+    assert_eq!(add(&engine, 0, 99_999), Err(full));
+    let transport = TransportId(7);
+    submit(&engine, &Command::RemoveTransport { transport });
+    add_patiently(&engine, 0, 99_999);
+    patient_snapshot(&engine);
+    let events = engine.drain_events();
+    assert!(
+        matches!(
+            events[..],
+            [Event::TransportClosed {
+                transport: TransportId(7),
+                ..
+            }]
+        ),
+        "the shard itself refused nothing: {events:?}"
+    );
+}
+
+fn patient_snapshot(engine: &Engine) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = engine.snapshot(Duration::from_secs(30)) {
+        let full = matches!(error, SnapshotError::Refused(CommandError::RingFull { .. }));
+        assert!(full && Instant::now() < deadline, "{error}");
+        std::thread::yield_now();
     }
 }

@@ -32,6 +32,13 @@ def command(
         int | None, typer.Option(help="TCP port of page and signaling; 0 picks one. Default: 8080.")
     ] = None,
     media_port: Annotated[int | None, typer.Option(help="UDP port of the media; 0 picks one. Default: 8081.")] = None,
+    announce: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address that clients send media to; may be repeated. Default: the host, or all of this machine's",
+        ),
+    ] = None,
     data: Annotated[str, typer.Option(metavar="DIR", help="Data folder.")] = ".demo",
     robot: Annotated[bool, typer.Option("--robot/--no-robot", help="Whether a robot waits in room 1.")] = True,
     as_json: JsonOption = False,
@@ -45,7 +52,13 @@ def command(
     from parlour.settings import SettingsError, load_settings
 
     try:
-        overrides = {"host": host, "port": port, "media_port": media_port, "data": data}
+        overrides = {
+            "host": host,
+            "port": port,
+            "media_port": media_port,
+            "media.announce": announce or None,
+            "data": data,
+        }
         settings = load_settings(None, overrides, warn=message)
     except SettingsError as error:
         fail(str(error))

@@ -44,6 +44,13 @@ def command(
     media_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="UDP port of the media; 0 picks one. Default: 8081")
     ] = None,
+    announce: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address that clients send media to; may be repeated. Default: the host, or all of this machine's",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Settings file (TOML); see settings.sample.toml.")
     ] = None,
@@ -70,6 +77,7 @@ def command(
         "host": host,
         "port": port,
         "media_port": media_port,
+        "media.announce": announce or None,
         "log_level": log_level,
         "log_json": log_json or None,
         "tls_cert": tls_cert,
@@ -147,7 +155,8 @@ def announce(server: Server, *, as_json: bool) -> None:
     """Say where the server listens."""
     if as_json:
         # One line, so that a program that waits for it reads a line and not until an end that comes hours later.
-        print_line(json.dumps({"url": server.url, "signaling": server.signaling_url, "mediaPorts": server.media.ports}))
+        where = {"url": server.url, "signaling": server.signaling_url}
+        print_line(json.dumps(where | {"mediaPorts": server.media.ports, "announced": server.media.announced}))
     else:
         print_line(f"Parlour listens on {server.url} (media on UDP {', '.join(map(str, server.media.ports))})")
         message(f"SDK: {server.url}/sdk/trtc.js   Data: {server.settings.data}   Stop: Ctrl-C")

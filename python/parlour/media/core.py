@@ -35,6 +35,18 @@ _RETRY_FULL_RING = 0.005
 _ids = itertools.count(1)
 
 
+class MediaFullError(Exception):
+    """A shard has as many transports as it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policed:
+    """A peer sent more than it may: packets that were dropped since the last time, and its limit."""
+
+    packets: int
+    bits_per_second: int
+
+
 @dataclass(frozen=True, slots=True)
 class TransportHandle:
     """A transport and our end of it, as a description tells the peer."""
@@ -49,6 +61,7 @@ class _Transport:
     on_connected: Callable[[str], None] | None
     on_closed: Callable[[str], None] | None
     on_producer_started: Callable[[int], None] | None
+    on_policed: Callable[[Policed], None] | None
     ssrcs: set[int] = field(default_factory=set)
 
 
@@ -58,9 +71,25 @@ class MediaCore:
     A transport, producer or consumer that a call names and that is gone raises LookupError; removing it does nothing.
     """
 
-    def __init__(self, *, bind: str, port: int, shards: int = 1, announce: Sequence[str] = ()) -> None:
-        """``announce`` are the addresses peers are told; none: ``bind``, or each interface's if that is a wildcard."""
+    def __init__(
+        self,
+        *,
+        bind: str,
+        port: int,
+        shards: int = 1,
+        announce: Sequence[str] = (),
+        max_transports: int = 10_000,
+        ingress_bitrate: int = 20_000_000,
+        ingress_burst: float = 0.5,
+    ) -> None:
+        """``announce`` are the addresses peers are told; none: ``bind``, or each interface's if that is a wildcard.
+
+        A shard takes ``max_transports``. Each may send ``ingress_bitrate`` bits per second, and what it saved in
+        ``ingress_burst`` seconds beside; the rest is dropped, video first.
+        """
         self._bind, self._port, self._shards = bind, port, shards
+        self._max_transports = max_transports
+        self._ingress = ingress_bitrate, ingress_burst
         self._announce = tuple(announce)
         self._engine: MediaEngine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,7 +100,16 @@ class MediaCore:
     async def start(self) -> None:
         """Bind the ports and start the threads. Raises OSError (with errno) when a port is taken or not ours."""
         self._loop = asyncio.get_running_loop()
-        engine = await asyncio.to_thread(MediaEngine, bind=self._bind, port=self._port, shards=self._shards)
+        bitrate, burst = self._ingress
+        engine = await asyncio.to_thread(
+            MediaEngine,
+            bind=self._bind,
+            port=self._port,
+            shards=self._shards,
+            max_transports=self._max_transports,
+            ingress_bitrate=bitrate,
+            ingress_burst=burst,
+        )
         addresses = self._announce or announced_addresses(self._bind)
         self._candidates = [tuple(Candidate(ip, port) for ip in addresses) for port in engine.ports]
         self._engine = engine
@@ -98,16 +136,29 @@ class MediaCore:
         return self._running.ports
 
     @property
+    def announced(self) -> list[str]:
+        """The addresses that peers are told."""
+        return [candidate.ip for candidate in self._candidates[0]]
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the DTLS certificate, as SDP writes it."""
         return self._running.fingerprint
 
     def pick_shard(self) -> int:
         """The shard for a new room: the one with the fewest transports. All members of a room share it."""
+        load = self._load()
+        return load.index(min(load)) if load else 0
+
+    def has_room(self, shard: int, transports: int) -> bool:
+        """Whether a shard can take so many transports more."""
+        return self._load()[shard] + transports <= self._max_transports
+
+    def _load(self) -> list[int]:
         load = [0] * len(self._candidates)
         for transport in self._transports.values():
             load[transport.shard] += 1
-        return load.index(min(load)) if load else 0
+        return load
 
     def create_transport(
         self,
@@ -116,19 +167,23 @@ class MediaCore:
         on_connected: Callable[[str], None] | None = None,
         on_closed: Callable[[str], None] | None = None,
         on_producer_started: Callable[[int], None] | None = None,
+        on_policed: Callable[[Policed], None] | None = None,
     ) -> TransportHandle:
-        """Make a transport that waits for its peer.
+        """Make a transport that waits for its peer. Raises MediaFullError when its shard has as many as it may.
 
-        ``on_connected(srtp_profile)`` and ``on_producer_started(producer)`` are called as it happens.
-        ``on_closed(reason)`` comes last, once, and not after :meth:`remove_transport`.
+        ``on_connected(srtp_profile)`` and ``on_producer_started(producer)`` are called as it happens, ``on_policed``
+        when it sends more than it may, once in 10 s. ``on_closed(reason)`` comes last, once, and not after
+        :meth:`remove_transport`.
         """
         if not 0 <= shard < len(self._candidates):
             raise ValueError(f"there is no shard {shard}: the engine has {len(self._candidates)}, from 0 up")
+        if not self.has_room(shard, 1):
+            raise MediaFullError(f"shard {shard} has its {self._max_transports} transports and takes no more")
         transport = next(_ids)
         ufrag, pwd = _ice_chars(_UFRAG_LENGTH), _ice_chars(_PWD_LENGTH)
         add = self._running.add_transport
         self._submit(partial(add, shard=shard, transport=transport, local_ufrag=ufrag, local_pwd=pwd))
-        self._transports[transport] = _Transport(shard, on_connected, on_closed, on_producer_started)
+        self._transports[transport] = _Transport(shard, on_connected, on_closed, on_producer_started, on_policed)
         local = LocalTransport(ufrag=ufrag, pwd=pwd, fingerprint=self.fingerprint, candidates=self._candidates[shard])
         return TransportHandle(transport, local)
 
@@ -265,6 +320,8 @@ class MediaCore:
                 self._call(known.on_connected, event["srtp_profile"])
             elif event["type"] == "producer-started":
                 self._call(known.on_producer_started, event["object"])
+            elif event["type"] == "ingress-policed":
+                self._call(known.on_policed, Policed(event["packets"], event["bits_per_second"]))
             elif event["type"] == "transport-closed":
                 del self._transports[transport]
                 self._call(known.on_closed, event["reason"])

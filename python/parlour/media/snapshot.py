@@ -17,6 +17,8 @@ class SocketCounters(TypedDict):
     messages_out: int
     send_calls: int
     gso: bool
+    split_runs: int
+    """Runs of datagrams that a path refused, sent again one by one."""
     panics: int
     """Faults of ours that were caught in the shard's thread."""
     drops: dict[str, int]
@@ -37,6 +39,8 @@ class TransportCounters(TypedDict):
     bytes_in: int
     packets_out: int
     bytes_out: int
+    policed: int
+    """Packets dropped because the peer sent more than it may."""
 
 
 class ProducerCounters(TypedDict):
@@ -109,8 +113,8 @@ class ShardCounters(TypedDict):
 class Snapshot(TypedDict):
     """All shards at about one moment."""
 
-    events_dropped: int
-    """Events that nobody fetched in time; not 0 means that the event loop stood still for long."""
+    events_waiting: int
+    """Events that nobody has fetched yet, none of which is lost; thousands: the event loop stood still for long."""
     shards: list[ShardCounters]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from parlour.errors import ErrorCode, RtcError
+from parlour.media import MediaFullError
 from parlour.rooms import StreamType
 from parlour.sdp import (
     AcceptedLine,
@@ -273,7 +274,12 @@ class Downlink:
         """Put a track on a line, under new SSRCs and this connection's payload types."""
         self._stop_consumer(line)
         if self._transport is None:
-            self._transport = self._media.create_transport(self._shard, on_closed=self._closed)
+            try:
+                self._transport = self._media.create_transport(self._shard, on_closed=self._closed)
+            except MediaFullError:
+                # The client tries anew, as after every failure of its downlink, and says so when it gives up.
+                self._closed("media-full")
+                return
         payload_type, rtx = self._payload_types_for(source.track)
         # Repair is between us and this client, whatever there is between us and the publisher.
         video = source.track.kind == "video"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from parlour.media import Policed
 from parlour.sdp import LocalTransport, RemoteTransport, TrackSpec
 
 
@@ -26,8 +27,17 @@ class Media(Protocol):
     def pick_shard(self) -> int:
         """The shard for a new room."""
 
-    def create_transport(self, shard: int, *, on_closed: Callable[[str], None] | None = None) -> Transport:
-        """Make a transport that waits for its peer."""
+    def has_room(self, shard: int, transports: int) -> bool:
+        """Whether a shard can take so many transports more."""
+
+    def create_transport(
+        self,
+        shard: int,
+        *,
+        on_closed: Callable[[str], None] | None = None,
+        on_policed: Callable[[Policed], None] | None = None,
+    ) -> Transport:
+        """Make a transport that waits for its peer. Raises MediaFullError."""
 
     def set_remote(self, transport: int, remote: RemoteTransport) -> None:
         """Say who the peer is."""

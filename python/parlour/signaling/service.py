@@ -34,6 +34,9 @@ LOGGED_REFUSALS = 3
 
 LEFT = "the user left the room"
 
+TRANSPORTS_OF_A_CLIENT = 2
+"""Uplink and downlink: what a shard must have room for when somebody enters."""
+
 MAX_RESUME_TOKEN_LIFE = 366 * 86_400.0
 """Seconds; who holds the session decides when it ends. A token is renewed with every resume only, and a socket that is
 never lost may be older than any other bound."""
@@ -251,6 +254,9 @@ class SignalingService:
             private_map_key=request.private_map_key,
         )
         hall = self._open_hall(identity.sdk_app_id, room_id)
+        if not self._media.has_room(hall.shard, TRANSPORTS_OF_A_CLIENT):
+            self._close_hall_if_empty(hall)
+            raise enter_refused(ErrorCode.MEDIA_NODE_UNAVAILABLE)
         pace = OfferPace(self.clock, asyncio.get_running_loop().call_later)
         session = Session(entrant.login, privileges, "anchor", link, self._media, hall.shard, hall.find_track, pace)
         try:

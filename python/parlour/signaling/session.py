@@ -6,7 +6,10 @@ import secrets
 from collections.abc import Callable
 from typing import Literal
 
+import structlog
+
 from parlour.accounts import Login
+from parlour.media import Policed
 from parlour.rooms import Role
 from parlour.signaling.downlink import Downlink, Key, RemoteTrack
 from parlour.signaling.link import Link
@@ -15,6 +18,8 @@ from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Media
 from parlour.signaling.uplink import Uplink
 from parlour.usersig import Privilege
+
+log = structlog.get_logger(__name__)
 
 
 class Session:
@@ -39,7 +44,7 @@ class Session:
         self.link: Link | None = link
         self.cname = secrets.token_hex(8)
         # Downlinks of others keep their m-lines for a failed uplink's tracks: it will publish again, or leave.
-        self.uplink = Uplink(media, shard, lambda reason: self._failed("uplink", reason))
+        self.uplink = Uplink(media, shard, lambda reason: self._failed("uplink", reason), self._policed)
         self.downlink = Downlink(
             media,
             shard,
@@ -81,6 +86,17 @@ class Session:
     def _offer(self, message: DownlinkOffer) -> bool:
         self.tell(message)
         return self.link is not None
+
+    def _policed(self, policed: Policed) -> None:
+        log.warning(
+            "a client sends more than it may; what is too much is dropped, video first",
+            app=self.identity.sdk_app_id,
+            user=self.identity.user_id,
+            session=self.id,
+            packets_dropped=policed.packets,
+            bits_per_second=policed.bits_per_second,
+            remedy="raise media.ingress_bitrate if this is wanted",
+        )
 
     def _failed(self, link: Literal["uplink", "downlink"], reason: str) -> None:
         self.tell(MediaFailed(link=link, reason=reason))

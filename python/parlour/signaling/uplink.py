@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from parlour.errors import ErrorCode, RtcError
+from parlour.media import MediaFullError, Policed
 from parlour.rooms import StreamType
 from parlour.sdp import Kind, RemoteTransport, TrackSpec, UplinkOffer, read_uplink_offer, write_uplink_answer
 from parlour.signaling.messages import Publish
@@ -23,10 +24,17 @@ class Source:
 class Uplink:
     """One client's uplink. ``published`` are its tracks by stream and kind."""
 
-    def __init__(self, media: Media, shard: int, on_failed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        media: Media,
+        shard: int,
+        on_failed: Callable[[str], None],
+        on_policed: Callable[[Policed], None] | None = None,
+    ) -> None:
         self._media = media
         self._shard = shard
         self._on_failed = on_failed
+        self._on_policed = on_policed
         self._transport: Transport | None = None
         self._remote: RemoteTransport | None = None
         self._version = 0
@@ -66,6 +74,12 @@ class Uplink:
         """Carry out what ``read`` checked. Returns the answer."""
         try:
             return self._accept(request, offer, tracks)
+        except MediaFullError as full:
+            raise RtcError(
+                ErrorCode.SERVER_TIMEOUT,
+                f"the media service takes nobody more: {full}",
+                extra=ErrorCode.MEDIA_NODE_UNAVAILABLE,
+            ) from None
         except LookupError:
             # The transport closed just now; its event is on the way and tells the client the reason.
             raise RtcError(
@@ -75,7 +89,9 @@ class Uplink:
     def _accept(self, request: Publish, offer: UplinkOffer, tracks: dict[Kind, TrackSpec]) -> str:
         if request.restart or self._transport is None:
             self._drop_transport()
-            self._transport = self._media.create_transport(self._shard, on_closed=self._closed)
+            self._transport = self._media.create_transport(
+                self._shard, on_closed=self._closed, on_policed=self._on_policed
+            )
             self._media.set_remote(self._transport.id, offer.remote)
             self._remote = offer.remote
             self.failure = None

@@ -174,6 +174,13 @@ const app = {
     return {};
   },
 
+  // All statistics of one type, of every connection that is open.
+  async statistics(type) {
+    const open = [...connections].filter((connection) => connection.connectionState !== 'closed');
+    const reports = await Promise.all(open.map((connection) => connection.getStats()));
+    return reports.flatMap((report) => [...report.values()].filter((entry) => entry.type === type));
+  },
+
   // Pictures of one user's video as they appear, `every` pictures apart, as PNG data addresses.
   grab(user, count, every) {
     const video = app.video(user);

@@ -6,8 +6,8 @@ pub mod raw;
 
 use parlour_media::num::Rng;
 use parlour_media::{
-    Codec, Command, ConsumerId, ConsumerSpec, Event, Kind, PayloadType, ProducerId, ProducerSpec,
-    Router, RouterConfig, Ssrc, TransportId, VecSink,
+    Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, PayloadType, ProducerId,
+    ProducerSpec, Router, RouterConfig, Ssrc, TransportId, VecSink,
 };
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -89,6 +89,11 @@ pub fn ufrag(transport: u64) -> String {
 
 impl Sim {
     pub fn new(seed: u64) -> Sim {
+        Sim::limited(seed, IngressLimit::default())
+    }
+
+    /// Each transport may send that much.
+    pub fn limited(seed: u64, ingress: IngressLimit) -> Sim {
         let certificate = dimpl::certificate::generate_self_signed_certificate().unwrap();
         let fingerprint = parlour_media::dtls::fingerprint(&certificate.certificate);
         let now = Instant::now();
@@ -98,6 +103,7 @@ impl Sim {
             secret: [seed as u8; 32],
             started: now,
             started_ntp: 0xe000_0000_0000_0000,
+            ingress,
         };
         Sim {
             now,

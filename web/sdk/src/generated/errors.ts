@@ -1374,7 +1374,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "room",
     shown: "-10015",
-    cause: "No media node can take the client.",
+    cause: "No media node can take the client: it has as many connections as it may.",
     remedy: "Try again. The operator should look at the media core's state and load.",
   },
   [-10016]: {

@@ -1,0 +1,275 @@
+//! How much one peer may send: a token bucket (RFC 2697 calls it a meter) behind authentication and in front of
+//! all work that a packet causes. Nobody else's datagrams take from it, since only authentic ones are counted.
+
+use crate::command::Kind;
+use crate::event::Event;
+use crate::router::Router;
+use crate::rtp::RtpView;
+use crate::stats::DropReason;
+use std::time::{Duration, Instant};
+
+/// Share of the bucket that video leaves to sound and RTCP, in 1/16.
+const KEPT_FROM_VIDEO: u64 = 4;
+
+/// Share of the bucket that sound leaves to RTCP, in 1/16.
+const KEPT_FROM_AUDIO: u64 = 1;
+
+/// A bucket holds some of the largest datagrams at least, whatever the settings say.
+const MIN_BUCKET: u64 = 16 * 1500;
+
+/// While packets were dropped within this time, the peer is held to be over its limit.
+const OVER_LIMIT_FOR: Duration = Duration::from_secs(5);
+
+/// Between two events about the same peer.
+const EVENT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What one transport may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IngressLimit {
+    /// Bits of UDP payload a second.
+    pub bits_per_second: u64,
+    /// For how long a silent peer may send at twice that rate.
+    pub burst: Duration,
+}
+
+impl Default for IngressLimit {
+    /// 20 Mbit/s: several times what a camera and a screen in high definition need together.
+    fn default() -> Self {
+        IngressLimit {
+            bits_per_second: 20_000_000,
+            burst: Duration::from_millis(500),
+        }
+    }
+}
+
+/// What a packet is worth when not all can pass; the later the dearer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Video, retransmissions, padding, and what nobody knows.
+    Video,
+    Audio,
+    Rtcp,
+}
+
+/// The bucket of one transport. Bits are counted in billionths, so that no rate is rounded.
+#[derive(Debug)]
+pub(crate) struct Policer {
+    limit: IngressLimit,
+    bucket: u64,
+    bits: u64,
+    filled_at: Option<Instant>,
+    /// Packets dropped, in all.
+    pub(crate) dropped: u64,
+    told: u64,
+    told_at: Option<Instant>,
+    dropped_at: Option<Instant>,
+}
+
+impl Policer {
+    /// A full bucket.
+    pub(crate) fn new(limit: IngressLimit) -> Policer {
+        let bits = u128::from(limit.bits_per_second) * limit.burst.as_millis() / 1000;
+        let bucket = u64::try_from(bits)
+            .unwrap_or(u64::MAX / 16)
+            .max(8 * MIN_BUCKET);
+        Policer {
+            limit,
+            bucket,
+            bits: bucket,
+            filled_at: None,
+            dropped: 0,
+            told: 0,
+            told_at: None,
+            dropped_at: None,
+        }
+    }
+
+    /// Whether a datagram of that many bytes passes; it is paid for then.
+    pub(crate) fn admits(&mut self, now: Instant, class: Class, bytes: usize) -> bool {
+        self.fill(now);
+        let kept = match class {
+            Class::Video => KEPT_FROM_VIDEO,
+            Class::Audio => KEPT_FROM_AUDIO,
+            Class::Rtcp => 0,
+        };
+        let (price, kept) = (8 * bytes as u64, self.bucket / 16 * kept);
+        if self.bits < price + kept {
+            self.dropped += 1;
+            self.dropped_at = Some(now);
+            return false;
+        }
+        self.bits -= price;
+        true
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let since = *self.filled_at.get_or_insert(now);
+        let nanos = now.saturating_duration_since(since).as_nanos();
+        let earned = u128::from(self.limit.bits_per_second) * nanos / 1_000_000_000;
+        if earned == 0 {
+            return; // the time is kept until it is worth a bit
+        }
+        let earned = u64::try_from(earned).unwrap_or(u64::MAX);
+        self.bits = self.bits.saturating_add(earned).min(self.bucket);
+        self.filled_at = Some(now);
+    }
+
+    /// Whether the peer sent too much a moment ago.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.dropped_at
+            .is_some_and(|at| now.saturating_duration_since(at) < OVER_LIMIT_FOR)
+    }
+
+    /// What the peer may send.
+    pub(crate) fn bits_per_second(&self) -> u64 {
+        self.limit.bits_per_second
+    }
+
+    /// Packets dropped since this last said so; none while it is too soon to say it again.
+    pub(crate) fn news(&mut self, now: Instant) -> Option<u64> {
+        let soon = |at: Instant| now.saturating_duration_since(at) < EVENT_INTERVAL;
+        if self.dropped == self.told || self.told_at.is_some_and(soon) {
+            return None;
+        }
+        let packets = self.dropped - self.told;
+        self.told = self.dropped;
+        self.told_at = Some(now);
+        Some(packets)
+    }
+}
+
+impl Router {
+    /// Lets an authentic packet pass, or drops it because its sender is over the limit. `wire_bytes` is the length
+    /// of the datagram that it came in.
+    pub(crate) fn police(
+        &mut self,
+        now: Instant,
+        index: usize,
+        packet: &[u8],
+        is_rtcp: bool,
+        wire_bytes: usize,
+    ) -> Result<(), DropReason> {
+        let class = match is_rtcp {
+            true => Class::Rtcp,
+            false => self.class_of(index, packet),
+        };
+        let transport = self
+            .transports
+            .get_mut(index)
+            .ok_or(DropReason::UnknownSource)?;
+        if transport.policer.admits(now, class, wire_bytes) {
+            return Ok(());
+        }
+        let bits_per_second = transport.policer.bits_per_second();
+        if let Some(packets) = transport.policer.news(now) {
+            let transport = transport.id;
+            self.emit(Event::IngressPoliced {
+                transport,
+                packets,
+                bits_per_second,
+            });
+        }
+        Err(DropReason::OverBitrate)
+    }
+
+    fn class_of(&self, index: usize, packet: &[u8]) -> Class {
+        let (Some(transport), Ok(view)) = (self.transports.get(index), RtpView::parse(packet))
+        else {
+            return Class::Video;
+        };
+        let is_audio = |at: &usize| {
+            let producer = self.producers.get(*at);
+            producer.is_some_and(|producer| {
+                producer.spec.kind == Kind::Audio
+                    && producer.spec.payload_type == view.payload_type()
+            })
+        };
+        let audio = match transport.stream(view.ssrc()) {
+            Some(stream) => !stream.rtx && is_audio(&stream.producer),
+            // The first packet of a stream that was not signalled.
+            None => transport.producers.iter().any(is_audio),
+        };
+        if audio { Class::Audio } else { Class::Video }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: IngressLimit = IngressLimit {
+        bits_per_second: 1_000_000,
+        burst: Duration::from_millis(500),
+    };
+
+    /// Offers packets of 1000 bytes at that rate for ten seconds; returns the bits that passed.
+    fn offer(policer: &mut Policer, from: Instant, class: Class, bits_per_second: u64) -> u64 {
+        let packets = bits_per_second * 10 / 8000;
+        let gap = Duration::from_secs(10) / packets as u32;
+        let passed =
+            (0..packets).filter(|number| policer.admits(from + gap * *number as u32, class, 1000));
+        passed.count() as u64 * 8000
+    }
+
+    #[test]
+    fn what_stays_below_the_limit_passes_whole_and_what_does_not_passes_at_the_limit() {
+        let now = Instant::now();
+        let mut policer = Policer::new(LIMIT);
+        assert_eq!(offer(&mut policer, now, Class::Video, 900_000), 9_000_000);
+        assert!(!policer.is_over(now + Duration::from_secs(10)));
+        let later = now + Duration::from_secs(20);
+        let passed = offer(&mut policer, later, Class::Video, 73_000_000);
+        assert!((10_000_000..=10_500_000).contains(&passed), "{passed}");
+        assert!(policer.is_over(later + Duration::from_secs(10)));
+        assert!(!policer.is_over(later + Duration::from_secs(16)));
+    }
+
+    #[test]
+    fn sound_passes_whole_beside_a_flood_of_video_and_rtcp_beside_a_flood_of_sound() {
+        for (flood, dear) in [(Class::Video, Class::Audio), (Class::Audio, Class::Rtcp)] {
+            let now = Instant::now();
+            let mut policer = Policer::new(LIMIT);
+            let (mut passed, mut flooded) = (0, 0);
+            for milli in 0..10_000 {
+                let at = now + Duration::from_millis(milli);
+                for _ in 0..10 {
+                    flooded += u32::from(policer.admits(at, flood, 1000));
+                }
+                if milli % 20 == 0 {
+                    passed += u32::from(policer.admits(at, dear, 160));
+                }
+            }
+            assert_eq!(passed, 500, "{dear:?} beside {flood:?}");
+            assert!(flooded > 1000, "{flooded} of {flood:?}");
+        }
+    }
+
+    #[test]
+    fn an_operator_is_told_once_a_window_with_the_sum() {
+        let now = Instant::now();
+        let mut policer = Policer::new(LIMIT);
+        let mut told = Vec::new();
+        for milli in 0..25_000 {
+            let at = now + Duration::from_millis(milli);
+            policer.admits(at, Class::Video, 1400);
+            told.extend(policer.news(at).map(|packets| (milli / 1000, packets)));
+        }
+        let seconds: Vec<_> = told.iter().map(|(second, _)| *second).collect();
+        assert_eq!(seconds, [0, 10, 20]);
+        assert!(told[1].1 > 8000, "{told:?}");
+    }
+
+    #[test]
+    fn small_steps_of_time_earn_as_much_as_large_ones() {
+        let now = Instant::now();
+        let mut policer = Policer::new(IngressLimit {
+            bits_per_second: 3,
+            burst: Duration::ZERO,
+        });
+        while policer.admits(now, Class::Rtcp, 1) {}
+        for nano in 0..3_000_000 {
+            policer.fill(now + Duration::from_nanos(nano * 1000));
+        }
+        assert_eq!(policer.bits % 8, 8);
+    }
+}
