@@ -15,6 +15,9 @@ use pyo3::types::{PyBytes, PyDict};
 use std::net::IpAddr;
 use std::time::Duration;
 
+// A default that Python shows has to be a literal.
+const _: () = assert!(MAX_TRANSPORTS == 10_000);
+
 /// The IP addresses of every interface that is up.
 #[pyfunction]
 pub fn interface_addresses() -> PyResult<Vec<String>> {
@@ -31,7 +34,7 @@ pub struct MediaEngine {
 #[pymethods]
 impl MediaEngine {
     #[new]
-    #[pyo3(signature = (*, bind, port, shards = 1, max_transports = MAX_TRANSPORTS, ingress_bitrate = 20_000_000,
+    #[pyo3(signature = (*, bind, port, shards = 1, max_transports = 10_000, ingress_bitrate = 20_000_000,
                         ingress_burst = 0.5))]
     fn new(
         py: Python<'_>,

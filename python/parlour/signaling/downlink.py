@@ -273,6 +273,8 @@ class Downlink:
     def _carry(self, line: Line, key: Key, source: RemoteTrack) -> None:
         """Put a track on a line, under new SSRCs and this connection's payload types."""
         self._stop_consumer(line)
+        if self.failure is not None:
+            return  # the transport could not be made; a restart begins with no lines at all
         if self._transport is None:
             try:
                 self._transport = self._media.create_transport(self._shard, on_closed=self._closed)
