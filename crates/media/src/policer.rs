@@ -51,7 +51,7 @@ pub(crate) enum Class {
     Rtcp,
 }
 
-/// The bucket of one transport. Bits are counted in billionths, so that no rate is rounded.
+/// The bucket of one transport.
 #[derive(Debug)]
 pub(crate) struct Policer {
     limit: IngressLimit,
@@ -107,11 +107,14 @@ impl Policer {
         let nanos = now.saturating_duration_since(since).as_nanos();
         let earned = u128::from(self.limit.bits_per_second) * nanos / 1_000_000_000;
         if earned == 0 {
-            return; // the time is kept until it is worth a bit
+            return;
         }
+        // The time that is not worth a whole bit yet is kept, so that many small steps earn as much as a large one.
+        let spent = (earned * 1_000_000_000).div_ceil(u128::from(self.limit.bits_per_second));
+        self.filled_at =
+            Some(since + Duration::from_nanos(u64::try_from(spent).unwrap_or(u64::MAX)));
         let earned = u64::try_from(earned).unwrap_or(u64::MAX);
         self.bits = self.bits.saturating_add(earned).min(self.bucket);
-        self.filled_at = Some(now);
     }
 
     /// Whether the peer sent too much a moment ago.
@@ -260,16 +263,21 @@ mod tests {
     }
 
     #[test]
-    fn small_steps_of_time_earn_as_much_as_large_ones() {
+    fn small_steps_of_time_earn_as_much_as_a_large_one() {
         let now = Instant::now();
-        let mut policer = Policer::new(IngressLimit {
-            bits_per_second: 3,
-            burst: Duration::ZERO,
-        });
+        let limit = IngressLimit {
+            bits_per_second: 100_003,
+            burst: Duration::from_secs(2),
+        };
+        let mut policer = Policer::new(limit);
         while policer.admits(now, Class::Rtcp, 1) {}
-        for nano in 0..3_000_000 {
-            policer.fill(now + Duration::from_nanos(nano * 1000));
+        for step in 0..100_001 {
+            policer.fill(now + Duration::from_micros(10) * step);
         }
-        assert_eq!(policer.bits % 8, 8);
+        assert!(
+            (99_950..=100_011).contains(&policer.bits),
+            "{}",
+            policer.bits
+        );
     }
 }

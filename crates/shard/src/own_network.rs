@@ -63,6 +63,23 @@ fn set_up_loopback(mtu: libc::c_int) -> io::Result<()> {
     ask(&socket, libc::SIOCSIFFLAGS, &mut request)
 }
 
+/// Give the loopback interface one more IPv6 address. Call it inside.
+pub(crate) fn add_loopback_address(address: std::net::Ipv6Addr) {
+    use std::os::fd::AsRawFd;
+    let socket = std::net::UdpSocket::bind("[::]:0").unwrap();
+    let request = libc::in6_ifreq {
+        ifr6_addr: libc::in6_addr {
+            s6_addr: address.octets(),
+        },
+        ifr6_prefixlen: 128,
+        // The loopback interface is the first one of every network.
+        ifr6_ifindex: 1,
+    };
+    // SAFETY: the request reads one in6_ifreq, which outlives the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR as _, &request) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+}
+
 fn ask(
     socket: &std::net::UdpSocket,
     what: libc::c_ulong,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::own_network::with_loopback_mtu;
+use crate::own_network::{add_loopback_address, with_loopback_mtu};
 use crate::receive::Receiver;
 use crate::socket;
 use std::net::{SocketAddr, UdpSocket};
@@ -234,6 +234,47 @@ fn an_error_of_one_message_never_ends_what_waits_behind_it() {
     assert_eq!(verdict(libc::EINTR, 1), Verdict::Again);
 }
 
+/// A socket bound so is asked at that address, and answers with one run.
+fn answers_from_where_it_was_asked(bound: &str, ipv6: bool, asked: &str) {
+    let server = socket::bind(bound.parse().unwrap()).unwrap();
+    let asked: std::net::IpAddr = asked.parse().unwrap();
+    let any: SocketAddr = if asked.is_ipv4() {
+        ([127, 0, 0, 1], 0).into()
+    } else {
+        "[::1]:0".parse().unwrap()
+    };
+    let client = socket::bind(any).unwrap();
+    let port = server.local_addr().unwrap().port();
+    client.send_to(b"hello", (asked, port)).unwrap();
+    wait_readable(&server);
+    let mut receiver = Receiver::new();
+    receiver.receive(server.as_fd()).unwrap();
+    let mut path = None;
+    receiver.for_each(|from, _| path = Some(from));
+    let path = path.unwrap();
+    assert_eq!(path.local, Some(asked), "{bound}");
+    assert_eq!(path.remote, client.local_addr().unwrap());
+
+    let mut arena = Arena::new(1 << 16);
+    for index in 0..4_u8 {
+        arena.open(path, 300).fill(index);
+        arena.commit(300);
+    }
+    arena.open(path, 10).fill(9);
+    arena.commit(10);
+    let mut transmitter = Transmitter::new(ipv6);
+    transmitter.flush(server.as_fd(), &mut arena);
+    assert_eq!(transmitter.stats.messages, 1, "{bound}");
+    let mut sources = Vec::new();
+    let mut receiver = Receiver::new();
+    while sources.len() < 5 {
+        wait_readable(&client);
+        receiver.receive(client.as_fd()).unwrap();
+        receiver.for_each(|from, _| sources.push(from.remote.ip()));
+    }
+    assert_eq!(sources, [asked; 5], "{bound}");
+}
+
 #[test]
 fn an_answer_leaves_from_the_address_that_was_asked_also_as_a_run() {
     for (bound, ipv6, asked) in [
@@ -242,44 +283,22 @@ fn an_answer_leaves_from_the_address_that_was_asked_also_as_a_run() {
         ("[::]:0", true, "127.0.0.5"),
         ("[::]:0", true, "::1"),
     ] {
-        let server = socket::bind(bound.parse().unwrap()).unwrap();
-        let asked: std::net::IpAddr = asked.parse().unwrap();
-        let any: SocketAddr = if asked.is_ipv4() {
-            ([127, 0, 0, 1], 0).into()
-        } else {
-            "[::1]:0".parse().unwrap()
-        };
-        let client = socket::bind(any).unwrap();
-        let port = server.local_addr().unwrap().port();
-        client.send_to(b"hello", (asked, port)).unwrap();
-        wait_readable(&server);
-        let mut receiver = Receiver::new();
-        receiver.receive(server.as_fd()).unwrap();
-        let mut path = None;
-        receiver.for_each(|from, _| path = Some(from));
-        let path = path.unwrap();
-        assert_eq!(path.local, Some(asked), "{bound}");
-        assert_eq!(path.remote, client.local_addr().unwrap());
-
-        let mut arena = Arena::new(1 << 16);
-        for index in 0..4_u8 {
-            arena.open(path, 300).fill(index);
-            arena.commit(300);
-        }
-        arena.open(path, 10).fill(9);
-        arena.commit(10);
-        let mut transmitter = Transmitter::new(ipv6);
-        transmitter.flush(server.as_fd(), &mut arena);
-        assert_eq!(transmitter.stats.messages, 1, "{bound}");
-        let mut sources = Vec::new();
-        let mut receiver = Receiver::new();
-        while sources.len() < 5 {
-            wait_readable(&client);
-            receiver.receive(client.as_fd()).unwrap();
-            receiver.for_each(|from, _| sources.push(from.remote.ip()));
-        }
-        assert_eq!(sources, [asked; 5], "{bound}");
+        answers_from_where_it_was_asked(bound, ipv6, asked);
     }
+}
+
+#[test]
+fn an_ipv6_answer_leaves_from_each_address_of_a_machine_that_has_several() {
+    let name =
+        "transmit::tests::an_ipv6_answer_leaves_from_each_address_of_a_machine_that_has_several";
+    with_loopback_mtu(name, 65_536, || {
+        for address in ["fd00::5", "fd00::9"] {
+            add_loopback_address(address.parse().unwrap());
+        }
+        for asked in ["fd00::5", "fd00::9", "::1"] {
+            answers_from_where_it_was_asked("[::]:0", true, asked);
+        }
+    });
 }
 
 #[test]
