@@ -78,6 +78,12 @@ pub(crate) fn add_loopback_address(address: std::net::Ipv6Addr) {
     // SAFETY: the request reads one in6_ifreq, which outlives the call.
     let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR as _, &request) };
     assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    // It is usable once the system has found that nobody else has it.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while let Err(error) = std::net::UdpSocket::bind((address, 0)) {
+        assert!(std::time::Instant::now() < deadline, "{address}: {error}");
+        std::thread::yield_now();
+    }
 }
 
 fn ask(
