@@ -16,6 +16,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,9 +59,12 @@ class FirefoxError(Exception):
 
 
 class Firefox:
-    """One Firefox process with a profile of its own, in a network of its own: on 127.0.0.1 it makes no candidates."""
+    """One Firefox process with a profile of its own.
 
-    def __init__(self, within: Namespace) -> None:
+    A call with a server on 127.0.0.1 needs a network of its own, ``within``: Firefox makes no candidates there.
+    """
+
+    def __init__(self, within: Namespace | None = None) -> None:
         self._within = within
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._pages: dict[str, FirefoxPage] = {}
@@ -79,17 +84,20 @@ class Firefox:
         self._profile = Path(tempfile.mkdtemp(prefix="parlour-firefox-"))
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items()]
         (self._profile / "user.js").write_text("".join(lines))
+        command = [FIREFOX, "--headless", "--no-remote", "--profile", str(self._profile)]
+        command += ["--remote-debugging-port", "0", "about:blank"]
         self._process = subprocess.Popen(
-            self._within.command(FIREFOX, "--headless", "--no-remote", "--profile", self._profile,
-                                 "--remote-debugging-port", "0", "about:blank"),
+            self._within.command(*command) if self._within else command,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             env={"PATH": os.environ["PATH"], "HOME": str(self._profile)},
         )  # fmt: skip
 
     async def _connect(self) -> None:
         address = await asyncio.to_thread(self._address)
-        within = self._within.call(socket.create_connection, ("127.0.0.1", int(address.rpartition(":")[2])))
-        self._socket = await websockets.connect(f"{address}/session", sock=within, max_size=None, ping_interval=None)
+        listening = ("127.0.0.1", int(address.rpartition(":")[2]))
+        connect = socket.create_connection
+        opened = self._within.call(connect, listening) if self._within else connect(listening)
+        self._socket = await websockets.connect(f"{address}/session", sock=opened, max_size=None, ping_interval=None)
         self._reader = asyncio.create_task(self._read())
         await self.command("session.new", capabilities={})
         await self.command("session.subscribe", events=["log.entryAdded"])
@@ -107,16 +115,19 @@ class Firefox:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             if found := re.search(r"BiDi listening on (ws://\S+)", line):
+                threading.Thread(
+                    target=deque, args=(self._process.stderr, 0), daemon=True
+                ).start()  # a full pipe blocks
                 return found[1]
         raise AssertionError(f"firefox-esr ended with {self._process.wait()} before it listened")
 
     def _end(self) -> None:
         self._process.terminate()
         try:
-            self._process.communicate(timeout=15)
+            self._process.wait(15)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.communicate()
+            self._process.wait()
         shutil.rmtree(self._profile, ignore_errors=True)
 
     async def command(self, method: str, **parameters: object) -> dict[str, Any]:

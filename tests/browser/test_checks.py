@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from parlour.media import MediaCore
@@ -13,7 +13,6 @@ from parlour.sdp.uplink import read_uplink_offer, write_uplink_answer
 
 from tests.browser.firefox import Firefox
 from tests.browser.harness import Browsers
-from tests.network import Namespace
 from tests.peers.ortc_peer import OrtcPeer
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
@@ -27,23 +26,11 @@ OFFER = """async () => {
 ANSWER = "async (sdp) => { await window.connection.setRemoteDescription({type: 'answer', sdp}); }"
 
 
-class Here:
-    """This network, for a browser that wants to be told one."""
-
-    def command(self, *words: object) -> list[str]:
-        """The command as it is."""
-        return [str(word) for word in words]
-
-    def call(self, function: Callable[..., Any], *arguments: object) -> Any:
-        """The call as it is."""
-        return function(*arguments)
-
-
 @asynccontextmanager
 async def page_of(browser: str, browsers: Browsers) -> AsyncIterator[Any]:
     """An empty page."""
     if browser == "firefox":
-        async with Firefox(cast(Namespace, Here())) as firefox:
+        async with Firefox() as firefox:
             yield await firefox.new_page()
         return
     page = await (await browsers.launch("--allow-loopback-in-peer-connection")).new_page()
