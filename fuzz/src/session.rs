@@ -9,7 +9,7 @@ use dimpl::{Config, Dtls, DtlsCertificate, Output};
 use parlour_media::num::{PayloadType, RtpTime, SeqNo, Ssrc};
 use parlour_media::rtp::{RtpHeader, is_rtcp, is_rtp_or_rtcp, write_header};
 use parlour_media::srtp::{
-    SRTP_OVERHEAD, SrtpError, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender,
+    SRTP_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender,
 };
 use parlour_media::stun::{
     BindingRequest, StunMessage, is_stun, write_binding_request, write_binding_success,
@@ -18,6 +18,11 @@ use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, ProducerId, ProducerSpec,
     Router, RouterConfig, TransportId, VecSink,
 };
+
+#[path = "../../crates/media/tests/common/ledger.rs"]
+mod ledger;
+
+use ledger::Ledger;
 
 const UFRAGS: [&str; 2] = ["fuzzedufrag0", "fuzzedufrag1"];
 const PASSWORDS: [&str; 2] = ["a-password-of-24-letters", "another-one-of-24-letter"];
@@ -28,6 +33,8 @@ const VIDEO_RTX: Ssrc = Ssrc(1001);
 const AUDIO: Ssrc = Ssrc(1002);
 /// What the subscriber receives.
 const FORWARDED: [(Ssrc, Ssrc); 2] = [(Ssrc(2000), Ssrc(2001)), (Ssrc(2002), Ssrc(2003))];
+/// The video once more, without RTX.
+const PLAIN: Ssrc = Ssrc(2004);
 
 fn certificate() -> DtlsCertificate {
     static CERTIFICATE: OnceLock<DtlsCertificate> = OnceLock::new();
@@ -39,7 +46,9 @@ fn certificate() -> DtlsCertificate {
 #[derive(Default)]
 struct Peer {
     address: Option<SocketAddr>,
-    srtp: Option<(SrtpSender, SrtpReceiver)>,
+    srtp: Option<SrtpSender>,
+    /// All that the router ever sealed for it.
+    ledger: Option<Ledger>,
     /// The rollover counter and the last number of each of its streams.
     sent: Vec<(Ssrc, u32, SeqNo)>,
 }
@@ -180,12 +189,10 @@ impl Session {
                             let keys =
                                 SrtpKeys::from_exporter(SrtpProfile::AeadAes256Gcm, &material)
                                     .expect("keys");
-                            let ends = (
-                                SrtpSender::new(&keys.client),
-                                SrtpReceiver::new(&keys.server),
-                            );
-                            self.peers[of].srtp =
-                                Some((ends.0.expect("keys"), ends.1.expect("keys")));
+                            let sender = SrtpSender::new(&keys.client).expect("keys");
+                            let receiver = SrtpReceiver::new(&keys.server).expect("keys");
+                            self.peers[of].srtp = Some(sender);
+                            self.peers[of].ledger = Some(Ledger::new(receiver));
                         }
                         Output::Timeout(_) => break,
                         _ => {}
@@ -251,6 +258,18 @@ impl Session {
                 cname: "publisher".to_owned(),
             }));
         }
+        self.command(Command::AddConsumer(ConsumerSpec {
+            consumer: ConsumerId(2),
+            transport: TransportId(1),
+            producer: ProducerId(0),
+            mid: "2".to_owned(),
+            payload_type: PayloadType(96),
+            rtx_payload_type: None,
+            ssrc: PLAIN,
+            rtx_ssrc: None,
+            mid_extension: None,
+            cname: "publisher".to_owned(),
+        }));
         let refused = self
             .events
             .iter()
@@ -262,8 +281,9 @@ impl Session {
     fn seal(&mut self, of: usize, plain: &[u8]) {
         let Peer {
             address: Some(source),
-            srtp: Some((sender, _)),
+            srtp: Some(sender),
             sent,
+            ..
         } = &mut self.peers[of]
         else {
             return;
@@ -299,7 +319,7 @@ impl Session {
 
     /// Everything the router sent: only to addresses that were validated, authentic, and no index used twice.
     fn take_sent(&mut self) {
-        for (to, mut datagram) in self.sink.sent.drain(..) {
+        for (to, datagram) in self.sink.sent.drain(..) {
             let Some(peer) = self
                 .peers
                 .iter_mut()
@@ -308,17 +328,8 @@ impl Session {
                 assert!(is_check(&datagram), "{datagram:?} goes to {to}");
                 continue;
             };
-            let Some((_, receiver)) = peer.srtp.as_mut().filter(|_| is_rtp_or_rtcp(&datagram))
-            else {
-                continue;
-            };
-            let opened = match is_rtcp(&datagram) {
-                true => receiver.unprotect_rtcp(&mut datagram),
-                false => receiver.unprotect_rtp(&mut datagram),
-            };
-            match opened {
-                Ok(_) | Err(SrtpError::TooOld) => {}
-                Err(error) => panic!("{error:?} of what the router sent"),
+            if let Some(ledger) = peer.ledger.as_mut().filter(|_| is_rtp_or_rtcp(&datagram)) {
+                ledger.enter(&datagram);
             }
         }
     }

@@ -268,15 +268,7 @@ impl Router {
         if !rtx_ok || !mid_ok || !names_ok || !is_payload_type(spec.payload_type) {
             return Err(RefuseReason::InvalidValue);
         }
-        let ssrcs = [Some(spec.ssrc), spec.rtx_ssrc];
-        let spent = ssrcs
-            .iter()
-            .flatten()
-            .any(|ssrc| transport.spent_ssrcs.contains(ssrc));
-        if spent || ssrcs[0] == ssrcs[1] {
-            return Err(RefuseReason::DuplicateSsrc);
-        }
-        transport.spent_ssrcs.extend(ssrcs.into_iter().flatten());
+        transport.sent.open(spec.ssrc, spec.rtx_ssrc)?;
         let (id, ssrc) = (spec.consumer, spec.ssrc);
         let consumer = Consumer::new(
             spec,

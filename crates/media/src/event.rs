@@ -75,6 +75,8 @@ named!(
         /// A value is out of its range: an empty fragment, an extension id above 14, a long MID, an audio
         /// codec for video.
         InvalidValue = "invalid-value",
+        /// The transport has used too many SSRCs, each of which it has to remember: a new transport begins anew.
+        TooManySsrcs = "too-many-ssrcs",
         /// The router has as many transports as it may.
         TooManyTransports = "too-many-transports",
         /// The transport has as many producers as it may.

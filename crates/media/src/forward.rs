@@ -164,17 +164,12 @@ impl Router {
             .producers
             .get_mut(producer)
             .ok_or(DropReason::UnknownStream)?;
-        // Nothing can be repaired before there is something, nor far ahead of it.
-        let near = known.reception.extend(original).is_some();
-        let arrival = if near {
-            known.reception.on_packet(original)
-        } else {
-            Arrival::Duplicate
-        };
-        match arrival {
-            Arrival::Newest { .. } | Arrival::Late { .. } => known.repaired += 1,
-            _ => return Err(DropReason::RtxUseless),
-        }
+        let ext = known
+            .reception
+            .on_retransmission(original)
+            .ok_or(DropReason::RtxUseless)?;
+        known.repaired += 1;
+        let arrival = Arrival::Late { ext };
         self.accept(now, producer, arrival, view, &view.payload()[2..], sink)
     }
 
@@ -247,6 +242,7 @@ impl Router {
         };
         producer.keep(now, media.ext, media.marker, media.timestamp, media.payload);
         let any = Consumer::starts_anywhere(producer.spec.kind);
+        let video = producer.is_video();
         let incoming = Incoming {
             epoch: producer.epoch,
             ext: media.ext,
@@ -285,6 +281,7 @@ impl Router {
                     ssrc: spec.ssrc,
                     mid: spec.mid_extension.map(|id| (id, spec.mid.as_str())),
                     original: None,
+                    repeatable: video && spec.rtx_ssrc.is_none(),
                 };
                 transport.send_rtp(sink, &header, media.payload)
             });
@@ -382,6 +379,7 @@ impl Router {
             ssrc,
             mid: spec.mid_extension.map(|id| (id, spec.mid.as_str())),
             original: rtx.map(|_| original.seq()),
+            repeatable: rtx.is_none(),
         };
         let len = transport.send_rtp(sink, &header, kept.payload())?;
         consumer.on_resent(now, original, len);

@@ -74,3 +74,40 @@ fn a_panic_in_a_command_is_a_refusal_and_closes_what_it_was_about() {
     });
     assert!(sim.router.snapshot(sim.now).transports.is_empty());
 }
+
+/// What numbers packets may have a fault one day: it costs packets, and never the keystream of two.
+#[test]
+fn a_second_packet_under_a_used_index_is_refused_below_whatever_numbered_it() {
+    let mut sim = Sim::with_peers(2, 2);
+    let audio = sim.publish(0, Kind::Audio, 2000);
+    sim.subscribe(1, audio, Kind::Audio, 3000);
+    sim.sent = Some(Vec::new());
+    talk(&mut sim, 0);
+    let seq_of = |sim: &mut Sim| {
+        let sent = sim.sent.replace(Vec::new()).unwrap();
+        let is_media = |datagram: &[u8]| {
+            crate::rtp::is_rtp_or_rtcp(datagram) && !crate::rtp::is_rtcp(datagram)
+        };
+        sent.into_iter()
+            .filter(|(_, datagram)| is_media(datagram))
+            .map(|(_, datagram)| u16::from_be_bytes([datagram[2], datagram[3]]))
+            .collect::<Vec<_>>()
+    };
+    let before = seq_of(&mut sim);
+    assert_eq!(before.len(), 20);
+    // Somebody begins to number anew with the first number.
+    let consumer = sim.router.consumer_ids[&crate::ConsumerId(3000)];
+    let consumer = sim.router.consumers.get_mut(consumer).unwrap();
+    consumer.rewriter = crate::rewrite::Rewriter::new(48_000, before[0], 0);
+    talk(&mut sim, 20);
+    assert_eq!(seq_of(&mut sim), []);
+    let refused = sim
+        .router
+        .snapshot(sim.now)
+        .drops
+        .get(crate::DropReason::IndexUsed);
+    assert_eq!(refused, 20);
+    // What is new goes on.
+    talk(&mut sim, 40);
+    assert_eq!(seq_of(&mut sim).len(), 20);
+}

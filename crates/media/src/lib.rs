@@ -19,6 +19,7 @@ pub mod ice;
 pub mod ids;
 pub mod keyframe;
 pub mod num;
+mod outgoing;
 pub mod path;
 mod policer;
 mod producer;

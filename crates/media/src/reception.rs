@@ -119,6 +119,27 @@ impl Reception {
         Arrival::Late { ext }
     }
 
+    /// Takes in a retransmission: the full number of the packet, if it is one that is missing inside the window.
+    ///
+    /// It fills holes and does nothing else. Neither the newest number nor the beginning of the stream moves by it,
+    /// and it neither announces nor confirms a restart: the numbers of retransmissions are what their sender says,
+    /// in any order, and a stream that they could restart would give numbers a second time that it gave before.
+    pub(crate) fn on_retransmission(&mut self, seq: SeqNo) -> Option<ExtSeqNo> {
+        if self.received == 0 {
+            return None;
+        }
+        let ahead = ExtSeqNo(self.max).seq().distance_to(seq);
+        let ext = self.max.checked_add_signed(i64::from(ahead))?;
+        let missing =
+            ext <= self.max && self.max - ext < WINDOW && ext >= self.base && !self.is_seen(ext);
+        if !missing {
+            return None;
+        }
+        self.set_seen(ext, true);
+        self.received += 1;
+        Some(ExtSeqNo(ext))
+    }
+
     fn jumped(&mut self, seq: SeqNo, distance: i64) -> Arrival {
         if self.jump != Some(seq) {
             // Old packets that straggle in must not look like a restart to come.
@@ -156,15 +177,6 @@ impl Reception {
 
     fn is_seen(&self, ext: u64) -> bool {
         self.seen[(ext % WINDOW / 64) as usize] & (1 << (ext % 64)) != 0
-    }
-
-    /// The full number that a sequence number has in this stream, without taking it in.
-    pub(crate) fn extend(&self, seq: SeqNo) -> Option<ExtSeqNo> {
-        if self.received == 0 {
-            return None;
-        }
-        let distance = i64::from(ExtSeqNo(self.max).seq().distance_to(seq));
-        Some(ExtSeqNo(self.max.saturating_add_signed(distance)))
     }
 
     /// Interarrival jitter (RFC 3550 A.8), for packets that came by the ordinary way.
@@ -327,6 +339,43 @@ mod tests {
             Arrival::Late { .. }
         ));
         assert_eq!(reception.on_packet(SeqNo(4)), Arrival::TooOld);
+    }
+
+    #[test]
+    fn a_retransmission_fills_holes_of_the_window_and_moves_nothing() {
+        let mut reception = Reception::new(90_000);
+        assert_eq!(reception.on_retransmission(SeqNo(5)), None, "of nothing");
+        feed(&mut reception, &[100, 103]);
+        let state = |reception: &Reception| (reception.max, reception.base, reception.lost());
+        let before = state(&reception);
+        for seq in (0..=65_535).filter(|seq| !(100..=103).contains(seq)) {
+            assert_eq!(reception.on_retransmission(SeqNo(seq)), None, "{seq}");
+        }
+        assert_eq!(state(&reception), before);
+        assert_eq!(
+            reception.on_retransmission(SeqNo(101)),
+            Some(ExtSeqNo(0x1_0000 + 101))
+        );
+        assert_eq!(reception.on_retransmission(SeqNo(101)), None, "twice");
+        assert_eq!(reception.on_retransmission(SeqNo(103)), None, "is here");
+        assert_eq!(reception.lost(), 1);
+        assert!(matches!(
+            reception.on_packet(SeqNo(104)),
+            Arrival::Newest { gap: 0, .. }
+        ));
+    }
+
+    #[test]
+    fn a_retransmission_neither_confirms_nor_forgets_a_jump() {
+        let mut reception = Reception::new(90_000);
+        feed(&mut reception, &[10, 12]);
+        assert_eq!(reception.on_packet(SeqNo(20_000)), Arrival::Jump);
+        assert_eq!(reception.on_retransmission(SeqNo(20_001)), None);
+        assert!(reception.on_retransmission(SeqNo(11)).is_some());
+        assert!(matches!(
+            reception.on_packet(SeqNo(20_001)),
+            Arrival::Restarted { .. }
+        ));
     }
 
     #[test]

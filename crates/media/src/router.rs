@@ -385,6 +385,10 @@ impl Router {
         if let Some(transport) = self.transports.get_mut(consumer.transport) {
             transport.consumers.retain(|other| *other != index);
             transport.outgoing.remove(&consumer.spec.ssrc);
+            transport.sent.close(consumer.spec.ssrc);
+            if let Some(rtx) = consumer.spec.rtx_ssrc {
+                transport.sent.close(rtx);
+            }
         }
         if let Some(producer) = self.producers.get_mut(consumer.producer) {
             producer.consumers.retain(|other| *other != index);

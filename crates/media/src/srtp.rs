@@ -191,6 +191,7 @@ impl SrtpSender {
     ///
     /// `roc` is the rollover counter of the packet's sequence number (RFC 3711 §3.3.1). The caller numbers its
     /// streams, so it knows; and it must never seal two different packets under one (SSRC, roc, sequence number).
+    /// The router asks `OutgoingStreams` before each.
     pub fn protect_rtp(
         &self,
         packet: &mut [u8],
@@ -275,6 +276,18 @@ impl SrtpReceiver {
             .open(packet, header.header_len, &nonce, &roc.to_be_bytes())?;
         self.newest = self.rtp_streams.accept(place, header.ssrc, index);
         Ok(plain_len)
+    }
+
+    /// Opens an SRTP packet under a given rollover counter, without and beside replay protection: for tests and for
+    /// looking at captured traffic. Otherwise as [`SrtpReceiver::unprotect_rtp`].
+    pub fn unprotect_rtp_at(&self, packet: &mut [u8], roc: u32) -> Result<usize, SrtpError> {
+        let header = RtpHeader::parse(packet)?;
+        let body = packet.len() - header.header_len;
+        body.checked_sub(self.rtp.tag_len())
+            .ok_or(SrtpError::TooShort)?;
+        let nonce = rtp_nonce(header.ssrc, index_of(roc, header.seq));
+        self.rtp
+            .open(packet, header.header_len, &nonce, &roc.to_be_bytes())
     }
 
     /// Opens an SRTCP packet that fills `packet`; returns the length of the compound packet at its start. After an

@@ -85,6 +85,8 @@ named!(
         NackOverBudget = "nack-over-budget",
         /// A packet that grew beyond a datagram by rewriting.
         TooLarge = "too-large",
+        /// A packet of ours that would be the second one under its SRTP index. A fault of ours: it is not sent.
+        IndexUsed = "index-used",
         /// Sealing failed.
         SealFailed = "seal-failed",
     }

@@ -6,6 +6,7 @@ use crate::event::CloseReason;
 use crate::ice::{Ice, Proof};
 use crate::ids::TransportId;
 use crate::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
+use crate::outgoing::OutgoingStreams;
 use crate::path::Path;
 use crate::policer::{IngressLimit, Policer};
 use crate::router::send_plain;
@@ -14,7 +15,7 @@ use crate::sink::TransmitSink;
 use crate::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
 use crate::stats::{DropReason, Traffic, TransportStats};
 use crate::twcc::TwccRecorder;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// From the naming of the peer to its first authenticated check.
@@ -81,6 +82,8 @@ pub(crate) struct OutgoingHeader<'a> {
     pub(crate) mid: Option<(u8, &'a str)>,
     /// The number before the payload of a retransmission (RFC 4588 §4).
     pub(crate) original: Option<SeqNo>,
+    /// Whether the same packet may be sent again under the same number: the stream has no RTX.
+    pub(crate) repeatable: bool,
 }
 
 /// Where our half of a handshake went.
@@ -125,9 +128,8 @@ pub(crate) struct Transport {
     pub(crate) outgoing: HashMap<Ssrc, usize>,
     /// Items of RTCP that its peer may have looked at.
     pub(crate) rtcp_budget: Budget,
-    /// SSRCs that were ever sent under this key. None is used by a second stream, because that would number
-    /// its packets like the first and encrypt both with the same keystream.
-    pub(crate) spent_ssrcs: HashSet<Ssrc>,
+    /// What was sent under this key.
+    pub(crate) sent: OutgoingStreams,
     /// Who our feedback says it is from.
     pub(crate) feedback_ssrc: Ssrc,
     pub(crate) feedback: Option<Feedback>,
@@ -157,7 +159,7 @@ impl Transport {
             streams: HashMap::new(),
             outgoing: HashMap::new(),
             rtcp_budget: Budget::new(RTCP_BURST, RTCP_RATE),
-            spent_ssrcs: HashSet::new(),
+            sent: OutgoingStreams::new(),
             feedback_ssrc,
             feedback: None,
             named_at: None,
@@ -291,6 +293,7 @@ impl Transport {
             ext,
             timestamp,
             ssrc,
+            repeatable,
             ..
         } = *header;
         let mut at = rtp::write_header(
@@ -310,9 +313,10 @@ impl Transport {
             at += 2;
         }
         buffer[at..at + payload.len()].copy_from_slice(payload);
-        let sealed = srtp
-            .sender
-            .protect_rtp(buffer, at + payload.len(), ext.roc());
+        let plain_len = at + payload.len();
+        let plain = repeatable.then_some(&buffer[..plain_len]);
+        self.sent.use_index(ssrc, ext, plain)?;
+        let sealed = srtp.sender.protect_rtp(buffer, plain_len, ext.roc());
         let len = sealed.map_err(|_| DropReason::SealFailed)?;
         sink.commit(len);
         self.traffic.packets_out += 1;

@@ -248,6 +248,17 @@ fn write_the_seeds() {
         wait(90),
     ];
     save("media", "lost-by-the-publisher", &gap.concat());
+    // As many steps ahead as a retransmission needs to look like a restart, and three of those.
+    let far = [
+        start.clone(),
+        record(5, video | 0xa0, &delta).repeat(56),
+        record(5, rtx, &[0, 101, 0x90, 0x80, 4, 0x10, 1]),
+        record(5, rtx, &[0, 102, 0x90, 0x80, 5, 0x10, 2]),
+        record(5, rtx, &[0, 103, 0x90, 0x80, 6, 0x10, 3]),
+        record(5, rtx, &[0, 142, 0x90, 0x80, 6, 0x10, 3]),
+        wait(90),
+    ];
+    save("media", "retransmissions-far-behind", &far.concat());
     let mut buf = [0; 200];
     let len = rtcp::write_pli(&mut buf, Ssrc(1), Ssrc(2000));
     let pli = record(1, 1, &buf[..len]);

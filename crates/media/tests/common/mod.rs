@@ -2,6 +2,7 @@
 //! str0m, an implementation of WebRTC that shares no packet code with the router.
 #![allow(dead_code)]
 
+pub mod ledger;
 pub mod raw;
 
 use parlour_media::num::Rng;

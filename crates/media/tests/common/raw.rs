@@ -1,6 +1,7 @@
 //! A peer that says exactly what a test wants: DTLS by dimpl, everything else by the wire modules. Time stands
 //! still while it shakes hands.
 
+use super::ledger::Ledger;
 use super::{Sim, password, ufrag};
 use dimpl::{Config, Dtls, Output};
 use parlour_media::num::{PayloadType, RtpTime, SeqNo, Ssrc};
@@ -18,7 +19,8 @@ pub struct RawPeer {
     pub address: SocketAddr,
     pub transport: TransportId,
     dtls: Dtls,
-    srtp: Option<(SrtpSender, SrtpReceiver)>,
+    srtp: Option<SrtpSender>,
+    ledger: Option<Ledger>,
     transactions: u8,
     /// Whether it answers checks while it connects.
     answers_checks: bool,
@@ -56,6 +58,7 @@ impl RawPeer {
             transport,
             dtls,
             srtp: None,
+            ledger: None,
             transactions: 0,
             answers_checks,
             number,
@@ -132,8 +135,8 @@ impl RawPeer {
                 Output::KeyingMaterial(material, dimpl::SrtpProfile::AEAD_AES_256_GCM) => {
                     let keys =
                         SrtpKeys::from_exporter(SrtpProfile::AeadAes256Gcm, &material).unwrap();
-                    let sender = SrtpSender::new(&keys.client).unwrap();
-                    self.srtp = Some((sender, SrtpReceiver::new(&keys.server).unwrap()));
+                    self.srtp = Some(SrtpSender::new(&keys.client).unwrap());
+                    self.ledger = Some(Ledger::new(SrtpReceiver::new(&keys.server).unwrap()));
                 }
                 Output::Timeout(_) => break,
                 _ => {}
@@ -160,10 +163,20 @@ impl RawPeer {
 
     /// Sends RTP as it is given, whatever it is; returns all that the router sent, to whomever.
     pub fn send_rtp(&mut self, sim: &mut Sim, plain: &[u8]) -> Vec<(SocketAddr, Vec<u8>)> {
+        self.send_rtp_at(sim, plain, 0)
+    }
+
+    /// The same in a later cycle of its sequence numbers.
+    pub fn send_rtp_at(
+        &mut self,
+        sim: &mut Sim,
+        plain: &[u8],
+        roc: u32,
+    ) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut packet = plain.to_vec();
         packet.resize(plain.len() + 32, 0);
-        let (sender, _) = self.srtp.as_ref().unwrap();
-        let len = sender.protect_rtp(&mut packet, plain.len(), 0).unwrap();
+        let sender = self.srtp.as_ref().unwrap();
+        let len = sender.protect_rtp(&mut packet, plain.len(), roc).unwrap();
         sim.sent = Some(Vec::new());
         sim.inject(self.address, &packet[..len]);
         sim.sent.take().unwrap()
@@ -178,25 +191,28 @@ impl RawPeer {
     pub fn seal_rtcp(&mut self, plain: &[u8]) -> Vec<u8> {
         let mut packet = plain.to_vec();
         packet.resize(plain.len() + 32, 0);
-        let (sender, _) = self.srtp.as_mut().unwrap();
+        let sender = self.srtp.as_mut().unwrap();
         let len = sender.protect_rtcp(&mut packet, plain.len()).unwrap();
         packet.truncate(len);
         packet
     }
 
-    /// Opens what the router sent; None for what is neither RTP nor RTCP, or came before.
+    /// Opens what the router sent; None for what is neither RTP nor RTCP, or came before bit for bit.
     pub fn open(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
-        let mut packet = datagram.to_vec();
-        let (_, receiver) = self.srtp.as_mut().unwrap();
-        if !rtp::is_rtp_or_rtcp(&packet) {
+        if !rtp::is_rtp_or_rtcp(datagram) {
             return None;
         }
-        let opened = match rtp::is_rtcp(&packet) {
-            true => receiver.unprotect_rtcp(&mut packet),
-            false => receiver.unprotect_rtp(&mut packet),
-        };
-        packet.truncate(opened.ok()?);
-        Some(packet)
+        self.ledger_mut().enter(datagram)
+    }
+
+    /// What was sealed for this peer, as far as it was opened.
+    pub fn ledger(&self) -> &Ledger {
+        self.ledger.as_ref().unwrap()
+    }
+
+    /// The same, to enter what is not opened.
+    pub fn ledger_mut(&mut self) -> &mut Ledger {
+        self.ledger.as_mut().unwrap()
     }
 }
 
