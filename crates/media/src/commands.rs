@@ -6,6 +6,7 @@ use crate::event::{CloseReason, RefuseReason};
 use crate::ice::{Ice, Remote};
 use crate::ids::TransportId;
 use crate::keyframe::Codec;
+use crate::keyframe_requests::Need;
 use crate::num::{PayloadType, Ssrc};
 use crate::producer::Producer;
 use crate::router::{MAX_TRANSPORTS, Router};
@@ -282,7 +283,10 @@ impl Router {
         transport.consumers.push(consumer);
         transport.outgoing.insert(ssrc, consumer);
         producer.consumers.push(consumer);
-        self.want_keyframe(now, producer_index);
+        // Before the transport is there a keyframe would come for nobody; it asks itself when it connects.
+        if transport.srtp.is_some() {
+            self.want_keyframe(now, producer_index, Need::FirstPicture);
+        }
         Ok(())
     }
 
@@ -295,9 +299,13 @@ impl Router {
         }
         consumer.paused = paused;
         consumer.rewriter.stop();
-        let producer = consumer.producer;
-        if !paused {
-            self.want_keyframe(now, producer);
+        let (producer, transport) = (consumer.producer, consumer.transport);
+        let connected = self
+            .transports
+            .get(transport)
+            .is_some_and(|transport| transport.srtp.is_some());
+        if !paused && connected {
+            self.want_keyframe(now, producer, Need::FirstPicture);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! RTCP in both directions: reports, requests for packets and keyframes, feedback.
 
+use crate::keyframe_requests::Need;
 use crate::num::{SeqNo, Ssrc};
 use crate::producer::SenderClock;
 use crate::router::Router;
@@ -151,7 +152,7 @@ impl Router {
         consumer.keyframe_requests += 1;
         let (producer, paused) = (consumer.producer, consumer.paused);
         if !paused {
-            self.want_keyframe(now, producer);
+            self.want_keyframe(now, producer, Need::Repair);
         }
     }
 
@@ -193,9 +194,38 @@ impl Router {
             for numbers in self.numbers.chunks(NACKS_PER_PACKET) {
                 transport.send_rtcp(sink, |buf| rtcp::write_nack(buf, sender, media, numbers));
             }
+        }
+        self.ask_for_keyframes(now, index, sink);
+    }
+
+    /// Sends the requests for keyframes that cannot wait for the next turn.
+    pub(crate) fn ask_for_keyframes(
+        &mut self,
+        now: Instant,
+        index: usize,
+        sink: &mut impl TransmitSink,
+    ) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        if transport.srtp.is_none() {
+            return;
+        }
+        let sender = transport.feedback_ssrc;
+        let mut again = None;
+        for at in 0..transport.producers.len() {
+            let producer = self.producers.get_mut(transport.producers[at]);
+            let Some((producer, media)) = producer.and_then(|it| it.ssrc.map(|ssrc| (it, ssrc)))
+            else {
+                continue;
+            };
             if producer.take_keyframe_request(now) {
                 transport.send_rtcp(sink, |buf| rtcp::write_pli(buf, sender, media));
             }
+            again = again.into_iter().chain(producer.keyframe_due(now)).min();
+        }
+        if let Some(at) = again {
+            self.wake(index, at);
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::consumer::{Consumer, Resend};
 use crate::event::Event;
 use crate::keyframe;
+use crate::keyframe_requests::Need;
 use crate::num::{ExtSeqNo, RtpTime, SeqNo};
 use crate::producer::Producer;
 use crate::reception::Arrival;
@@ -294,19 +295,21 @@ impl Router {
             }
         }
         if keyframe_wanted {
-            self.want_keyframe(now, index);
+            self.want_keyframe(now, index, Need::FirstPicture);
         }
     }
 
-    /// Asks a producer's publisher for a keyframe, when the throttle lets it.
-    pub(crate) fn want_keyframe(&mut self, now: Instant, index: usize) {
+    /// Asks a producer's publisher for a keyframe: before this turn ends, or as soon as the throttle lets it.
+    pub(crate) fn want_keyframe(&mut self, now: Instant, index: usize, need: Need) {
         let Some(producer) = self.producers.get_mut(index) else {
             return;
         };
-        producer.want_keyframe();
+        producer.want_keyframe(need);
         let transport = producer.transport;
-        if let Some(at) = producer.keyframe_due(now) {
-            self.wake(transport, at);
+        match producer.keyframe_due(now) {
+            Some(at) if at <= now => self.hurry(transport),
+            Some(at) => self.wake(transport, at),
+            None => {}
         }
     }
 
@@ -323,9 +326,10 @@ impl Router {
                 .and_then(|transport| transport.consumers.get(at));
             let producer = consumer
                 .and_then(|consumer| self.consumers.get(*consumer))
+                .filter(|it| !it.paused)
                 .map(|it| it.producer);
             if let Some(producer) = producer {
-                self.want_keyframe(now, producer);
+                self.want_keyframe(now, producer, Need::FirstPicture);
             }
         }
     }

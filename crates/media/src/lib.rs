@@ -18,6 +18,7 @@ mod forward;
 pub mod ice;
 pub mod ids;
 pub mod keyframe;
+pub mod keyframe_requests;
 pub mod num;
 mod outgoing;
 pub mod path;

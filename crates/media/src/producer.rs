@@ -2,14 +2,11 @@
 
 use crate::cache::{PacketCache, SLOT_SIZE};
 use crate::command::{Kind, ProducerSpec};
+use crate::keyframe_requests::{KeyframeRequests, Need};
 use crate::num::{ExtSeqNo, RtpTime, SeqNo, Ssrc};
 use crate::reception::Reception;
 use crate::rtp;
 use std::time::{Duration, Instant};
-
-/// At most one keyframe request in this time: a keyframe is many times larger than other frames, and
-/// one serves everybody who waits.
-pub const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Packets kept for retransmission: more than a second of 4 Mbit/s.
 const CACHE_SLOTS: usize = 512;
@@ -65,8 +62,7 @@ pub(crate) struct Producer {
     pub(crate) started: bool,
     last_packet: Option<Instant>,
     missing: Vec<Missing>,
-    keyframe_wanted: bool,
-    keyframe_asked_at: Option<Instant>,
+    requests: KeyframeRequests,
     last_keyframe: Option<RtpTime>,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
@@ -92,8 +88,7 @@ impl Producer {
             started: false,
             last_packet: None,
             missing: Vec::new(),
-            keyframe_wanted: false,
-            keyframe_asked_at: None,
+            requests: KeyframeRequests::default(),
             last_keyframe: None,
             packets: 0,
             bytes: 0,
@@ -163,7 +158,7 @@ impl Producer {
             }
         } else if gap as usize > MAX_MISSING - self.missing.len().min(MAX_MISSING) {
             self.missing.clear();
-            self.keyframe_wanted |= self.is_video();
+            self.want_keyframe(Need::Repair);
         } else {
             for number in ext.0 - gap..ext.0 {
                 let ask_at = now + REORDER_TOLERANCE;
@@ -200,12 +195,16 @@ impl Producer {
         });
         self.nacks_sent += numbers.len() as u64;
         // What never comes leaves decoders with a broken picture until the next keyframe.
-        self.keyframe_wanted |= gave_up && self.is_video();
+        if gave_up {
+            self.want_keyframe(Need::Repair);
+        }
     }
 
     /// A subscriber needs a keyframe.
-    pub(crate) fn want_keyframe(&mut self) {
-        self.keyframe_wanted |= self.spec.pli && self.is_video();
+    pub(crate) fn want_keyframe(&mut self, need: Need) {
+        if self.spec.pli && self.is_video() {
+            self.requests.want(need);
+        }
     }
 
     /// A keyframe has begun to arrive. One of H.264 has several packets that say so.
@@ -213,32 +212,22 @@ impl Producer {
         if self.last_keyframe.replace(timestamp) != Some(timestamp) {
             self.keyframes += 1;
         }
-        self.keyframe_wanted = false;
+        self.requests.on_keyframe();
     }
 
     /// When a keyframe is to be asked for, given the throttle; none when nobody needs one or none can be asked.
     pub(crate) fn keyframe_due(&self, now: Instant) -> Option<Instant> {
-        if !self.keyframe_wanted
-            || !self.spec.pli
-            || self.ssrc.is_none()
-            || self.consumers.is_empty()
-        {
+        if self.ssrc.is_none() || self.consumers.is_empty() {
             return None;
         }
-        Some(
-            self.keyframe_asked_at
-                .map_or(now, |at| at + KEYFRAME_REQUEST_INTERVAL),
-        )
+        self.requests.due(now)
     }
 
     /// Whether to ask for a keyframe now; true counts as asked. It stays wanted until one comes.
     pub(crate) fn take_keyframe_request(&mut self, now: Instant) -> bool {
-        if self.keyframe_due(now).is_none_or(|due| due > now) {
-            return false;
-        }
-        self.keyframe_asked_at = Some(now);
-        self.keyframe_requests += 1;
-        true
+        let asked = self.keyframe_due(now).is_some() && self.requests.take(now);
+        self.keyframe_requests += u64::from(asked);
+        asked
     }
 
     /// Keeps a packet for retransmission. Audio is not kept: it is too late when it is asked for.
@@ -309,19 +298,6 @@ mod tests {
         let mut producer = Producer::new(spec, 0);
         producer.consumers.push(0);
         producer
-    }
-
-    #[test]
-    fn keyframe_requests_come_at_most_twice_a_second_and_again_until_one_comes() {
-        let (mut producer, start) = (producer(), Instant::now());
-        let mut asked = 0;
-        for ms in 0..2000 {
-            producer.want_keyframe();
-            asked += u32::from(producer.take_keyframe_request(start + Duration::from_millis(ms)));
-        }
-        assert_eq!(asked, 4);
-        producer.on_keyframe(RtpTime(0));
-        assert_eq!(producer.keyframe_due(start + Duration::from_secs(3)), None);
     }
 
     #[test]

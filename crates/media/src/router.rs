@@ -68,6 +68,8 @@ pub struct Router {
     events: VecDeque<Event>,
     /// The transport whose business is being done: the one that a panic closes.
     pub(crate) working_on: Option<usize>,
+    /// Transports whose publishers are to be asked for keyframes before this turn ends.
+    hurried: Vec<usize>,
     next: Option<Instant>,
     served: Option<Instant>,
     /// Room for lists made on the way, kept so that it need not be allocated again.
@@ -98,6 +100,7 @@ impl Router {
             traffic: Traffic::default(),
             events: VecDeque::new(),
             working_on: None,
+            hurried: Vec::new(),
             next: None,
             served: None,
             numbers: Vec::new(),
@@ -112,6 +115,7 @@ impl Router {
         let adds_transport = matches!(command, Command::AddTransport { .. });
         self.working_on = None;
         let done = self.isolated(|router| router.execute(now, command, sink));
+        self.serve_hurried(now, sink);
         let refused = match done {
             Some(Ok(())) => return,
             Some(Err(reason)) => reason,
@@ -145,6 +149,7 @@ impl Router {
             return self.drops.count(DropReason::BadSource);
         }
         let dropped = self.isolated(|router| router.receive(now, path, datagram, sink));
+        self.serve_hurried(now, sink);
         if let Some(Err(reason)) = dropped {
             self.drops.count(reason);
         }
@@ -168,6 +173,7 @@ impl Router {
             if due <= now {
                 self.working_on = Some(index);
                 self.isolated(|router| router.serve(now, index, sink));
+                self.serve_hurried(now, sink);
             }
             if let Some(due) = self
                 .transports
@@ -205,6 +211,21 @@ impl Router {
                 }
                 None
             }
+        }
+    }
+
+    /// A transport's publisher is to be asked for a keyframe in this very turn: the first picture of a subscriber
+    /// does not wait for a timer.
+    pub(crate) fn hurry(&mut self, index: usize) {
+        if !self.hurried.contains(&index) {
+            self.hurried.push(index);
+        }
+    }
+
+    fn serve_hurried(&mut self, now: Instant, sink: &mut impl TransmitSink) {
+        while let Some(index) = self.hurried.pop() {
+            self.working_on = Some(index);
+            self.isolated(|router| router.ask_for_keyframes(now, index, sink));
         }
     }
 
@@ -310,6 +331,7 @@ impl Router {
                 };
                 self.emit(event);
                 self.wake(index, now);
+                self.hurry(index);
                 self.want_keyframes(now, index);
             }
         }
