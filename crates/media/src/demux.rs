@@ -42,7 +42,11 @@ impl Router {
             .get_mut(index)
             .ok_or(DropReason::UnknownSource)?;
         self.working_on = Some(index);
-        if !transport.dtls.admit(now) {
+        let sifted = transport.dtls.sift(datagram);
+        if sifted.datagram.is_empty() {
+            return Err(DropReason::DtlsOutOfTurn);
+        }
+        if !transport.dtls.admit(now, &sifted) {
             return Err(DropReason::DtlsTooMany);
         }
         transport.traffic.packets_in += 1;
@@ -56,7 +60,7 @@ impl Router {
         };
         let settings = &self.dtls;
         let progress = transport.drive_dtls(now, sink, |dtls, send| {
-            dtls.handle_datagram(now, datagram, settings, send)
+            dtls.handle_datagram(now, &sifted.datagram, settings, send)
         });
         if matches!(progress, Progress::Finished(_)) {
             self.prove_by_handshake(now, index, source, sink);

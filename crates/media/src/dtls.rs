@@ -1,6 +1,7 @@
 //! The DTLS side of a transport: always the server (`setup:passive`), always DTLS 1.2, so that we pick
 //! the SRTP profile (RFC 5764).
 
+use crate::dtls_records::{Phase, Sifted, sift};
 use crate::event::CloseReason;
 use crate::srtp::SrtpProfile;
 use aws_lc_rs::digest;
@@ -18,9 +19,8 @@ const DATAGRAM_BURST: f64 = 96.0;
 /// Datagrams a second after that: retransmissions and alerts.
 const DATAGRAM_RATE: f64 = 20.0;
 
-/// How often we start over when what arrives before our first answer breaks the handshake: a spoofed
-/// datagram must not cost the real peer its turn.
-const MAX_RESTARTS: u32 = 3;
+/// What a datagram of nothing but sealed records takes of that: it costs a decryption and no handshake.
+const SEALED_COST: f64 = 0.01;
 
 /// Larger than the flights dimpl makes at its default MTU and than any record it hands up.
 const POLL_BUFFER: usize = 2048;
@@ -78,7 +78,6 @@ pub(crate) struct DtlsSession {
     timer: Option<Instant>,
     answered: bool,
     finished: bool,
-    restarts: u32,
     peer_fingerprint: Option<[u8; 32]>,
     tokens: f64,
     tokens_at: Option<Instant>,
@@ -91,7 +90,6 @@ impl DtlsSession {
             timer: None,
             answered: false,
             finished: false,
-            restarts: 0,
             peer_fingerprint: None,
             tokens: DATAGRAM_BURST,
             tokens_at: None,
@@ -113,17 +111,28 @@ impl DtlsSession {
         self.peer_fingerprint
     }
 
-    /// Takes one of the peer's budget of datagrams; false when it is used up.
-    pub(crate) fn admit(&mut self, now: Instant) -> bool {
+    /// What of a datagram a client may say at this point of the handshake; empty: nothing.
+    pub(crate) fn sift(&self, datagram: &[u8]) -> Sifted {
+        let phase = match () {
+            () if self.finished => Phase::Finished,
+            () if self.answered => Phase::Answered,
+            () => Phase::BeforeHello,
+        };
+        sift(datagram, phase)
+    }
+
+    /// Takes a datagram out of the peer's budget; false when it is used up.
+    pub(crate) fn admit(&mut self, now: Instant, sifted: &Sifted) -> bool {
+        let cost = if sifted.handshake { 1.0 } else { SEALED_COST };
         let elapsed = self
             .tokens_at
             .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
         self.tokens_at = Some(now);
         self.tokens = (self.tokens + elapsed * DATAGRAM_RATE).min(DATAGRAM_BURST);
-        if self.tokens < 1.0 {
+        if self.tokens < cost {
             return false;
         }
-        self.tokens -= 1.0;
+        self.tokens -= cost;
         true
     }
 
@@ -170,12 +179,17 @@ impl DtlsSession {
             Ok(()) => self.drain(send),
             Err(dimpl::Error::Timeout(_)) => Progress::Closed(CloseReason::HandshakeTimeout),
             Err(dimpl::Error::ConnectionClosed) => Progress::Closed(CloseReason::PeerClosed),
-            Err(_) if !self.answered && self.restarts < MAX_RESTARTS => {
-                self.restarts += 1;
+            // Nothing was promised to anybody yet: whatever broke it, the peer's next ClientHello begins anew. The
+            // budget of datagrams bounds how often.
+            Err(_) if !self.answered => {
                 self.dtls = None;
                 self.timer = None;
                 Progress::None
             }
+            // Until the peer has proven itself, nobody's word ends it: not a record that does not decrypt, not one
+            // too many. The association is as it was, the peer sends its flight again, and the timeout is the end.
+            Err(_) if !self.finished => self.drain(send),
+            Err(dimpl::Error::ReceiveQueueFull) => self.drain(send),
             Err(_) => Progress::Closed(CloseReason::DtlsFailed),
         }
     }

@@ -37,6 +37,8 @@ named!(
         StunRefused = "stun-refused",
         /// DTLS or media from an address no check has validated.
         UnknownSource = "unknown-source",
+        /// DTLS that no client sends at that point of a handshake: plain alerts, messages out of turn.
+        DtlsOutOfTurn = "dtls-out-of-turn",
         /// More DTLS datagrams than any handshake needs.
         DtlsTooMany = "dtls-too-many",
         /// Media before the keys are there.

@@ -225,8 +225,9 @@ fn garbage_before_the_hello_does_not_cost_the_peer_its_turn() {
 fn a_flood_of_dtls_is_cut_off_at_a_budget() {
     let mut sim = Sim::with_peers(4, 1);
     let source = sim.peers[0].address;
-    let mut junk = vec![22, 254, 253, 0, 1, 0, 0, 0, 0, 1, 0, 0, 16];
-    junk.extend([7; 16]);
+    // A ClientHello of four bytes, as far as its headers say.
+    let mut junk = vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 1, 0, 0, 16];
+    junk.extend([1, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4, 7, 7, 7, 7]);
     for _ in 0..10_000 {
         sim.inject(source, &junk);
     }

@@ -1,0 +1,94 @@
+//! DTLS that an attacker sends from the peer's own address, who knows it but sees nothing of what is said: until the
+//! handshake is done such records are all in clear. None of them ends anything.
+
+mod common;
+
+use common::Sim;
+use parlour_media::num::Rng;
+use parlour_media::{DropReason, Event};
+use std::time::Duration;
+
+fn record(kind: u8, epoch: u8, number: u16, body: &[u8]) -> Vec<u8> {
+    let mut out = vec![kind, 254, 253, 0, epoch, 0, 0, 0, 0];
+    out.extend(number.to_be_bytes());
+    out.extend((body.len() as u16).to_be_bytes());
+    out.extend(body);
+    out
+}
+
+/// A fragment of a handshake message (RFC 6347 §4.2.2).
+fn fragment(kind: u8, seq: u16, length: u32, offset: u32, body: &[u8]) -> Vec<u8> {
+    let mut out = vec![kind];
+    out.extend(&length.to_be_bytes()[1..]);
+    out.extend(seq.to_be_bytes());
+    out.extend(&offset.to_be_bytes()[1..]);
+    out.extend(&(body.len() as u32).to_be_bytes()[1..]);
+    out.extend(body);
+    out
+}
+
+/// The plain alerts of every level and description.
+fn alerts(rng: &mut Rng) -> Vec<u8> {
+    let body = [1 + rng.below(2) as u8, rng.below(120) as u8];
+    let body = [[2, 40], [2, 20], [1, 0], body][rng.below(4) as usize];
+    record(21, 0, rng.below(50) as u16, &body)
+}
+
+/// Fragments of messages that no client sends then, and of none at all, with lengths that contradict each other.
+fn fragments(rng: &mut Rng) -> Vec<u8> {
+    let kinds = [0, 2, 3, 4, 12, 13, 14, 20, 99, 11, 16, 15];
+    let kind = kinds[rng.below(12) as usize];
+    let seq = if matches!(kind, 11 | 16 | 15) { 4 } else { 0 } + rng.below(9) as u16;
+    let filling = vec![rng.next_u32() as u8; rng.below(60) as usize];
+    let length = filling.len() as u32 + rng.below(90) as u32;
+    let offset = rng.below(100) as u32;
+    let message = fragment(kind, seq, length, offset, &filling);
+    record(22, 0, rng.below(50) as u16, &message)
+}
+
+/// Records of any kind and epoch with any content.
+fn garbage(rng: &mut Rng) -> Vec<u8> {
+    let epoch = 1 + rng.below(3) as u8;
+    let kind = 19 + rng.below(7) as u8;
+    let body: Vec<u8> = (0..rng.below(90)).map(|_| rng.next_u32() as u8).collect();
+    record(kind, epoch, rng.below(50) as u16, &body)
+}
+
+/// A handshake during which every millisecond a few forged datagrams come.
+fn join_under(seed: u64, forge: fn(&mut Rng) -> Vec<u8>) {
+    let mut sim = Sim::new(seed);
+    sim.delay = Duration::from_millis(5 + 13 * (seed % 4));
+    sim.add_peer();
+    let source = sim.peers[0].address;
+    let mut rng = Rng::new(seed);
+    for _ in 0..3000 {
+        for _ in 0..4 {
+            let forged = forge(&mut rng);
+            sim.inject(source, &forged);
+        }
+        sim.step();
+    }
+    let closed = |event: &&Event| matches!(event, Event::TransportClosed { .. });
+    let closed: Vec<_> = sim.events.iter().filter(closed).collect();
+    assert!(closed.is_empty(), "seed {seed}: {closed:?}");
+    let connected = |event: &Event| matches!(event, Event::TransportConnected { .. });
+    assert!(sim.events.iter().any(connected), "seed {seed}");
+    assert!(sim.peers[0].connected, "seed {seed}");
+    let drops = sim.router.snapshot(sim.now).drops;
+    assert!(drops.get(DropReason::DtlsOutOfTurn) > 0);
+}
+
+#[test]
+fn plain_alerts_from_the_peers_address_end_no_join() {
+    (0..8).for_each(|seed| join_under(seed, alerts));
+}
+
+#[test]
+fn forged_fragments_from_the_peers_address_end_no_join() {
+    (0..8).for_each(|seed| join_under(seed, fragments));
+}
+
+#[test]
+fn garbage_of_every_kind_and_epoch_from_the_peers_address_ends_no_join() {
+    (0..8).for_each(|seed| join_under(seed, garbage));
+}
