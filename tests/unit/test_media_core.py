@@ -11,7 +11,7 @@ import socket
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import pytest
@@ -189,6 +189,35 @@ async def test_ids_that_are_gone_are_told_and_removing_them_is_no_error(media: M
         media.add_consumer(subscriber.id, producer, VIDEO, cname="c")
     counters = (await media.snapshot())["shards"][0]["router"]
     assert (counters["producers"], counters["consumers"]) == ([], [])
+
+
+async def subscribe_in_turn(media: MediaCore, transport: int, ssrcs: Iterable[int]) -> None:
+    """One subscription after the other, each ended before the next."""
+    producer = media.add_producer(media.create_transport(0).id, VIDEO)
+    for ssrc in ssrcs:
+        track = TrackSpec(mid="0", kind="video", codec="vp8", payload_type=96, ssrc=ssrc)
+        with contextlib.suppress(LookupError):  # closed meanwhile
+            media.remove_consumer(media.add_consumer(transport, producer, track, cname="c"))
+        await asyncio.sleep(0)
+    await media.snapshot(timeout=10)
+
+
+async def test_thousands_of_subscriptions_in_turn_are_within_what_a_transport_remembers(media: MediaCore) -> None:
+    closed: list[str] = []
+    transport = media.create_transport(0, on_closed=closed.append).id
+    ssrcs = [media.allocate_ssrc(transport) for _ in range(9000)]
+    assert len(set(ssrcs)) == 9000
+    await subscribe_in_turn(media, transport, ssrcs)
+    assert closed == []
+
+
+async def test_a_transport_that_has_used_up_its_ssrcs_is_given_up_and_its_owner_told(media: MediaCore) -> None:
+    closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    transport = media.create_transport(0, on_closed=closed.set_result).id
+    await subscribe_in_turn(media, transport, range(1, 9000, 2))
+    assert await asyncio.wait_for(closed, 10) == "too-many-ssrcs"
+    with pytest.raises(LookupError, match="there is no transport"):
+        media.allocate_ssrc(transport)
 
 
 async def test_a_malformed_fingerprint_is_refused_at_the_call(media: MediaCore) -> None:

@@ -1,7 +1,7 @@
 //! The DTLS side of a transport: always the server (`setup:passive`), always DTLS 1.2, so that we pick
 //! the SRTP profile (RFC 5764).
 
-use crate::dtls_records::{Phase, Sifted, sift};
+use crate::dtls_records::{HelloPieces, Phase, Sifted, sift};
 use crate::event::CloseReason;
 use crate::srtp::SrtpProfile;
 use aws_lc_rs::digest;
@@ -76,6 +76,8 @@ pub(crate) enum Progress {
 pub(crate) struct DtlsSession {
     dtls: Option<Dtls>,
     timer: Option<Instant>,
+    /// What came of a ClientHello before we answered one.
+    pieces: HelloPieces,
     answered: bool,
     finished: bool,
     peer_fingerprint: Option<[u8; 32]>,
@@ -88,6 +90,7 @@ impl DtlsSession {
         DtlsSession {
             dtls: None,
             timer: None,
+            pieces: HelloPieces::default(),
             answered: false,
             finished: false,
             peer_fingerprint: None,
@@ -144,6 +147,19 @@ impl DtlsSession {
         settings: &DtlsSettings,
         send: impl FnMut(&[u8]),
     ) -> Progress {
+        let whole;
+        let datagram = if self.answered {
+            datagram
+        } else {
+            // Nothing was promised to anybody yet: each whole ClientHello begins anew, whatever broke the one before.
+            // The budget of datagrams bounds how often.
+            let Some(hello) = self.pieces.take_in(datagram) else {
+                return Progress::None;
+            };
+            self.dtls = None;
+            whole = hello;
+            &whole
+        };
         let dtls = self.dtls.get_or_insert_with(|| {
             Dtls::new_12(settings.config.clone(), settings.certificate.clone(), now)
         });
@@ -179,8 +195,6 @@ impl DtlsSession {
             Ok(()) => self.drain(send),
             Err(dimpl::Error::Timeout(_)) => Progress::Closed(CloseReason::HandshakeTimeout),
             Err(dimpl::Error::ConnectionClosed) => Progress::Closed(CloseReason::PeerClosed),
-            // Nothing was promised to anybody yet: whatever broke it, the peer's next ClientHello begins anew. The
-            // budget of datagrams bounds how often.
             Err(_) if !self.answered => {
                 self.dtls = None;
                 self.timer = None;

@@ -1,6 +1,8 @@
 //! Which DTLS records are worth a look. Until the handshake is done nothing of it is authenticated, and whoever can send
 //! from the peer's address can write records; what no honest client sends at that point goes no further.
 
+use std::collections::VecDeque;
+
 const HEADER_LEN: usize = 13; // RFC 6347 §4.1
 const HANDSHAKE_HEADER_LEN: usize = 12; // RFC 6347 §4.2.2
 
@@ -15,6 +17,9 @@ const SECOND_FLIGHT: [(u8, u16); 3] = [(11, 1), (16, 2), (15, 3)];
 
 /// Longer than any certificate of a browser; a message that claims more is a claim on our memory.
 const MAX_MESSAGE: usize = 16_384;
+
+/// Pieces kept. Chromium's ClientHello has two.
+const MAX_PIECES: usize = 32;
 
 /// How far a handshake has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +93,70 @@ fn are_expected(mut body: &[u8], phase: Phase) -> bool {
     true
 }
 
+/// The pieces of ClientHellos that came, of the real one and of forged ones.
+#[derive(Debug, Default)]
+pub(crate) struct HelloPieces(VecDeque<Piece>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Piece {
+    length: usize,
+    offset: usize,
+    bytes: Vec<u8>,
+}
+
+impl HelloPieces {
+    /// Takes in the pieces of a sifted datagram. Returns a whole ClientHello, in one record, when one of these
+    /// completes it: put together from the newest pieces that fit, so that a forged one does not take the place of
+    /// the real one for longer than until that is sent again.
+    pub(crate) fn take_in(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
+        let mut rest = datagram;
+        let mut whole = None;
+        while let Some((_, message)) = rest.split_at_checked(HEADER_LEN) {
+            let len = usize::from(u16::from_be_bytes([rest[11], rest[12]]));
+            let mut body = message.get(..len)?;
+            rest = &message[len..];
+            while let Some((header, after)) = body.split_first_chunk::<HANDSHAKE_HEADER_LEN>() {
+                let number = |at: usize| {
+                    usize::from(header[at]) << 16
+                        | usize::from(header[at + 1]) << 8
+                        | usize::from(header[at + 2])
+                };
+                let (bytes, next) = after.split_at_checked(number(9))?;
+                body = next;
+                let piece = Piece {
+                    length: number(1),
+                    offset: number(6),
+                    bytes: bytes.to_vec(),
+                };
+                whole = self.add(piece).or(whole);
+            }
+        }
+        whole
+    }
+
+    fn add(&mut self, piece: Piece) -> Option<Vec<u8>> {
+        self.0.retain(|other| *other != piece);
+        if self.0.len() >= MAX_PIECES {
+            self.0.pop_back();
+        }
+        let length = piece.length;
+        self.0.push_front(piece);
+        let mut message = Vec::new();
+        while message.len() < length {
+            let next = self.0.iter().find(|piece| {
+                piece.length == length && piece.offset == message.len() && !piece.bytes.is_empty()
+            })?;
+            message.extend_from_slice(&next.bytes);
+        }
+        self.0.clear();
+        let size = &(length as u32).to_be_bytes()[1..];
+        let record_len = ((HANDSHAKE_HEADER_LEN + length) as u16).to_be_bytes();
+        let record = [HANDSHAKE, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0];
+        let header = [&[CLIENT_HELLO.0], size, &[0, 0, 0, 0, 0], size].concat();
+        Some([&record[..], &record_len[..], &header[..], &message[..]].concat())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +206,31 @@ mod tests {
         assert_eq!(left(Phase::Answered), answered.concat());
         let finished = [record(22, 0, &hello), record(22, 0, &verify), sealed];
         assert_eq!(left(Phase::Finished), finished.concat());
+    }
+
+    #[test]
+    fn a_hello_is_put_together_among_forged_pieces_once_its_own_are_the_newest() {
+        let piece = |length, offset: u8, filling: u8, count: u8| {
+            let mut message = message(1, 0, length, offset, count);
+            message[12..].fill(filling);
+            record(22, 0, &message)
+        };
+        let mut pieces = HelloPieces::default();
+        // Of other lengths, overlapping, and in the place of the real ones.
+        for forged in [piece(9, 0, 6, 5), piece(8, 0, 6, 3), piece(9, 2, 6, 3)] {
+            assert_eq!(pieces.take_in(&forged), None);
+        }
+        assert_eq!(pieces.take_in(&piece(9, 0, 1, 5)), None);
+        let whole = pieces.take_in(&piece(9, 5, 2, 4)).expect("it is complete");
+        let body = [1, 1, 1, 1, 1, 2, 2, 2, 2];
+        assert_eq!(whole[13..25], [1, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 9]);
+        assert_eq!(whole[25..], body);
+        assert_eq!(sift(&whole, Phase::BeforeHello).datagram, whole);
+        for _ in 0..1000 {
+            pieces.take_in(&piece(200, 3, 9, 1));
+        }
+        let both = [piece(4, 2, 2, 2), piece(4, 0, 1, 2)].concat();
+        assert!(pieces.take_in(&both).is_some() && pieces.0.len() <= MAX_PIECES);
     }
 
     #[test]

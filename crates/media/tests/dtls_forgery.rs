@@ -46,6 +46,15 @@ fn fragments(rng: &mut Rng) -> Vec<u8> {
     record(22, 0, rng.below(50) as u16, &message)
 }
 
+/// Pieces of a ClientHello that is not the peer's.
+fn hello_pieces(rng: &mut Rng) -> Vec<u8> {
+    let filling = vec![rng.next_u32() as u8; 1 + rng.below(60) as usize];
+    let offset = rng.below(3) as u32 * rng.below(200) as u32;
+    let length = offset + filling.len() as u32 + rng.below(200) as u32 + 1;
+    let message = fragment(1, 0, length, offset, &filling);
+    record(22, 0, rng.below(50) as u16, &message)
+}
+
 /// Records of any kind and epoch with any content.
 fn garbage(rng: &mut Rng) -> Vec<u8> {
     let epoch = 1 + rng.below(3) as u8;
@@ -91,4 +100,24 @@ fn forged_fragments_from_the_peers_address_end_no_join() {
 #[test]
 fn garbage_of_every_kind_and_epoch_from_the_peers_address_ends_no_join() {
     (0..8).for_each(|seed| join_under(seed, garbage));
+}
+
+#[test]
+fn ten_forged_pieces_of_a_client_hello_do_not_keep_the_real_one_out() {
+    for seed in 0..20 {
+        let mut sim = Sim::new(seed);
+        sim.add_peer();
+        let source = sim.peers[0].address;
+        // The address is known once a check came from it.
+        sim.run(sim.delay + Duration::from_millis(2));
+        let mut rng = Rng::new(seed);
+        for _ in 0..10 {
+            let forged = hello_pieces(&mut rng);
+            sim.inject(source, &forged);
+        }
+        sim.run(Duration::from_secs(2));
+        let closed = |event: &&Event| matches!(event, Event::TransportClosed { .. });
+        assert_eq!(sim.events.iter().filter(closed).count(), 0);
+        assert!(sim.peers[0].connected, "seed {seed}");
+    }
 }

@@ -62,7 +62,7 @@ class _Transport:
     on_closed: Callable[[str], None] | None
     on_producer_started: Callable[[int], None] | None
     on_policed: Callable[[Policed], None] | None
-    ssrcs: set[int] = field(default_factory=set)
+    next_ssrc: int = field(default_factory=lambda: secrets.randbits(32))
 
 
 class MediaCore:
@@ -198,13 +198,16 @@ class MediaCore:
             self._submit(partial(self._running.remove_transport, transport))
 
     def allocate_ssrc(self, transport: int) -> int:
-        """A random SSRC that no other outgoing track of this transport has (RFC 3550 §8.1)."""
+        """An SSRC that no outgoing track of this transport has or had.
+
+        They count up from a random one (RFC 3550 §8.1): the core has to remember all that were used under a key, and
+        remembers neighbours as one range.
+        """
         known = self._transports.get(transport)
         if known is None:
             raise LookupError(f"there is no transport {transport}")
-        while (ssrc := secrets.randbits(32)) in known.ssrcs or ssrc == 0:
-            pass
-        known.ssrcs.add(ssrc)
+        ssrc = known.next_ssrc or 1
+        known.next_ssrc = (ssrc + 1) % 2**32
         return ssrc
 
     def add_producer(self, transport: int, track: TrackSpec) -> int:
@@ -314,6 +317,10 @@ class MediaCore:
             if event["type"] == "command-refused":
                 # A description that was checked above does not get here: it is a fault of ours, and the log says which.
                 log.error("the media core refused a command", **event)
+                if event["reason"] == "too-many-ssrcs" and known is not None:
+                    # Nothing more can be sent under this key; whoever owns the transport makes a fresh one.
+                    self.remove_transport(transport)
+                    self._call(known.on_closed, event["reason"])
             elif known is None:
                 continue
             elif event["type"] == "transport-connected":
