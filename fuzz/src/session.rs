@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use dimpl::{Config, Dtls, DtlsCertificate, Output};
 use parlour_media::num::{PayloadType, RtpTime, SeqNo, Ssrc};
 use parlour_media::rtp::{RtpHeader, is_rtcp, is_rtp_or_rtcp, write_header};
-use parlour_media::srtp::{
-    SRTP_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender,
-};
+use parlour_media::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
 use parlour_media::stun::{
     BindingRequest, StunMessage, is_stun, write_binding_request, write_binding_success,
 };
