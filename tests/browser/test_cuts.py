@@ -13,7 +13,7 @@ import time
 import pytest
 
 from tests.browser.films import SAME_FILM, Film, film, similarity
-from tests.browser.harness import Guest, Profile
+from tests.browser.harness import DEADLINE, Guest, Profile
 from tests.browser.networks import Network
 from tests.browser.speech import SAME_SPEECH, correlation
 from tests.browser.test_call import BIKES, BUNNY, knows
@@ -21,7 +21,7 @@ from tests.network import Path
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(400)]
 
-SMALL = Profile(320, 180, 10, 250)
+SMALL = Profile(320, 180, 5, 200)  # a dozen pages at once: few pictures, so that two cores carry them
 CUTS: dict[str, tuple[str, ...]] = {"signaling": ("tcp",), "media": ("udp",), "both": ()}
 LENGTHS = (5, 25, 80)  # seconds
 STATE = "connection-state-changed"
@@ -68,13 +68,18 @@ async def in_sight(one: Guest, other: Guest) -> None:
             raise AssertionError(f"{result}\n{await sender.report()}") from result
 
 
+async def likeness(receiver: Guest, sender: Guest) -> list[float]:
+    """How much two pictures that a guest sees of another, one after the other, are the other's film."""
+    return [round(similarity(picture, sender.film), 3) for picture in await receiver.grab(sender.user_id, 2, 4)]
+
+
 async def as_before(one: Guest, other: Guest) -> None:
     """Each sees and hears the other again, and what they see and hear is the other."""
     await in_sight(one, other)
     for receiver, sender in ((one, other), (other, one)):
-        pictures = await receiver.grab(sender.user_id, 2, 5)
-        figures = [round(similarity(picture, sender.film), 3) for picture in pictures]
-        assert min(figures) >= SAME_FILM, f"{receiver.user_id} sees {sender.user_id}: {figures}"
+        end = time.monotonic() + DEADLINE
+        while min(figures := await likeness(receiver, sender)) < SAME_FILM:  # a player that begins anew begins black
+            assert time.monotonic() < end, f"{receiver.user_id} sees {sender.user_id}: {figures}"
         heard = correlation(await receiver.record(sender.user_id), 48_000, sender.speech)
         assert heard >= SAME_SPEECH, f"{receiver.user_id} hears {sender.user_id}: {heard:.3f}"
 
@@ -217,7 +222,7 @@ async def until_told(guest: Guest, name: str, user: str | None = None) -> None:
 async def bad(network: Network, room: int) -> None:
     alice, bob, path = await arrive(network, "bad")
     path.change(loss=0.02, delay=0.1)
-    await asyncio.gather(alice.until_decoded(bob.user_id, 60), bob.until_decoded(alice.user_id, 60))
+    await asyncio.gather(alice.until_decoded(bob.user_id, 30), bob.until_decoded(alice.user_id, 30))
     await as_before(alice, bob)
     assert path.up.counts["udp"].lost > 0
     assert path.down.counts["udp"].lost > 0
