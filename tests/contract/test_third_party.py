@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from parlour.accounts.verification import VerificationSettings
 from parlour.accounts.verification.endpoint import parse_answer, signature
 from parlour.accounts.verification.failure import CallFailedError, visible
-from parlour.accounts.verification.judge import MAX_CALLS_PER_APP
+from parlour.accounts.verification.judge import MAX_CALLS_PER_APP, MAX_CALLS_PER_SOURCE
 from parlour.storage.model import EndpointVerification
 
 from tests.fuzzing import examples
@@ -277,25 +277,44 @@ async def test_the_ordinary_deadline_is_three_seconds() -> None:
     assert VerificationSettings() == VerificationSettings(timeout=3.0, allow_private=False, ca_file=None)
 
 
-async def test_a_stuck_endpoint_disturbs_no_other_app_and_its_own_waits_are_bounded(parties: Parties) -> None:
+async def test_a_stuck_endpoint_disturbs_no_other_app_and_its_own_calls_are_bounded(parties: Parties) -> None:
     stuck, good = await parties.peer(_says_nothing), await parties.peer(reply({"ok": True}))
     judge = parties.judge(timeout=20)
     waiting = [
-        asyncio.create_task(judge.judge(APP, f"user{n}", CREDENTIAL, at(stuck.url()))) for n in range(MAX_CALLS_PER_APP)
+        asyncio.create_task(judge.judge(APP, f"user{n}", CREDENTIAL, at(stuck.url()), source=f"192.0.2.{n}"))
+        for n in range(MAX_CALLS_PER_APP + 10)
     ]
     await until(lambda: len(stuck.requests) == MAX_CALLS_PER_APP)
-    refused = await refusal(judge, at(stuck.url()))
-    assert refused.code == LATE
-    assert "64 verifications of this app wait for the verification endpoint already" in refused.detail
 
     started = time.monotonic()
     await judge.judge(APP + 1, "ann", CREDENTIAL, at(good.url()))
     assert time.monotonic() - started < 2
 
+    assert len(stuck.requests) == MAX_CALLS_PER_APP
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
     await judge.judge(APP, "ann", CREDENTIAL, at(good.url()))
+
+
+async def test_credentials_over_which_an_endpoint_broods_use_up_no_turn_of_users_elsewhere(parties: Parties) -> None:
+    async def broods(request: Request, writer: asyncio.StreamWriter) -> None:
+        if request.members["credential"] == "slow":
+            await asyncio.Event().wait()
+        await reply({"ok": True})(request, writer)
+
+    peer = await parties.peer(broods)
+    judge = parties.judge(timeout=20)
+    crowd = [
+        asyncio.create_task(judge.judge(APP, f"user{n}", "slow", at(peer.url()), source="192.0.2.1"))
+        for n in range(2 * MAX_CALLS_PER_APP)
+    ]
+    await until(lambda: len(peer.requests) == MAX_CALLS_PER_SOURCE)
+    await judge.judge(APP, "ann", CREDENTIAL, at(peer.url()), source="192.0.2.2")
+    assert len(peer.requests) == MAX_CALLS_PER_SOURCE + 1
+    for task in crowd:
+        task.cancel()
+    await asyncio.wait(crowd)
 
 
 async def test_a_call_that_is_given_up_leaves_no_connection_behind(parties: Parties) -> None:

@@ -72,7 +72,7 @@ def check_not_blocked(facts: Facts, app: App, user_id: str) -> None:
 
 
 def was_kicked(facts: Facts, issued_at: int) -> bool:
-    """Whether a kick voided what was issued at that unix second."""
+    """Whether a kick, or the deletion of the account, voided what was issued at that unix second."""
     invalidated_at = read(facts.standing).invalidated_at
     return invalidated_at is not None and issued_at <= invalidated_at
 
@@ -83,10 +83,11 @@ def is_missing(facts: Facts, app: App, user_id: str) -> bool:
 
 
 def check_not_kicked(facts: Facts, user_id: str, issued_at: int) -> None:
-    """Step 9: the credential, issued at that unix second, was not voided by a kick (70052)."""
+    """Step 9: the credential, issued at that unix second, was not voided by a kick or a deletion (70052)."""
     if was_kicked(facts, issued_at):
         raise AccountRefusedError(
-            ErrorCode.USERSIG_INVALIDATED, f"user {user_id} was kicked after this UserSig was issued: sign a new one"
+            ErrorCode.USERSIG_INVALIDATED,
+            f"user {user_id} was kicked or deleted after this UserSig was issued: sign a new one",
         )
 
 

@@ -9,18 +9,27 @@ account service (70308). A plain function runs in a thread, a coroutine function
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import inspect
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from parlour.accounts.refusal import AccountRefusedError
+from parlour.accounts.turns import NoTurnError, Turns
 from parlour.errors import ErrorCode
 
 VERIFIER_TIMEOUT = 3.0
 """Seconds that one verifier has."""
+
+MOST_CALLS = 64
+"""Calls of one verifier under way at a time, a thread each; who comes later waits for a turn."""
+
+MOST_CALLS_PER_SOURCE = 16
+"""Of these for logins from one address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +69,87 @@ def load(name: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-async def ask(verifiers: Sequence[Verifier], applicant: Applicant, timeout: float = VERIFIER_TIMEOUT) -> None:
-    """Ask every verifier in turn; the first that refuses ends it."""
-    for verifier in verifiers:
+class BoundedVerifier:
+    """A verifier with a bound of its own: while it is slow for some, neither others nor other verifiers wait for them.
+
+    ``timeout`` in seconds.
+    """
+
+    def __init__(self, verifier: Verifier, timeout: float = VERIFIER_TIMEOUT) -> None:
+        self._verifier = verifier
+        self._timeout = timeout
+        self._turns = Turns(MOST_CALLS, MOST_CALLS_PER_SOURCE)
+
+    async def ask(self, applicant: Applicant, source: str) -> None:
+        """Let it judge; ``source`` is as lock-out counts it. Raises ``AccountRefusedError`` 70018 or 70017.
+
+        ``VerifierFailedError`` when it fails in a way of its own.
+        """
         try:
-            async with asyncio.timeout(timeout):
-                if inspect.iscoroutinefunction(verifier):
-                    verdict = verifier(applicant)
-                else:
-                    verdict = await asyncio.to_thread(verifier, applicant)
-                if inspect.isawaitable(verdict):  # also of an object whose __call__ is one, or of a wrapped one
-                    await verdict
+            async with asyncio.timeout(self._timeout):
+                await self._turns.take(source)
+                await self._in_turn(applicant, source)
         except Refuse as refusal:
             raise AccountRefusedError(
                 ErrorCode.THIRD_PARTY_VERIFICATION_FAILED,
                 f"a verifier refused: {_without_credential(str(refusal), applicant)[:200]}",
             ) from None
-        except TimeoutError:
+        except (TimeoutError, NoTurnError):
             raise AccountRefusedError(
-                ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT, f"a verifier did not answer within {timeout:g} s"
+                ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT, f"a verifier did not answer within {self._timeout:g} s"
             ) from None
         except Exception as error:
             trace = "".join(traceback.format_exception(error))
             raise VerifierFailedError(_without_credential(trace, applicant)) from None
+
+    async def _in_turn(self, applicant: Applicant, source: str) -> None:
+        thread: asyncio.Future[Any] | None = None
+        try:
+            if inspect.iscoroutinefunction(self._verifier):
+                verdict = self._verifier(applicant)
+            else:
+                thread = _in_thread(self._verifier, applicant)
+                verdict = await asyncio.shield(thread)
+            if inspect.isawaitable(verdict):  # also of an object whose __call__ is one, or of a wrapped one
+                await verdict
+        finally:
+            if thread is None or thread.done():
+                self._turns.give_back(source)
+            else:  # its thread cannot be stopped, and takes its place for as long as it runs
+                thread.add_done_callback(lambda done: self._ended(done, source))
+
+    def _ended(self, thread: asyncio.Future[Any], source: str) -> None:
+        self._turns.give_back(source)
+        if not thread.cancelled():
+            thread.exception()  # looked at: nobody waits for it any more
+
+
+def _in_thread(verifier: Verifier, applicant: Applicant) -> asyncio.Future[Any]:
+    """Call it in a thread of its own. One that never returns does not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: object, error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        elif isinstance(error, StopIteration):  # no future takes one
+            future.set_exception(RuntimeError("StopIteration"))
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = verifier(applicant)
+        except Exception as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, name="parlour-verifier", daemon=True).start()
+    return future
 
 
 def _without_credential(text: str, applicant: Applicant) -> str:

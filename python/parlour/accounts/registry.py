@@ -122,19 +122,28 @@ class Registry:
         return replace(made, items=items)
 
     async def delete_many(self, app: App, user_ids: Sequence[str]) -> BatchResult:
-        """Delete accounts; their users are put off. 70107 for one that is not there."""
+        """Delete accounts, void their UserSigs and put their users off. 70107 for one that is not there.
+
+        As after ``kick``, what is signed after the answer is good.
+        """
+        voided: list[int] = []
 
         async def work(chunk: Sequence[str], within: float) -> list[ItemResult]:
             await self._revoke(app, chunk, within=within)
-            there = await self._accounts.delete_many(app.sdk_app_id, chunk, within=within)
+            now = int(self._clock())
+            there = await self._accounts.delete_many(app.sdk_app_id, chunk, now=now, within=within)
             if there:
+                voided.append(now)
                 await self._put_off(app, sorted(there), "the account was deleted")
             return [
                 ItemResult(user_id, None if user_id in there else ErrorCode.USERID_NOT_REGISTERED, user_id in there)
                 for user_id in chunk
             ]
 
-        return await self._in_chunks(user_ids, work)
+        result = await self._in_chunks(user_ids, work)
+        if voided:
+            await self._second_over(voided[-1])
+        return result
 
     async def check_many(self, app: App, user_ids: Sequence[str]) -> BatchResult:
         """Which of them are registered."""
@@ -164,9 +173,7 @@ class Registry:
                         ErrorCode.USERID_NOT_REGISTERED, f"app {app.sdk_app_id} has no account {user_id}"
                     )
             await self._put_off(app, [user_id], "the user was kicked by an administrator")
-            left = int(now) + 1 - self._clock()
-            if 0 < left <= 1:
-                await asyncio.sleep(left)
+            await self._second_over(int(now))
 
     async def online(self, app: App, user_ids: Sequence[str]) -> list[Presence]:
         """Who of them is online."""
@@ -290,6 +297,12 @@ class Registry:
         self._force_off(app.sdk_app_id, user_ids, why)
         with contextlib.suppress(AccountRefusedError):  # the change is made; what comes back is judged by it
             await self._revoke(app, user_ids)
+
+    async def _second_over(self, second: int) -> None:
+        """Wait until what is signed now tells a later time than what was voided in that second."""
+        left = second + 1 - self._clock()
+        if 0 < left <= 1:
+            await asyncio.sleep(left)
 
     async def _revoke(self, app: App, user_ids: Sequence[str], *, within: float | None = None) -> None:
         """Void the logins of users, before their accounts are changed: nothing is, if this cannot be written."""

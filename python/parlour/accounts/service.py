@@ -7,7 +7,7 @@ change made by anybody, in whatever process, is seen by the next check.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
@@ -47,6 +47,9 @@ from parlour.usersig import (
 
 MAX_SDK_APP_ID = 2**32 - 1
 ALL_PRIVILEGES = Privilege(255)
+
+_NOT_THE_CREDENTIALS_FAULT = {ErrorCode.VERIFICATION_METHOD_MISSING, ErrorCode.PUBLIC_KEY_MISSING}
+"""How the app is set up decides these, whatever the UserSig says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +167,7 @@ class Accounts:
         self._rates = dict(rules.command_rates)
         self._judge = judge
         self.presence = presence
-        self._verifiers = tuple(verifiers)
+        self._verifiers = tuple(plugins.BoundedVerifier(verifier, rules.verifier_timeout) for verifier in verifiers)
         self._node = node
 
     # --- login ---
@@ -183,13 +186,14 @@ class Accounts:
         limit = bound(app.limits.logins_per_second, self._rules.logins_per_second)
         attempt = Attempt(app.sdk_app_id, counted_source(request.source), user_id, now, limit)
         await self._admit(attempt, app, facts)
-        proof = await self._counted(attempt, self._proof(app, facts, user_id, request.user_sig, envelope, now))
+        proof = await self._counted(attempt, self._proof(app, facts, attempt, request.user_sig, envelope))
         checks.check_not_kicked(facts, user_id, proof.issued_at)
         checks.check_registered(facts, app, user_id)
         if self._verifiers:
             credential = str(request.user_sig)
             applicant = plugins.Applicant(app.sdk_app_id, user_id, credential, request.source)
-            await plugins.ask(self._verifiers, applicant, self._rules.verifier_timeout)
+            for verifier in self._verifiers:
+                await verifier.ask(applicant, attempt.source)
         signer = self._signer(facts)
         if facts.account is None:
             await self._register(app, user_id, now)
@@ -346,23 +350,23 @@ class Accounts:
                 f"app {attempt.sdk_app_id} has its {attempt.limit} logins of this second already",
             )
 
-    async def _counted(self, attempt: Attempt, check: Any) -> Proof:
-        """Steps 3 to 8: a failure of the credential counts towards the lock-out, one of ours never does."""
+    async def _counted(self, attempt: Attempt, check: Coroutine[Any, Any, Proof]) -> Proof:
+        """Steps 3 to 8: a credential that is wrong counts towards the lock-out, a failure of ours never does."""
         try:
-            proof: Proof = await check
+            return await check
         except AccountRefusedError as refusal:
-            if refusal.code is not ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT:
+            if refusal.wrong_credential:
                 with counters_store():
                     await self._counters.failed(attempt)
             raise
-        return proof
 
     async def _proof(
-        self, app: App, facts: Facts, user_id: str, credential: object, envelope: Envelope | None, now: float
+        self, app: App, facts: Facts, attempt: Attempt, credential: object, envelope: Envelope | None
     ) -> Proof:
         """Steps 3 to 8, by UserSig or by the third party that the app named."""
+        user_id, now = attempt.user_id, attempt.now
         if credential is not None and not isinstance(credential, str):
-            raise AccountRefusedError(ErrorCode.PARAMETER_INVALID, "userSig is not a text")
+            raise AccountRefusedError(ErrorCode.PARAMETER_INVALID, "userSig is not a text", wrong_credential=True)
         if app.verification is None:
             return await self._usersig(app, facts, user_id, envelope or open_envelope(credential or ""), now)
         account_type = read(facts.account_type)
@@ -373,9 +377,11 @@ class Accounts:
             )
         if not credential:
             raise AccountRefusedError(
-                ErrorCode.CREDENTIAL_EMPTY, "userSig is empty; this app's credentials are judged by a third party"
+                ErrorCode.CREDENTIAL_EMPTY,
+                "userSig is empty; this app's credentials are judged by a third party",
+                wrong_credential=True,
             )
-        await self._judge.judge(app.sdk_app_id, user_id, credential, app.verification)
+        await self._judge.judge(app.sdk_app_id, user_id, credential, app.verification, source=attempt.source)
         return Proof(int(now))
 
     async def _usersig(self, app: App, facts: Facts, user_id: str, envelope: Envelope, now: float) -> Proof:
@@ -385,7 +391,8 @@ class Accounts:
                 envelope, sdk_app_id=app.sdk_app_id, user_id=user_id, keys=app.keys, now=int(now), methods=methods
             )
         except UserSigError as error:
-            raise AccountRefusedError(error.code, error.detail) from None
+            wrong = error.code not in _NOT_THE_CREDENTIALS_FAULT
+            raise AccountRefusedError(error.code, error.detail, wrong_credential=wrong) from None
         return Proof(verified.issued_at, verified.expires_at, verified.key)
 
     async def _register(self, app: App, user_id: str, now: float) -> None:

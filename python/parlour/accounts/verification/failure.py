@@ -9,13 +9,15 @@ MAX_SHOWN = 200
 class NotVerifiedError(Exception):
     """The credential is not accepted. ``detail`` is a sentence for the client, ``cause`` what only the log may say.
 
-    The split keeps addresses of the operator's network from whoever tries to log in.
+    The split keeps addresses of the operator's network from whoever tries to log in. ``judged`` is false when nobody
+    could tell whether the credential is good.
     """
 
-    def __init__(self, detail: str, cause: str = "") -> None:
+    def __init__(self, detail: str, cause: str = "", *, judged: bool = True) -> None:
         super().__init__(detail)
         self.detail = detail
         self.cause = cause
+        self.judged = judged
 
 
 class CallFailedError(Exception):

@@ -62,16 +62,19 @@ class Issuers:
 
     async def key(self, issuer: str, algorithm: str, kid: str | None) -> PublicKey:
         """The key that a token names. Raises NotVerifiedError, or TimeoutError when the issuer is too slow."""
-        known = self._of(issuer)
+        known, came = self._of(issuer), self._monotonic()
         if known.keys is None or self._monotonic() - known.fetched_at >= KEEP_SECONDS:
             keys = await self._fetched(issuer, known)
         else:
             keys = known.keys
         key = keys.find(algorithm, kid)
-        if key is None and self._since_asked(known) >= ASK_AGAIN_SECONDS:
+        asked = known.fetched_at >= came
+        if key is None and not asked and self._since_asked(known) >= ASK_AGAIN_SECONDS:
             key = (await self._fetched(issuer, known)).find(algorithm, kid)
+            asked = True
         if key is None:
-            raise unknown_key(algorithm, kid)
+            # When the issuer was not asked just now, it may be a new key of which nothing is known yet.
+            raise unknown_key(algorithm, kid, judged=asked)
         return key
 
     def _of(self, issuer: str) -> _Known:
@@ -98,7 +101,7 @@ class Issuers:
             raise TimeoutError(str(known.failure))
         if known.failure is not None or known.keys is None:
             problem = known.failure or CallFailedError("gave no keys")
-            raise NotVerifiedError(f"the issuer {problem.problem}", problem.cause)
+            raise NotVerifiedError(f"the issuer {problem.problem}", problem.cause, judged=False)
         return known.keys
 
     async def _fetch(self, issuer: str, known: _Known) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import structlog
 
 from parlour.accounts.refusal import AccountRefusedError
+from parlour.accounts.turns import NoTurnError, TurnsByName
 from parlour.accounts.verification import endpoint, idtoken
 from parlour.accounts.verification.client import HttpsClient, Resolve
 from parlour.accounts.verification.configuration import VerificationSettings
@@ -25,13 +24,12 @@ MAX_CREDENTIAL_LENGTH = 16384
 """Characters; an ID token with many claims has some thousands."""
 
 MAX_CALLS_PER_APP = 64
-"""Verifications of one app under way at a time. More would mean that its third party is stuck."""
+"""Verifications of one app under way at a time; who comes later waits for a turn."""
+
+MAX_CALLS_PER_SOURCE = 16
+"""Of these for one address, so that credentials over which a third party broods use up nobody else's turns."""
 
 log = structlog.get_logger(__name__)
-
-
-class _StuckError(Exception):
-    """Too many verifications of one app are under way."""
 
 
 class CredentialJudge:
@@ -52,15 +50,17 @@ class CredentialJudge:
         self._clock = clock
         self._client = HttpsClient(settings, resolve)
         self._issuers = Issuers(self._client, timeout=settings.timeout, monotonic=monotonic)
-        self._under_way: Counter[int] = Counter()
+        self._turns = TurnsByName(MAX_CALLS_PER_APP, MAX_CALLS_PER_SOURCE)
 
     async def close(self) -> None:
         """Close every connection. Verifications that are still under way fail."""
         await self._issuers.close()
         await self._client.close()
 
-    async def judge(self, app_id: int, user_id: str, credential: str, how: Verification) -> None:
-        """Return if the credential is this user's. Raises AccountRefusedError:
+    async def judge(
+        self, app_id: int, user_id: str, credential: str, how: Verification, *, source: str = "unknown"
+    ) -> None:
+        """Return if the credential is this user's. ``source`` is where it came from. Raises AccountRefusedError:
 
         70019 it is empty; 70017 the third party did not answer in time, or has too many questions open; 70018 it said
         no, or did not give an answer that can be relied on.
@@ -69,35 +69,30 @@ class CredentialJudge:
             raise AccountRefusedError(
                 ErrorCode.CREDENTIAL_EMPTY, "the credential is empty: send what this app's third party gave the user"
             )
+        late = ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT
+        asked = False
         try:
             if len(credential) > MAX_CREDENTIAL_LENGTH:
                 raise NotVerifiedError(
                     f"the credential has {len(credential)} characters; {MAX_CREDENTIAL_LENGTH} are allowed"
                 )
-            with self._turn(app_id):
+            with self._turns.of(app_id) as turns:
                 async with asyncio.timeout(self._timeout):
-                    await self._ask(app_id, user_id, credential, how)
-        except _StuckError:
-            detail = f"{MAX_CALLS_PER_APP} verifications of this app wait for the {_party(how)} already: try again"
-            raise _refused(ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT, detail, app_id, how) from None
-        except TimeoutError as error:
-            detail = f"the {_party(how)} did not answer within {self._timeout:g} s: try again"
-            raise _refused(ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT, detail, app_id, how, str(error)) from None
+                    await turns.take(source)
+                    asked = True
+                    try:
+                        await self._ask(app_id, user_id, credential, how)
+                    finally:
+                        turns.give_back(source)
+        except (TimeoutError, NoTurnError) as error:
+            if asked:
+                detail = f"the {_party(how)} did not answer within {self._timeout:g} s: try again"
+            else:
+                detail = f"as many verifications as may be under way wait for the {_party(how)} already: try again"
+            raise _refused(late, detail, app_id, how, str(error)) from None
         except NotVerifiedError as error:
             code = ErrorCode.THIRD_PARTY_VERIFICATION_FAILED
-            raise _refused(code, error.detail, app_id, how, error.cause) from None
-
-    @contextmanager
-    def _turn(self, app_id: int) -> Iterator[None]:
-        if self._under_way[app_id] >= MAX_CALLS_PER_APP:
-            raise _StuckError
-        self._under_way[app_id] += 1
-        try:
-            yield
-        finally:
-            self._under_way[app_id] -= 1
-            if not self._under_way[app_id]:
-                del self._under_way[app_id]
+            raise _refused(code, error.detail, app_id, how, error.cause, wrong=error.judged) from None
 
     async def _ask(self, app_id: int, user_id: str, credential: str, how: Verification) -> None:
         match how:
@@ -118,7 +113,7 @@ class CredentialJudge:
         try:
             verdict = endpoint.parse_answer(await self._client.fetch("POST", how.url, headers, body))
         except CallFailedError as error:
-            raise NotVerifiedError(f"the verification endpoint {error.problem}", error.cause) from None
+            raise NotVerifiedError(f"the verification endpoint {error.problem}", error.cause, judged=False) from None
         if not verdict.ok:
             # An endpoint that quotes what it was shown does not bring it into a log.
             reason = visible(verdict.reason.replace(credential, "[credential]"))
@@ -137,11 +132,13 @@ def _party(how: Verification) -> str:
     return "verification endpoint" if isinstance(how, EndpointVerification) else "issuer"
 
 
-def _refused(code: ErrorCode, detail: str, app_id: int, how: Verification, cause: str = "") -> AccountRefusedError:
+def _refused(
+    code: ErrorCode, detail: str, app_id: int, how: Verification, cause: str = "", *, wrong: bool = False
+) -> AccountRefusedError:
     url = how.url if isinstance(how, EndpointVerification) else how.issuer
     reason = f"{detail} ({visible(cause)})" if cause else detail
     log.warning("third-party verification failed", sdk_app_id=app_id, host=_host(url), code=int(code), reason=reason)
-    return AccountRefusedError(code, detail)
+    return AccountRefusedError(code, detail, wrong_credential=wrong)
 
 
 def _host(url: str) -> str:

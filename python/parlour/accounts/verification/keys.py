@@ -138,7 +138,9 @@ def _public_key(members: dict[str, str]) -> PublicKey | None:
     return key if isinstance(key, EllipticCurvePublicKey | Ed25519PublicKey | Ed448PublicKey) else None
 
 
-def unknown_key(algorithm: str, kid: str | None) -> NotVerifiedError:
-    """The refusal of a token whose key its issuer does not publish."""
+def unknown_key(algorithm: str, kid: str | None, *, judged: bool) -> NotVerifiedError:
+    """The refusal of a token whose key its issuer does not publish; ``judged`` when the issuer was asked just now."""
     named = "a key" if kid is None else f"the key '{visible(kid, 64)}'"
-    return NotVerifiedError(f"the ID token is signed with {named} for {algorithm}, which its issuer does not publish")
+    return NotVerifiedError(
+        f"the ID token is signed with {named} for {algorithm}, which its issuer does not publish", judged=judged
+    )
