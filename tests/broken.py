@@ -23,6 +23,7 @@ from typing import Literal
 
 from tests.databases import AnyDatabase, SqliteDatabase
 from tests.postgres import Database as PostgresDatabase
+from tests.shims import shimmed
 
 DEADLINE = 30.0
 SMALL = 8 * 1024 * 1024
@@ -39,6 +40,24 @@ with open(sys.argv[1], "r+b") as shared:
     fcntl.lockf(shared, fcntl.LOCK_EX, int(sys.argv[3]), int(sys.argv[2]))
     print("held", flush=True)
     sys.stdin.read()
+"""
+
+
+# Commits some fifty times a second, each time with another version of the user's own. It never gives the writers' lock
+# back: its next transaction begins, as far as others can tell, in the moment in which the last one ends.
+WRITE_ALL_THE_TIME = """
+import select, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
+(before,) = connection.execute("PRAGMA user_version").fetchone()
+for turn in range(1, 2**31):
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA user_version = {turn}")
+    connection.execute("COMMIT")
+    if turn == 1:
+        print("held", flush=True)
+    if select.select([sys.stdin], [], [], 0.02)[0]:
+        break
+connection.execute(f"PRAGMA user_version = {before}")
 """
 
 
@@ -89,15 +108,17 @@ async def locked(
 
 @contextlib.asynccontextmanager
 async def conflicting(database: AnyDatabase, *tables: str) -> AsyncIterator[None]:
-    """Every write to the tables is refused at once as one that met another write.
+    """Every write to the tables meets another one.
 
-    PostgreSQL says serialization failure, SQLite a constraint that no statement of the server's own can break.
+    PostgreSQL says serialization failure; in an SQLite file another process writes all the time, to no table.
     """
     if isinstance(database, PostgresDatabase):
         body = "RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001'"
-    else:
-        body = "SELECT RAISE(ABORT, 'met another write')"
-    async with _triggered(database, tables, body):
+        async with _triggered(database, tables, body):
+            yield
+        return
+    writer = _held(sys.executable, "-c", WRITE_ALL_THE_TIME, str(database.path), shim=shimmed(SHIM_KEEP="120"))
+    async with _entered(writer):
         yield
 
 
@@ -276,9 +297,9 @@ def _writing(database: SqliteDatabase) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held(*command: str) -> Iterator[None]:
+def _held(*command: str, shim: dict[str, str] | None = None) -> Iterator[None]:
     """A process that says "held" once it has what it wants, and gives it back when its input ends."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=shim) as holder:
         assert holder.stdout is not None
         try:
             assert holder.stdout.readline() == "held\n", "The lock was not granted."

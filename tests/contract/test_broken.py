@@ -133,13 +133,27 @@ async def test_a_lock_against_everyone_in_sqlite_keeps_readers_waiting_until_its
 
 
 @BOTH
-async def test_every_write_of_a_conflicting_table_fails_at_once(bare: AnyDatabase) -> None:
+async def test_every_write_of_a_conflicting_table_meets_another_one(bare: AnyDatabase) -> None:
     client = await connected(bare)
     async with broken.conflicting(bare, "things"):
         for statement in ("INSERT INTO things VALUES ('x')", "UPDATE things SET name = 'x'", "DELETE FROM things"):
-            assert await client.run(statement) in ("40001", "SQLITE_CONSTRAINT_TRIGGER")
+            assert await client.run(statement) == ("SQLITE_BUSY" if isinstance(bare, SqliteDatabase) else "40001")
         assert await client.reads() == ""
     assert await client.writes() == ""
+    await client.close()
+
+
+@SQLITE
+async def test_who_conflicts_with_an_sqlite_file_really_writes_to_it_all_the_time(bare: AnyDatabase) -> None:
+    client = await connected(bare)
+    assert isinstance(client.connection, sqlite3.Connection)
+    async with broken.conflicting(bare):
+        seen = set()
+        for _ in range(3):
+            assert await client.writes() == "SQLITE_BUSY"
+            seen.add(client.connection.execute("PRAGMA data_version").fetchone())
+        assert len(seen) == 3
+    assert snapshot(bare) == {"things": (repr(("a",)),)}
     await client.close()
 
 

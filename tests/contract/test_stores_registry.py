@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from parlour.account_system import AccountSystem
 from parlour.accounts.registry import BatchResult, ItemResult
+from parlour.settings import load_settings
 from parlour.storage import AppLimits
 
 from tests import broken
@@ -86,14 +89,34 @@ async def test_accounts_of_another_app_are_out_of_reach(service: Service) -> Non
     assert await users(service) == ["ann"]
 
 
-async def test_deleted_users_are_put_off_and_cannot_come_back_to_their_session(service: Service) -> None:
-    granted = await service.login("ann")
+async def test_deleted_users_are_put_off_and_nothing_that_they_hold_is_good_any_more(service: Service) -> None:
+    held = service.sig("ann")
+    granted = await service.login("ann", held)
     entrant = await service.accounts.enter(granted.login, granted.ticket)
     token = entrant.signer.issue_resume("session-1", granted.login, expires_at=NOW + 90)
     await service.registry.delete_many(await service.app(), ["ann", "nobody"])
     assert service.put_off == [("ann",)]
-    assert not (await service.accounts.resume(token)).login_stands
-    await service.login("ann")  # a new login makes the account anew
+    assert (await refusal(service.accounts.resume(token)))[0] == 70221
+    assert (await refusal(service.accounts.enter(granted.login, granted.ticket)))[0] == -10013
+    assert (await service.refusal("ann", held))[0] == 70052
+    await service.change(registration="imported")
+    assert (await service.refusal("ann", held))[0] == 70052
+    await service.change(registration="automatic")
+    assert await users(service) == []
+    service.clock.now += 1
+    await service.login("ann")  # what is signed after the deletion is good, and makes the account anew
+    assert (await service.refusal("ann", held))[0] == 70052
+
+
+async def test_what_is_signed_when_a_deletion_was_answered_is_good(opened: Opener, service: Service) -> None:
+    """A UserSig tells whole seconds: the answer waits for the end of the one in which the deletion was."""
+    real = time.time
+    system = AccountSystem(load_settings(None, {"data": opened.data}), service.stores, clock=real)
+    await system.registry.import_account(await service.app(), "ann", nick=None, face_url=None)
+    before = real()
+    await system.registry.delete_many(await service.app(), ["ann"])
+    assert int(real()) > int(before)
+    await system.close()
 
 
 async def test_kinds_are_checked_when_an_account_is_registered(service: Service) -> None:
@@ -195,7 +218,7 @@ async def test_a_kick_voids_what_the_user_has_and_a_usersig_made_after_the_answe
     assert service.put_off == [("ann",)]
     assert await service.refusal("ann", old) == (
         70052,
-        "user ann was kicked after this UserSig was issued: sign a new one",
+        "user ann was kicked or deleted after this UserSig was issued: sign a new one",
     )
     assert await refusal(service.accounts.enter(granted.login, granted.ticket)) == (
         -10013,

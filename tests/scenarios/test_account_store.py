@@ -136,8 +136,8 @@ async def test_a_table_of_account_types_that_is_gone(
 @scenario(
     70207,
     cause="A write met another one, and the conflict was still there after all retries.",
-    how="Lets every write to the table of accounts fail as one that met another; then an administrator imports, a new"
-    " user logs in, and one who was there already.",
+    how="Lets another process write to the SQLite file all the time, or every write to PostgreSQL's table of accounts"
+    " fail as one that met another; then an administrator imports, a new user logs in, and one who was there already.",
     part="account store",
 )
 async def test_a_conflict_that_persists(

@@ -79,8 +79,9 @@ async def test_a_user_on_the_blacklist(server: RunningServer, wire: Wire, unchan
 
 @scenario(
     70052,
-    cause="The user was kicked after this UserSig was signed.",
-    how="Kicks a user who is logged in, who then tries the same UserSig again, and a new one.",
+    cause="The user was kicked, or the account deleted, after this UserSig was signed.",
+    how="Kicks a user who is logged in, who then tries the same UserSig again, and a new one; then deletes the account,"
+    " with the same two attempts.",
     part="account service",
 )
 async def test_a_usersig_from_before_a_kick(server: RunningServer, wire: Wire, unchanged: Unchanged) -> None:
@@ -91,9 +92,16 @@ async def test_a_usersig_from_before_a_kick(server: RunningServer, wire: Wire, u
     again = await Wire.open(server)
     async with unchanged():
         text = await refused_login(again, server, 70052, userSig=before)
-    assert "kicked after this UserSig was issued: sign a new one" in text
-    await again.login(server, "ann")
-    await again.close()
+    assert "kicked or deleted after this UserSig was issued: sign a new one" in text
+    held = server.user_sig("ann")
+    await again.ask("login", sdkAppId=server.app, userId="ann", userSig=held)
+    await done(server, DELETE, {"DeleteItem": [ANN]})
+    assert (await again.closed())[0] == 4409
+    third = await Wire.open(server)
+    async with unchanged():
+        assert "sign a new one" in await refused_login(third, server, 70052, userSig=held)
+    await third.login(server, "ann")
+    await third.close()
 
 
 @scenario(

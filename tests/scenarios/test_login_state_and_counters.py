@@ -80,7 +80,8 @@ async def test_a_login_state_store_that_is_gone(
 @scenario(
     70225,
     cause="A write to the login-state store met others, and the conflict was still there after all retries.",
-    how="Lets every write to its table fail as one that met another, then a user logs in.",
+    how="Lets another process write to its SQLite file all the time, or every write to its PostgreSQL table fail as one"
+    " that met another; then a user logs in.",
     part="login-state store",
 )
 async def test_a_login_state_that_conflicts(

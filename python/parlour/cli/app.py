@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -217,11 +216,10 @@ def set_app(
         raise typer.BadParameter("say what to change, for example --name; see --help", param_hint="options")
 
     async def work(storage: Storage) -> tuple[App, int]:
-        app = await known_app(storage, sdk_app_id)
+        await known_app(storage, sdk_app_id)
         await _check_type(storage, changes)
-        if bounds:
-            changes["limits"] = replace(app.limits, **bounds)
-        return await storage.change_app(sdk_app_id, **changes), await storage.accounts.count(sdk_app_id)
+        changed = await storage.change_app(sdk_app_id, limits=bounds, **changes)
+        return changed, await storage.accounts.count(sdk_app_id)
 
     changed, accounts = with_storage(data, work, config=config)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,7 +12,7 @@ from parlour.cli.output import DataOption, JsonOption, fail, message, print_json
 from parlour.cli.store import ConfigOption, known_app, with_storage
 
 if TYPE_CHECKING:
-    from parlour.storage import Storage
+    from parlour.storage import App, Storage
 
 MAX_ADMINS = 10
 """Admins of one app, as many as the public account service allows."""
@@ -55,13 +56,16 @@ def add(
     """Let a userId call the account REST, with a UserSig of its own."""
     sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
 
-    async def work(storage: Storage) -> tuple[str, ...]:
-        admins = (await known_app(storage, sdk_app_id)).admins
-        if user_id in admins:
+    def added(app: App) -> App:
+        if user_id in app.admins:
             fail(f"{visible(user_id)} is an admin of app {sdk_app_id} already.")
-        if len(admins) >= MAX_ADMINS:
-            fail(f"App {sdk_app_id} has {len(admins)} admins, and {MAX_ADMINS} are allowed: remove one first.")
-        return (await storage.change_app(sdk_app_id, admins=(*admins, user_id))).admins
+        if len(app.admins) >= MAX_ADMINS:
+            fail(f"App {sdk_app_id} has {len(app.admins)} admins, and {MAX_ADMINS} are allowed: remove one first.")
+        return replace(app, admins=(*app.admins, user_id))
+
+    async def work(storage: Storage) -> tuple[str, ...]:
+        await known_app(storage, sdk_app_id)
+        return (await storage.edit_app(sdk_app_id, added)).admins
 
     admins = with_storage(data, work, config=config)
     if as_json:
@@ -81,12 +85,14 @@ def remove(
     """Take the right away again: further calls are refused at once (70403)."""
     sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
 
-    async def work(storage: Storage) -> tuple[str, ...]:
-        admins = (await known_app(storage, sdk_app_id)).admins
-        if user_id not in admins:
+    def removed(app: App) -> App:
+        if user_id not in app.admins:
             fail(f"{visible(user_id)} is no admin of app {sdk_app_id}: see `parlour app admin list {sdk_app_id}`.")
-        left = tuple(admin for admin in admins if admin != user_id)
-        return (await storage.change_app(sdk_app_id, admins=left)).admins
+        return replace(app, admins=tuple(admin for admin in app.admins if admin != user_id))
+
+    async def work(storage: Storage) -> tuple[str, ...]:
+        await known_app(storage, sdk_app_id)
+        return (await storage.edit_app(sdk_app_id, removed)).admins
 
     admins = with_storage(data, work, config=config)
     if as_json:

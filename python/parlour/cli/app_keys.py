@@ -79,9 +79,6 @@ def add(
 
     async def work(storage: Storage) -> StoredKey:
         await known_app(storage, sdk_app_id)
-        for stored in await storage.keys(sdk_app_id):
-            if stored.value in (pem, secret):
-                fail(f"App {sdk_app_id} has this key already: it is number {stored.id}.")
         now = int(time.time())
         if pem is not None:
             return await storage.add_public_key(sdk_app_id, pem, now=now)
@@ -111,16 +108,16 @@ def remove(
 
     async def work(storage: Storage) -> None:
         await known_app(storage, sdk_app_id)
-        there = {key.id: key for key in await storage.keys(sdk_app_id)}
-        if key_id not in there:
-            fail(f"App {sdk_app_id} has no key {key_id}: see `parlour app key list {sdk_app_id}`.")
-        kind = there[key_id].kind
-        if not force and [key.kind for key in there.values()].count(kind) == 1:
+        from parlour.storage import LastKeyError
+
+        try:
+            if not await storage.remove_key(sdk_app_id, key_id, last=force):
+                fail(f"App {sdk_app_id} has no key {key_id}: see `parlour app key list {sdk_app_id}`.")
+        except LastKeyError as error:
             fail(
-                f"Key {key_id} is the last {kind} key of app {sdk_app_id}: without it nothing verifies that is signed "
-                "its way. Add another first, or say --force."
+                f"{str(error).rstrip('.')}: without it nothing verifies that is signed its way. Add another first, or "
+                "say --force."
             )
-        await storage.remove_key(sdk_app_id, key_id)
 
     with_storage(data, work, config=config)
     if as_json:

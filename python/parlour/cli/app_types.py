@@ -67,10 +67,9 @@ def set_type(
     from parlour.storage import AccountType
 
     async def work(storage: Storage) -> AccountType:
-        there = {known.number: known for known in await storage.list_account_types()}
-        made = replace(there.get(chosen, AccountType(chosen, "")), **given)
-        await storage.put_account_type(made)
-        return made
+        return await storage.edit_account_type(
+            chosen, lambda there: replace(AccountType(chosen, "") if there is None else there, **given)
+        )
 
     made = with_storage(data, work, create=True, config=config)
     if as_json:

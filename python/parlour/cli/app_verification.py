@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ from parlour.cli.output import DataOption, JsonOption, message, print_json, prin
 from parlour.cli.store import ConfigOption, known_app, with_storage
 
 if TYPE_CHECKING:
-    from parlour.storage import Storage, Verification
+    from parlour.storage import App, Storage, Verification
 
 MODES = ("endpoint", "oidc", "none")
 SECRET_BYTES = 32
@@ -59,16 +60,18 @@ def verify_with(
 
     from parlour.storage import EndpointVerification, OidcVerification
 
-    async def work(storage: Storage) -> Verification | None:
-        app = await known_app(storage, sdk_app_id)
+    def verified(app: App) -> App:
         how: Verification | None = None
         if mode == "endpoint":
             there = app.verification.secret if isinstance(app.verification, EndpointVerification) else None
             how = EndpointVerification(checked, given or there or secrets.token_hex(SECRET_BYTES))
         elif mode == "oidc":
             how = OidcVerification(checked, audience or "", claim)
-        await storage.change_app(sdk_app_id, verification=how)
-        return how
+        return replace(app, verification=how)
+
+    async def work(storage: Storage) -> Verification | None:
+        await known_app(storage, sdk_app_id)
+        return (await storage.edit_app(sdk_app_id, verified)).verification
 
     how = with_storage(data, work, config=config)
     if as_json:

@@ -91,14 +91,17 @@ class AccountStore:
         """Make or keep several; for each what kept it from being made. ``within`` seconds, else a StoreTimeoutError."""
         return await self._database.write(lambda connection: self._put(connection, new), within=within)
 
-    async def delete_many(self, sdk_app_id: int, user_ids: Sequence[str], *, within: float) -> set[str]:
-        """Delete accounts. Returns those that were there."""
+    async def delete_many(self, sdk_app_id: int, user_ids: Sequence[str], *, now: int, within: float) -> set[str]:
+        """Delete accounts and void the UserSigs issued up to ``now``. Returns those that were there."""
 
         async def work(connection: AsyncConnection) -> set[str]:
-            there = await _registered(connection, ((sdk_app_id, user_id) for user_id in user_ids))
-            of_them = accounts.c.user_id.in_(sorted(user_id for _, user_id in there))
+            registered = await _registered(connection, ((sdk_app_id, user_id) for user_id in user_ids))
+            there = sorted(user_id for _, user_id in registered)
+            of_them = accounts.c.user_id.in_(there)
             await connection.execute(delete(accounts).where(accounts.c.sdk_app_id == sdk_app_id, of_them))
-            return {user_id for _, user_id in there}
+            for user_id in there:
+                await self._stand(connection, sdk_app_id, user_id, invalidated_at=now)
+            return set(there)
 
         return await self._database.write(work, within=within)
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from parlour.storage import migrate
-from parlour.storage.errors import ConflictError, StorageError, StoreTimeoutError
+from parlour.storage.errors import ConflictError, LockedError, StorageError, StoreTimeoutError
 from parlour.storage.postgres import Postgres
 from parlour.storage.sqlite import Sqlite
 
@@ -61,7 +61,7 @@ class Dialect(Protocol):
     async def prepare_migration(self, connection: AsyncConnection) -> None:
         """Let this transaction take its time, and outlive a crash of the database also where rows may be lost."""
 
-    def translate(self, error: BaseException, took: float) -> StorageError:
+    def translate(self, error: BaseException) -> StorageError:
         """A driver's error as one of ours."""
 
 
@@ -147,34 +147,48 @@ class Database:
     async def _attempts(self, engine: AsyncEngine, work: Work[Result], within: float | None, retries: int) -> Result:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self.timeout if within is None else within)
-        for pause in (*PAUSES[:retries], None):
+        pauses = iter(PAUSES[:retries])
+        met: ConflictError | None = None
+        while True:
             try:
                 return await self._in_time(engine, work, deadline)
-            except ConflictError:
+            except ConflictError as conflict:
+                met = conflict
+                pause = next(pauses, None)
                 if pause is None:
                     raise
                 await asyncio.sleep(pause * (1 + random.random() / 2))  # noqa: S311 - spreads writers, hides nothing
+            except LockedError as locked:
+                met = None
                 if loop.time() >= deadline:
+                    raise StoreTimeoutError(str(locked)) from None
+                await asyncio.sleep(PAUSES[0])  # mostly it has waited already; never without a pause
+            except StoreTimeoutError:
+                if met is None:
                     raise
-        raise AssertionError("the last attempt returns or raises")
+            if met is not None and loop.time() >= deadline:
+                raise met
 
     async def _in_time(self, engine: AsyncEngine, work: Work[Result], deadline: float) -> Result:
         loop = asyncio.get_running_loop()
-        given_up = asyncio.Event()
-        task = loop.create_task(self._transaction(engine, work, given_up))
+        progress = _Progress()
+        task = loop.create_task(self._transaction(engine, work, progress))
         try:
-            done, _ = await asyncio.wait({task}, timeout=deadline - loop.time())
+            await asyncio.wait({task}, timeout=deadline - loop.time())
+            if not task.done() and progress.committing:
+                # It can be neither stopped nor taken back, and only its end tells whether it was done.
+                await asyncio.wait({task})
         except asyncio.CancelledError:
-            self._leave(task, given_up)
+            self._leave(task, progress)
             raise
-        if not done:
-            self._leave(task, given_up)
+        if not task.done():
+            self._leave(task, progress)
             raise StoreTimeoutError(f"The database {self.dialect.where} did not answer in time.")
         return task.result()
 
-    def _leave(self, task: asyncio.Task[Any], given_up: asyncio.Event) -> None:
+    def _leave(self, task: asyncio.Task[Any], progress: _Progress) -> None:
         """Nobody waits for it any more. It is not committed, and no failure of it is reported as forgotten."""
-        given_up.set()
+        progress.given_up = True
         self._late.add(task)
 
         def ended(task: asyncio.Task[Any]) -> None:
@@ -183,30 +197,38 @@ class Database:
                 task.exception()
 
         task.add_done_callback(ended)
-        if self.dialect.cancels:
+        if self.dialect.cancels and not progress.committing:
             task.cancel()
 
-    async def _transaction(self, engine: AsyncEngine, work: Work[Result], given_up: asyncio.Event) -> Result:
+    async def _transaction(self, engine: AsyncEngine, work: Work[Result], progress: _Progress) -> Result:
         if not self.dialect.still_there():
             await self._engine.dispose()
-        began = asyncio.get_running_loop().time()
         fresh = False
         while True:
             try:
-                async with engine.begin() as connection:
+                async with engine.connect() as connection, connection.begin() as transaction:
                     result = await work(connection)
-                    if given_up.is_set():  # whoever asked was told that it was not done
+                    if progress.given_up:  # whoever asked was told that it was not done
                         raise StoreTimeoutError(f"The database {self.dialect.where} answered too late.")
+                    progress.committing = True
+                    await transaction.commit()
                     return result
             except DBAPIError as error:
-                if error.connection_invalidated and not fresh:
+                if error.connection_invalidated and not fresh and not progress.committing:
                     fresh = True  # a connection of the pool that died since it was used; the pool has thrown all away
                     continue
-                raise self._translated(error.orig or error, began) from error
+                raise self.dialect.translate(error.orig or error) from error
             except PoolTimeoutError:
                 raise StoreTimeoutError(f"All connections to {self.dialect.where} are busy.") from None
             except (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                raise self._translated(error, began) from error
+                raise self.dialect.translate(error) from error
 
-    def _translated(self, error: BaseException, began: float) -> StorageError:
-        return self.dialect.translate(error, asyncio.get_running_loop().time() - began)
+
+class _Progress:
+    """How far a transaction is: whether its commit has begun, and whether nobody waits for it any more."""
+
+    __slots__ = ("committing", "given_up")
+
+    def __init__(self) -> None:
+        self.committing = False
+        self.given_up = False

@@ -31,8 +31,16 @@ class StoreTimeoutError(StorageError):
     """The database did not answer within the deadline, for example because another process holds its lock."""
 
 
+class LockedError(StoreTimeoutError):
+    """Another process holds the database's lock, and nothing was written meanwhile: all that helps is to wait."""
+
+
 class ConflictError(StorageError):
-    """A write met another one and was returned at once; it is tried again a few times before this comes out."""
+    """A write met another one and was returned; it is tried again a few times before this comes out."""
+
+
+class ContendedError(ConflictError):
+    """Others wrote while a write waited for its turn. It says nothing about what was to be written."""
 
 
 class SealedError(StorageError):
@@ -53,6 +61,18 @@ class AppExistsError(StorageError):
 
 class NoSuchAppError(StorageError):
     """There is no app with this sdkAppId."""
+
+
+class NoSuchAccountTypeError(StorageError):
+    """There is no account type of this number."""
+
+
+class KeyExistsError(StorageError):
+    """The app has this key already."""
+
+
+class LastKeyError(StorageError):
+    """The key is the last one of its kind, and was to stay then."""
 
 
 class AccountLimitError(StorageError):

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from parlour.storage.database import RETRIES
-from parlour.storage.errors import StorageError, StoreTimeoutError, StoreUnreachableError, UnwritableError
+from parlour.storage.errors import (
+    ContendedError,
+    StorageError,
+    StoreTimeoutError,
+    StoreUnreachableError,
+    UnwritableError,
+)
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
@@ -22,7 +28,7 @@ Answer = TypeVar("Answer")
 MOST = 256
 """Questions that one query answers at most."""
 
-_ALL_ALIKE = (StoreTimeoutError, StoreUnreachableError, UnwritableError)
+_ALL_ALIKE = (StoreTimeoutError, StoreUnreachableError, UnwritableError, ContendedError)
 """Failures of the store itself; others may be one question's fault, so the rest is asked again without it."""
 
 

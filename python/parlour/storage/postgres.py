@@ -81,7 +81,7 @@ class Postgres:
         for setting in ("synchronous_commit = on", "statement_timeout = 0", "idle_in_transaction_session_timeout = 0"):
             await connection.execute(text(f"SET LOCAL {setting}"))
 
-    def translate(self, error: BaseException, took: float) -> StorageError:
+    def translate(self, error: BaseException) -> StorageError:
         """The driver's error as one of ours."""
         state = str(getattr(error, "sqlstate", None) or "")
         said = str(error).partition("\n")[0].rpartition(">: ")[2]

@@ -11,14 +11,16 @@ from urllib.parse import quote
 
 import aiosqlite
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import await_only
 
 from parlour.storage.errors import (
     ConflictError,
+    ContendedError,
+    LockedError,
     StorageError,
-    StoreTimeoutError,
     StoreUnreachableError,
     UnreadableDatabaseError,
     UnwritableError,
@@ -26,6 +28,9 @@ from parlour.storage.errors import (
 
 WAL_PAUSE = 0.02
 """Seconds between two attempts to switch a new database to write-ahead logging."""
+
+TURN = 0.25
+"""Seconds that one attempt waits for the database's lock at most; who has still time attempts again."""
 
 POOL_SIZE = 4
 
@@ -72,7 +77,7 @@ class Sqlite:
         async def connect() -> aiosqlite.Connection:
             # Looked at here: a connection that fails in aiosqlite leaves its thread to end some time later.
             os.stat(self.file)
-            return await aiosqlite.connect(address, uri=True, timeout=self._timeout)
+            return await aiosqlite.connect(address, uri=True, timeout=min(TURN, self._timeout))
 
         engine = create_async_engine(
             "sqlite+aiosqlite://", async_creator=connect, poolclass=AsyncAdaptedQueuePool, pool_size=POOL_SIZE,
@@ -92,9 +97,21 @@ class Sqlite:
         def _begin(connection: Connection) -> None:
             # A writer takes its lock at once: two that upgrade a read lock later would deadlock. Readers need none.
             if connection.get_execution_options().get("parlour_write", False):
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                self._take_lock(connection)
 
         return engine
+
+    def _take_lock(self, connection: Connection) -> None:
+        """Begin to write. When others have the lock, tell one who keeps it from many who take turns with it."""
+        before = _data_version(connection)
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            if _primary_code(error.orig) == sqlite3.SQLITE_BUSY and _data_version(connection) != before:
+                raise ContendedError(
+                    f"A write to {self.file} met another one, and others had the lock in turn."
+                ) from None
+            raise
 
     def still_there(self) -> bool:
         """Look at the file before it is used. Raises when it is gone; False when another took its place."""
@@ -113,11 +130,11 @@ class Sqlite:
     async def prepare_migration(self, connection: object) -> None:
         """Nothing to do: what is committed outlives the process, and only the machine's crash can take it back."""
 
-    def translate(self, error: BaseException, took: float) -> StorageError:
-        """The driver's error as one of ours; ``took`` seconds since the attempt began."""
+    def translate(self, error: BaseException) -> StorageError:
+        """The driver's error as one of ours."""
         text = (error.strerror if isinstance(error, OSError) else None) or str(error)
         extended = getattr(error, "sqlite_errorcode", 0)
-        code = extended & 0xFF
+        code = _primary_code(error)
         if (
             code == sqlite3.SQLITE_CONSTRAINT
             or extended == sqlite3.SQLITE_BUSY_SNAPSHOT
@@ -125,14 +142,22 @@ class Sqlite:
         ):
             return ConflictError(f"A write to {self.file} met another one: {text}.")
         if code == sqlite3.SQLITE_BUSY:
-            if took < self._timeout / 2:
-                return ConflictError(f"The database {self.file} was locked by another process: {text}.")
-            return StoreTimeoutError(f"The database {self.file} is locked by another process.")
+            return LockedError(f"The database {self.file} is locked by another process.")
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL) or extended in _WRITE_FAILURES:
             return UnwritableError(f"The database {self.file} cannot be written: {text}.")
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_SCHEMA):
             return UnreadableDatabaseError(f"{self.file} is damaged or no database of Parlour: {text}.")
         return StoreUnreachableError(f"The database {self.file} cannot be reached: {text}.")
+
+
+def _primary_code(error: BaseException | None) -> int:
+    """SQLite's result code without what extends it; 0 for what is none of its errors."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _data_version(connection: Connection) -> int:
+    """Changes when another connection has committed (https://sqlite.org/pragma.html#pragma_data_version)."""
+    return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
 
 
 def make_folder(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,9 @@ from parlour.storage.accounts import AccountStore
 from parlour.storage.database import Database, dialect_of
 from parlour.storage.errors import (
     AppExistsError,
+    KeyExistsError,
+    LastKeyError,
+    NoSuchAccountTypeError,
     NoSuchAppError,
 )
 from parlour.storage.model import DEFAULT_ACCOUNT_TYPE, AccountType, App, AppLimits, StoredKey
@@ -107,6 +110,8 @@ class Storage:
         async def work(connection: AsyncConnection) -> None:
             if await _exists(connection, sdk_app_id):
                 raise AppExistsError(f"There is an app {sdk_app_id} already.")
+            if app.account_type not in (None, DEFAULT_ACCOUNT_TYPE):
+                await _hold_account_type(connection, app.account_type)
             rows = [
                 *(("secret", self.master.seal(key, key_place(sdk_app_id))) for key in keys.secrets),
                 *(("public", pem) for pem in keys.public_keys),
@@ -134,19 +139,31 @@ class Storage:
     ) -> App:
         """Change members of an app, but not its keys. Returns it as it is then; ``NoSuchAppError``.
 
-        ``limits`` may hold just those that change.
+        ``limits`` may hold just those that change. A value that depends on what is there is for ``edit_app``.
+        """
+
+        def edit(app: App) -> App:
+            changed = replace(app, **changes)
+            if limits is None:
+                return changed
+            merged = limits if isinstance(limits, AppLimits) else replace(changed.limits, **limits)
+            return replace(changed, limits=merged)
+
+        return await self.edit_app(sdk_app_id, edit)
+
+    async def edit_app(self, sdk_app_id: int, edit: Callable[[App], App]) -> App:
+        """Change an app, but not its keys, to what ``edit`` makes of it: nobody else changes it in between.
+
+        ``edit`` may be called several times; what it raises leaves the app as it was. ``NoSuchAppError``;
+        ``NoSuchAccountTypeError`` when it is to be under an account type that is not there (any more).
         """
 
         async def work(connection: AsyncConnection) -> App:
-            # Held until the end: else two who change different members at a time would undo each other's.
-            await connection.execute(select(apps.c.sdk_app_id).where(apps.c.sdk_app_id == sdk_app_id).with_for_update())
-            found = await _apps(connection, sdk_app_id, self.master)
-            if not found:
-                raise NoSuchAppError(f"There is no app {sdk_app_id}.")
-            changed = replace(found[0], **changes)
-            if limits is not None:
-                merged = limits if isinstance(limits, AppLimits) else replace(changed.limits, **limits)
-                changed = replace(changed, limits=merged)
+            await _hold_app(connection, sdk_app_id)
+            (app,) = await _apps(connection, sdk_app_id, self.master)
+            changed = edit(app)
+            if changed.account_type not in (None, app.account_type):
+                await _hold_account_type(connection, changed.account_type)
             await connection.execute(
                 update(apps).where(apps.c.sdk_app_id == sdk_app_id).values(app_values(changed, self.master))
             )
@@ -182,19 +199,33 @@ class Storage:
         """Give an app one more public key (PEM)."""
         return StoredKey(await self._add_key(sdk_app_id, "public", pem, now), "public", pem, now)
 
-    async def remove_key(self, sdk_app_id: int, key_id: int) -> bool:
-        """Take a key away. False when the app has no key of that number."""
+    async def remove_key(self, sdk_app_id: int, key_id: int, *, last: bool = True) -> bool:
+        """Take a key away. False when the app has no key of that number.
+
+        With ``last`` false the last key of its kind stays: ``LastKeyError``.
+        """
 
         async def work(connection: AsyncConnection) -> bool:
-            query = delete(app_keys).where(app_keys.c.sdk_app_id == sdk_app_id, app_keys.c.id == key_id)
-            return (await connection.execute(query)).rowcount > 0
+            await _hold_app(connection, sdk_app_id)
+            query = select(app_keys.c.id, app_keys.c.kind).where(app_keys.c.sdk_app_id == sdk_app_id)
+            kinds = {row.id: row.kind for row in await connection.execute(query)}
+            kind = kinds.get(key_id)
+            if kind is not None and not last and list(kinds.values()).count(kind) == 1:
+                raise LastKeyError(f"Key {key_id} is the last {kind} key of app {sdk_app_id}.")
+            await connection.execute(
+                delete(app_keys).where(app_keys.c.id == key_id, app_keys.c.sdk_app_id == sdk_app_id)
+            )
+            return kind is not None
 
         return await self.database.write(work)
 
     async def _add_key(self, sdk_app_id: int, kind: str, value: str, now: int) -> int:
         async def work(connection: AsyncConnection) -> int:
-            if not await _exists(connection, sdk_app_id):
-                raise NoSuchAppError(f"There is no app {sdk_app_id}.")
+            await _hold_app(connection, sdk_app_id)
+            there = select(app_keys).where(app_keys.c.sdk_app_id == sdk_app_id, app_keys.c.kind == kind)
+            for row in await connection.execute(there):
+                if read_key(row, self.master).value == value:
+                    raise KeyExistsError(f"App {sdk_app_id} has this key already: it is number {row.id}.")
             stored = self.master.seal(value, key_place(sdk_app_id)) if kind == "secret" else value
             query = insert(app_keys).values(sdk_app_id=sdk_app_id, kind=kind, value=stored, created_at=now)
             made = (await connection.execute(query.returning(app_keys.c.id))).scalar_one()
@@ -214,28 +245,44 @@ class Storage:
         return await self.database.read(work)
 
     async def put_account_type(self, account_type: AccountType) -> None:
-        """Make an account type, or replace the one of that number."""
-        values = {"name": account_type.name, "methods": json.dumps(account_type.methods)}
+        """Make an account type, or replace the one of that number, whatever it holds."""
+        await self._write_account_type(account_type.number, lambda _: account_type)
 
-        async def work(connection: AsyncConnection) -> None:
-            same = account_types.c.number == account_type.number
-            if (await connection.execute(update(account_types).where(same).values(values))).rowcount == 0:
-                await connection.execute(insert(account_types).values(number=account_type.number, **values))
+    async def edit_account_type(self, number: int, edit: Callable[[AccountType | None], AccountType]) -> AccountType:
+        """Make what ``edit`` says of an account type, or of none: nobody else changes it in between."""
+        return await self._write_account_type(number, lambda row: edit(None if row is None else read_account_type(row)))
 
-        await self.database.write(work)
+    async def _write_account_type(self, number: int, make: Callable[[Row[Any] | None], AccountType]) -> AccountType:
+        async def work(connection: AsyncConnection) -> AccountType:
+            same = account_types.c.number == number
+            row = (await connection.execute(select(account_types).where(same).with_for_update())).one_or_none()
+            made = make(row)
+            values = {"name": made.name, "methods": json.dumps(made.methods)}
+            if row is None:
+                await connection.execute(insert(account_types).values(number=number, **values))
+            else:
+                await connection.execute(update(account_types).where(same).values(values))
+            return made
+
+        return await self.database.write(work)
 
     async def remove_account_type(self, number: int) -> bool:
         """Take an account type away. False when there is none, or when an app is set up under it."""
+        if number == DEFAULT_ACCOUNT_TYPE:
+            return False
 
         async def work(connection: AsyncConnection) -> bool:
+            # First its row, so that an app that is just put under it is waited for, and seen.
+            gone = await connection.execute(delete(account_types).where(account_types.c.number == number))
             used = await connection.scalar(select(apps.c.sdk_app_id).where(apps.c.account_type == number).limit(1))
-            if used is not None or number == DEFAULT_ACCOUNT_TYPE:
-                return False
-            return (
-                await connection.execute(delete(account_types).where(account_types.c.number == number))
-            ).rowcount > 0
+            if used is not None:
+                raise _InUseError
+            return gone.rowcount > 0
 
-        return await self.database.write(work)
+        try:
+            return await self.database.write(work)
+        except _InUseError:
+            return False
 
     # --- the server's own secret ---
 
@@ -264,6 +311,27 @@ class Storage:
 
     async def _apps(self, sdk_app_id: int | None) -> list[App]:
         return await self.database.read(lambda connection: _apps(connection, sdk_app_id, self.master))
+
+
+class _InUseError(Exception):
+    """Undoes the transaction that would have removed what is used."""
+
+
+async def _hold_app(connection: AsyncConnection, sdk_app_id: int) -> None:
+    """Keep others from changing an app and its keys until the transaction ends; ``NoSuchAppError``.
+
+    Else two that change different things of it at a time would undo each other's.
+    """
+    query = select(apps.c.sdk_app_id).where(apps.c.sdk_app_id == sdk_app_id).with_for_update()
+    if await connection.scalar(query) is None:
+        raise NoSuchAppError(f"There is no app {sdk_app_id}.")
+
+
+async def _hold_account_type(connection: AsyncConnection, number: int) -> None:
+    """Keep others from removing an account type until the transaction ends; ``NoSuchAccountTypeError``."""
+    query = select(account_types.c.number).where(account_types.c.number == number).with_for_update(read=True)
+    if await connection.scalar(query) is None:
+        raise NoSuchAccountTypeError(f"There is no account type {number}.")
 
 
 async def _exists(connection: AsyncConnection, sdk_app_id: int) -> bool:

@@ -702,7 +702,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "account",
     shown: "70052",
-    cause: "The UserSig was signed before the user was kicked, and the kick ended all earlier ones.",
+    cause: "The UserSig was signed before the user was kicked, or the account deleted; either ends all earlier ones.",
     remedy: "Sign a new UserSig.",
   },
   [70101]: {
