@@ -32,13 +32,17 @@ def unknown(environment: Mapping[str, str], prefix: str, known: Iterable[str]) -
     names = set(known)
     return [
         f"The environment variable {name} is no setting of Parlour and is left alone."
-        + did_you_mean(name.upper(), names)
+        + did_you_mean(name.upper(), names, prefix)
         for name, value in sorted(environment.items())
         if name.upper().startswith(prefix) and name.upper() not in names and not injected(name, value)
     ]
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest of the known names as a question to put behind a sentence; empty when none is near."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {close[0]}?" if close else ""
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """The nearest of the known names as a question to put behind a sentence; empty when none is near.
+
+    ``prefix`` is what all of them begin with, which makes none of them nearer.
+    """
+    tails = [one.removeprefix(prefix) for one in known]
+    close = difflib.get_close_matches(name.removeprefix(prefix), tails, n=1)
+    return f" Did you mean {prefix}{close[0]}?" if close else ""

@@ -79,11 +79,16 @@ async def bounded(what: str, end: Callable[[], Awaitable[object]], within: float
         await end()
 
     closing = asyncio.create_task(close())
+    waited = False
     try:
         await asyncio.wait({closing}, timeout=within)
+        waited = True
     finally:
         if not closing.done():
-            log.warning("not closed in time", what=what, seconds=within)
+            if waited:
+                log.warning("not closed in time", what=what, seconds=within)
+            else:
+                log.warning("not closed: the stop was cut short", what=what)
             closing.cancel()
             closing.add_done_callback(_seen)
     if closing.done() and not closing.cancelled() and closing.exception() is not None:

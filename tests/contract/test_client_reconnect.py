@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import itertools
+import os
+import resource
 import signal
 from typing import TYPE_CHECKING
 
@@ -18,6 +22,7 @@ from parlour.client.events import (
     StreamRemoved,
 )
 from parlour.errors import ErrorCode
+from parlour.signaling import messages as m
 
 from tests.databases import AnyDatabase, SqliteDatabase
 from tests.peers.relay import Relay
@@ -25,7 +30,7 @@ from tests.peers.server_process import ServerProcess
 from tests.wire import join, offer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from tests.conftest import RunningServer, StartServer
@@ -177,6 +182,93 @@ async def test_what_is_given_up_while_the_socket_is_down_is_given_up_at_the_serv
     await pair.close()
 
 
+async def test_leaving_while_the_socket_is_down_is_told_to_the_server_when_it_can_be_reached(
+    server: RunningServer, relay: Relay
+) -> None:
+    ann = client(server, "ann", relay.url)
+    await ann.join(1)
+    witness, entered = await join(server, "witness")
+    assert [member["userId"] for member in entered["snapshot"]["members"]] == ["ann"]
+    await relay.cut()
+    await until(ann, lambda event: event == RECONNECTING)
+    assert await witness.quiet()
+    await relay.heal()
+    await ann.leave()
+    assert (await witness.event())["type"] == "peer-leave"
+
+
+async def test_leaving_returns_soon_when_the_server_cannot_be_reached(server: RunningServer, relay: Relay) -> None:
+    ann = client(server, "ann", relay.url)
+    await ann.join(1)
+    await relay.cut()
+    await until(ann, lambda event: event == RECONNECTING)
+    async with asyncio.timeout(30):
+        await ann.leave()
+    assert not ann.joined
+
+
+async def test_leaving_twice_at_the_same_time_leaves_and_raises_nothing(server: RunningServer) -> None:
+    ann = client(server, "ann")
+    await ann.join(1)
+    witness, _ = await join(server, "witness")
+    await asyncio.gather(ann.leave(), ann.leave(), ann.leave())
+    assert (await witness.event())["type"] == "peer-leave"
+    await ann.join(1)
+    assert (await witness.event())["type"] == "peer-join"
+    first, between, second, last = await asyncio.gather(
+        ann.leave(), ann.join(1), ann.leave(), ann.join(1), return_exceptions=True
+    )
+    assert (first, second, last) == (None, None, None)
+    assert isinstance(between, RtcError), "the second leave gives it up"
+    assert ann.joined
+    await ann.leave()
+
+
+async def test_a_leave_whose_caller_loses_patience_leaves_all_the_same(
+    server: RunningServer,
+) -> None:
+    ann = client(server, "ann")
+    await ann.join(1)
+    await ann.publish(audio=True, video=None)
+    witness, _ = await join(server, "witness")
+    leaving = asyncio.create_task(ann.leave())
+    while ann._channel is not None:
+        assert not leaving.done(), "it is under way"
+        await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert not ann.joined
+    assert [(await witness.event())["type"] for _ in range(2)] == ["stream-removed", "peer-leave"]
+
+
+async def test_what_nobody_waits_for_any_more_is_not_complained_about(process: ServerProcess) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    asking = channel.Channel(lambda _: None, lambda code, reason: None)
+    await asking.open(process.url)
+    socket = asking._socket
+    assert socket is not None
+    reader, asking._reader = asking._reader, None
+    # The loss is seen while the request is on its way out: what it was to wait for fails, and so does the sending.
+    sending = socket.send
+
+    async def lost_while_sending(*arguments: object, **options: object) -> None:
+        await process.kill()
+        await socket.wait_closed()
+        assert reader is not None
+        await reader
+        await sending(*arguments, **options)  # type: ignore[arg-type]
+
+    socket.send = lost_while_sending  # type: ignore[method-assign, assignment]
+    with pytest.raises(channel.ChannelLostError):
+        await asking.request(m.Ping(id=0), m.Empty)
+    del asking
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
+
+
 async def test_what_is_published_and_subscribed_while_the_socket_is_down_waits_for_it(
     server: RunningServer, relay: Relay
 ) -> None:
@@ -232,6 +324,50 @@ async def test_without_udp_publish_and_subscribe_reject_in_ten_seconds_with_0x40
         assert types == ["peer-join", "stream-added", "stream-removed"], "what did not connect is not published"
         assert not ann._uplink.streams
         assert not ann._downlink.streams
+
+
+@contextlib.contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """This process can open nothing more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, before[1]))
+    taken = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+async def test_a_link_that_cannot_be_made_is_refused_at_once_with_the_reason_and_made_when_it_can_be(
+    process: ServerProcess,
+) -> None:
+    ann, ben = client(process, "ann"), client(process, "ben")
+    await ann.join(1)
+    await ben.join(1)
+    with pytest.raises(RtcError, match="'av1'") as refused:
+        await ann.publish(video="av1")  # type: ignore[arg-type]
+    assert refused.value.code == ErrorCode.INVALID_PARAMETER
+    with no_descriptors_left(), pytest.raises(RtcError, match=r"cannot be set up: .*open files") as refused:
+        await ann.publish()
+    assert refused.value.code == ErrorCode.ICE_TRANSPORT_ERROR
+    sent = await ann.publish(audio=False)
+    filming = asyncio.create_task(film(sent))
+    await until(ben, lambda event: isinstance(event, StreamAdded))
+    with no_descriptors_left():
+        subscribing = asyncio.create_task(ben.subscribe("ann", audio=False))
+        while not ben._downlink._attempts:
+            assert not subscribing.done()
+            await asyncio.sleep(0.02)
+    await next_picture(await subscribing)
+    filming.cancel()
+    assert failures(ann, ben) == []
+    await ann.leave()
+    await ben.leave()
 
 
 async def test_join_leave_join_ends_in_the_room_and_publish_is_decided_when_its_turn_comes(

@@ -9,12 +9,17 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
+from parlour.cli.output import Refused
+from parlour.cli.serve import stop_bounded
 from parlour.storage import LoginStates, Storage
-from parlour.supervisor import Supervisor
+from parlour.supervisor import Supervisor, bounded
 from parlour.usersig import sign_v2
 
 from tests.attacks.raw import TEXT, Raw, frame
@@ -174,6 +179,48 @@ async def test_clients_that_never_read_do_not_hold_the_stop_up(tmp_path: Path) -
     assert status == 0, said
     for raw in raws:
         raw.close()
+
+
+class SlowStop:
+    """A server that stops when it is let."""
+
+    def __init__(self) -> None:
+        self.begun, self.let, self.stopped = asyncio.Event(), asyncio.Event(), False
+
+    async def stop(self) -> None:
+        self.begun.set()
+        await self.let.wait()
+        self.stopped = True
+
+
+async def test_two_signals_at_once_are_one_request_to_stop_in_good_order() -> None:
+    server, signalled = SlowStop(), asyncio.Event()
+    stopping = asyncio.create_task(stop_bounded(server, signalled))  # type: ignore[arg-type]
+    await server.begun.wait()
+    signalled.set()  # who signals a process and its group, as `timeout` does, sends the second one right behind
+    await until(lambda: not signalled.is_set(), "the second signal is not taken")
+    assert not stopping.done()
+    server.let.set()
+    await stopping
+    assert server.stopped
+
+
+async def test_a_later_signal_stops_at_once_and_the_log_does_not_speak_of_seconds_that_did_not_pass(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server, signalled = SlowStop(), asyncio.Event()
+    bounds: Any = SimpleNamespace(stop=partial(bounded, "a store", server.stop, 3600))
+    stopping = asyncio.create_task(stop_bounded(bounds, signalled))
+    await server.begun.wait()
+    signalled.set()
+    await until(lambda: not signalled.is_set(), "the second signal is not taken")
+    signalled.set()
+    with pytest.raises(Refused, match="stopped before it had closed everything"):
+        await stopping
+    assert not server.stopped
+    said = capsys.readouterr().out
+    assert "the stop was cut short" in said
+    assert "3600" not in said
 
 
 async def test_a_stop_in_the_same_process_is_bounded_too(

@@ -143,6 +143,11 @@ def test_an_unknown_variable_is_a_warning_that_names_the_nearest_setting(
     ]
 
 
+def test_an_unknown_variable_that_is_near_no_setting_is_not_said_to_mean_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARLOUR_FOO", "1")
+    assert warnings_of()[1] == ["The environment variable PARLOUR_FOO is no setting of Parlour and is left alone."]
+
+
 # What Kubernetes gives a container beside Services of these names and ports.
 INJECTED = {
     "parlour": {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parlour.cli.output import JsonOption, fail, message, print_json
+from parlour.cli.output import AnnounceOption, JsonOption, fail, message, print_json
 
 if TYPE_CHECKING:
     from parlour.client.robot import Robot
@@ -29,16 +29,12 @@ def command(
         str | None, typer.Option(metavar="ADDRESS", help="Address to serve at. Default: 127.0.0.1.")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="TCP port of page and signaling; 0 picks one. Default: 8080.")
+        int | None, typer.Option(min=0, max=65535, help="TCP port of page and signaling; 0 picks one. Default: 8080.")
     ] = None,
-    media_port: Annotated[int | None, typer.Option(help="UDP port of the media; 0 picks one. Default: 8081.")] = None,
-    announce: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Address that clients send media to; may be repeated. Default: the host, or all of this machine's",
-        ),
+    media_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="UDP port of the media; 0 picks one. Default: 8081.")
     ] = None,
+    announce: AnnounceOption = None,
     data: Annotated[str, typer.Option(metavar="DIR", help="Data folder.")] = ".demo",
     robot: Annotated[bool, typer.Option("--robot/--no-robot", help="Whether a robot waits in room 1.")] = True,
     as_json: JsonOption = False,

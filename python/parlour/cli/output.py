@@ -17,6 +17,14 @@ DataOption = Annotated[
     str | None,
     typer.Option("--data", metavar="DIR", help="Data folder of the server. Default: as `parlour serve` has it."),
 ]
+AnnounceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--announce",
+        metavar="ADDRESS",
+        help="Address that clients send media to; may be repeated. Default: the host, or all of this machine's",
+    ),
+]
 
 PIPE_WIDTH = 200
 """Columns when nobody watches: wide, so that what is piped on is not broken into lines."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parlour.cli.output import JsonOption, fail, message, print_line
+from parlour.cli.output import AnnounceOption, JsonOption, fail, message, print_line
 
 if TYPE_CHECKING:
     from parlour.server import Server
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 STOP_TIMEOUT = 10.0
 """Seconds that a graceful stop takes at most."""
+
+ONE_REQUEST = 0.5
+"""Seconds in which another signal is the same request: who signals a process and its group sends two at once."""
 
 THREADS_TIMEOUT = 3.0
 """Seconds that threads have to end after it; some wait for what never comes."""
@@ -44,13 +47,7 @@ def command(
     media_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="UDP port of the media; 0 picks one. Default: 8081")
     ] = None,
-    announce: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Address that clients send media to; may be repeated. Default: the host, or all of this machine's",
-        ),
-    ] = None,
+    announce: AnnounceOption = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Settings file (TOML); see settings.sample.toml.")
     ] = None,
@@ -173,9 +170,12 @@ def stop_signal() -> asyncio.Event:
 
 async def stop_bounded(server: Server, again: asyncio.Event) -> None:
     """Stop the server, within ``STOP_TIMEOUT`` seconds and not after another signal."""
+    stop = asyncio.create_task(server.stop())
+    await asyncio.wait({stop}, timeout=ONE_REQUEST)
     again.clear()
-    stop, impatient = asyncio.create_task(server.stop()), asyncio.create_task(again.wait())
-    done, _ = await asyncio.wait({stop, impatient}, timeout=STOP_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+    impatient = asyncio.create_task(again.wait())
+    within = STOP_TIMEOUT - ONE_REQUEST
+    done, _ = await asyncio.wait({stop, impatient}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
     impatient.cancel()
     if stop in done:
         stop.result()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -147,6 +147,7 @@ class Channel:
             raise _lost(str(error)) from error
         finally:
             self._waiting.pop(number, None)
+            forget(waiting)
         try:
             return msgspec.json.decode(raw, type=answer)
         except msgspec.ValidationError as error:
@@ -247,6 +248,13 @@ _goodbyes: set[asyncio.Task[None]] = set()
 async def _goodbye(socket: ClientConnection) -> None:
     with contextlib.suppress(OSError, websockets.WebSocketException):
         await socket.close(GIVEN_UP, "no sign of life")
+
+
+def forget(future: asyncio.Future[Any]) -> None:
+    """Nobody waits for this any more; what comes of it, or came just now, is not to be complained about."""
+    if future.done() and not future.cancelled():
+        future.exception()
+    future.cancel()
 
 
 def _lost(why: str) -> ChannelLostError:

@@ -97,7 +97,7 @@ class Client:
         """
         text = f"{self.user_id} left the room before this was done"
         self._turns.abort(RtcError(ErrorCode.INVALID_OPERATION, text))
-        await self._turns.run(SESSION, self._leave)
+        await self._turns.run(SESSION, self._leave, abortable=False)
 
     async def publish(
         self,
@@ -224,13 +224,32 @@ class Client:
 
     async def _leave(self) -> None:
         channel, was_joined = self._channel, self._joined
-        await self._stop()
-        if channel is not None:
-            with contextlib.suppress(RtcError):
-                await channel.request(m.Leave(id=0), m.Empty, LEAVE_TIMEOUT)
-            await channel.close()
+        try:
+            await self._stop()
+            if channel is None and was_joined:
+                channel = await self._channel_to_leave()
+            if channel is not None:
+                with contextlib.suppress(RtcError):
+                    await channel.request(m.Leave(id=0), m.Empty, LEAVE_TIMEOUT)
+        finally:
+            # Whoever called may have lost patience: an open socket would keep the user in the room for ever.
+            if channel is not None:
+                await channel.close()
         if was_joined:
             self._emit(ConnectionChanged("disconnected"))
+
+    async def _channel_to_leave(self) -> Channel | None:
+        """A channel of the session without which the server would keep the user; None when it is not to be had soon."""
+        channel = Channel(lambda _: None, lambda code, reason: None, max_delay=LEAVE_TIMEOUT)
+        try:
+            await channel.open(self.server_url)
+            await channel.request(m.Resume(id=0, resume_token=self._resume_token), m.ResumeOk, LEAVE_TIMEOUT)
+        except BaseException as error:
+            await channel.close()
+            if isinstance(error, RtcError):
+                return None
+            raise
+        return channel
 
     async def _stop(self) -> None:
         """End the tasks of the session and its media."""
@@ -240,9 +259,11 @@ class Client:
         tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._uplink.close()
-        self._downlink.close()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            self._uplink.close()
+            self._downlink.close()
 
     async def _ask(self, request: m.Request, answer: type[Ok]) -> Ok:
         await self._online.wait()
@@ -328,7 +349,8 @@ class Client:
                 await self._enter_anew(channel)
                 return
             except asyncio.CancelledError:
-                channel.give_up("the client left")
+                # The session may be this channel's already, and nobody comes back to it.
+                await channel.close()
                 raise
             except RtcError as error:
                 channel.give_up("the attempt failed")

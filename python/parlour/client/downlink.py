@@ -7,8 +7,8 @@ import contextlib
 import re
 from collections.abc import Callable, Iterable
 
-from parlour.client.channel import ChannelLostError
-from parlour.client.link import EncodedFrame, Kind
+from parlour.client.channel import ChannelLostError, forget
+from parlour.client.link import NOT_SET_UP, EncodedFrame, Kind
 from parlour.client.room import StreamKey
 from parlour.client.settler import CONNECT_TIMEOUT, Ask, OpenLink, Settler
 from parlour.client.streams import RemoteStream
@@ -76,6 +76,7 @@ class Downlink(Settler):
             raise
         finally:
             self._asked.pop(key, None)
+            forget(asked)
         for kind, asked_for in (("audio", audio), ("video", video)):
             codec = self._refused.get((key, "audio" if kind == "audio" else "video"))
             if asked_for and codec is not None:
@@ -200,17 +201,17 @@ class Downlink(Settler):
         if self._answered is not None and again:
             sdp = self._answered[1]  # answered already, but the answer was lost
         else:
-            if offer.restart or self._link is None:
-                self._forget_link()
-                self._link = self._open_link(["opus", "vp8", "h264"])
-                self._link.on_frame = self._take
-                self._link.on_failed = self._link_failed
-                self._link.on_connected = self.kick
             try:
+                if offer.restart or self._link is None:
+                    self._forget_link()
+                    self._link = self._open_link(["opus", "vp8", "h264"])
+                    self._link.on_frame = self._take
+                    self._link.on_failed = self._link_failed
+                    self._link.on_connected = self.kick
                 sdp = self._link.accept_offer(offer.sdp)
-            except RuntimeError as error:
+            except NOT_SET_UP as error:
                 self._close_link()
-                self._failed_to_restart(f"the server's offer is refused: {error}")
+                self._failed_to_restart(f"the server's offer cannot be answered: {error}")
                 return
             self._answered = offer.revision, sdp
         self._place(offer, sdp)

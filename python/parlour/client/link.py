@@ -18,6 +18,9 @@ Codec = Literal["opus", "vp8", "h264"]
 DISCONNECTED_TIMEOUT = 10.0
 """Ours: seconds without a working path after which a link is given up."""
 
+NOT_SET_UP = (OSError, RuntimeError, ValueError)
+"""What making a link or describing it raises: there is no socket to be had, or the SDP or a codec is none for it."""
+
 OnFailed = Callable[[str, bool], None]
 """Called with the reason, and whether the link had ever been connected."""
 

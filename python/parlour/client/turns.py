@@ -24,10 +24,11 @@ class Turns:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._aborted: dict[asyncio.Task[Any], RtcError] = {}
 
-    async def run(self, what: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do the work when its turn comes. Raises what it raises, or the error of :meth:`abort`."""
+    async def run(self, what: Hashable, work: Callable[[], Coroutine[Any, Any, T]], *, abortable: bool = True) -> T:
+        """Do the work when its turn comes. Raises what it raises, or, if it is ``abortable``, :meth:`abort`'s error."""
         task = asyncio.get_running_loop().create_task(self._in_turn(what, work))
-        self._tasks.add(task)
+        if abortable:
+            self._tasks.add(task)
         try:
             return await task
         except asyncio.CancelledError:

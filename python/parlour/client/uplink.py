@@ -7,12 +7,14 @@ import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from parlour.client.channel import ChannelLostError
-from parlour.client.link import Codec, Kind
+from parlour.client.channel import ChannelLostError, forget
+from parlour.client.link import NOT_SET_UP, Codec, Kind, Link
 from parlour.client.settler import CONNECT_TIMEOUT, Ask, OpenLink, Settler
 from parlour.client.streams import LocalStream, LocalTrack
 from parlour.errors import ErrorCode, RtcError
 from parlour.signaling import messages as m
+
+VIDEO_CODECS: tuple[Codec, ...] = ("vp8", "h264")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Uplink(Settler):
         """
         if not audio and video is None:
             raise RtcError(ErrorCode.INVALID_PARAMETER, "a stream has audio, video or both")
+        if video not in {None, *VIDEO_CODECS}:
+            raise RtcError(
+                ErrorCode.INVALID_PARAMETER, f"video is {video!r}, but it is {' or '.join(VIDEO_CODECS)}, or None"
+            )
         if stream_type in self.streams:
             raise RtcError(ErrorCode.INVALID_OPERATION, f"the {stream_type} stream is published already")
         if video is not None:
@@ -81,6 +87,7 @@ class Uplink(Settler):
             raise
         finally:
             self._asked.pop(stream, None)
+            forget(asked)
         return stream
 
     async def unpublish(self, stream: LocalStream) -> None:
@@ -148,13 +155,10 @@ class Uplink(Settler):
         return None
 
     async def _offer(self, stream: LocalStream) -> None:
-        if self._link is None:
-            self._link = self._open_link(["opus", self._codec])
-            self._link.on_keyframe_request = self._keyframe_requested
-            self._link.on_failed = self._link_failed
-            self._fresh = True
-        link, kinds = self._link, [track.kind for track in stream.tracks]
+        link: Link | None = None
+        kinds = [track.kind for track in stream.tracks]
         try:
+            link = self._link or self._new_link()
             if self._unanswered is None or self._unanswered.stream is not stream:
                 if stream.is_placed:
                     self._stopped += [track.mid for track in stream.tracks]
@@ -180,7 +184,7 @@ class Uplink(Settler):
             link.accept_answer(answer.sdp)
         except ChannelLostError:
             raise
-        except (RtcError, RuntimeError) as error:
+        except (RtcError, *NOT_SET_UP) as error:
             self._unanswered = None
             refusal = error if isinstance(error, RtcError) else _not_set_up(error)
             if self._link is link and not any(other.is_placed for other in self.streams.values()):
@@ -197,6 +201,13 @@ class Uplink(Settler):
         asked = self._asked.get(stream)
         if asked is not None and not asked.done():
             asked.set_result(None)
+
+    def _new_link(self) -> Link:
+        link = self._link = self._open_link(["opus", self._codec])
+        link.on_keyframe_request = self._keyframe_requested
+        link.on_failed = self._link_failed
+        self._fresh = True
+        return link
 
     def _refused(self, stream: LocalStream, error: RtcError) -> None:
         asked = self._asked.get(stream)
@@ -257,5 +268,5 @@ def _mutes(stream: LocalStream) -> tuple[bool, bool]:
     return audio is not None and audio.muted, video is not None and video.muted
 
 
-def _not_set_up(error: RuntimeError) -> RtcError:
+def _not_set_up(error: Exception) -> RtcError:
     return RtcError(ErrorCode.ICE_TRANSPORT_ERROR, f"the uplink cannot be set up: {error}")
