@@ -27,6 +27,15 @@ function watched(more: Partial<ClientConfig> = {}): Watched {
 
 const bob: StreamInfo = { userId: 'bob', streamType: 'main', streamId: 'bob-1', audio: true, video: true, audioMuted: true };
 
+/** A client that joined, and bob's stream, which nobody has asked for yet. */
+async function besideBob(): Promise<Watched & { stream: ClientEventMap['stream-added']['stream'] }> {
+  server.snapshot = { members: [{ userId: 'bob' }], streams: [bob] };
+  const me = watched({ autoSubscribe: false });
+  const added = new Promise<ClientEventMap['stream-added']>((resolve) => me.client.on('stream-added', resolve));
+  await me.client.join({ roomId: 7 });
+  return { ...me, stream: (await added).stream };
+}
+
 test('join logs in, enters, and tells of the room only after it has resolved', async () => {
   server.snapshot = { members: [{ userId: 'bob' }, { userId: 'eve' }], streams: [bob] };
   const { client, seen, heard } = watched({ autoSubscribe: false });
@@ -157,11 +166,7 @@ test('a stream that the app refuses in stream-added is never asked for', async (
 });
 
 test('a stream that is gone cannot be subscribed, also when it goes while being asked for', async () => {
-  server.snapshot = { members: [{ userId: 'bob' }], streams: [bob] };
-  const { client, heard } = watched({ autoSubscribe: false });
-  const added = new Promise<ClientEventMap['stream-added']>((resolve) => client.on('stream-added', resolve));
-  await client.join({ roomId: 7 });
-  const { stream } = await added;
+  const { client, heard, stream } = await besideBob();
   server.replies.subscribe = () => SILENCE;
   const asking = server.next('subscribe');
   const pending = rejectedBy(client.subscribe(stream));
@@ -174,11 +179,7 @@ test('a stream that is gone cannot be subscribed, also when it goes while being 
 });
 
 test('a subscription that is not answered in five seconds is 0x4042', async () => {
-  server.snapshot = { members: [{ userId: 'bob' }], streams: [bob] };
-  const { client } = watched({ autoSubscribe: false });
-  const added = new Promise<ClientEventMap['stream-added']>((resolve) => client.on('stream-added', resolve));
-  await client.join({ roomId: 7 });
-  const { stream } = await added;
+  const { client, stream } = await besideBob();
   server.replies.subscribe = () => SILENCE;
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
   const asking = server.next('subscribe');
@@ -191,11 +192,7 @@ test('a subscription that is not answered in five seconds is 0x4042', async () =
 });
 
 test('a request that the lost socket took with it is sent again', async () => {
-  server.snapshot = { members: [{ userId: 'bob' }], streams: [bob] };
-  const { client } = watched({ autoSubscribe: false });
-  const added = new Promise<ClientEventMap['stream-added']>((resolve) => client.on('stream-added', resolve));
-  await client.join({ roomId: 7 });
-  const { stream } = await added;
+  const { client, stream } = await besideBob();
   server.replies.subscribe = () => {
     server.replies = {};
     server.dropSocket();
@@ -257,11 +254,7 @@ test('a socket given up for its silence, or for a late answer to resume, is clos
 }, 20_000);
 
 test('what was asked for before leave() is over with it, and says by what', async () => {
-  server.snapshot = { members: [{ userId: 'bob' }], streams: [bob] };
-  const { client } = watched({ autoSubscribe: false });
-  const added = new Promise<ClientEventMap['stream-added']>((resolve) => client.on('stream-added', resolve));
-  await client.join({ roomId: 7 });
-  const { stream } = await added;
+  const { client, stream } = await besideBob();
   server.replies.subscribe = () => SILENCE;
   const asking = server.next('subscribe');
   const running = rejectedBy(client.subscribe(stream));
@@ -274,11 +267,7 @@ test('what was asked for before leave() is over with it, and says by what', asyn
 });
 
 test('a subscription that was given up while the socket was down is taken back after the resume', async () => {
-  server.snapshot = { members: [{ userId: 'bob' }], streams: [bob] };
-  const { client, heard } = watched({ autoSubscribe: false });
-  const added = new Promise<ClientEventMap['stream-added']>((resolve) => client.on('stream-added', resolve));
-  await client.join({ roomId: 7 });
-  const { stream } = await added;
+  const { client, heard, stream } = await besideBob();
   await client.subscribe(stream);
   server.replies.resume = (): object => ({
     sessionId: 's',
