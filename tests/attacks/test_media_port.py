@@ -118,11 +118,12 @@ async def test_every_truncation_and_every_flipped_byte_of_a_check_gets_silence(m
     assert sum(drops.values()) == len(broken)
 
 
-async def test_checks_with_a_wrong_password_or_a_guessed_fragment_get_silence(media: MediaCore) -> None:
+async def test_checks_with_a_wrong_password_get_silence_and_few_of_them_are_verified(media: MediaCore) -> None:
     victim = media.create_transport(0).local
     wrong = bytes(binding_request(victim, pwd="x" * 24))
     drops = await weather(media, [wrong] * STORM)
-    assert drops == {"stun-bad-integrity": STORM}
+    assert drops.keys() == {"stun-bad-integrity", "stun-over-budget"}
+    assert sum(drops.values()) == STORM
 
 
 def client_hello(chance: random.Random) -> list[bytes]:

@@ -23,14 +23,27 @@ impl Budget {
 
     /// Takes one; false when it is used up.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
+        let is_left = self.is_left(now);
+        if is_left {
+            self.left -= 1.0;
+        }
+        is_left
+    }
+
+    /// Whether one could be taken.
+    pub(crate) fn is_left(&mut self, now: Instant) -> bool {
+        self.share_left(now) > 0.0
+    }
+
+    /// How much of a burst could be taken: 1 for all of it, 0 for less than one.
+    pub(crate) fn share_left(&mut self, now: Instant) -> f64 {
         let before = self.at.replace(now);
         let since = before.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
         self.left = (self.left + since * self.rate).min(self.burst);
-        if self.left < 1.0 {
-            return false;
+        match self.left < 1.0 {
+            true => 0.0,
+            false => self.left / self.burst,
         }
-        self.left -= 1.0;
-        true
     }
 }
 
@@ -46,6 +59,9 @@ mod tests {
         let taken = |budget: &mut Budget, now| (0..10).filter(|_| budget.take(now)).count();
         assert_eq!(taken(&mut budget, start), 3);
         assert_eq!(taken(&mut budget, start + Duration::from_millis(1000)), 2);
-        assert_eq!(taken(&mut budget, start + Duration::from_secs(60)), 3);
+        let later = start + Duration::from_secs(60);
+        assert_eq!(budget.share_left(later), 1.0);
+        assert_eq!(taken(&mut budget, later), 3);
+        assert!(!budget.is_left(later) && budget.share_left(later) == 0.0);
     }
 }

@@ -1,12 +1,13 @@
 //! STUN in both directions: the peer's checks and our answers, our checks and the peer's answers, and what follows
 //! when an address is proven.
 
-use crate::ice::Check;
+use crate::ice::{Check, Ice};
 use crate::path::Path;
 use crate::router::Router;
 use crate::sink::TransmitSink;
 use crate::stats::DropReason;
 use crate::stun::{self, BindingRequest, StunMessage};
+use crate::verification::Origin;
 use std::time::{Duration, Instant};
 
 /// An address that was not proven is left to another transport after this long without a check: browsers check every
@@ -26,6 +27,13 @@ const UNKNOWN_ATTRIBUTE: u16 = 420;
 /// PRIORITY of the candidate that a peer would learn from a check of ours: peer-reflexive, the only interface,
 /// component 1 (RFC 8445 §5.1.2).
 const PRIORITY: u32 = 110 << 24 | 65_535 << 8 | 255;
+
+fn origin(ice: &Ice, source: Path) -> Origin {
+    Origin {
+        ip: source.remote.ip(),
+        is_known: ice.last_check(source).is_some(),
+    }
+}
 
 impl Router {
     pub(crate) fn receive_stun(
@@ -70,15 +78,26 @@ impl Router {
             return Err(DropReason::StunUnknownUser);
         }
         self.working_on = Some(index);
+        let transaction = message.transaction_id();
+        if transport.ice.is_replay(source, transaction) {
+            return Err(DropReason::StunReplayed);
+        }
+        let origin = origin(&transport.ice, source);
+        let budget = &mut transport.stun_budget;
+        let lot = self.rng.unit();
+        if !budget.has_check_left(now, origin) || !self.failures.admit(now, origin, budget, lot) {
+            return Err(DropReason::StunOverBudget);
+        }
         if !message.verify_integrity(transport.ice.local_pwd.as_bytes()) {
+            self.failures.on_failure(now, origin, budget);
             return Err(DropReason::StunBadIntegrity);
         }
+        budget.on_genuine(now, origin);
         let refusal = match () {
             () if !message.unknown_required().is_empty() => Some(UNKNOWN_ATTRIBUTE),
             () if message.ice_controlled().is_some() => Some(ROLE_CONFLICT),
             () => None,
         };
-        let transaction = message.transaction_id();
         if let Some(code) = refusal {
             let buffer = sink.buffer(source, stun::MAX_WRITTEN_LEN);
             let password = transport.ice.local_pwd.as_bytes();
@@ -228,8 +247,15 @@ impl Router {
             .filter(|transport| transport.ice.awaits(source, transaction))
             .ok_or(DropReason::StunUnasked)?;
         self.working_on = Some(index);
+        let origin = origin(&transport.ice, source);
+        let budget = &mut transport.stun_budget;
+        let lot = self.rng.unit();
+        if !self.failures.admit(now, origin, budget, lot) {
+            return Err(DropReason::StunOverBudget);
+        }
         let remote = transport.ice.remote().ok_or(DropReason::StunUnasked)?;
         if !message.verify_integrity(remote.pwd.as_bytes()) {
+            self.failures.on_failure(now, origin, budget);
             return Err(DropReason::StunBadIntegrity);
         }
         if message.is_binding_error() {

@@ -9,6 +9,7 @@ use crate::keyframe::Codec;
 use crate::keyframe_requests::Need;
 use crate::num::{PayloadType, Ssrc};
 use crate::producer::Producer;
+use crate::removal::Places;
 use crate::router::{MAX_TRANSPORTS, Router};
 use crate::sink::TransmitSink;
 use crate::transport::{Stream, Transport};
@@ -271,13 +272,17 @@ impl Router {
         }
         transport.sent.open(spec.ssrc, spec.rtx_ssrc)?;
         let (id, ssrc) = (spec.consumer, spec.ssrc);
-        let consumer = Consumer::new(
+        let mut consumer = Consumer::new(
             spec,
             index,
             producer_index,
             producer.clock_rate(),
             &mut self.rng,
         );
+        consumer.places = Places {
+            at_transport: transport.consumers.len(),
+            at_producer: producer.consumers.len(),
+        };
         let consumer = self.consumers.insert(consumer);
         self.consumer_ids.insert(id, consumer);
         transport.consumers.push(consumer);

@@ -4,6 +4,7 @@ use crate::command::{ConsumerSpec, Kind};
 use crate::num::{ExtSeqNo, Rng, RtpTime, SeqNo};
 use crate::producer::SenderClock;
 use crate::reception::to_ntp;
+use crate::removal::Places;
 use crate::rewrite::Rewriter;
 use crate::stats::DropReason;
 use std::time::{Duration, Instant};
@@ -56,6 +57,8 @@ pub(crate) struct Consumer {
     pub(crate) transport: usize,
     /// Index of its producer.
     pub(crate) producer: usize,
+    /// Where it stands in their lists.
+    pub(crate) places: Places,
     pub(crate) paused: bool,
     pub(crate) rewriter: Rewriter,
     clock_rate: u32,
@@ -88,6 +91,7 @@ impl Consumer {
         Consumer {
             transport,
             producer,
+            places: Places::default(),
             paused: false,
             rewriter,
             clock_rate,

@@ -129,18 +129,20 @@ impl Router {
         now: Instant,
         index: usize,
         media: Ssrc,
-        lost: impl Iterator<Item = SeqNo>,
+        mut lost: impl Iterator<Item = SeqNo>,
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
         let Some(consumer) = self.consumer_of(index, media) else {
             return Ok(());
         };
-        for seq in lost.take(MAX_NACKED) {
+        for seq in lost.by_ref().take(MAX_NACKED) {
             self.spend_rtcp(now, index)?;
             if let Err(reason) = self.resend(now, consumer, seq, sink) {
                 self.drops.count(reason);
             }
         }
+        self.drops
+            .count_many(DropReason::NackTooMany, lost.count() as u64);
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! What a datagram is (RFC 7983) and whose: STUN finds its transport by user fragment, everything else by
 //! the address that STUN has validated. What fails here leaves nothing behind but a count.
 
-use crate::dtls::Progress;
 use crate::path::Path;
 use crate::router::Router;
 use crate::rtp;
@@ -24,49 +23,6 @@ impl Router {
             Some(128..=191) => self.receive_media(now, source, datagram, sink),
             _ => Err(DropReason::UnknownProtocol),
         }
-    }
-
-    fn receive_dtls(
-        &mut self,
-        now: Instant,
-        source: Path,
-        datagram: &[u8],
-        sink: &mut impl TransmitSink,
-    ) -> Result<(), DropReason> {
-        let index = *self
-            .addresses
-            .get(&source)
-            .ok_or(DropReason::UnknownSource)?;
-        let transport = self
-            .transports
-            .get_mut(index)
-            .ok_or(DropReason::UnknownSource)?;
-        self.working_on = Some(index);
-        let sifted = transport.dtls.sift(datagram);
-        if sifted.datagram.is_empty() {
-            return Err(DropReason::DtlsOutOfTurn);
-        }
-        if !transport.dtls.admit(now, &sifted) {
-            return Err(DropReason::DtlsTooMany);
-        }
-        transport.traffic.packets_in += 1;
-        transport.traffic.bytes_in += datagram.len() as u64;
-        transport.ice.on_received(source, datagram.len());
-        transport.dtls_from = Some(source);
-        transport.send_held(now, sink);
-        self.send_checks(now, index, sink);
-        let Some(transport) = self.transports.get_mut(index) else {
-            return Ok(());
-        };
-        let settings = &self.dtls;
-        let progress = transport.drive_dtls(now, sink, |dtls, send| {
-            dtls.handle_datagram(now, &sifted.datagram, settings, send)
-        });
-        if matches!(progress, Progress::Finished(_)) {
-            self.prove_by_handshake(now, index, source, sink);
-        }
-        self.after_dtls(now, index, progress, sink);
-        Ok(())
     }
 
     fn receive_media(

@@ -1,6 +1,7 @@
 //! The DTLS side of a transport: always the server (`setup:passive`), always DTLS 1.2, so that we pick
 //! the SRTP profile (RFC 5764).
 
+use crate::budget::Budget;
 use crate::dtls_records::{HelloPieces, Phase, Sifted, sift};
 use crate::event::CloseReason;
 use crate::srtp::SrtpProfile;
@@ -12,15 +13,15 @@ use std::time::{Duration, Instant};
 /// From the first ClientHello to the end of the handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Datagrams a peer may send at once. A handshake takes about ten, with retransmissions of a bad
-/// network three times as many; the rest would only cost us cryptography.
-const DATAGRAM_BURST: f64 = 96.0;
+/// Datagrams of a peer that may move a handshake, and so cost cryptography, at once and a second after that. A handshake
+/// takes about ten, with retransmissions of a bad network three times as many. What comes to nothing takes none of it:
+/// else a stranger's junk from the peer's address would use up the peer's.
+const COSTLY_BURST: f64 = 96.0;
+const COSTLY_RATE: f64 = 20.0;
 
-/// Datagrams a second after that: retransmissions and alerts.
-const DATAGRAM_RATE: f64 = 20.0;
-
-/// What a datagram of nothing but sealed records takes of that: it costs a decryption and no handshake.
-const SEALED_COST: f64 = 0.01;
+/// Datagrams of any content, each of which costs microseconds at least.
+const DATAGRAM_BURST: f64 = 128.0;
+const DATAGRAM_RATE: f64 = 1000.0;
 
 /// Larger than the flights dimpl makes at its default MTU and than any record it hands up.
 const POLL_BUFFER: usize = 2048;
@@ -81,8 +82,8 @@ pub(crate) struct DtlsSession {
     answered: bool,
     finished: bool,
     peer_fingerprint: Option<[u8; 32]>,
-    tokens: f64,
-    tokens_at: Option<Instant>,
+    costly: Budget,
+    datagrams: Budget,
 }
 
 impl DtlsSession {
@@ -94,8 +95,8 @@ impl DtlsSession {
             answered: false,
             finished: false,
             peer_fingerprint: None,
-            tokens: DATAGRAM_BURST,
-            tokens_at: None,
+            costly: Budget::new(COSTLY_BURST, COSTLY_RATE),
+            datagrams: Budget::new(DATAGRAM_BURST, DATAGRAM_RATE),
         }
     }
 
@@ -124,19 +125,9 @@ impl DtlsSession {
         sift(datagram, phase)
     }
 
-    /// Takes a datagram out of the peer's budget; false when it is used up.
-    pub(crate) fn admit(&mut self, now: Instant, sifted: &Sifted) -> bool {
-        let cost = if sifted.handshake { 1.0 } else { SEALED_COST };
-        let elapsed = self
-            .tokens_at
-            .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
-        self.tokens_at = Some(now);
-        self.tokens = (self.tokens + elapsed * DATAGRAM_RATE).min(DATAGRAM_BURST);
-        if self.tokens < cost {
-            return false;
-        }
-        self.tokens -= cost;
-        true
+    /// Whether a datagram is within what the peer may send.
+    pub(crate) fn admit(&mut self, now: Instant) -> bool {
+        self.costly.is_left(now) && self.datagrams.take(now)
     }
 
     /// Takes in a datagram from a validated address; `send` gets what is to be sent back.
@@ -145,7 +136,7 @@ impl DtlsSession {
         now: Instant,
         datagram: &[u8],
         settings: &DtlsSettings,
-        send: impl FnMut(&[u8]),
+        mut send: impl FnMut(&[u8]),
     ) -> Progress {
         let whole;
         let datagram = if self.answered {
@@ -166,7 +157,15 @@ impl DtlsSession {
         let result = dtls
             .handle_timeout(now)
             .and_then(|()| dtls.handle_packet(datagram));
-        self.after(result, send)
+        let mut cost = result.is_err();
+        let progress = self.after(result, |packet| {
+            cost = true;
+            send(packet);
+        });
+        if cost {
+            self.costly.take(now);
+        }
+        progress
     }
 
     /// Does what is due: retransmissions, and giving up.

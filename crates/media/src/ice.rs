@@ -144,12 +144,8 @@ impl Ice {
         transaction: [u8; 12],
         nominate: bool,
     ) -> Check {
-        match self
-            .transactions
-            .iter()
-            .find(|(seen, _)| *seen == transaction)
-        {
-            Some((_, first)) if *first != source => return Check::Replayed,
+        match self.first_seen_at(transaction) {
+            Some(first) if first != source => return Check::Replayed,
             Some(_) => {}
             None => self.remember(transaction, source),
         }
@@ -179,6 +175,18 @@ impl Ice {
             path.probe(now);
         }
         check
+    }
+
+    /// Whether a genuine check with this transaction came from elsewhere before.
+    pub(crate) fn is_replay(&self, source: Path, transaction: [u8; 12]) -> bool {
+        self.first_seen_at(transaction)
+            .is_some_and(|first| first != source)
+    }
+
+    fn first_seen_at(&self, transaction: [u8; 12]) -> Option<Path> {
+        let mut seen = self.transactions.iter();
+        seen.find(|(seen, _)| *seen == transaction)
+            .map(|(_, first)| *first)
     }
 
     fn remember(&mut self, transaction: [u8; 12], source: Path) {

@@ -16,6 +16,7 @@ pub mod dtls;
 mod dtls_records;
 pub mod event;
 mod forward;
+pub mod handshakes;
 pub mod ice;
 pub mod ids;
 pub mod keyframe;
@@ -26,6 +27,7 @@ pub mod path;
 mod policer;
 mod producer;
 mod reception;
+mod removal;
 mod rewrite;
 pub mod router;
 pub mod rtcp;
@@ -37,6 +39,7 @@ pub mod stats;
 pub mod stun;
 pub mod transport;
 pub mod twcc;
+mod verification;
 
 #[cfg(test)]
 extern crate self as parlour_media;

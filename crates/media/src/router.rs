@@ -6,6 +6,7 @@ use crate::command::Command;
 use crate::consumer::Consumer;
 use crate::dtls::{DtlsSettings, Progress};
 use crate::event::{CloseReason, Event, RefuseReason};
+use crate::handshakes::Handshakes;
 use crate::ice::TransactionIds;
 use crate::ids::{ConsumerId, ProducerId, TransportId};
 use crate::num::Rng;
@@ -15,9 +16,11 @@ use crate::producer::Producer;
 use crate::sink::TransmitSink;
 use crate::slab::Slab;
 use crate::stats::{
-    ConsumerStats, DropReason, Drops, PathCounters, ProducerStats, Snapshot, Traffic,
+    ConsumerStats, DropReason, Drops, HandshakeCounters, PathCounters, ProducerStats, Snapshot,
+    Traffic,
 };
 use crate::transport::Transport;
+use crate::verification::Failures;
 use dimpl::DtlsCertificate;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,6 +54,9 @@ pub struct Router {
     pub(crate) dtls: DtlsSettings,
     pub(crate) rng: Rng,
     pub(crate) transactions: TransactionIds,
+    /// What may still be verified of what fails.
+    pub(crate) failures: Failures,
+    pub(crate) handshakes: Handshakes,
     pub(crate) started: Instant,
     pub(crate) transports: Slab<Transport>,
     pub(crate) producers: Slab<Producer>,
@@ -85,6 +91,8 @@ impl Router {
             dtls: DtlsSettings::new(config.certificate),
             rng: Rng::new(config.seed),
             transactions: TransactionIds::new(&config.secret),
+            failures: Failures::new(&config.secret),
+            handshakes: Handshakes::new(),
             started: config.started,
             transports: Slab::new(),
             producers: Slab::new(),
@@ -155,9 +163,11 @@ impl Router {
         }
     }
 
-    /// Do what is due. Call at or after [`Router::next_timeout`]; calling earlier does no harm.
+    /// Do what is due. Call at or after [`Router::next_timeout`]; calling earlier does no harm. A call ends a turn, which
+    /// has a bound on what it spends on handshakes (see [`crate::handshakes`]): call it once for each batch of datagrams.
     pub fn handle_timeout(&mut self, now: Instant, sink: &mut impl TransmitSink) {
-        if self.next_timeout().is_none_or(|at| at > now) {
+        self.end_turn_of_handshakes(now, sink);
+        if self.next_timer().is_none_or(|at| at > now) {
             return;
         }
         self.served = Some(now);
@@ -187,6 +197,11 @@ impl Router {
 
     /// When [`Router::handle_timeout`] wants to be called next; none while there is nothing to wait for.
     pub fn next_timeout(&self) -> Option<Instant> {
+        let due = [self.handshakes.due(), self.next_timer()];
+        due.into_iter().flatten().min()
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
         let next = self.next?;
         Some(self.served.map_or(next, |served| next.max(served + TICK)))
     }
@@ -202,7 +217,7 @@ impl Router {
 
     /// Does a piece of work for one transport. A panic in it closes the transport that was worked on and
     /// nobody else's; what the work had changed elsewhere are counters and streams of that transport.
-    fn isolated<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+    pub(crate) fn isolated<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
         match catch_unwind(AssertUnwindSafe(|| work(self))) {
             Ok(result) => Some(result),
             Err(_) => {
@@ -222,7 +237,7 @@ impl Router {
         }
     }
 
-    fn serve_hurried(&mut self, now: Instant, sink: &mut impl TransmitSink) {
+    pub(crate) fn serve_hurried(&mut self, now: Instant, sink: &mut impl TransmitSink) {
         while let Some(index) = self.hurried.pop() {
             self.working_on = Some(index);
             self.isolated(|router| router.ask_for_keyframes(now, index, sink));
@@ -359,64 +374,6 @@ impl Router {
         self.remove(index, reason);
     }
 
-    /// Ends a transport in silence, with its producers, their consumers, and its consumers.
-    pub(crate) fn remove(&mut self, index: usize, reason: CloseReason) {
-        let Some(transport) = self.transports.remove(index) else {
-            return;
-        };
-        self.traffic.packets_out += transport.traffic.packets_out;
-        self.traffic.bytes_out += transport.traffic.bytes_out;
-        self.transport_ids.remove(&transport.id);
-        self.ufrags.remove(&transport.ice.local_ufrag);
-        for address in transport.addresses() {
-            self.release_address(address, index);
-        }
-        for consumer in transport.consumers {
-            self.remove_consumer(consumer);
-        }
-        for producer in transport.producers {
-            self.remove_producer(producer);
-        }
-        self.emit(Event::TransportClosed {
-            transport: transport.id,
-            reason,
-        });
-    }
-
-    pub(crate) fn remove_producer(&mut self, index: usize) {
-        let Some(producer) = self.producers.remove(index) else {
-            return;
-        };
-        self.producer_ids.remove(&producer.spec.producer);
-        if let Some(transport) = self.transports.get_mut(producer.transport) {
-            transport.producers.retain(|other| *other != index);
-            transport
-                .streams
-                .retain(|_, stream| stream.producer != index);
-        }
-        for consumer in producer.consumers {
-            self.remove_consumer(consumer);
-        }
-    }
-
-    pub(crate) fn remove_consumer(&mut self, index: usize) {
-        let Some(consumer) = self.consumers.remove(index) else {
-            return;
-        };
-        self.consumer_ids.remove(&consumer.spec.consumer);
-        if let Some(transport) = self.transports.get_mut(consumer.transport) {
-            transport.consumers.retain(|other| *other != index);
-            transport.outgoing.remove(&consumer.spec.ssrc);
-            transport.sent.close(consumer.spec.ssrc);
-            if let Some(rtx) = consumer.spec.rtx_ssrc {
-                transport.sent.close(rtx);
-            }
-        }
-        if let Some(producer) = self.producers.get_mut(consumer.producer) {
-            producer.consumers.retain(|other| *other != index);
-        }
-    }
-
     /// All counters at this moment.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let _ = now;
@@ -456,6 +413,10 @@ impl Router {
         Snapshot {
             traffic,
             paths: self.paths,
+            handshakes: HandshakeCounters {
+                worked: self.handshakes.worked,
+                waiting: self.handshakes.waiting,
+            },
             drops: self.drops.clone(),
             transports: self
                 .transports

@@ -26,6 +26,8 @@ named!(
         StunUnknownUser = "stun-unknown-user",
         /// A check, or the answer to one of ours, whose message integrity is wrong or missing.
         StunBadIntegrity = "stun-bad-integrity",
+        /// A check, or an answer, that is not verified: too much failed from there, or too many genuine ones came.
+        StunOverBudget = "stun-over-budget",
         /// A check from one address more than a transport may have.
         StunTooManyAddresses = "stun-too-many-addresses",
         /// A check that was seen before from another address.
@@ -41,6 +43,8 @@ named!(
         DtlsOutOfTurn = "dtls-out-of-turn",
         /// More DTLS datagrams than any handshake needs.
         DtlsTooMany = "dtls-too-many",
+        /// A datagram of a handshake while too many of them wait for their turn.
+        DtlsQueueFull = "dtls-queue-full",
         /// Media before the keys are there.
         NoKeys = "no-keys",
         /// RTP that does not parse.
@@ -85,6 +89,8 @@ named!(
         NackTooSoon = "nack-too-soon",
         /// A subscriber asks for more retransmissions than its budget.
         NackOverBudget = "nack-over-budget",
+        /// A number beyond those that are looked at in one request for retransmissions.
+        NackTooMany = "nack-too-many",
         /// A packet that grew beyond a datagram by rewriting.
         TooLarge = "too-large",
         /// A packet of ours that would be the second one under its SRTP index. A fault of ours: it is not sent.
@@ -107,7 +113,12 @@ impl Default for Drops {
 impl Drops {
     /// Count one.
     pub fn count(&mut self, reason: DropReason) {
-        self.0[reason as usize] += 1;
+        self.count_many(reason, 1);
+    }
+
+    /// Count several.
+    pub fn count_many(&mut self, reason: DropReason, count: u64) {
+        self.0[reason as usize] += count;
     }
 
     /// How many so far.
@@ -150,6 +161,15 @@ pub struct PathCounters {
     pub by_handshake: u64,
     /// Paths taken into use after authentic media, since the peer answers no checks.
     pub by_media: u64,
+}
+
+/// Datagrams of DTLS handshakes, of which each turn works on a few.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandshakeCounters {
+    /// Those that were worked on.
+    pub worked: u64,
+    /// Those that wait for their turn.
+    pub waiting: usize,
 }
 
 /// One transport's counters.
@@ -236,6 +256,8 @@ pub struct Snapshot {
     pub traffic: Traffic,
     /// Our own checks, and the paths they and other proofs opened.
     pub paths: PathCounters,
+    /// The work on handshakes.
+    pub handshakes: HandshakeCounters,
     /// What was dropped, and why.
     pub drops: Drops,
     /// Transports that are open.
@@ -264,6 +286,11 @@ impl Snapshot {
             out,
             ",\"paths\":{{\"checks_sent\":{checks_sent},\"checks_answered\":{checks_answered},\"by_answer\":{by_answer},\
              \"by_handshake\":{by_handshake},\"by_media\":{by_media}}}"
+        );
+        let HandshakeCounters { worked, waiting } = self.handshakes;
+        let _ = write!(
+            out,
+            ",\"handshakes\":{{\"worked\":{worked},\"waiting\":{waiting}}}"
         );
         out.push_str(",\"drops\":{");
         for (index, (reason, count)) in self.drops.iter().enumerate() {
@@ -381,7 +408,8 @@ mod tests {
         assert_eq!(
             snapshot.to_json(),
             "{\"packets_in\":0,\"bytes_in\":0,\"packets_out\":0,\"bytes_out\":0,\"paths\":\
-             {\"checks_sent\":0,\"checks_answered\":0,\"by_answer\":0,\"by_handshake\":0,\"by_media\":0},\"drops\":{\"bad-tag\":2},\
+             {\"checks_sent\":0,\"checks_answered\":0,\"by_answer\":0,\"by_handshake\":0,\"by_media\":0},\
+             \"handshakes\":{\"worked\":0,\"waiting\":0},\"drops\":{\"bad-tag\":2},\
              \"transports\":[],\"producers\":[],\"consumers\":[]}"
         );
     }

@@ -3,6 +3,7 @@
 use crate::budget::Budget;
 use crate::dtls::{DtlsSession, HANDSHAKE_TIMEOUT, Handshake, Progress};
 use crate::event::CloseReason;
+use crate::handshakes::Waiting;
 use crate::ice::{Ice, Proof};
 use crate::ids::TransportId;
 use crate::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
@@ -15,6 +16,7 @@ use crate::sink::TransmitSink;
 use crate::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
 use crate::stats::{DropReason, Traffic, TransportStats};
 use crate::twcc::TwccRecorder;
+use crate::verification::PeerBudget;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -111,6 +113,8 @@ pub(crate) struct Transport {
     pub(crate) dtls: DtlsSession,
     /// A handshake that ended before the peer was named.
     pub(crate) pending: Option<Box<Handshake>>,
+    /// What the peer said of the handshake and waits for its turn.
+    pub(crate) handshake: Waiting,
     /// Parts of the handshake that wait for their address to be proven or to earn them.
     pub(crate) held: VecDeque<Vec<u8>>,
     /// Where the last DTLS datagram came from: where the answer goes while there is no path.
@@ -128,6 +132,8 @@ pub(crate) struct Transport {
     pub(crate) outgoing: HashMap<Ssrc, usize>,
     /// Items of RTCP that its peer may have looked at.
     pub(crate) rtcp_budget: Budget,
+    /// Verifications of its peer's checks.
+    pub(crate) stun_budget: PeerBudget,
     /// What was sent under this key.
     pub(crate) sent: OutgoingStreams,
     /// Who our feedback says it is from.
@@ -149,6 +155,7 @@ impl Transport {
             ice,
             dtls: DtlsSession::new(),
             pending: None,
+            handshake: Waiting::new(),
             held: VecDeque::new(),
             dtls_from: None,
             dtls_to: DtlsTo::Nowhere,
@@ -159,6 +166,7 @@ impl Transport {
             streams: HashMap::new(),
             outgoing: HashMap::new(),
             rtcp_budget: Budget::new(RTCP_BURST, RTCP_RATE),
+            stun_budget: PeerBudget::new(),
             sent: OutgoingStreams::new(),
             feedback_ssrc,
             feedback: None,

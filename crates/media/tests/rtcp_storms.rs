@@ -150,3 +150,43 @@ fn storms_of_reports_and_requests_are_cut_off_for_who_sends_them_and_for_nobody_
         assert_eq!(room.loss_told_of(10_000), 55.0 / 256.0);
     }
 }
+
+#[test]
+fn what_a_nack_names_beyond_its_bound_is_counted_by_name() {
+    let mut room = Room::new();
+    let mut body = [9u32.to_be_bytes(), 10_000u32.to_be_bytes()].concat();
+    for item in 0..40u16 {
+        body.extend((item * 17).to_be_bytes());
+        body.extend([0xff; 2]);
+    }
+    room.many.send_rtcp(&mut room.sim, &part(205, 1, &body));
+    let drops = room.sim.router.snapshot(room.sim.now).drops;
+    assert_eq!(drops.get(DropReason::NackTooMany), 40 * 17 - 512);
+}
+
+#[test]
+fn whoever_stays_is_served_whatever_order_others_leave_in() {
+    let mut room = Room::new();
+    let mut tracks: Vec<u32> = (0..TRACKS).collect();
+    let mut seq = 1;
+    while !tracks.is_empty() {
+        for _ in 0..50 {
+            let at = room.sim.rng.below(tracks.len() as u64) as usize;
+            let consumer = ConsumerId((10_000 + tracks.swap_remove(at)).into());
+            room.sim.command(Command::RemoveConsumer { consumer });
+        }
+        seq += 1;
+        let packet = rtp_packet(AUDIO_PT, seq, 0, 1000, b"sound");
+        let sent = room.publisher.send_rtp(&mut room.sim, &packet);
+        let to = |address| sent.iter().filter(|(to, _)| *to == address).count();
+        assert_eq!(
+            (to(room.many.address), to(room.one.address)),
+            (tracks.len(), 1)
+        );
+    }
+    let transport = room.many.transport;
+    room.sim.command(Command::RemoveTransport { transport });
+    let packet = rtp_packet(AUDIO_PT, seq + 1, 0, 1000, b"sound");
+    let sent = room.publisher.send_rtp(&mut room.sim, &packet);
+    assert_eq!(sent.len(), 1);
+}

@@ -9,8 +9,8 @@ use parlour_media::num::{Rng, SeqNo, Ssrc};
 use parlour_media::rtcp;
 use parlour_media::rtp::{RtpView, is_rtp_or_rtcp};
 use parlour_media::{
-    Codec, Command, ConsumerId, ConsumerSpec, DropReason, Event, Kind, PayloadType, ProducerId,
-    ProducerSpec,
+    Codec, Command, ConsumerId, ConsumerSpec, DropReason, Event, IngressLimit, Kind, PayloadType,
+    ProducerId, ProducerSpec,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,7 +29,14 @@ struct Stage {
 
 impl Stage {
     fn new() -> Stage {
-        let mut sim = Sim::new(1);
+        // Time stands still in most of these tests: what they send would be more than anybody may.
+        let mut sim = Sim::limited(
+            1,
+            IngressLimit {
+                bits_per_second: u64::from(u32::MAX),
+                burst: Duration::from_secs(60),
+            },
+        );
         let publisher = RawPeer::connect(&mut sim, 1);
         let subscribers = vec![RawPeer::connect(&mut sim, 2), RawPeer::connect(&mut sim, 3)];
         sim.command(Command::AddProducer(ProducerSpec {

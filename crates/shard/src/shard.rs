@@ -175,11 +175,10 @@ impl Turn<'_> {
 
     fn run_timer(&mut self) {
         let now = Instant::now();
-        let waits = |earliest: Instant| earliest > now;
-        if self.router.next_timeout().is_none_or(waits) || self.timer_not_before.is_some_and(waits)
-        {
+        if self.timer_not_before.is_some_and(|earliest| earliest > now) {
             return;
         }
+        // Even when nothing is due: this is what ends a turn for the router.
         let (router, outlet) = (&mut self.router, &mut self.outlet);
         let done = catch_unwind(AssertUnwindSafe(|| router.handle_timeout(now, outlet)));
         self.timer_not_before = done.is_err().then(|| now + AFTER_PANIC);

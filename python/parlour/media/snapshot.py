@@ -87,6 +87,13 @@ class PathCounters(TypedDict):
     by_media: int
 
 
+class HandshakeCounters(TypedDict):
+    """Datagrams of DTLS handshakes: those worked on, and those that wait: a turn of a shard does only a few."""
+
+    worked: int
+    waiting: int
+
+
 class RouterCounters(TypedDict):
     """One shard's router: authenticated datagrams in, datagrams out, and what was dropped by reason."""
 
@@ -95,6 +102,7 @@ class RouterCounters(TypedDict):
     packets_out: int
     bytes_out: int
     paths: PathCounters
+    handshakes: HandshakeCounters
     drops: dict[str, int]
     transports: list[TransportCounters]
     producers: list[ProducerCounters]

@@ -139,7 +139,7 @@ impl Sim {
             local_ufrag: ufrag(number),
             local_pwd: password(number),
         });
-        let address = SocketAddr::from(([198, 51, 100, number as u8], 5000));
+        let address = SocketAddr::from(([198, 51, 100, number as u8], 5000 + (number >> 8) as u16));
         let mut rtc = Rtc::builder()
             .set_rtp_mode(true)
             .set_stats_interval(Some(Duration::from_secs(1)))
@@ -321,6 +321,10 @@ impl Sim {
         let mut datagram = datagram.to_vec();
         self.router
             .handle_datagram(self.now, source, &mut datagram, &mut self.sink);
+        // A turn of its own, with what waits for a next turn and not for a time.
+        while self.router.snapshot(self.now).handshakes.waiting > 0 {
+            self.router.handle_timeout(self.now, &mut self.sink);
+        }
         self.collect();
     }
 
