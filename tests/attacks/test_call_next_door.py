@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import socket
 import time
 from typing import TYPE_CHECKING
 
+from aioice import stun
+from aiortc import RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamTrack
 
 from tests.attacks.raw import TEXT, Raw, frame
@@ -16,11 +19,14 @@ from tests.attacks.test_media_port import client_hello
 from tests.peers.aiortc_peer import AiortcPeer
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.attacks.conftest import ServedProcess, StartProcess
 
 STORM = 20_000
 BURST = 250  # datagrams at once; the receive buffer of the server is shared with the call, as on any machine
 ATTACKERS = 8
+JOINING = 12
 
 
 async def drained(track: MediaStreamTrack) -> None:
@@ -73,8 +79,54 @@ async def floods(server: ServedProcess) -> None:
         assert await raw.close_code() == 4429
 
 
-async def test_a_call_loses_nothing_while_strangers_attack(serve: StartProcess) -> None:
-    server = await serve()
+def wrong_passwords(port: int, username: str) -> None:
+    """Checks with the user fragments of a real transport and a wrong password, from many addresses."""
+    check = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+    check.attributes["USERNAME"] = username
+    check.attributes["PRIORITY"] = 1
+    check.attributes["ICE-CONTROLLING"] = 1
+    check.attributes["USE-CANDIDATE"] = None
+    check.add_message_integrity(b"x" * 24)
+    check.add_fingerprint()
+    for gust in range(STORM // BURST):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.bind((f"127.0.{1 + gust}.1", 0))
+            for _ in range(BURST):
+                stranger.sendto(bytes(check), ("127.0.0.1", port))
+        time.sleep(0.02)
+
+
+def ufrag(description: RTCSessionDescription) -> str:
+    """The user fragment that a description names (RFC 8839, section 5.4)."""
+    found = re.search(r"a=ice-ufrag:(\S+)", description.sdp)
+    assert found is not None
+    return found[1]
+
+
+async def connected(peer: AiortcPeer) -> None:
+    """Wait until what a peer publishes has a way."""
+    uplink = peer.uplink
+    assert uplink is not None
+    changed = asyncio.Event()
+    uplink.on("connectionstatechange", changed.set)
+    async with asyncio.timeout(30):
+        while uplink.connectionState != "connected":
+            await changed.wait()
+            changed.clear()
+
+
+async def joins(server: ServedProcess, count: int) -> None:
+    """So many peers shake hands at once, are connected, and leave."""
+    peers = [AiortcPeer(server.url) for _ in range(count)]
+    for number, peer in enumerate(peers):
+        await peer.join(server.app, f"guest{number}", server.user_sig(f"guest{number}"))
+    await asyncio.gather(*(peer.publish(AudioStreamTrack()) for peer in peers))
+    await asyncio.gather(*(connected(peer) for peer in peers))
+    await asyncio.gather(*(peer.close() for peer in peers))
+
+
+async def loses_nothing_during(server: ServedProcess, trouble: Callable[[AiortcPeer], Awaitable[None]]) -> None:
+    """A call of sound and video goes on beside some trouble, which gets its publisher."""
     ann, bob = AiortcPeer(server.url), AiortcPeer(server.url)
     await ann.join(server.app, "ann", server.user_sig("ann"))
     await bob.join(server.app, "bob", server.user_sig("bob"))
@@ -87,7 +139,7 @@ async def test_a_call_loses_nothing_while_strangers_attack(serve: StartProcess) 
     memory, (before, lost_before) = server.memory, await received(bob)
 
     started = time.monotonic()
-    await asyncio.gather(asyncio.to_thread(storm, server.media_ports[0]), floods(server))
+    await trouble(ann)
     seconds = time.monotonic() - started
 
     after, lost = await received(bob)
@@ -101,3 +153,30 @@ async def test_a_call_loses_nothing_while_strangers_attack(serve: StartProcess) 
     await asyncio.gather(*readers, return_exceptions=True)
     await ann.close()
     await bob.close()
+
+
+async def test_a_call_loses_nothing_while_strangers_attack(serve: StartProcess) -> None:
+    server = await serve()
+
+    async def attack(_: AiortcPeer) -> None:
+        await asyncio.gather(asyncio.to_thread(storm, server.media_ports[0]), floods(server))
+
+    await loses_nothing_during(server, attack)
+
+
+async def test_a_call_loses_nothing_while_its_password_is_guessed_and_a_guest_joins_meanwhile(
+    serve: StartProcess,
+) -> None:
+    server = await serve()
+
+    async def guess(ann: AiortcPeer) -> None:
+        assert ann.uplink is not None
+        username = ":".join(ufrag(half) for half in (ann.uplink.remoteDescription, ann.uplink.localDescription))
+        await asyncio.gather(asyncio.to_thread(wrong_passwords, server.media_ports[0], username), joins(server, 1))
+
+    await loses_nothing_during(server, guess)
+
+
+async def test_a_call_loses_nothing_while_a_dozen_join_at_once(serve: StartProcess) -> None:
+    server = await serve()
+    await loses_nothing_during(server, lambda _: joins(server, JOINING))
