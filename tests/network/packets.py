@@ -30,11 +30,6 @@ def destination_of(packet: bytes) -> str:
     return socket.inet_ntoa(packet[_DESTINATION])
 
 
-def payload_of(packet: bytes) -> bytes:
-    """What a UDP datagram carries; empty for any other packet."""
-    return packet[(packet[0] & 15) * 4 + 8 :] if kind_of(packet) == "udp" else b""
-
-
 def from_address(packet: bytes, address: str) -> bytes:
     """The packet as if it came from another address, its checksums right."""
     return _readdressed(packet, _SOURCE, address)

@@ -7,8 +7,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
-from typing import Literal, Self
+from typing import Self
 
 from tests.network.flows import Flows
 from tests.network.link import Conditions, Link
@@ -17,8 +16,6 @@ from tests.network.packets import Kind, destination_of, from_address, source_of,
 
 BATCH = 64  # packets of one direction before the other has its turn
 NET = "10.203"
-
-Direction = Literal["up", "down"]
 
 
 class Path:
@@ -38,7 +35,6 @@ class Path:
         self._number = server.next_path()
         self.address = self.seen_as = self._host(2)
         self._last_host = 2
-        self.tap: Callable[[Direction, bytes], None] | None = None  # is shown what is delivered; must be quick
         self._flows = Flows()  # with the client's own address, translated or not
         self._lock = threading.Lock()
         self._stack = contextlib.ExitStack()
@@ -153,8 +149,6 @@ class Path:
                 translated = self._translated(packet, link)
                 if translated is not None:
                     self._flows.deliver(packet if link is self.up else translated)
-                    if self.tap is not None:
-                        self.tap("up" if link is self.up else "down", packet)
                     self._write(descriptor, translated)
 
     def _write(self, descriptor: int, packet: bytes | None) -> None:
