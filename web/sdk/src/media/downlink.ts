@@ -39,15 +39,26 @@ export class Downlink {
   private readonly undecodable = new Map<string, number>();
   private last: Promise<unknown> = Promise.resolve();
   private waiters: Waiter[] = [];
-  /** Who waits for a new connection. */
-  private readonly begun: (() => void)[] = [];
+  /** Who waits for a new connection, or for the old one to come back. */
+  private readonly begun = new Set<() => void>();
   /** Counts the sessions: what belongs to an older one is dropped. */
   private session = 0;
   private over = false;
+  /** Whether the app knows that nothing is received; it is told once, however often it is tried after that. */
+  private toldFailed = false;
   private readonly recovery: Recovery;
 
   constructor(private readonly options: DownlinkOptions) {
-    this.recovery = new Recovery('downlink', options.signaling, () => this.reconnect(), options.failed);
+    this.recovery = new Recovery(
+      'downlink',
+      options.signaling,
+      () => this.reconnect(),
+      (why) => {
+        if (this.toldFailed) return;
+        this.toldFailed = true;
+        options.failed(why);
+      },
+    );
   }
 
   /** Takes an offer in; offers are answered one after the other. */
@@ -93,11 +104,14 @@ export class Downlink {
       try {
         if (connection) {
           await connection.connected(end - Date.now());
+          this.toldFailed = false;
           return;
         }
       } catch (thrown) {
         why = thrown;
       }
+      // What was given up is tried again for who asks now.
+      if (connection?.isDead) this.recovery.start(describe(why));
       // A newer one may have taken its place, or is about to: then that one counts.
       if (this.connection === connection && !(await this.another(end - Date.now()))) throw why;
     }
@@ -141,8 +155,12 @@ export class Downlink {
       if (this.connection === connection && !this.over) this.recovery.start(why);
     });
     this.connection = connection;
-    for (const tell of this.begun.splice(0)) tell();
+    this.tellBegun();
     return connection;
+  }
+
+  private tellBegun(): void {
+    for (const tell of [...this.begun]) tell();
   }
 
   private async negotiate(offer: DownlinkOffer, session: number): Promise<void> {
@@ -186,7 +204,11 @@ export class Downlink {
 
   /** One attempt to receive again. */
   private async reconnect(): Promise<void> {
-    if (this.connection?.revived()) return;
+    if (this.connection?.revived()) {
+      this.toldFailed = false;
+      this.tellBegun();
+      return;
+    }
     const { connection } = this;
     await this.options.askRestart();
     await this.last;
@@ -198,14 +220,17 @@ export class Downlink {
     }
   }
 
-  /** Whether another connection is begun within `milliseconds`. */
+  /** Whether another connection is begun, or this one comes back, within `milliseconds`. */
   private another(milliseconds: number): Promise<boolean> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(false), Math.max(0, milliseconds));
-      this.begun.push(() => {
+      const settle = (found: boolean): void => {
         clearTimeout(timer);
-        resolve(true);
-      });
+        this.begun.delete(tell);
+        resolve(found);
+      };
+      const tell = (): void => settle(true);
+      const timer = setTimeout(() => settle(false), Math.max(0, milliseconds));
+      this.begun.add(tell);
     });
   }
 
