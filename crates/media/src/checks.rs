@@ -283,10 +283,10 @@ impl Router {
         sink: &mut impl TransmitSink,
     ) {
         let jitter = self.rng.unit();
-        let Some(transport) = self.transports.get_mut(index) else {
-            return;
-        };
-        if transport.dtls_went_to(source) && transport.ice.on_handshake(now, jitter, source) {
+        if let Some(transport) = self.transports.get_mut(index)
+            && transport.dtls_went_to(source)
+            && transport.ice.on_handshake(now, jitter, source)
+        {
             self.paths.by_handshake += 1;
             self.on_path(now, index, sink);
         }
@@ -301,10 +301,9 @@ impl Router {
         sink: &mut impl TransmitSink,
     ) {
         let jitter = self.rng.unit();
-        let Some(transport) = self.transports.get_mut(index) else {
-            return;
-        };
-        if transport.ice.on_media(now, jitter, source) {
+        if let Some(transport) = self.transports.get_mut(index)
+            && transport.ice.on_media(now, jitter, source)
+        {
             self.paths.by_media += 1;
             self.on_path(now, index, sink);
         }

@@ -5,7 +5,7 @@ mod common;
 use common::{AUDIO_PT, Hop, Sim, password, ufrag};
 use parlour_media::num::Rng;
 use parlour_media::stun::{self, BindingRequest};
-use parlour_media::{CloseReason, DropReason, Event, Kind, TransportId};
+use parlour_media::{CloseReason, DropReason, Event, TransportId};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -48,9 +48,7 @@ struct Call {
 
 impl Call {
     fn new(seed: u64) -> Call {
-        let mut sim = Sim::with_peers(seed, 2);
-        let audio = sim.publish(0, Kind::Audio, 2000);
-        sim.subscribe(1, audio, Kind::Audio, 3000);
+        let mut sim = Sim::call_of_two(seed);
         let recorded = Rc::new(RefCell::new(Vec::new()));
         let record = recorded.clone();
         sim.filter = Box::new(move |hop, datagram, _| {

@@ -2,15 +2,12 @@
 
 mod common;
 
-use common::raw::{RawPeer, rtp_packet};
+use common::raw::{RawPeer, consumer, producer, rtp_packet};
 use common::{AUDIO_PT, Sim, VIDEO_PT, vp8};
 use parlour_media::num::{Rng, SeqNo, Ssrc};
 use parlour_media::rtcp::{self, Rtcp};
 use parlour_media::rtp::RtpView;
-use parlour_media::{
-    Codec, Command, ConsumerId, ConsumerSpec, DropReason, Event, Kind, PayloadType, ProducerId,
-    ProducerSpec,
-};
+use parlour_media::{Command, ConsumerSpec, DropReason, Event, Kind, PayloadType};
 use std::time::Duration;
 
 /// A publisher and a subscriber that say what the test wants, with one video track between them.
@@ -28,32 +25,12 @@ impl Pair {
         let mut sim = Sim::new(1);
         let publisher = RawPeer::connect(&mut sim, 1);
         let subscriber = RawPeer::connect(&mut sim, 2);
-        sim.command(Command::AddProducer(ProducerSpec {
-            producer: ProducerId(1),
-            transport: publisher.transport,
-            kind: Kind::Video,
-            codec: Codec::Vp8,
-            mid: "0".into(),
-            payload_type: PayloadType(VIDEO_PT),
-            rtx_payload_type: None,
-            ssrc: Some(Ssrc(IN)),
-            rtx_ssrc: None,
-            mid_extension: None,
-            twcc_extension: None,
-            nack: true,
-            pli: true,
-        }));
+        let track = producer(publisher.transport, Kind::Video);
+        sim.command(Command::AddProducer(track.clone()));
         sim.command(Command::AddConsumer(ConsumerSpec {
-            consumer: ConsumerId(1),
-            transport: subscriber.transport,
-            producer: ProducerId(1),
-            mid: "0".into(),
-            payload_type: PayloadType(VIDEO_PT),
             rtx_payload_type: with_rtx.then_some(PayloadType(97)),
-            ssrc: Ssrc(OUT),
             rtx_ssrc: with_rtx.then_some(Ssrc(OUT + 1)),
-            mid_extension: None,
-            cname: "c".into(),
+            ..consumer(subscriber.transport, &track, OUT)
         }));
         Pair {
             sim,

@@ -2,13 +2,10 @@
 
 mod common;
 
-use common::raw::{RAW_PASSWORD, RawPeer, rtp_packet};
+use common::raw::{RAW_PASSWORD, RawPeer, consumer, producer, rtp_packet};
 use common::{AUDIO_PT, Hop, Sim, password, ufrag};
 use parlour_media::stun::{self, BindingRequest, StunMessage};
-use parlour_media::{
-    CloseReason, Codec, Command, ConsumerId, ConsumerSpec, DropReason, Event, Kind, PayloadType,
-    ProducerId, ProducerSpec, Ssrc, TransportId,
-};
+use parlour_media::{CloseReason, Command, DropReason, Event, Kind, TransportId};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -48,9 +45,7 @@ struct Call {
 
 impl Call {
     fn new(seed: u64) -> Call {
-        let mut sim = Sim::with_peers(seed, 2);
-        let audio = sim.publish(0, Kind::Audio, 2000);
-        sim.subscribe(1, audio, Kind::Audio, 3000);
+        let mut sim = Sim::call_of_two(seed);
         let up = Rc::new(RefCell::new(Vec::new()));
         let record = up.clone();
         sim.filter = Box::new(move |hop, datagram, _| {
@@ -291,33 +286,13 @@ impl Pair {
         let mut sim = Sim::new(5);
         let publisher = RawPeer::connect(&mut sim, 1);
         let subscriber = RawPeer::connect_as(&mut sim, 2, answers_checks);
-        sim.command(Command::AddProducer(ProducerSpec {
-            producer: ProducerId(1),
-            transport: publisher.transport,
-            kind: Kind::Audio,
-            codec: Codec::Opus,
-            mid: "0".into(),
-            payload_type: PayloadType(AUDIO_PT),
-            rtx_payload_type: None,
-            ssrc: Some(Ssrc(1000)),
-            rtx_ssrc: None,
-            mid_extension: None,
-            twcc_extension: None,
-            nack: false,
-            pli: false,
-        }));
-        sim.command(Command::AddConsumer(ConsumerSpec {
-            consumer: ConsumerId(1),
-            transport: subscriber.transport,
-            producer: ProducerId(1),
-            mid: "0".into(),
-            payload_type: PayloadType(AUDIO_PT),
-            rtx_payload_type: None,
-            ssrc: Ssrc(3000),
-            rtx_ssrc: None,
-            mid_extension: None,
-            cname: "c".into(),
-        }));
+        let track = producer(publisher.transport, Kind::Audio);
+        sim.command(Command::AddProducer(track.clone()));
+        sim.command(Command::AddConsumer(consumer(
+            subscriber.transport,
+            &track,
+            3000,
+        )));
         Pair {
             sim,
             publisher,

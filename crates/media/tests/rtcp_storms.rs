@@ -3,12 +3,9 @@
 
 mod common;
 
-use common::raw::{RawPeer, rtp_packet};
+use common::raw::{RawPeer, consumer, producer, rtp_packet};
 use common::{AUDIO_PT, Sim};
-use parlour_media::{
-    Codec, Command, ConsumerId, ConsumerSpec, DropReason, Kind, PayloadType, ProducerId,
-    ProducerSpec, Ssrc,
-};
+use parlour_media::{Command, ConsumerId, ConsumerSpec, DropReason, Kind};
 use std::time::Duration;
 
 const TRACKS: u32 = 500;
@@ -25,34 +22,13 @@ impl Room {
     fn new() -> Room {
         let mut sim = Sim::new(1);
         let [publisher, many, one] = [1, 2, 3].map(|number| RawPeer::connect(&mut sim, number));
-        sim.command(Command::AddProducer(ProducerSpec {
-            producer: ProducerId(1),
-            transport: publisher.transport,
-            kind: Kind::Audio,
-            codec: Codec::Opus,
-            mid: "0".into(),
-            payload_type: PayloadType(AUDIO_PT),
-            rtx_payload_type: None,
-            ssrc: Some(Ssrc(1000)),
-            rtx_ssrc: None,
-            mid_extension: None,
-            twcc_extension: None,
-            nack: false,
-            pli: false,
-        }));
+        let track = producer(publisher.transport, Kind::Audio);
+        sim.command(Command::AddProducer(track.clone()));
         let tracks = (0..TRACKS).map(|track| (&many, 10_000 + track));
         for (peer, ssrc) in tracks.chain([(&one, 20_000)]) {
             sim.command(Command::AddConsumer(ConsumerSpec {
                 consumer: ConsumerId(ssrc.into()),
-                transport: peer.transport,
-                producer: ProducerId(1),
-                mid: "0".into(),
-                payload_type: PayloadType(AUDIO_PT),
-                rtx_payload_type: None,
-                ssrc: Ssrc(ssrc),
-                rtx_ssrc: None,
-                mid_extension: None,
-                cname: "c".into(),
+                ..consumer(peer.transport, &track, ssrc)
             }));
         }
         let packet = rtp_packet(AUDIO_PT, 1, 0, 1000, b"sound");

@@ -89,6 +89,14 @@ pub fn ufrag(transport: u64) -> String {
 }
 
 impl Sim {
+    /// A call of two: what peer 0 says under SSRC 2000 comes to peer 1 under 3000.
+    pub fn call_of_two(seed: u64) -> Sim {
+        let mut sim = Sim::with_peers(seed, 2);
+        let audio = sim.publish(0, Kind::Audio, 2000);
+        sim.subscribe(1, audio, Kind::Audio, 3000);
+        sim
+    }
+
     pub fn new(seed: u64) -> Sim {
         Sim::limited(seed, IngressLimit::default())
     }

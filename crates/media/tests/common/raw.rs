@@ -2,18 +2,57 @@
 //! still while it shakes hands.
 
 use super::ledger::Ledger;
-use super::{Sim, password, ufrag};
+use super::{AUDIO_PT, Sim, VIDEO_PT, password, ufrag};
 use dimpl::{Config, Dtls, Output};
 use parlour_media::num::{PayloadType, RtpTime, SeqNo, Ssrc};
 use parlour_media::rtp;
 use parlour_media::srtp::{SrtpKeys, SrtpReceiver, SrtpSender};
 use parlour_media::stun::{self, BindingRequest, StunMessage};
-use parlour_media::{Command, SrtpProfile, TransportId};
+use parlour_media::{
+    Codec, Command, ConsumerId, ConsumerSpec, Kind, ProducerId, ProducerSpec, SrtpProfile,
+    TransportId,
+};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The password of every such peer.
 pub const RAW_PASSWORD: &str = "password-of-a-raw-peer";
+
+/// A track of a raw peer as most tests want it: producer 1, SSRC 1000, with nothing beside it. Video repairs.
+pub fn producer(transport: TransportId, kind: Kind) -> ProducerSpec {
+    let is_video = kind == Kind::Video;
+    ProducerSpec {
+        producer: ProducerId(1),
+        transport,
+        kind,
+        codec: if is_video { Codec::Vp8 } else { Codec::Opus },
+        mid: "0".into(),
+        payload_type: PayloadType(if is_video { VIDEO_PT } else { AUDIO_PT }),
+        rtx_payload_type: None,
+        ssrc: Some(Ssrc(1000)),
+        rtx_ssrc: None,
+        mid_extension: None,
+        twcc_extension: None,
+        nack: is_video,
+        pli: is_video,
+    }
+}
+
+/// What a peer gets of `producer`, under an SSRC: consumer 1, with nothing beside it.
+pub fn consumer(transport: TransportId, producer: &ProducerSpec, ssrc: u32) -> ConsumerSpec {
+    ConsumerSpec {
+        consumer: ConsumerId(1),
+        transport,
+        producer: producer.producer,
+        mid: "0".into(),
+        payload_type: producer.payload_type,
+        rtx_payload_type: None,
+        ssrc: Ssrc(ssrc),
+        rtx_ssrc: None,
+        mid_extension: None,
+        cname: "c".into(),
+    }
+}
 
 pub struct RawPeer {
     pub address: SocketAddr,
