@@ -12,7 +12,7 @@ from parlour.errors import Entry, NotFound, find
 _KINDS = {
     "sdk": "SDK code: getCode() of an RtcError",
     "account": "account code: behind 0x4001, or in an answer of the account REST",
-    "room": "room code: behind 0x4004",
+    "room": "room code: behind 0x4004, or 0x4001 on resuming",
     "rest": "access code of the account REST",
 }
 _STATES = {
