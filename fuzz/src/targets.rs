@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parlour_media::keyframe::{Codec, is_keyframe_start};
 use parlour_media::num::{SeqNo, Ssrc};
-use parlour_media::rtcp::{Rtcp, parse_compound, write_nack};
+use parlour_media::rtcp::{Rtcp, parse_compound, write_nack, write_remb};
 use parlour_media::rtp::{RtpHeader, RtpView, is_rtcp, is_rtp_or_rtcp};
 use parlour_media::srtp::{KeySalt, SRTP_OVERHEAD, SrtpProfile, SrtpReceiver, SrtpSender};
 use parlour_media::stun::{self, StunMessage, is_stun};
@@ -114,7 +114,11 @@ pub fn rtcp(data: &[u8]) {
                 assert!(names.map(|(_, name)| 2 + name.len()).sum::<usize>() <= data.len())
             }
             Ok(Rtcp::Bye(sources)) => assert!(sources.count() <= 31),
-            Ok(Rtcp::Remb { sources, .. }) => assert!(sources.count() <= 255),
+            Ok(Rtcp::Remb {
+                sender,
+                bitrate,
+                sources,
+            }) => remb(sender, bitrate, sources.collect()),
             Ok(Rtcp::Fir { requests, .. }) => assert!(requests.count() * 8 <= data.len()),
             Ok(Rtcp::Nack {
                 sender,
@@ -144,6 +148,26 @@ fn nack(data: &[u8], sender: Ssrc, media: Ssrc, lost: Vec<SeqNo>) {
         other => panic!("{other:?}"),
     };
     assert_eq!(again, numbers(&mut lost.into_iter()));
+}
+
+/// An estimate that was read is written and read as the same again.
+fn remb(sender: Ssrc, bitrate: u64, sources: Vec<Ssrc>) {
+    assert!(sources.len() <= 255);
+    let mut buf = [0; 20 + 4 * 255];
+    let len = write_remb(&mut buf, sender, bitrate, &sources);
+    match parse_compound(&buf[..len]).next() {
+        None => assert!(sources.is_empty()),
+        Some(Ok(Rtcp::Remb {
+            sender: from,
+            bitrate: rate,
+            sources: of,
+        })) => {
+            assert!(from == sender && of.eq(sources));
+            // What is too large for 64 bits was read as the largest that they hold.
+            assert!(rate == bitrate || bitrate == u64::MAX && rate >= bitrate >> 18 << 18);
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Transport-wide feedback, both ways: the bytes are read as feedback, and as arrivals that must come back exactly.

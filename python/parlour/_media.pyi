@@ -131,8 +131,12 @@ class MediaEngine:
         twcc_extension: int | None,
         nack: bool,
         pli: bool,
+        remb: bool,
     ) -> None:
-        """An incoming track. Packets find it by SSRC, else by the MID extension, else by payload type."""
+        """An incoming track. Packets find it by SSRC, else by the MID extension, else by payload type.
+
+        ``remb``: its sender wants the bit rate it may send as an estimate; refused beside ``twcc_extension``.
+        """
 
     def remove_producer(self, producer: int) -> None:
         """Stop the incoming track and every consumer of it."""

@@ -375,7 +375,7 @@ async def test_the_engine_itself_refuses_an_id_in_use_and_a_wrong_kind_or_codec(
             with pytest.raises(ValueError, match=next(iter(wrong.values()))):
                 engine.add_producer(
                     producer=8, transport=7, mid="0", payload_type=96, rtx_payload_type=None, ssrc=None, rtx_ssrc=None,
-                    mid_extension=None, twcc_extension=None, nack=False, pli=False, **arguments,  # type: ignore[arg-type]
+                    mid_extension=None, twcc_extension=None, nack=False, pli=False, remb=False, **arguments,  # type: ignore[arg-type]
                 )  # fmt: skip
         with pytest.raises(ValueError, match="seconds"):
             engine.snapshot(-1)

@@ -85,7 +85,7 @@ def test_every_recorded_offer_is_read_and_answered(name: str) -> None:
             ),
         ),
         ("firefox-audio-video", "1", TrackSpec("1", "video", "vp8", 120, 124, None, None, 3, 7, True, True)),
-        ("aiortc-audio-video", "1", TrackSpec("1", "video", "vp8", 97, 98, None, None, 1, None, True, True)),
+        ("aiortc-audio-video", "1", TrackSpec("1", "video", "vp8", 97, 98, None, None, 1, None, True, True, remb=True)),
     ],
 )  # fmt: skip
 def test_the_first_common_codec_with_its_repair_and_extensions_is_taken(

@@ -43,6 +43,9 @@ pub struct ProducerSpec {
     pub nack: bool,
     /// Whether we may ask for a keyframe (RFC 4585 §6.3.1).
     pub pli: bool,
+    /// Whether the sender wants the bit rate it may send told as an estimate, instead of feedback about each packet
+    /// (`goog-remb`): never both.
+    pub remb: bool,
 }
 
 /// A producer forwarded to a transport under an SSRC of its own.

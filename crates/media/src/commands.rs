@@ -206,6 +206,7 @@ impl Router {
         if !extensions_ok
             || !rtx_ok
             || !is_payload_type(spec.payload_type)
+            || (spec.remb && spec.twcc_extension.is_some())
             || spec.mid.len() > MAX_MID
             || (spec.codec == Codec::Opus) != (spec.kind == Kind::Audio)
         {
@@ -224,6 +225,9 @@ impl Router {
         }
         if let Some(extension) = spec.twcc_extension {
             transport.enable_feedback(extension);
+        }
+        if spec.remb {
+            transport.estimate.get_or_insert_default();
         }
         let id = spec.producer;
         let producer = self.producers.insert(Producer::new(spec, index));

@@ -112,7 +112,7 @@ pub enum Event {
         /// Its transport.
         transport: TransportId,
     },
-    /// A transport sends more than it may; comes again each second while it does.
+    /// A transport sends more than it may; comes again every ten seconds while it does.
     IngressPoliced {
         /// The transport.
         transport: TransportId,

@@ -28,6 +28,7 @@ mod policer;
 mod producer;
 mod reception;
 mod removal;
+mod remb;
 mod rewrite;
 pub mod router;
 pub mod rtcp;

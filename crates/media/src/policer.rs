@@ -160,9 +160,21 @@ impl Router {
             .transports
             .get_mut(index)
             .ok_or(DropReason::UnknownSource)?;
-        if transport.policer.admits(now, class, wire_bytes) {
+        let was_over = transport.policer.is_over(now);
+        let admitted = transport.policer.admits(now, class, wire_bytes);
+        let begins = !admitted && !was_over;
+        let policer = &transport.policer;
+        let tell = transport.estimate.as_mut();
+        let tell = tell.and_then(|it| it.on_packet(now, class, wire_bytes, begins, policer));
+        if let Some(at) = tell {
+            self.wake(index, at);
+        }
+        if admitted {
             return Ok(());
         }
+        let Some(transport) = self.transports.get_mut(index) else {
+            return Err(DropReason::UnknownSource);
+        };
         let bits_per_second = transport.policer.bits_per_second();
         if let Some(packets) = transport.policer.news(now) {
             let transport = transport.id;

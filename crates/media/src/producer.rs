@@ -294,6 +294,7 @@ mod tests {
             twcc_extension: None,
             nack: true,
             pli: true,
+            remb: false,
         };
         let mut producer = Producer::new(spec, 0);
         producer.consumers.push(0);

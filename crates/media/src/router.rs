@@ -273,6 +273,7 @@ impl Router {
         self.after_dtls(now, index, progress, sink);
         self.send_checks(now, index, sink);
         self.serve_producers(now, index, sink);
+        self.serve_estimate(now, index, sink);
         self.serve_reports(now, index, sink);
         let due = self.next_due(now, index);
         if let Some(transport) = self.transports.get_mut(index) {
@@ -288,6 +289,7 @@ impl Router {
             transport.connect_deadline().map(|(at, _)| at),
             transport.dtls.timer(),
             transport.feedback_due(),
+            transport.estimate.as_ref().and_then(|it| it.due),
             transport.next_report,
         ];
         let of_producers = transport

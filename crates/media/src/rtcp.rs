@@ -8,8 +8,8 @@ use crate::num::{RtpTime, SeqNo, Ssrc};
 use crate::twcc::Feedback;
 
 pub use write::{
-    write_bye, write_fir, write_nack, write_pli, write_receiver_report, write_sdes_cname,
-    write_sender_report,
+    MAX_REMB_SOURCES, write_bye, write_fir, write_nack, write_pli, write_receiver_report,
+    write_remb, write_sdes_cname, write_sender_report,
 };
 
 const HEADER_LEN: usize = 4;

@@ -10,6 +10,7 @@ use crate::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
 use crate::outgoing::OutgoingStreams;
 use crate::path::Path;
 use crate::policer::{IngressLimit, Policer};
+use crate::remb::Estimate;
 use crate::router::send_plain;
 use crate::rtp;
 use crate::sink::TransmitSink;
@@ -139,6 +140,7 @@ pub(crate) struct Transport {
     /// Who our feedback says it is from.
     pub(crate) feedback_ssrc: Ssrc,
     pub(crate) feedback: Option<Feedback>,
+    pub(crate) estimate: Option<Estimate>,
     pub(crate) named_at: Option<Instant>,
     pub(crate) validated_at: Option<Instant>,
     pub(crate) next_report: Option<Instant>,
@@ -170,6 +172,7 @@ impl Transport {
             sent: OutgoingStreams::new(),
             feedback_ssrc,
             feedback: None,
+            estimate: None,
             named_at: None,
             validated_at: None,
             next_report: None,

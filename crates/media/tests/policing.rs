@@ -56,6 +56,7 @@ impl Flood {
                 twcc_extension: Some(TWCC_EXTENSION),
                 nack: kind == Kind::Video,
                 pli: false,
+                remb: false,
             }));
             for number in 0..subscribers {
                 if kind == Kind::Video {

@@ -128,7 +128,7 @@ impl MediaEngine {
 
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     #[pyo3(signature = (*, producer, transport, kind, codec, mid, payload_type, rtx_payload_type, ssrc, rtx_ssrc,
-                        mid_extension, twcc_extension, nack, pli))]
+                        mid_extension, twcc_extension, nack, pli, remb))]
     fn add_producer(
         &self,
         producer: u64,
@@ -144,6 +144,7 @@ impl MediaEngine {
         twcc_extension: Option<u8>,
         nack: bool,
         pli: bool,
+        remb: bool,
     ) -> PyResult<()> {
         self.submit(Command::AddProducer(ProducerSpec {
             producer: ProducerId(producer),
@@ -159,6 +160,7 @@ impl MediaEngine {
             twcc_extension,
             nack,
             pli,
+            remb,
         }))
     }
 

@@ -240,6 +240,7 @@ mod tests {
             twcc_extension: None,
             nack: true,
             pli: true,
+            remb: false,
         })
     }
 

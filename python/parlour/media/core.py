@@ -229,6 +229,7 @@ class MediaCore:
                 twcc_extension=track.twcc_extension,
                 nack=track.nack,
                 pli=track.pli,
+                remb=track.remb,
             )
         )
         return producer

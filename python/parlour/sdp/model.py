@@ -42,7 +42,8 @@ class TrackSpec:
 
     ``ssrc`` / ``rtx_ssrc`` are None when an offer does not announce them (packets are then found by MID).
     ``*_extension`` are the RTP header extension ids (RFC 8285), None when not negotiated. ``fmtp`` is the codec's
-    parameter text, as offered.
+    parameter text, as offered. ``remb``: the sender obeys bit rate estimates (draft-alvestrand-rmcat-remb-03) and has
+    no transport-wide feedback.
     """
 
     mid: str
@@ -57,3 +58,4 @@ class TrackSpec:
     nack: bool = False
     pli: bool = False
     fmtp: str = ""
+    remb: bool = False

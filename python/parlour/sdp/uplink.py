@@ -151,6 +151,7 @@ def _choose(section: Section) -> TrackSpec | None:
             ),
             None,
         )
+        twcc = section.extensions.get(TWCC_URI) if "transport-cc" in codec.feedback else None
         ssrc = next((first for first in section.ssrcs if first in section.repairs), next(iter(section.ssrcs), None))
         return TrackSpec(
             section.mid,
@@ -161,10 +162,12 @@ def _choose(section: Section) -> TrackSpec | None:
             ssrc,
             section.repairs.get(ssrc) if ssrc is not None and rtx is not None else None,
             section.extensions.get(MID_URI),
-            section.extensions.get(TWCC_URI) if "transport-cc" in codec.feedback else None,
+            twcc,
             video and "nack" in codec.feedback,
             video and "nack pli" in codec.feedback,
             codec_format(name, codec),
+            # A sender has one controller: it is told of each packet, or a bit rate.
+            remb=video and twcc is None and "goog-remb" in codec.feedback,
         )
     return None
 

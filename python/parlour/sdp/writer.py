@@ -85,6 +85,7 @@ def codec_lines(track: TrackSpec, *, transport_cc: bool) -> dict[str, Any]:
     """rtpmap, fmtp, feedback and header extensions of one negotiated track, with its RTX (RFC 4588 §8)."""
     payload_type, rtx = track.payload_type, track.rtx_payload_type
     wanted = ["transport-cc"] if transport_cc else []
+    wanted += ["goog-remb"] if track.remb else []
     wanted += ["nack"] if track.nack else []
     wanted += ["nack pli", "ccm fir"] if track.pli else []
     feedback = [

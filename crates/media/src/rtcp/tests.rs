@@ -173,6 +173,36 @@ fn bitrate_estimates_are_read_and_impossible_ones_bounded() {
 }
 
 #[test]
+fn an_estimate_comes_back_with_its_streams_and_18_bits_of_its_rate() {
+    let mut rng = Rng::new(22);
+    let mut buf = [0; 1200];
+    let rates = [0, 1, 0x3_ffff, 0x4_0000, 0x7_ffff, 20_000_000, u64::MAX];
+    let random = std::iter::repeat_with(|| u64::from(rng.next_u32()) << (rng.next_u32() % 33));
+    for (round, rate) in rates.into_iter().chain(random).take(20_000).enumerate() {
+        let sources: Vec<_> = (1..=round as u32 % 300 + 1).map(Ssrc).collect();
+        let len = write_remb(&mut buf, Ssrc(7), rate, &sources);
+        let Rtcp::Remb {
+            sender: Ssrc(7),
+            bitrate,
+            sources: read,
+        } = one(&buf[..len])
+        else {
+            panic!("{:?}", &buf[..len]);
+        };
+        assert!(read.eq(sources.iter().copied().take(255)));
+        assert!(
+            bitrate <= rate && rate - bitrate <= rate >> 17,
+            "{rate}: {bitrate}"
+        );
+    }
+    assert_eq!(write_remb(&mut buf, Ssrc(7), 1_000, &[]), 0);
+    // 1,000,000 = 250,000 << 2.
+    let len = write_remb(&mut buf, Ssrc(0x01020304), 1_000_000, &[Ssrc(0x05060708)]);
+    let expected = b"\x8f\xce\0\x05\x01\x02\x03\x04\0\0\0\0REMB\x01\x0b\xd0\x90\x05\x06\x07\x08";
+    assert_eq!(&buf[..len], expected);
+}
+
+#[test]
 fn a_malformed_part_ends_the_compound() {
     let mut buf = [0; 100];
     let len = write_pli(&mut buf, Ssrc(1), Ssrc(2));
@@ -212,6 +242,7 @@ fn nothing_is_written_where_it_does_not_fit() {
             (write_pli(&mut buf, Ssrc(1), Ssrc(2)), 12),
             (write_fir(&mut buf, Ssrc(1), Ssrc(2), 1), 20),
             (write_bye(&mut buf, Ssrc(1)), 8),
+            (write_remb(&mut buf, Ssrc(1), 9, &[Ssrc(2), Ssrc(3)]), 28),
         ] {
             assert_eq!(len, if room >= needed { needed } else { 0 });
         }

@@ -2,8 +2,9 @@
 //! to say; the next part goes to the bytes behind it.
 
 use super::{
-    FORMAT_FIR, FORMAT_NACK, FORMAT_PLI, GOODBYE, PAYLOAD_FEEDBACK, RECEIVER_REPORT, ReportBlock,
-    SDES_CNAME, SENDER_REPORT, SOURCE_DESCRIPTION, SenderInfo, TRANSPORT_FEEDBACK,
+    FORMAT_APPLICATION, FORMAT_FIR, FORMAT_NACK, FORMAT_PLI, GOODBYE, PAYLOAD_FEEDBACK,
+    RECEIVER_REPORT, ReportBlock, SDES_CNAME, SENDER_REPORT, SOURCE_DESCRIPTION, SenderInfo,
+    TRANSPORT_FEEDBACK,
 };
 use crate::bytes::Writer;
 use crate::num::{SeqNo, Ssrc};
@@ -146,5 +147,27 @@ pub fn write_fir(buf: &mut [u8], sender: Ssrc, media: Ssrc, number: u8) -> usize
     out.u32(media.0);
     out.u8(number);
     out.u24(0);
+    end(out)
+}
+
+/// SSRCs of one REMB: their count has eight bits.
+pub const MAX_REMB_SOURCES: usize = 255;
+
+/// Receiver estimated maximum bit rate (draft-alvestrand-rmcat-remb-03 §2.2) of these streams together, of which the
+/// first 255 count. Of the rate 18 bits are kept; it is rounded down.
+pub fn write_remb(buf: &mut [u8], sender: Ssrc, bitrate: u64, sources: &[Ssrc]) -> usize {
+    if sources.is_empty() {
+        return 0;
+    }
+    let sources = &sources[..sources.len().min(MAX_REMB_SOURCES)];
+    let exponent = (64 - bitrate.leading_zeros()).saturating_sub(18);
+    // The stream that feedback is about is none here: the list behind it says which (§2.2).
+    let mut out = begin_feedback(buf, FORMAT_APPLICATION, PAYLOAD_FEEDBACK, sender, Ssrc(0));
+    out.put(b"REMB");
+    out.u8(sources.len() as u8);
+    out.u24(exponent << 18 | (bitrate >> exponent) as u32);
+    for source in sources {
+        out.u32(source.0);
+    }
     end(out)
 }

@@ -255,6 +255,7 @@ impl Sim {
             twcc_extension: Some(TWCC_EXTENSION),
             nack: video,
             pli: video,
+            remb: false,
         }
     }
 
