@@ -245,6 +245,7 @@ impl Session {
                 twcc_extension: Some(3),
                 nack: video,
                 pli: video,
+                remb: false,
             }));
             let (ssrc, rtx_ssrc) = FORWARDED[at];
             self.command(Command::AddConsumer(ConsumerSpec {

@@ -71,6 +71,13 @@ class AiortcPeer:
         answer = await self.request("publish", sdp=pc.localDescription.sdp, **mids)
         await pc.setRemoteDescription(RTCSessionDescription(sdp=answer["sdp"], type="answer"))
 
+    def target_bitrate(self) -> int | None:
+        """The bits a second that the encoder of what it publishes aims at; None while there is none yet."""
+        assert self.uplink is not None
+        sender = next(sender for sender in self.uplink.getSenders() if sender.kind == "video")
+        encoder = sender._RTCRtpSender__encoder  # the library tells it nowhere else
+        return None if encoder is None else int(encoder.target_bitrate)
+
     async def unpublish(self) -> None:
         """Stop publishing."""
         await self.request("unpublish")

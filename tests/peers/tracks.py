@@ -37,6 +37,24 @@ class _Paced(MediaStreamTrack):
         return self._count - 1
 
 
+class NoiseTrack(_Paced):
+    """Pictures of which no encoder can guess the next, at 15 a second: they take what bit rate they are given."""
+
+    kind = "video"
+
+    def __init__(self) -> None:
+        super().__init__(1 / 15)
+        random = np.random.default_rng(1)
+        self._pictures = [random.integers(0, 256, (270, 240), dtype=np.uint8) for _ in range(8)]
+
+    async def recv(self) -> av.VideoFrame:
+        """The next picture, when it is due."""
+        number = await self._due()
+        frame = av.VideoFrame.from_ndarray(self._pictures[number % len(self._pictures)], format="yuv420p")
+        frame.pts, frame.time_base = number * (VIDEO_CLOCK // 15), fractions.Fraction(1, VIDEO_CLOCK)
+        return frame
+
+
 class FilmTrack(_Paced):
     """A film, over and over."""
 

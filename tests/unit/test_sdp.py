@@ -116,6 +116,17 @@ def test_the_answer_is_the_one_a_browser_expects() -> None:
     assert "a=rtcp-fb:111 nack" not in lines
 
 
+@pytest.mark.parametrize("name", ["chromium-audio-video", "firefox-audio-video", "aiortc-audio-video"])
+def test_estimates_are_answered_only_where_feedback_about_each_packet_is_not(name: str) -> None:
+    offer = read_uplink_offer(recorded("offer", name))
+    answer = write_uplink_answer(offer, LOCAL, ["0", "1"], session_id=1, version=1)
+    feedback = {line.split(" ", 1)[1] for line in answer.split("\r\n") if line.startswith("a=rtcp-fb:")}
+    told = feedback & {"transport-cc", "goog-remb"}
+    assert told == ({"goog-remb"} if name.startswith("aiortc") else {"transport-cc"})
+    assert offer.track("1").remb == ("goog-remb" in told)
+    assert not offer.track("0").remb
+
+
 def test_an_m_line_without_a_stream_is_inactive_and_one_without_our_codecs_is_rejected() -> None:
     text = recorded("offer", "chromium-audio-video-screen")
     head, audio, first, second = re.split(r"(?=m=)", text)

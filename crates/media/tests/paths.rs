@@ -4,7 +4,7 @@ mod common;
 
 use common::{Sim, password, ufrag};
 use parlour_media::stun::{self, BindingRequest};
-use parlour_media::{Command, DropReason, Path, TransportId};
+use parlour_media::{CloseReason, Command, DropReason, Event, Path, RefuseReason, TransportId};
 use std::net::SocketAddr;
 
 fn waiting_transport(sim: &mut Sim) {
@@ -69,4 +69,43 @@ fn a_source_that_nothing_can_be_sent_to_is_dropped_by_name_however_authentic_the
     );
     assert_eq!(snapshot.traffic.packets_out, 0);
     assert_eq!(snapshot.transports[0].state, "new");
+}
+
+#[test]
+fn a_transport_that_is_refused_is_closed_too_so_that_nobody_waits_for_it() {
+    let mut sim = Sim::new(3);
+    waiting_transport(&mut sim);
+    let transport = TransportId(2);
+    // Its user fragment is another one's already.
+    sim.command(Command::AddTransport {
+        transport,
+        local_ufrag: ufrag(1),
+        local_pwd: password(2),
+    });
+    let closed = Event::TransportClosed {
+        transport,
+        reason: CloseReason::Refused,
+    };
+    assert!(
+        matches!(
+            &sim.events[..],
+            [Event::CommandRefused { reason: RefuseReason::DuplicateUfrag, .. }, last] if *last == closed
+        ),
+        "{:?}",
+        sim.events
+    );
+    // One that is there already goes on, whoever asks for it again.
+    waiting_transport(&mut sim);
+    assert!(
+        matches!(
+            sim.events[2..],
+            [Event::CommandRefused {
+                reason: RefuseReason::DuplicateId,
+                ..
+            }]
+        ),
+        "{:?}",
+        sim.events
+    );
+    assert_eq!(sim.router.snapshot(sim.now).transports.len(), 1);
 }

@@ -53,6 +53,7 @@ impl Stage {
             twcc_extension: None,
             nack: true,
             pli: true,
+            remb: false,
         }));
         let mut stage = Stage {
             sim,

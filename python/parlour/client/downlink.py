@@ -18,6 +18,9 @@ from parlour.signaling import messages as m
 Kinds = tuple[bool, bool]
 """Audio, video."""
 
+MEDIA_FULL = "media-full"
+"""What the server gives as the reason when it cannot make the transport of a downlink."""
+
 
 class Downlink(Settler):
     """Subscribes to streams and answers the server's offers. ``streams`` and ``_wanted`` have the same keys."""
@@ -113,6 +116,13 @@ class Downlink(Settler):
         """The server's offer; a newer one stands for an older."""
         self._offer = offer
         self.kick()
+
+    def failed(self, reason: str) -> None:
+        """The server says that the link is dead, or that it has no room for one: then none is there to fail."""
+        if reason == MEDIA_FULL:
+            self._link_failed(reason, was_connected=False)
+        else:
+            super().failed(reason)
 
     # --- what became of the channel ---
 

@@ -35,6 +35,7 @@ pub fn producer(transport: TransportId, kind: Kind) -> ProducerSpec {
         twcc_extension: None,
         nack: is_video,
         pli: is_video,
+        remb: false,
     }
 }
 
