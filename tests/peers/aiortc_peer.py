@@ -75,7 +75,7 @@ class AiortcPeer:
         """The bits a second that the encoder of what it publishes aims at; None while there is none yet."""
         assert self.uplink is not None
         sender = next(sender for sender in self.uplink.getSenders() if sender.kind == "video")
-        encoder = sender._RTCRtpSender__encoder  # the library tells it nowhere else
+        encoder = vars(sender)["_RTCRtpSender__encoder"]  # the library tells it nowhere else
         return None if encoder is None else int(encoder.target_bitrate)
 
     async def unpublish(self) -> None:
