@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+MOST_AT_ONCE = 16
+"""HTTP requests of one source that are carried out at a time. What waits for a store goes on all at once when
+that answers, in one turn of the event loop. The others wait for theirs, and only those of that source."""
+
 
 @dataclass(frozen=True, slots=True)
 class DoorLimits:
@@ -22,13 +26,40 @@ class DoorLimits:
 class Slot:
     """The place that one connection takes. ``close`` drops it; ``busy`` while a request of it is being answered."""
 
-    __slots__ = ("_door", "busy", "close", "source")
+    __slots__ = ("_door", "_served_at", "busy", "close", "source")
 
     def __init__(self, door: Doorkeeper, source: str | None, close: Callable[[], None]) -> None:
         self._door = door
         self.source = source
         self.close = close
         self.busy = False
+        self._served_at: _Source | None = None
+
+    def may_go_on(self, again: Callable[[], None]) -> bool:
+        """Whether a request of it may be carried out now; if not, ``again`` is called once it is worth asking again."""
+        there = self._door.source(self.source)
+        if there is None or self._served_at is not None or there.served < MOST_AT_ONCE:
+            return True
+        there.waiting[self] = again
+        return False
+
+    def serving(self) -> None:
+        """A request of it is carried out from now on. Twice is once."""
+        if self._served_at is None and (there := self._door.source(self.source)) is not None:
+            self._served_at = there
+            there.served += 1
+
+    def served(self) -> None:
+        """It is not any more: it was answered, or waits for its own peer. Twice is once."""
+        there, self._served_at = self._served_at, None
+        if there is not None:
+            there.served -= 1
+            there.wake()
+
+    def passed(self) -> None:
+        """It went on, and may not have needed the place that it had waited for: the next one may."""
+        if (there := self._door.source(self.source)) is not None:
+            there.wake()
 
     def signed_in(self) -> None:
         """Its user logged in."""
@@ -40,6 +71,7 @@ class Slot:
 
     def release(self) -> None:
         """It is gone."""
+        self.served()
         self._door.release(self)
 
 
@@ -47,6 +79,13 @@ class Slot:
 class _Source:
     count: int = 0
     strangers: dict[Slot, None] = field(default_factory=dict)
+    served: int = 0
+    waiting: dict[Slot, Callable[[], None]] = field(default_factory=dict)  # who came first first
+
+    def wake(self) -> None:
+        """Have one go on that waits, if there is a place."""
+        if self.waiting and self.served < MOST_AT_ONCE:
+            self.waiting.pop(next(iter(self.waiting)))()
 
 
 class Doorkeeper:
@@ -65,6 +104,10 @@ class Doorkeeper:
     def sources(self) -> int:
         """How many sources have connections."""
         return len(self._sources)
+
+    def source(self, name: str | None) -> _Source | None:
+        """What is known of a source; None when it is not counted."""
+        return None if name is None else self._sources.get(name)
 
     def admit(self, source: str | None, close: Callable[[], None]) -> Slot | None:
         """A place for a new connection, for which another may be closed; None when there is none."""
@@ -134,5 +177,7 @@ class Doorkeeper:
         there = self._sources[slot.source]
         there.count -= 1
         there.strangers.pop(slot, None)
+        there.waiting.pop(slot, None)
+        there.wake()
         if not there.count:
             del self._sources[slot.source]

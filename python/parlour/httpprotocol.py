@@ -2,7 +2,7 @@
 
 uvicorn and httptools have none of their own: the parser keeps a field for as long as it goes on, every field is stored,
 and of pipelined requests all are. Here input is given to the parser in small pieces and counted before it is stored,
-one request at a time, and every wait for a peer has an end.
+one request at a time and each piece when it is the connection's turn, and every wait for a peer has an end.
 
 It is deaf to upgrades that are not ours, too. A client may offer to go on in another protocol (RFC 9110 §7.8: a server
 may ignore that). Java's HttpClient and curl offer HTTP/2 with every request to a plain http address; httptools then
@@ -17,10 +17,12 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from parlour.doorkeeper import Slot
 from parlour.signaling.wsprotocol import MAX_LINE, BoundedWebSocketProtocol
+from parlour.turns import Turns
 
 MAX_HEAD = 16 * 1024
 """Bytes of a request's line and fields together; of trailers too. More is answered 431 (RFC 6585 §5)."""
@@ -35,7 +37,7 @@ PIECE = 4096
 """Bytes that the parser gets at a time: so much can be stored before it is counted."""
 
 MAX_HELD = 512 * 1024
-"""Bytes that may wait while a request is answered. Reading stops at the first; what one read brings is below."""
+"""Bytes that may wait for their turn. Reading stops at the first; what one read brings is below."""
 
 MAX_DISCARDED = 256 * 1024
 """Bytes that are read on and thrown away after a refusal, so that the peer gets to read why."""
@@ -58,6 +60,19 @@ class _RefusedError(Exception):
         self.status = status
 
 
+class _Flow(FlowControl):
+    """Reads on only when all that was read has been parsed; ``held`` says whether something waits, and has it go on."""
+
+    def __init__(self, transport: asyncio.Transport, held: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._held = held
+
+    def resume_reading(self) -> None:
+        """Whoever took from a body wants more: what is here already, if there is."""
+        if not self._held():
+            super().resume_reading()
+
+
 class HttpProtocol(HttpToolsProtocol):
     """One HTTP connection. ``request_timeout`` seconds are there for a head, and anew for its body."""
 
@@ -65,12 +80,18 @@ class HttpProtocol(HttpToolsProtocol):
     body_timeout: float = 10.0
     tell: Callable[..., None] = staticmethod(lambda *_, **__: None)
     """Told of refusals, as a line of the log and its fields."""
+    turns: Turns | None = None
+    """Shared by all connections of a server."""
 
     def __init__(self, *args: Any, slot: Slot | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.slot = slot
+        self._turns = Turns() if self.turns is None else self.turns
+        self._asked = False
         self._held, self._at = b"", 0
         self._reading_body = False
+        self._body_left = 0
+        self._tail = b""
         self._request_over = True
         self._untold = 0  # bytes since the parser last told of something
         self._size = 0
@@ -87,6 +108,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer is there; its first head has to come in time."""
         super().connection_made(transport)  # type: ignore[arg-type]
+        self.flow = _Flow(self.transport, self._more_held)
         if self.slot is not None:
             self.slot.close = self.transport.abort
         self._wait(self.request_timeout)
@@ -110,28 +132,56 @@ class HttpProtocol(HttpToolsProtocol):
         if len(self._held) > MAX_HELD:
             self.transport.abort()
             return
-        self._feed()
+        self.flow.pause_reading()
+        self._ask()
 
-    def _feed(self) -> None:
-        while self._at < len(self._held) and not self._deaf and not self.transport.is_closing():
-            if self._answering:
-                self.flow.pause_reading()
-                return
-            piece = self._next_piece()
-            self._untold += len(piece)
-            try:
-                self.parser.feed_data(piece)
-            except httptools.HttpParserUpgrade as upgrade:
-                self._upgrade(piece[upgrade.args[0] :] + self._held[self._at :])
-                return
-            except httptools.HttpParserError:
-                self._refuse(self._refusal or _RefusedError(400, "This is no HTTP request that can be read."))
-                return
-            if self._untold + (0 if self._reading_body else self._size) > MAX_HEAD:
-                self._refuse(_RefusedError(*_OVER_LONG) if not self._reading_body else _RefusedError(*_NO_BODY))
-                return
+    def _more_held(self) -> bool:
+        if self._at >= len(self._held):
+            return False
+        self._ask()
+        return True
+
+    def _ask(self) -> None:
+        if not self._asked:
+            self._asked = True
+            self._turns.ask(self._in_turn)
+
+    def _in_turn(self) -> None:
+        """Give the parser one piece, if what came before it has been dealt with."""
+        self._asked = False
+        if self._deaf or self.transport.is_closing() or self._answering or self._body_waits:
+            return  # whoever answers, or takes from the body, has us go on
+        if self.slot is not None and not self.slot.may_go_on(self._ask):
+            return
+        if self._at < len(self._held):
+            self._feed()
+        if self.slot is not None:
+            self.slot.passed()
         if self._at >= len(self._held):
             self._held, self._at = b"", 0
+            if not self._body_waits:
+                self.flow.resume_reading()
+        elif not self._deaf:
+            self._ask()
+
+    def _feed(self) -> None:
+        piece = self._next_piece()
+        self._untold += len(piece)
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(piece[upgrade.args[0] :] + self._held[self._at :])
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or _RefusedError(400, "This is no HTTP request that can be read."))
+        else:
+            if self._untold + (0 if self._reading_body else self._size) > MAX_HEAD:
+                self._refuse(_RefusedError(*_OVER_LONG) if not self._reading_body else _RefusedError(*_NO_BODY))
+
+    @property
+    def _body_waits(self) -> bool:
+        """Whether there is so much of a body that the application has to take of it first."""
+        cycle = self.cycle
+        return cycle is not None and not cycle.response_complete and len(cycle.body) > HIGH_WATER_LIMIT
 
     @property
     def _answering(self) -> bool:
@@ -139,10 +189,19 @@ class HttpProtocol(HttpToolsProtocol):
         return self._request_over and self.cycle is not None and not self.cycle.response_complete
 
     def _next_piece(self) -> bytes:
-        """At most ``PIECE`` bytes; of heads one at a time, and no line cut that is there as a whole."""
+        """At most ``PIECE`` bytes; none beyond the end of a request, no line of a head cut that is there."""
         held, start = self._held, self._at
         stop = min(start + PIECE, len(held))
-        if not self._reading_body:
+        if self._reading_body:
+            if self._body_left > 0:
+                stop = min(stop, start + self._body_left)
+                self._body_left -= stop - start
+            else:  # chunked, where an empty line is the end or looks like it
+                end = (self._tail + held[start:stop]).find(_HEAD_END)
+                if end >= 0:
+                    stop = start + end + len(_HEAD_END) - len(self._tail)
+                self._tail = (self._tail + held[start:stop])[-3:]
+        else:
             end = held.find(_HEAD_END, start, stop)
             if end >= 0:
                 stop = end + len(_HEAD_END)
@@ -182,6 +241,10 @@ class HttpProtocol(HttpToolsProtocol):
         """The head is over; its body has to come in time."""
         self._untold = 0
         self._reading_body = True
+        fields = dict(self.headers)
+        length = b"" if b"transfer-encoding" in fields else fields.get(b"content-length", b"")
+        self._body_left = int(length) if length.isdigit() and len(length) < 20 else 0
+        self._tail = b""
         self._wait(self.body_timeout)
         super().on_headers_complete()
         if self.slot is not None:
@@ -203,6 +266,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
         if self.cycle is None or not self.cycle.response_complete:
             self._wait(None)
+            if self.slot is not None:
+                self.slot.serving()
         else:
             self._wait(self.request_timeout)
 
@@ -224,6 +289,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.slot is not None:
             self.slot.busy = more
+            if not more:
+                self.slot.served()
         if self.transport.is_closing():
             # Closed, once the peer has taken the answer: not for ever.
             self._wait(self.request_timeout)
@@ -231,18 +298,13 @@ class HttpProtocol(HttpToolsProtocol):
             if self._request_over:
                 self._wait(self.request_timeout)
             if self._at < len(self._held):
-                self.flow.pause_reading()
-                self.loop.call_soon(self._feed_on)
-
-    def _feed_on(self) -> None:
-        if not self.transport.is_closing():
-            self._feed()
-            if self._at >= len(self._held):
-                self.flow.resume_reading()
+                self._ask()
 
     def pause_writing(self) -> None:
         """The peer does not take what it asked for."""
         super().pause_writing()
+        if self.slot is not None:
+            self.slot.served()
         self._watch_sending()
 
     def resume_writing(self) -> None:
@@ -331,6 +393,7 @@ class HttpProtocol(HttpToolsProtocol):
         if not self._should_upgrade():
             # It came in pieces past us. The request is answered, the rest cannot be read.
             self._deaf = True
+            self.flow.resume_reading()
             if self.cycle is not None:
                 self.cycle.keep_alive = self.cycle.more_body = False
                 self.cycle.message_event.set()
@@ -342,6 +405,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(_RefusedError(431, f"A line of an upgrade to WebSocket has at most {MAX_LINE} bytes."))
             return
         self._stop_clocks()
+        self.flow.resume_reading()
         self.handle_websocket_upgrade()
         protocol = self.transport.get_protocol()
         if isinstance(protocol, BoundedWebSocketProtocol):

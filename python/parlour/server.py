@@ -34,6 +34,7 @@ from parlour.storage.folder_lock import sole_server
 from parlour.storage.sqlite import make_folder
 from parlour.supervisor import Supervisor, bounded
 from parlour.tls import CertificateError, own_names, self_signed_context, server_context
+from parlour.turns import Turns
 from parlour.web import create_http_app
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,11 @@ BACKLOG = 1024
 
 SEND_BUFFER = 256 * 1024
 """Bytes that the kernel keeps for a client that does not read; it would let that grow to megabytes each."""
+
+
+RECEIVE_BUFFER = 64 * 1024
+"""Bytes that the kernel takes from a client ahead of us, and so about what one read brings: hundreds of clients that
+send as fast as they can cost that each."""
 
 
 class StartError(Exception):
@@ -189,8 +195,10 @@ class Server:
     ) -> None:
         limits = self.settings.limits
         supervisor = self._supervisor
+        shared = Turns()
 
         class Sockets(BoundedWebSocketProtocol):
+            turns = shared
             control_rate = limits.messages_per_second
             control_burst = limits.message_burst
 
@@ -221,6 +229,7 @@ class Server:
         tell = WindowedLog()
 
         class Requests(HttpProtocol):
+            turns = shared
             request_timeout = limits.request_timeout
             # The account REST says in words that a body is late; what it does not see ends here.
             body_timeout = max(limits.request_timeout, self.settings.admin.body_timeout) + 1
@@ -314,6 +323,7 @@ def _listen(address: str, host: str, port: int) -> Iterator[socket.socket]:
         raise StartError(_bind_sentence(error, host, port, "TCP", "--port")) from None
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # accepted sockets inherit it
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         yield listener
 
 

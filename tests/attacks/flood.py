@@ -1,4 +1,5 @@
-"""Floods of HTTP without a login, in a process of their own: ``python -m tests.attacks.flood KIND HOST PORT SECONDS``.
+"""Floods of HTTP without a login, in a process of their own: ``python -m tests.attacks.flood KIND HOST PORT SECONDS
+reading|deaf CONNECTIONS``.
 
 Prints one JSON object at the end: how many connections it made, how many bytes the server took, and the status lines.
 """
@@ -73,6 +74,19 @@ def trailers() -> Iterator[bytes]:
         yield b"".join(b"X-%d: some value or other\r\n" % (number * 1000 + at) for at in range(1000))
 
 
+def commands() -> Iterator[bytes]:
+    """Calls of the account REST that an unknown app refuses, after it was looked up."""
+    call = b"POST /v4/im_open_login_svc/account_import?sdkappid=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+    yield from itertools.repeat(call * 500)
+
+
+def messages() -> Iterator[bytes]:
+    """Small messages to a WebSocket that never logs in: thousands fit into one read."""
+    yield next(upgrade_with_more())
+    text = b'{"id":1,"type":"ping"}'
+    yield from itertools.repeat((bytes([0x81, 0x80 | len(text)]) + bytes(4) + text) * 1000)
+
+
 def upgrade_with_more() -> Iterator[bytes]:
     """A WebSocket whose client does not wait for the upgrade and never logs in."""
     yield (
@@ -94,6 +108,8 @@ KINDS = {
     "target": target,
     "empty_lines": empty_lines,
     "pipelined": pipelined,
+    "commands": commands,
+    "messages": messages,
     "endless_body": endless_body,
     "chunk_extension": chunk_extension,
     "trailers": trailers,
@@ -103,16 +119,16 @@ KINDS = {
 
 
 class Flood:
-    """Eight connections at full speed, each made anew when the server hangs up."""
+    """So many connections at full speed, each made anew when the server hangs up."""
 
-    def __init__(self, kind: str, host: str, port: int, seconds: float, *, reading: bool) -> None:
-        self.kind, self.host, self.port, self.reading = kind, host, port, reading
+    def __init__(self, kind: str, host: str, port: int, seconds: float, *, reading: bool, width: int) -> None:
+        self.kind, self.host, self.port, self.reading, self.width = kind, host, port, reading, width
         self.until = time.monotonic() + seconds
         self.connections = self.sent = 0
         self.answers: Counter[str] = Counter()
 
     async def run(self) -> None:
-        await asyncio.gather(*(self.one() for _ in range(8)))
+        await asyncio.gather(*(self.one() for _ in range(self.width)))
 
     async def one(self) -> None:
         while time.monotonic() < self.until:
@@ -156,8 +172,8 @@ class Flood:
 def main() -> None:
     """Attack as told by the command line; politely towards the machine's other work."""
     os.nice(19)
-    kind, host, port, seconds, reading = sys.argv[1:]
-    flood = Flood(kind, host, int(port), float(seconds), reading=reading == "reading")
+    kind, host, port, seconds, reading, width = sys.argv[1:]
+    flood = Flood(kind, host, int(port), float(seconds), reading=reading == "reading", width=int(width))
     asyncio.run(flood.run())
     print(json.dumps({"connections": flood.connections, "sent": flood.sent, "answers": flood.answers}))
 

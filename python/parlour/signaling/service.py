@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from parlour.accounts import AccountRefusedError, Accounts, Entrant, Request, Returning
+from parlour.accounts.sources import counted_source
 from parlour.errors import ErrorCode, RtcError, enter_refused, login_refused, resume_refused
+from parlour.logs import Window
 from parlour.rooms import RemovalReason, RoomId, RoomLimits, Rooms, read_room_id
 from parlour.signaling import messages
 from parlour.signaling.codec import request_type
@@ -75,6 +77,7 @@ class SignalingService:
         self._by_link: dict[Link, tuple[Hall, Session]] = {}
         self._ended = EndedSessions(remember=MAX_RESUME_TOKEN_LIFE)
         self._links: set[Link] = set()
+        self._refusals = Window()
         self._stopping = False
         self._idle = asyncio.Event()
 
@@ -143,22 +146,32 @@ class SignalingService:
             await self._carry_out(link, request)
         except (RtcError, AccountRefusedError) as thrown:
             error = thrown if isinstance(thrown, RtcError) else _as_refusal_of(request, thrown)
-            link.refusals += 1
-            log.log(
-                logging.INFO if link.refusals <= LOGGED_REFUSALS else logging.DEBUG,
-                "request refused",
-                request=request_type(request),
-                code=error.code,
-                extra_code=error.extra_code,
-                reason=error.message,
-                user=link.user_id,
-                source=link.source,
-            )
+            self._log_refusal(link, request, error)
             link.refuse(request.id, error)
         except Exception:
             # One request may fail; the socket, the room and the others go on.
             log.exception("a request failed", request=request_type(request))
             link.refuse(request.id, RtcError(ErrorCode.UNKNOWN, "the server failed to carry out the request"))
+
+    def _log_refusal(self, link: Link, request: AnyRequest, error: RtcError) -> None:
+        """Some lines of a socket's user; of sockets without one, one of a kind from an address in a window."""
+        link.refusals += 1
+        loud, more = link.refusals <= LOGGED_REFUSALS, {}
+        if link.login is None:
+            kind = (counted_source(link.host), request_type(request), error.code, error.extra_code)
+            held = self._refusals.take(kind, self.clock())
+            loud, more = held is not None, {"more_before": held} if held else {}
+        log.log(
+            logging.INFO if loud else logging.DEBUG,
+            "request refused",
+            request=request_type(request),
+            code=error.code,
+            extra_code=error.extra_code,
+            reason=error.message,
+            user=link.user_id,
+            source=link.source,
+            **more,
+        )
 
     async def _carry_out(self, link: Link, request: AnyRequest) -> None:
         match request:

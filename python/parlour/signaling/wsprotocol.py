@@ -1,7 +1,8 @@
 """uvicorn's WebSocket protocol with bounds on what costs us without being a message.
 
 Pings are answered below the application, so that a flood of them would neither be counted nor, when the client does not
-read its pongs, be bounded. The same holds for fragments without content.
+read its pongs, be bounded. The same holds for fragments without content. One read can bring ten thousand frames: they
+are parsed in pieces, each when it is the connection's turn and the application has taken what came before.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
@@ -17,6 +19,7 @@ from websockets.http11 import Request
 from parlour.doorkeeper import Slot
 from parlour.signaling.connection import Bucket
 from parlour.signaling.messages import CloseCode
+from parlour.turns import Turns
 
 LINGER = 2.0
 """Seconds between our last word and the end of the TCP connection, for a client to read it."""
@@ -26,6 +29,13 @@ MAX_FRAGMENTS = 1024
 
 MAX_LINE = 8000
 """Bytes of a field of the upgrade; websockets takes lines of 8192, their ends and what stands around them included."""
+
+FIRST_PIECE = 256
+LARGEST_PIECE = 64 * 1024
+"""Bytes that the parser gets at a time: few while frames end in them, twice as many each time inside a long one."""
+
+MAX_HELD = 512 * 1024
+"""Bytes that may wait to be parsed. Reading stops at the first; what one read brings is below."""
 
 STATE_KEY = "parlour_socket"
 """Where the application finds this protocol, as a ``SocketControl``, in the scope's state."""
@@ -39,6 +49,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     control_rate: float = 50.0
     control_burst: int = 200
+    turns: Turns | None = None
+    """Shared by all connections of a server."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,6 +58,10 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._control = Bucket(self.control_rate, self.control_burst, time.monotonic())
         self._fragments = 0
         self._discarding = False
+        self._turns = Turns() if self.turns is None else self.turns
+        self._asked = self._user = False
+        self._held = bytearray()
+        self._piece = FIRST_PIECE
         self._slot: Slot | None = None
         self.heard: Callable[[], None] = lambda: None
 
@@ -61,6 +77,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def signed_in(self) -> None:
         """Its user logged in."""
+        self._user = True
         if self._slot is not None:
             self._slot.signed_in()
 
@@ -75,10 +92,12 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._slot = slot
         if slot is not None:
             slot.busy = False
+            slot.served()
             slot.close = self.transport.abort
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone."""
+        self._held.clear()
         if self._slot is not None:
             self._slot.release()
         super().connection_lost(exc)
@@ -92,8 +111,57 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; after a failure they are thrown away, so that the peer gets to read why."""
-        if not self._discarding:
+        if self._discarding:
+            return
+        if not self.handshake_initiated:  # the head, which is bounded and has had its turn
             super().data_received(data)
+            return
+        self._held += data
+        if len(self._held) > MAX_HELD:
+            self.transport.abort()
+        elif self._user and not self._asked and self.queue.empty():
+            self._parse()
+        else:
+            self._ask()
+            self._pace_reading()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """What came next, for the application; what waits behind it is parsed in its turn."""
+        message = await self.queue.get()
+        self._ask()
+        self._pace_reading()
+        return message
+
+    def _ask(self) -> None:
+        """Parse in a turn to come, unless the application has to take something first."""
+        if self._held and not self._asked and (self.close_sent or self.queue.empty()):
+            self._asked = True
+            self._turns.ask(self._in_turn, user=self._user)
+
+    def _in_turn(self) -> None:
+        self._asked = False
+        self._parse()
+
+    def _parse(self) -> None:
+        if self._discarding or self.transport.is_closing():
+            self._held.clear()
+            return
+        piece = bytes(self._held[: self._piece])
+        del self._held[: self._piece]
+        self._piece = min(self._piece * 2, LARGEST_PIECE)  # unless a frame ends in this one
+        super().data_received(piece)
+        self._ask()
+        self._pace_reading()
+
+    def _pace_reading(self) -> None:
+        """Read while nothing waits, and what nobody takes any more."""
+        paused = not self._discarding and (bool(self._held) or not (self.close_sent or self.queue.empty()))
+        if paused != self.read_paused and not self.transport.is_closing():
+            self.read_paused = paused
+            if paused:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
 
     def handle_ping(self) -> None:
         """Answer a ping, if there were not too many and the earlier answers were read."""
@@ -162,6 +230,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_events(self) -> None:
         """Events of one read; after a failure the rest of them is forgotten."""
         for event in self.conn.events_received():
+            self._piece = FIRST_PIECE
             if self._discarding:
                 return
             if isinstance(event, Request):
