@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from parlour.doorkeeper import MOST_AT_ONCE, Doorkeeper, DoorLimits
 from parlour.turns import MOST, Turns
@@ -11,8 +12,13 @@ from parlour.turns import MOST, Turns
 async def test_a_turn_of_the_loop_does_so_much_and_everybody_comes_before_anybody_twice() -> None:
     turns = Turns(clock=lambda: 0.0)
     done: list[int] = []
+
+    def work(number: int) -> None:
+        done.append(number)
+        turns.ask(partial(done.append, -number))
+
     for number in range(MOST + 2):
-        turns.ask(lambda number=number: (done.append(number), turns.ask(lambda: done.append(-number)))[0])  # type: ignore[misc]
+        turns.ask(partial(work, number))
     await asyncio.sleep(0)
     assert done == list(range(MOST))
     for _ in range(4):
@@ -34,7 +40,7 @@ def test_a_source_has_so_many_requests_carried_out_at_once_and_the_next_goes_on_
     slots = [slot for _ in range(MOST_AT_ONCE + 2) if (slot := door.admit("a", lambda: None)) is not None]
     woken: list[int] = []
     for number, slot in enumerate(slots):
-        if slot.may_go_on(lambda number=number: woken.append(number)):  # type: ignore[misc]
+        if slot.may_go_on(partial(woken.append, number)):
             slot.serving()
     assert woken == []
     other = door.admit("b", lambda: None)
