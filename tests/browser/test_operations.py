@@ -90,6 +90,28 @@ async def test_what_is_going_on_when_the_room_is_left_ends_with_a_clear_code_and
     await sees(bob, "alice")
 
 
+async def test_a_stream_that_two_clients_publish_goes_on_following_the_app_for_the_one_that_stays(
+    invite: Invite, room: int
+) -> None:
+    alice, bob = await asyncio.gather(invite("alice", BUNNY), invite("bob", BIKES))
+    await bob.join(room)
+    await alice.join(room)
+    await alice.publish()
+    assert alice.app is not None
+    config = {"sdkAppId": alice.app.sdk_app_id, "userId": "alice", "userSig": alice.app.sign("alice")}
+    await alice.call(
+        """async ([config, roomId]) => {
+      const second = TRTC.createClient({ mode: 'rtc', ...config });
+      await second.join({ roomId });
+      await second.publish(app.local);
+      await second.leave();
+      app.local.muteVideo();
+    }""",
+        [config, 4_000_000_000],
+    )
+    await told(bob, "mute-video", "alice")
+
+
 async def test_a_sender_that_is_used_again_follows_the_profile_of_its_new_track_and_each_later_one(
     invite: Invite, room: int
 ) -> None:

@@ -90,12 +90,12 @@ export class Call implements SessionListener {
     const { sent } = stream;
     try {
       const publication = await cancellation.race(this.uplink.publish(type, stream));
-      stream.publishedBy(this.publisher(type), sent);
+      stream.publishedBy(this, this.publisher(type), sent);
       await cancellation.race(this.uplink.connected(end - Date.now()));
       publication.state = 'published';
     } catch (thrown) {
       const error = this.failure(thrown, 'publish');
-      stream.publishedBy(null);
+      stream.publishedBy(this, null);
       this.uplink.withdraw(type);
       // The server may have carried it out all the same.
       this.quietly('unpublish', { streamType: type });
@@ -107,7 +107,7 @@ export class Call implements SessionListener {
   async unpublish(stream: LocalStream): Promise<void> {
     const type = this.uplink.typeOf(stream);
     if (!type) throw invalidParameter('unpublish: the stream is not published by this client');
-    stream.publishedBy(null);
+    stream.publishedBy(this, null);
     this.uplink.remove(type);
     try {
       await this.session.requestNow('unpublish', { streamType: type }, ANSWER_TIMEOUT);
@@ -321,7 +321,7 @@ export class Call implements SessionListener {
 
   private uplinkFailed(given: ReadonlyMap<StreamType, Publication>, why: string): void {
     for (const [streamType, { stream }] of given) {
-      stream.publishedBy(null);
+      stream.publishedBy(this, null);
       this.quietly('unpublish', { streamType });
     }
     this.mediaGivenUp(ErrorCode.UPLINK_RECONNECTION_FAILED, `uplink reconnect failed: ${why}`);
@@ -342,7 +342,7 @@ export class Call implements SessionListener {
 
   private finish(): void {
     this.over = true;
-    for (const { stream } of this.uplink.publications.values()) stream.publishedBy(null);
+    for (const { stream } of this.uplink.publications.values()) stream.publishedBy(this, null);
     this.uplink.close();
     this.downlink.close();
     this.subscriptions.close();

@@ -50,7 +50,8 @@ export class LocalStream extends Stream implements api.LocalStream {
   #last: Promise<unknown> = Promise.resolve();
   #ready: Promise<void> | null = null;
   #isInitialized = false;
-  #publisher: Publisher | null = null;
+  /** By the stay in a room that they belong to: clients in different rooms may publish one stream. */
+  readonly #publishers = new Map<object, Publisher>();
 
   /** Made by `TRTC.createStream`. */
   constructor(config: StreamConfig) {
@@ -207,9 +208,12 @@ export class LocalStream extends Stream implements api.LocalStream {
   }
 
   /** @internal `since`: what the stream was when its publication began; the publisher is told what changed meanwhile. */
-  publishedBy(publisher: Publisher | null, since: Sent = this.sent): void {
-    this.#publisher = publisher;
-    if (!publisher) return;
+  publishedBy(owner: object, publisher: Publisher | null, since: Sent = this.sent): void {
+    if (!publisher) {
+      this.#publishers.delete(owner);
+      return;
+    }
+    this.#publishers.set(owner, publisher);
     const { tracks, muted, profiles } = this.sent;
     const report = (thrown: unknown): void => log.warn('publish: a change was not sent:', describe(thrown));
     for (const kind of KINDS) {
@@ -403,6 +407,21 @@ export class LocalStream extends Stream implements api.LocalStream {
     }
     if (old) this.#mediaStream.removeTrack(old);
     this.putTrack(kind, track);
+  }
+
+  /** All who publish it, as one; null when nobody does. */
+  get #publisher(): Publisher | null {
+    const all = [...this.#publishers.values()];
+    if (all.length < 2) return all[0] ?? null;
+    const each = async (tell: (one: Publisher) => Promise<void>): Promise<void> => {
+      await Promise.all(all.map(tell));
+    };
+    return {
+      muted: (kind, muted) => all.forEach((one) => one.muted(kind, muted)),
+      tracksChanged: () => each((one) => one.tracksChanged()),
+      trackReplaced: (track) => each((one) => one.trackReplaced(track)),
+      profilesChanged: () => each((one) => one.profilesChanged()),
+    };
   }
 
   private pictureProfile(): VideoProfile {
