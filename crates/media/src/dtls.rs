@@ -2,9 +2,16 @@
 //! the SRTP profile (RFC 5764).
 
 use crate::budget::Budget;
-use crate::dtls_records::{HelloPieces, Phase, Sifted, sift};
+use crate::dtls_flight::{
+    Found, Judge, MAX_SEALED, Messages, OwnFlight, UnprovenFlight, in_one_datagram,
+};
+use crate::dtls_records::{
+    CLIENT_HELLO, Phase, Pieces, SECOND_FLIGHT, fragments, framed, is_client_hello, is_sealed,
+    record, records, sift,
+};
 use crate::event::CloseReason;
 use crate::srtp::SrtpProfile;
+use crate::stats::DropReason;
 use aws_lc_rs::digest;
 use dimpl::{Config, Dtls, DtlsCertificate, KeyingMaterial, Output};
 use std::sync::Arc;
@@ -13,15 +20,13 @@ use std::time::{Duration, Instant};
 /// From the first ClientHello to the end of the handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Datagrams of a peer that may move a handshake, and so cost cryptography, at once and a second after that. A handshake
-/// takes about ten, with retransmissions of a bad network three times as many. What comes to nothing takes none of it:
-/// else a stranger's junk from the peer's address would use up the peer's.
-const COSTLY_BURST: f64 = 96.0;
-const COSTLY_RATE: f64 = 20.0;
+/// ClientHellos that are well-formed but cannot be answered, at once and a second: each costs us a key.
+const HELLO_BURST: f64 = 96.0;
+const HELLO_RATE: f64 = 20.0;
 
-/// Datagrams of any content, each of which costs microseconds at least.
-const DATAGRAM_BURST: f64 = 128.0;
-const DATAGRAM_RATE: f64 = 1000.0;
+/// Datagrams of sealed records, and of what was said before, at once and a second: each costs us a decryption.
+const ROUTINE_BURST: f64 = 9600.0;
+const ROUTINE_RATE: f64 = 2000.0;
 
 /// Larger than the flights dimpl makes at its default MTU and than any record it hands up.
 const POLL_BUFFER: usize = 2048;
@@ -73,17 +78,43 @@ pub(crate) enum Progress {
     Closed(CloseReason),
 }
 
+impl Progress {
+    /// What came of two datagrams, one after the other.
+    fn and(self, next: Progress) -> Progress {
+        match (&self, &next) {
+            (Progress::None, _) | (_, Progress::Closed(_)) => next,
+            _ => self,
+        }
+    }
+}
+
+/// What costs public-key cryptography, and so waits for a turn.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// To answer a ClientHello, without its header.
+    Hello(Vec<u8>),
+    /// To see whether messages are the client's second flight.
+    Flight(Messages),
+}
+
 /// One DTLS association. Nothing is allocated before the first datagram from a validated address.
 pub(crate) struct DtlsSession {
     dtls: Option<Dtls>,
     timer: Option<Instant>,
     /// What came of a ClientHello before we answered one.
-    pieces: HelloPieces,
+    pieces: Pieces,
     answered: bool,
+    /// The ClientHello that was answered, without its header.
+    hello: Vec<u8>,
+    own: OwnFlight,
+    /// Until the client has proven itself.
+    unproven: UnprovenFlight,
+    /// The client's ClientKeyExchange once it has, without its header.
+    key_exchange: Option<Vec<u8>>,
     finished: bool,
     peer_fingerprint: Option<[u8; 32]>,
-    costly: Budget,
-    datagrams: Budget,
+    hellos: Budget,
+    routine: Budget,
 }
 
 impl DtlsSession {
@@ -91,12 +122,16 @@ impl DtlsSession {
         DtlsSession {
             dtls: None,
             timer: None,
-            pieces: HelloPieces::default(),
+            pieces: Pieces::default(),
             answered: false,
+            hello: Vec::new(),
+            own: OwnFlight::default(),
+            unproven: UnprovenFlight::new(),
+            key_exchange: None,
             finished: false,
             peer_fingerprint: None,
-            costly: Budget::new(COSTLY_BURST, COSTLY_RATE),
-            datagrams: Budget::new(DATAGRAM_BURST, DATAGRAM_RATE),
+            hellos: Budget::new(HELLO_BURST, HELLO_RATE),
+            routine: Budget::new(ROUTINE_BURST, ROUTINE_RATE),
         }
     }
 
@@ -116,7 +151,7 @@ impl DtlsSession {
     }
 
     /// What of a datagram a client may say at this point of the handshake; empty: nothing.
-    pub(crate) fn sift(&self, datagram: &[u8]) -> Sifted {
+    pub(crate) fn sift(&self, datagram: &[u8]) -> Vec<u8> {
         let phase = match () {
             () if self.finished => Phase::Finished,
             () if self.answered => Phase::Answered,
@@ -125,47 +160,127 @@ impl DtlsSession {
         sift(datagram, phase)
     }
 
-    /// Whether a datagram is within what the peer may send.
-    pub(crate) fn admit(&mut self, now: Instant) -> bool {
-        self.costly.is_left(now) && self.datagrams.take(now)
-    }
-
-    /// Takes in a datagram from a validated address; `send` gets what is to be sent back.
+    /// Takes in a sifted datagram from a validated address; `announced` is the SHA-256 of the peer's certificate, once
+    /// that is known. `send` gets what is to be sent back. Returns what is to be worked on in its turn, too. What comes
+    /// to nothing is an error; that ends nothing.
     pub(crate) fn handle_datagram(
         &mut self,
         now: Instant,
         datagram: &[u8],
+        announced: Option<[u8; 32]>,
+        mut send: impl FnMut(&[u8]),
+    ) -> Result<(Progress, Vec<Job>), DropReason> {
+        if !self.answered {
+            let hello = self.take_hello(now, datagram)?;
+            return Ok((Progress::None, hello.map(Job::Hello).into_iter().collect()));
+        }
+        let again = self.repeated(datagram);
+        if again.is_none() && self.key_exchange.is_none() {
+            return match self.unproven.take_in(now, datagram, announced) {
+                Found::Flights(flights) => {
+                    let jobs = flights.into_iter().map(Job::Flight).collect();
+                    Ok((Progress::None, jobs))
+                }
+                Found::Nothing => Err(DropReason::DtlsOutOfTurn),
+                Found::TooMany => Err(DropReason::DtlsTooMany),
+            };
+        }
+        let sealed = records(datagram).filter(|record| is_sealed(record));
+        let sealed: Vec<&[u8]> = match self.key_exchange {
+            Some(_) => sealed.take(MAX_SEALED).collect(),
+            None => Vec::new(),
+        };
+        if again.is_none() && sealed.is_empty() {
+            return Err(DropReason::DtlsOutOfTurn);
+        }
+        if !self.routine.take(now) {
+            return Err(DropReason::DtlsTooMany);
+        }
+        let mut progress = Progress::None;
+        for record in again.as_deref().into_iter().chain(sealed) {
+            progress = progress.and(self.feed(now, record, &mut send));
+        }
+        Ok((progress, Vec::new()))
+    }
+
+    fn take_hello(&mut self, now: Instant, datagram: &[u8]) -> Result<Option<Vec<u8>>, DropReason> {
+        let pieces = &mut self.pieces;
+        let whole = fragments(datagram).filter_map(|piece| pieces.add(&piece));
+        match whole.last() {
+            Some(hello) if !is_client_hello(&hello) => Err(DropReason::DtlsOutOfTurn),
+            Some(_) if !self.hellos.take(now) => Err(DropReason::DtlsTooMany),
+            hello => Ok(hello),
+        }
+    }
+
+    /// Works on something whose turn it is. It comes to nothing when another was first.
+    pub(crate) fn work(
+        &mut self,
+        now: Instant,
+        job: &Job,
         settings: &DtlsSettings,
         mut send: impl FnMut(&[u8]),
     ) -> Progress {
-        let whole;
-        let datagram = if self.answered {
-            datagram
-        } else {
-            // Nothing was promised to anybody yet: each whole ClientHello begins anew, whatever broke the one before.
-            // The budget of datagrams bounds how often.
-            let Some(hello) = self.pieces.take_in(datagram) else {
-                return Progress::None;
+        match job {
+            Job::Hello(hello) if !self.answered => {
+                // Nothing was promised to anybody yet: each whole ClientHello begins anew, whatever broke the one
+                // before.
+                let (config, certificate) = (settings.config.clone(), &settings.certificate);
+                self.dtls = Some(Dtls::new_12(config, certificate.clone(), now));
+                self.own = OwnFlight::default();
+                self.hello.clone_from(hello);
+                let record = record(22, 0, &framed(CLIENT_HELLO, hello));
+                let progress = self.feed(now, &record, send);
+                if self.answered {
+                    self.pieces = Pieces::default();
+                }
+                progress
+            }
+            Job::Flight(messages) if self.key_exchange.is_none() => {
+                let judge = Judge {
+                    hello: &framed(CLIENT_HELLO, &self.hello),
+                    own: &self.own,
+                    verifier: settings.config.crypto_provider().signature_verification,
+                };
+                if !judge.finds_good(messages) {
+                    return Progress::None;
+                }
+                self.key_exchange = Some(messages[1].clone());
+                let sealed = std::mem::replace(&mut self.unproven, UnprovenFlight::new()).sealed;
+                let mut progress = self.feed(now, &in_one_datagram(messages), &mut send);
+                for record in sealed {
+                    progress = progress.and(self.feed(now, &record, &mut send));
+                }
+                progress
+            }
+            _ => Progress::None,
+        }
+    }
+
+    /// What of a datagram was said before and asks for our answer again: as it was, not as it came.
+    fn repeated(&self, datagram: &[u8]) -> Option<Vec<u8>> {
+        let key_exchange = SECOND_FLIGHT[1];
+        let (message, body) = fragments(datagram).find_map(|piece| {
+            let before = match (piece.kind, piece.seq) {
+                CLIENT_HELLO => Some(&self.hello),
+                message if message == key_exchange => self.key_exchange.as_ref(),
+                _ => None,
             };
-            self.dtls = None;
-            whole = hello;
-            &whole
+            let before = before.filter(|message| piece.repeats(message))?;
+            Some(((piece.kind, piece.seq), before))
+        })?;
+        Some(record(22, 0, &framed(message, body)))
+    }
+
+    /// Lets the handshake work on records that it may hear.
+    fn feed(&mut self, now: Instant, datagram: &[u8], send: impl FnMut(&[u8])) -> Progress {
+        let Some(dtls) = self.dtls.as_mut() else {
+            return Progress::None;
         };
-        let dtls = self.dtls.get_or_insert_with(|| {
-            Dtls::new_12(settings.config.clone(), settings.certificate.clone(), now)
-        });
         let result = dtls
             .handle_timeout(now)
             .and_then(|()| dtls.handle_packet(datagram));
-        let mut cost = result.is_err();
-        let progress = self.after(result, |packet| {
-            cost = true;
-            send(packet);
-        });
-        if cost {
-            self.costly.take(now);
-        }
-        progress
+        self.after(result, send)
     }
 
     /// Does what is due: retransmissions, and giving up.
@@ -218,6 +333,7 @@ impl DtlsSession {
             match dtls.poll_output(&mut buffer) {
                 Output::Packet(packet) => {
                     self.answered = true;
+                    self.own.take_in(packet);
                     send(packet);
                 }
                 Output::PeerCert(der) => self.peer_fingerprint = Some(fingerprint(der)),

@@ -12,11 +12,14 @@ const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 
 /// The messages of a DTLS 1.2 client with a certificate, without a cookie, in clear: type and number (RFC 6347 §4.2.4).
-const CLIENT_HELLO: (u8, u16) = (1, 0);
-const SECOND_FLIGHT: [(u8, u16); 3] = [(11, 1), (16, 2), (15, 3)];
+pub(crate) const CLIENT_HELLO: (u8, u16) = (1, 0);
+pub(crate) const SECOND_FLIGHT: [(u8, u16); 3] = [(11, 1), (16, 2), (15, 3)];
 
 /// Longer than any certificate of a browser; a message that claims more is a claim on our memory.
 const MAX_MESSAGE: usize = 16_384;
+
+/// So much of a message cannot be guessed: the random of a ClientHello is in it, half a point of a ClientKeyExchange.
+const UNGUESSED: usize = 34;
 
 /// Pieces kept. Chromium's ClientHello has two.
 const MAX_PIECES: usize = 32;
@@ -32,128 +35,201 @@ pub(crate) enum Phase {
     Finished,
 }
 
-/// What is left of a datagram.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sifted {
-    pub(crate) datagram: Vec<u8>,
-    /// Whether there is more in it than records that cost a decryption at most.
-    pub(crate) handshake: bool,
-}
-
 /// Leaves out the records that no honest client sends in this phase: plain alerts above all, which anybody can write
 /// (RFC 6347 §4.1.2.7 lets invalid records be dropped in silence). A datagram that breaks off is cut there.
-pub(crate) fn sift(datagram: &[u8], phase: Phase) -> Sifted {
-    let mut sifted = Sifted::default();
-    let mut rest = datagram;
-    while let Some(header) = rest.first_chunk::<HEADER_LEN>() {
-        let len = usize::from(u16::from_be_bytes([header[11], header[12]]));
-        let Some((record, after)) = rest.split_at_checked(HEADER_LEN + len) else {
-            break;
-        };
-        rest = after;
-        let epoch = u16::from_be_bytes([header[3], header[4]]);
+pub(crate) fn sift(datagram: &[u8], phase: Phase) -> Vec<u8> {
+    let mut sifted = Vec::new();
+    for record in records(datagram) {
         let body = &record[HEADER_LEN..];
-        let fits = match (header[0], epoch) {
+        let fits = match (record[0], epoch(record)) {
             (CHANGE_CIPHER_SPEC, 0) => phase == Phase::Answered && body == [1],
             (HANDSHAKE, 0) => are_expected(body, phase),
             (ALERT | HANDSHAKE | APPLICATION_DATA, 1) => phase != Phase::BeforeHello,
             _ => false,
         };
         if fits {
-            sifted.datagram.extend_from_slice(record);
-            sifted.handshake |= epoch == 0;
+            sifted.extend_from_slice(record);
         }
     }
     sifted
 }
 
-/// Whether a record in clear holds messages, or fragments of them, that a client may send.
-fn are_expected(mut body: &[u8], phase: Phase) -> bool {
-    while !body.is_empty() {
-        let Some(header) = body.first_chunk::<HANDSHAKE_HEADER_LEN>() else {
-            return false;
-        };
+/// The whole records of a datagram, each with its header.
+pub(crate) fn records(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        let header = rest.first_chunk::<HEADER_LEN>()?;
+        let len = usize::from(u16::from_be_bytes([header[11], header[12]]));
+        let (record, after) = rest.split_at_checked(HEADER_LEN + len)?;
+        rest = after;
+        Some(record)
+    })
+}
+
+fn epoch(record: &[u8]) -> u16 {
+    u16::from_be_bytes([record[3], record[4]])
+}
+
+/// Whether a whole record is encrypted.
+pub(crate) fn is_sealed(record: &[u8]) -> bool {
+    epoch(record) != 0
+}
+
+/// A record in clear; nobody looks at the number of one but to tell it from others in a datagram.
+pub(crate) fn record(kind: u8, number: u8, body: &[u8]) -> Vec<u8> {
+    let len = (body.len() as u16).to_be_bytes();
+    let header = [kind, 254, 253, 0, 0, 0, 0, 0, 0, 0, number];
+    [&header[..], &len, body].concat()
+}
+
+/// A handshake message in one piece, with its header: how it goes into the transcript (RFC 6347 §4.2.6).
+pub(crate) fn framed((kind, seq): (u8, u16), body: &[u8]) -> Vec<u8> {
+    let len = &(body.len() as u32).to_be_bytes()[1..];
+    [&[kind][..], len, &seq.to_be_bytes(), &[0, 0, 0], len, body].concat()
+}
+
+/// A piece of a handshake message, or a whole one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fragment<'a> {
+    pub(crate) kind: u8,
+    pub(crate) seq: u16,
+    pub(crate) length: usize,
+    pub(crate) offset: usize,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Fragment<'a> {
+    fn parse(body: &'a [u8]) -> Option<(Fragment<'a>, &'a [u8])> {
+        let (header, after) = body.split_first_chunk::<HANDSHAKE_HEADER_LEN>()?;
         let number = |at: usize| {
             usize::from(header[at]) << 16
                 | usize::from(header[at + 1]) << 8
                 | usize::from(header[at + 2])
         };
-        let message = (header[0], u16::from_be_bytes([header[4], header[5]]));
-        let (length, offset, fragment) = (number(1), number(6), number(9));
-        let known = message == CLIENT_HELLO
-            || phase != Phase::BeforeHello && SECOND_FLIGHT.contains(&message);
-        if !known || length > MAX_MESSAGE || offset + fragment > length {
-            return false;
-        }
-        let Some(after) = body.get(HANDSHAKE_HEADER_LEN + fragment..) else {
+        let (bytes, rest) = after.split_at_checked(number(9))?;
+        let fragment = Fragment {
+            kind: header[0],
+            seq: u16::from_be_bytes([header[4], header[5]]),
+            length: number(1),
+            offset: number(6),
+            bytes,
+        };
+        Some((fragment, rest))
+    }
+
+    /// Whether it is sent by one who has sent `message` before: the beginning of it, long enough not to be guessed.
+    pub(crate) fn repeats(&self, message: &[u8]) -> bool {
+        self.length == message.len()
+            && self.offset == 0
+            && self.bytes.len() >= message.len().min(UNGUESSED)
+            && message.starts_with(self.bytes)
+    }
+}
+
+/// The pieces of handshake messages in the clear records of a datagram.
+pub(crate) fn fragments(datagram: &[u8]) -> impl Iterator<Item = Fragment<'_>> {
+    let clear = records(datagram).filter(|record| record[0] == HANDSHAKE && !is_sealed(record));
+    clear.flat_map(|record| {
+        let mut body = &record[HEADER_LEN..];
+        std::iter::from_fn(move || {
+            let (fragment, rest) = Fragment::parse(body)?;
+            body = rest;
+            Some(fragment)
+        })
+    })
+}
+
+/// Whether a record in clear holds messages, or pieces of them, that a client may send.
+fn are_expected(mut body: &[u8], phase: Phase) -> bool {
+    while !body.is_empty() {
+        let Some((piece, rest)) = Fragment::parse(body) else {
             return false;
         };
-        body = after;
+        let message = (piece.kind, piece.seq);
+        let known = message == CLIENT_HELLO
+            || phase != Phase::BeforeHello && SECOND_FLIGHT.contains(&message);
+        if !known || piece.length > MAX_MESSAGE || piece.offset + piece.bytes.len() > piece.length {
+            return false;
+        }
+        body = rest;
     }
     true
 }
 
-/// The pieces of ClientHellos that came, of the real one and of forged ones.
+/// Whether a message has the form of a ClientHello (RFC 5246 §7.4.1.2, RFC 6347 §4.2.1) that can be answered: of DTLS
+/// 1.2, without compression, with an extended master secret (RFC 7627).
+pub(crate) fn is_client_hello(message: &[u8]) -> bool {
+    fn vector<const N: usize>(rest: &mut &[u8]) -> Option<Vec<u8>> {
+        let (len, after) = rest.split_first_chunk::<N>()?;
+        let len = len
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        let (vector, after) = after.split_at_checked(len)?;
+        *rest = after;
+        Some(vector.to_vec())
+    }
+    fn can_be_answered(message: &[u8]) -> Option<bool> {
+        let mut rest = message.strip_prefix(&[254, 253])?.get(32..)?;
+        let (session, _cookie) = (vector::<1>(&mut rest)?, vector::<1>(&mut rest)?);
+        let (suites, compression) = (vector::<2>(&mut rest)?, vector::<1>(&mut rest)?);
+        let extensions = vector::<2>(&mut rest)?;
+        let mut left = extensions.as_slice();
+        let mut extended = false;
+        while let Some((kind, after)) = left.split_first_chunk::<2>() {
+            extended |= *kind == [0, 23];
+            left = after;
+            vector::<2>(&mut left)?;
+        }
+        let has_form = session.len() <= 32 && !suites.is_empty() && suites.len() % 2 == 0;
+        let ends = rest.is_empty() && left.is_empty();
+        Some(has_form && ends && extended && compression.contains(&0))
+    }
+    can_be_answered(message) == Some(true)
+}
+
+/// The pieces of messages that came, of real ones and of forged ones.
 #[derive(Debug, Default)]
-pub(crate) struct HelloPieces(VecDeque<Piece>);
+pub(crate) struct Pieces(VecDeque<Piece>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Piece {
+    message: (u8, u16),
     length: usize,
     offset: usize,
     bytes: Vec<u8>,
 }
 
-impl HelloPieces {
-    /// Takes in the pieces of a sifted datagram. Returns a whole ClientHello, in one record, when one of these
-    /// completes it: put together from the newest pieces that fit, so that a forged one does not take the place of
-    /// the real one for longer than until that is sent again.
-    pub(crate) fn take_in(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
-        let mut rest = datagram;
-        let mut whole = None;
-        while let Some((_, message)) = rest.split_at_checked(HEADER_LEN) {
-            let len = usize::from(u16::from_be_bytes([rest[11], rest[12]]));
-            let mut body = message.get(..len)?;
-            rest = &message[len..];
-            while let Some((header, after)) = body.split_first_chunk::<HANDSHAKE_HEADER_LEN>() {
-                let number = |at: usize| {
-                    usize::from(header[at]) << 16
-                        | usize::from(header[at + 1]) << 8
-                        | usize::from(header[at + 2])
-                };
-                let (bytes, next) = after.split_at_checked(number(9))?;
-                body = next;
-                let piece = Piece {
-                    length: number(1),
-                    offset: number(6),
-                    bytes: bytes.to_vec(),
-                };
-                whole = self.add(piece).or(whole);
-            }
+impl Pieces {
+    /// Takes in a piece. Returns the whole message, without a header, when this completes it: put together from the
+    /// newest pieces that fit, so that a forged one does not take the place of the real one for longer than until
+    /// that is sent again.
+    pub(crate) fn add(&mut self, piece: &Fragment<'_>) -> Option<Vec<u8>> {
+        if piece.bytes.len() == piece.length {
+            return Some(piece.bytes.to_vec());
         }
-        whole
-    }
-
-    fn add(&mut self, piece: Piece) -> Option<Vec<u8>> {
+        if piece.bytes.is_empty() {
+            return None;
+        }
+        let piece = Piece {
+            message: (piece.kind, piece.seq),
+            length: piece.length,
+            offset: piece.offset,
+            bytes: piece.bytes.to_vec(),
+        };
         self.0.retain(|other| *other != piece);
-        if self.0.len() >= MAX_PIECES {
-            self.0.pop_back();
-        }
-        let length = piece.length;
+        self.0.truncate(MAX_PIECES - 1);
+        let (message, length) = (piece.message, piece.length);
         self.0.push_front(piece);
-        let mut message = Vec::new();
-        while message.len() < length {
+        let mut whole = Vec::new();
+        while whole.len() < length {
             let next = self.0.iter().find(|piece| {
-                piece.length == length && piece.offset == message.len() && !piece.bytes.is_empty()
+                piece.message == message && piece.length == length && piece.offset == whole.len()
             })?;
-            message.extend_from_slice(&next.bytes);
+            whole.extend_from_slice(&next.bytes);
         }
-        self.0.clear();
-        let size = &(length as u32).to_be_bytes()[1..];
-        let record_len = ((HANDSHAKE_HEADER_LEN + length) as u16).to_be_bytes();
-        let record = [HANDSHAKE, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0];
-        let header = [&[CLIENT_HELLO.0], size, &[0, 0, 0, 0, 0], size].concat();
-        Some([&record[..], &record_len[..], &header[..], &message[..]].concat())
+        self.0
+            .retain(|piece| piece.message != message || piece.length != length);
+        Some(whole)
     }
 }
 
@@ -162,13 +238,9 @@ mod tests {
     use super::*;
 
     fn record(kind: u8, epoch: u8, body: &[u8]) -> Vec<u8> {
-        let len = [0, body.len() as u8];
-        [
-            &[kind, 254, 253, 0, epoch, 0, 0, 0, 0, 0, 9],
-            &len[..],
-            body,
-        ]
-        .concat()
+        let mut record = super::record(kind, 9, body);
+        record[4] = epoch;
+        record
     }
 
     fn message(kind: u8, seq: u8, length: u8, offset: u8, fragment: u8) -> Vec<u8> {
@@ -195,7 +267,7 @@ mod tests {
             record(22, 0, &message(11, 1, 9, 5, 9)),
         ]
         .concat();
-        let left = |phase| sift(&all, phase).datagram;
+        let left = |phase| sift(&all, phase);
         assert_eq!(left(Phase::BeforeHello), record(22, 0, &hello));
         let answered = [
             record(22, 0, &hello),
@@ -215,22 +287,27 @@ mod tests {
             message[12..].fill(filling);
             record(22, 0, &message)
         };
-        let mut pieces = HelloPieces::default();
+        let mut pieces = Pieces::default();
+        let mut take_in = |datagram: &[u8]| {
+            let whole = fragments(datagram).filter_map(|piece| pieces.add(&piece));
+            (whole.last(), pieces.0.len())
+        };
         // Of other lengths, overlapping, and in the place of the real ones.
         for forged in [piece(9, 0, 6, 5), piece(8, 0, 6, 3), piece(9, 2, 6, 3)] {
-            assert_eq!(pieces.take_in(&forged), None);
+            assert_eq!(take_in(&forged).0, None);
         }
-        assert_eq!(pieces.take_in(&piece(9, 0, 1, 5)), None);
-        let whole = pieces.take_in(&piece(9, 5, 2, 4)).expect("it is complete");
-        let body = [1, 1, 1, 1, 1, 2, 2, 2, 2];
-        assert_eq!(whole[13..25], [1, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 9]);
-        assert_eq!(whole[25..], body);
-        assert_eq!(sift(&whole, Phase::BeforeHello).datagram, whole);
+        assert_eq!(take_in(&piece(9, 0, 1, 5)).0, None);
+        let whole = take_in(&piece(9, 5, 2, 4)).0.expect("it is complete");
+        assert_eq!(whole, [1, 1, 1, 1, 1, 2, 2, 2, 2]);
+        let again = super::record(HANDSHAKE, 0, &framed(CLIENT_HELLO, &whole));
+        assert_eq!(sift(&again, Phase::BeforeHello), again);
+        assert!(fragments(&again).all(|piece| piece.repeats(&whole)));
         for _ in 0..1000 {
-            pieces.take_in(&piece(200, 3, 9, 1));
+            take_in(&piece(200, 3, 9, 1));
         }
         let both = [piece(4, 2, 2, 2), piece(4, 0, 1, 2)].concat();
-        assert!(pieces.take_in(&both).is_some() && pieces.0.len() <= MAX_PIECES);
+        let (whole, kept) = take_in(&both);
+        assert!(whole.is_some() && kept <= MAX_PIECES);
     }
 
     #[test]
@@ -239,8 +316,7 @@ mod tests {
         let twice = [hello.clone(), hello.clone()].concat();
         for len in 0..twice.len() {
             let left = sift(&twice[..len], Phase::BeforeHello);
-            assert_eq!(left.datagram.len(), len / hello.len() * hello.len());
-            assert_eq!(left.handshake, len >= hello.len());
+            assert_eq!(left.len(), len / hello.len() * hello.len());
         }
     }
 }

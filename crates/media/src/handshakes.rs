@@ -1,9 +1,9 @@
 //! DTLS handshakes in turns. A handshake costs a fraction of a millisecond of public-key cryptography, so that a whole
 //! class that joins at once would hold up everybody's media for as long as all of them take. Each turn does a few
-//! datagrams of them; what comes on top waits, in order for each transport, one datagram of each after the other. Alone
-//! nobody waits.
+//! answers and proofs of them; what comes on top waits, in order for each transport, one of each after the other. Alone
+//! nobody waits, and what is not worth a signature takes no turn.
 
-use crate::dtls::Progress;
+use crate::dtls::{DtlsSession, DtlsSettings, Job, Progress};
 use crate::ids::TransportId;
 use crate::path::Path;
 use crate::router::Router;
@@ -12,29 +12,29 @@ use crate::stats::DropReason;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// Datagrams of handshakes that one turn works on: about a millisecond at worst. A turn ends with
+/// Answers and proofs of handshakes that one turn works on: about a millisecond at worst. A turn ends with
 /// [`Router::handle_timeout`].
 pub const PER_TURN: usize = 4;
 
-/// Datagrams that wait, of all transports: two for each of a thousand peers that join at once, 3 MB.
+/// Answers and proofs that wait, of all transports: two for each of a thousand peers that join at once, 3 MB.
 pub const MAX_WAITING: usize = 2048;
 
-/// Datagrams that wait for one transport: two flights.
+/// Of these, for one transport.
 pub const MAX_WAITING_OF_ONE: usize = 16;
 
-/// A datagram that waits, and where it came from.
-pub(crate) type Waiting = VecDeque<(Path, Vec<u8>)>;
+/// What waits, and where it came from.
+pub(crate) type Waiting = VecDeque<(Path, Job)>;
 
 /// What a turn may still do, and who waits for the next.
 pub(crate) struct Handshakes {
     /// Transports with something waiting, each once, the next one first.
     order: VecDeque<TransportId>,
-    /// Datagrams that wait.
+    /// Answers and proofs that wait.
     pub(crate) waiting: usize,
     /// Since when there is something to do for the next turn.
     since: Option<Instant>,
     left: usize,
-    /// Datagrams worked on so far.
+    /// Answers and proofs worked on so far.
     pub(crate) worked: u64,
 }
 
@@ -81,19 +81,51 @@ impl Router {
             .get_mut(index)
             .ok_or(DropReason::UnknownSource)?;
         self.working_on = Some(index);
-        if transport.dtls.sift(datagram).datagram.is_empty() {
+        let sifted = transport.dtls.sift(datagram);
+        if sifted.is_empty() {
             return Err(DropReason::DtlsOutOfTurn);
-        }
-        if !transport.dtls.admit(now) {
-            return Err(DropReason::DtlsTooMany);
         }
         transport.traffic.packets_in += 1;
         transport.traffic.bytes_in += datagram.len() as u64;
         transport.ice.on_received(source, datagram.len());
+        let announced = transport.expected_fingerprint;
+        let mut found = Ok(Vec::new());
+        self.drive(now, index, source, sink, |dtls, _, send| {
+            match dtls.handle_datagram(now, &sifted, announced, send) {
+                Ok((progress, jobs)) => {
+                    found = Ok(jobs);
+                    progress
+                }
+                Err(reason) => {
+                    found = Err(reason);
+                    Progress::None
+                }
+            }
+        });
+        for job in found? {
+            self.work_or_wait(now, index, source, job, sink)?;
+        }
+        Ok(())
+    }
+
+    fn work_or_wait(
+        &mut self,
+        now: Instant,
+        index: usize,
+        source: Path,
+        job: Job,
+        sink: &mut impl TransmitSink,
+    ) -> Result<(), DropReason> {
         // Whoever waits has been here longer.
         if self.handshakes.order.is_empty() && self.handshakes.take_turn() {
-            return self.shake_hands(now, index, source, datagram, sink);
+            self.drive(now, index, source, sink, |dtls, settings, send| {
+                dtls.work(now, &job, settings, send)
+            });
+            return Ok(());
         }
+        let Some(transport) = self.transports.get_mut(index) else {
+            return Ok(());
+        };
         let of_one = transport.handshake.len();
         if of_one >= MAX_WAITING_OF_ONE || self.handshakes.waiting >= MAX_WAITING {
             return Err(DropReason::DtlsQueueFull);
@@ -101,7 +133,7 @@ impl Router {
         if of_one == 0 {
             self.handshakes.order.push_back(transport.id);
         }
-        transport.handshake.push_back((source, datagram.to_vec()));
+        transport.handshake.push_back((source, job));
         self.handshakes.waiting += 1;
         self.handshakes.since.get_or_insert(now);
         Ok(())
@@ -118,7 +150,7 @@ impl Router {
             let Some((index, transport)) = index.zip(transport) else {
                 continue;
             };
-            let Some((source, datagram)) = transport.handshake.pop_front() else {
+            let Some((source, job)) = transport.handshake.pop_front() else {
                 continue;
             };
             self.handshakes.waiting -= 1;
@@ -131,47 +163,40 @@ impl Router {
             }
             self.handshakes.take_turn();
             self.working_on = Some(index);
-            let done =
-                self.isolated(|router| router.shake_hands(now, index, source, &datagram, sink));
-            if let Some(Err(reason)) = done {
-                self.drops.count(reason);
-            }
+            self.isolated(|router| {
+                router.drive(now, index, source, sink, |dtls, settings, send| {
+                    dtls.work(now, &job, settings, send)
+                });
+            });
             self.serve_hurried(now, sink);
         }
         self.handshakes.left = PER_TURN;
         self.handshakes.since = self.handshakes.order.front().map(|_| now);
     }
 
-    fn shake_hands(
+    /// Lets the handshake of a transport work on something that came from `source`, and does what comes of it.
+    fn drive(
         &mut self,
         now: Instant,
         index: usize,
         source: Path,
-        datagram: &[u8],
         sink: &mut impl TransmitSink,
-    ) -> Result<(), DropReason> {
+        work: impl FnOnce(&mut DtlsSession, &DtlsSettings, &mut dyn FnMut(&[u8])) -> Progress,
+    ) {
         let Some(transport) = self.transports.get_mut(index) else {
-            return Ok(());
+            return;
         };
-        // What came before it may have led to another point of the handshake while it waited.
-        let sifted = transport.dtls.sift(datagram);
-        if sifted.datagram.is_empty() {
-            return Err(DropReason::DtlsOutOfTurn);
-        }
         transport.dtls_from = Some(source);
         transport.send_held(now, sink);
         self.send_checks(now, index, sink);
         let Some(transport) = self.transports.get_mut(index) else {
-            return Ok(());
+            return;
         };
         let settings = &self.dtls;
-        let progress = transport.drive_dtls(now, sink, |dtls, send| {
-            dtls.handle_datagram(now, &sifted.datagram, settings, send)
-        });
+        let progress = transport.drive_dtls(now, sink, |dtls, send| work(dtls, settings, send));
         if matches!(progress, Progress::Finished(_)) {
             self.prove_by_handshake(now, index, source, sink);
         }
         self.after_dtls(now, index, progress, sink);
-        Ok(())
     }
 }

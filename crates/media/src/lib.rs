@@ -13,6 +13,7 @@ mod consumer;
 mod control;
 mod demux;
 pub mod dtls;
+mod dtls_flight;
 mod dtls_records;
 pub mod event;
 mod forward;

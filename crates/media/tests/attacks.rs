@@ -229,6 +229,13 @@ fn a_flood_of_dtls_is_cut_off_at_a_budget() {
     for _ in 0..10_000 {
         sim.inject(source, &junk);
     }
+    assert!(drops(&sim, DropReason::DtlsOutOfTurn) > 9_800);
+    // What is sealed has to be opened before it is known to be nothing.
+    let mut sealed = vec![22, 254, 253, 0, 1, 0, 0, 0, 0, 1, 0, 0, 64];
+    sealed.extend([7; 64]);
+    for _ in 0..20_000 {
+        sim.inject(source, &sealed);
+    }
     assert!(drops(&sim, DropReason::DtlsTooMany) > 9_800);
     sim.run(Duration::from_secs(2));
     assert_eq!(closed(&sim), []);

@@ -63,15 +63,80 @@ fn garbage(rng: &mut Rng) -> Vec<u8> {
     record(kind, epoch, rng.below(50) as u16, &body)
 }
 
+/// Pieces of the client's second flight, with numbers that are right and lengths that contradict each other.
+fn flight_pieces(rng: &mut Rng) -> Vec<u8> {
+    let (kind, seq) = [(11, 1), (16, 2), (15, 3)][rng.below(3) as usize];
+    let filling = vec![rng.next_u32() as u8; 1 + rng.below(80) as usize];
+    let offset = rng.below(2) as u32 * rng.below(300) as u32;
+    let length = offset + filling.len() as u32 + rng.below(300) as u32;
+    let message = fragment(kind, seq, length, offset, &filling);
+    record(22, 0, rng.below(50) as u16, &message)
+}
+
+/// Whole messages of the second flight as they could be, alone and together, and what follows them.
+fn flight_messages(rng: &mut Rng) -> Vec<u8> {
+    let mut random = |len: usize| -> Vec<u8> { (0..len).map(|_| rng.next_u32() as u8).collect() };
+    let certificate = [&[0, 1, 46, 0, 1, 43, 0x30, 0x82][..], &random(297)].concat();
+    let key_exchange = [&[65, 4][..], &random(64)].concat();
+    let verify = [&[4, 3, 0, 71, 0x30, 69, 2, 33, 0][..], &random(66)].concat();
+    let sealed = record(22, 1, 0, &random(40));
+    let whole = |kind, seq, number, body: &[u8]| {
+        let message = fragment(kind, seq, body.len() as u32, 0, body);
+        record(22, 0, number, &message)
+    };
+    let all = [
+        whole(11, 1, 1, &certificate),
+        whole(16, 2, 2, &key_exchange),
+        whole(15, 3, 3, &verify),
+        record(20, 0, 4, &[1]),
+        sealed,
+    ];
+    match rng.below(8) as usize {
+        one @ 0..5 => all[one].clone(),
+        5 => all[1..3].concat(),
+        6 => whole(11, 1, 1, &[0, 0, 0]), // no certificate at all
+        _ => all.concat(),
+    }
+}
+
+/// What ends the flight, and what follows it.
+fn changes_of_cipher(rng: &mut Rng) -> Vec<u8> {
+    let number = rng.below(50) as u16;
+    let filling = vec![rng.next_u32() as u8; rng.below(60) as usize];
+    match rng.below(3) {
+        0 => record(20, 0, number, &[1]),
+        1 => record(22, 1, number, &filling),
+        _ => [record(20, 0, number, &[1]), record(22, 1, 0, &filling)].concat(),
+    }
+}
+
+/// Anything of all these.
+fn anything(rng: &mut Rng) -> Vec<u8> {
+    let forgers = [
+        alerts,
+        fragments,
+        garbage,
+        hello_pieces,
+        flight_pieces,
+        flight_messages,
+        changes_of_cipher,
+    ];
+    forgers[rng.below(forgers.len() as u64) as usize](rng)
+}
+
 /// A handshake during which every millisecond a few forged datagrams come.
 fn join_under(seed: u64, forge: fn(&mut Rng) -> Vec<u8>) {
+    join_under_many(seed, 4, forge);
+}
+
+fn join_under_many(seed: u64, many: usize, forge: fn(&mut Rng) -> Vec<u8>) {
     let mut sim = Sim::new(seed);
     sim.delay = Duration::from_millis(5 + 13 * (seed % 4));
     sim.add_peer();
     let source = sim.peers[0].address;
     let mut rng = Rng::new(seed);
     for _ in 0..3000 {
-        for _ in 0..4 {
+        for _ in 0..many {
             let forged = forge(&mut rng);
             sim.inject(source, &forged);
         }
@@ -100,6 +165,26 @@ fn forged_fragments_from_the_peers_address_end_no_join() {
 #[test]
 fn garbage_of_every_kind_and_epoch_from_the_peers_address_ends_no_join() {
     (0..8).for_each(|seed| join_under(seed, garbage));
+}
+
+#[test]
+fn forged_pieces_of_the_second_flight_end_no_join() {
+    (0..8).for_each(|seed| join_under(seed, flight_pieces));
+}
+
+#[test]
+fn forged_certificates_key_exchanges_and_signatures_end_no_join() {
+    (0..8).for_each(|seed| join_under(seed, flight_messages));
+}
+
+#[test]
+fn forged_changes_of_cipher_and_sealed_records_end_no_join() {
+    (0..8).for_each(|seed| join_under(seed, changes_of_cipher));
+}
+
+#[test]
+fn a_flood_of_everything_that_can_be_forged_leaves_the_peer_its_budget() {
+    (0..8).for_each(|seed| join_under_many(seed, 20, anything));
 }
 
 #[test]
