@@ -206,3 +206,26 @@ fn ten_forged_pieces_of_a_client_hello_do_not_keep_the_real_one_out() {
         assert!(sim.peers[0].connected, "seed {seed}");
     }
 }
+
+#[test]
+fn an_honest_peer_is_connected_one_round_trip_after_its_hello() {
+    for delay in [20, 50, 200].map(Duration::from_millis) {
+        let mut sim = Sim::new(1);
+        sim.delay = delay;
+        sim.add_peer();
+        // The first DTLS that reaches us is the ClientHello, the next its second flight.
+        let mut hello_at = None;
+        let connected = |event: &Event| matches!(event, Event::TransportConnected { .. });
+        while !sim.events.iter().any(connected) {
+            let begun = sim.router.snapshot(sim.now).transports[0].state == "handshaking";
+            if begun {
+                hello_at.get_or_insert(sim.now);
+            }
+            assert!(sim.now - sim.started < 20 * delay + Duration::from_secs(1));
+            sim.step();
+        }
+        let took = sim.now - hello_at.expect("there was a ClientHello");
+        let most = 2 * delay + Duration::from_millis(4);
+        assert!(took <= most, "{took:?} at {delay:?}");
+    }
+}
