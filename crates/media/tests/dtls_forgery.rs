@@ -3,9 +3,11 @@
 
 mod common;
 
-use common::Sim;
+use common::{Hop, Sim};
 use parlour_media::num::Rng;
 use parlour_media::{DropReason, Event};
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 fn record(kind: u8, epoch: u8, number: u16, body: &[u8]) -> Vec<u8> {
@@ -227,5 +229,35 @@ fn an_honest_peer_is_connected_one_round_trip_after_its_hello() {
         let took = sim.now - hello_at.expect("there was a ClientHello");
         let most = 2 * delay + Duration::from_millis(4);
         assert!(took <= most, "{took:?} at {delay:?}");
+    }
+}
+
+#[test]
+fn whole_hellos_with_another_random_after_the_peers_own_change_nothing() {
+    for seed in 0..8 {
+        let mut sim = Sim::new(seed);
+        sim.delay = Duration::from_millis(5 + 13 * (seed % 4));
+        let hello = Rc::new(RefCell::new(Vec::new()));
+        let seen = hello.clone();
+        sim.filter = Box::new(move |hop, datagram, _| {
+            if matches!(hop, Hop::Up(_)) && datagram[0] == 22 && seen.borrow().is_empty() {
+                seen.borrow_mut().extend_from_slice(datagram);
+            }
+            true
+        });
+        sim.add_peer();
+        let source = sim.peers[0].address;
+        for _ in 0..3000 {
+            if sim.router.snapshot(sim.now).transports[0].state == "handshaking" {
+                let mut forged = hello.borrow().clone();
+                // The random, behind both headers and the version.
+                forged[27..59].fill(sim.rng.next_u32() as u8);
+                sim.inject(source, &forged);
+            }
+            sim.step();
+        }
+        let closed = |event: &&Event| matches!(event, Event::TransportClosed { .. });
+        assert_eq!(sim.events.iter().filter(closed).count(), 0);
+        assert!(sim.peers[0].connected, "seed {seed}");
     }
 }
