@@ -1,4 +1,4 @@
-"""Firefox in a real call: its film and speech arrive in Chromium, Chromium's in Firefox, and Firefox's in Firefox."""
+"""Firefox in a real call: its film and speech arrive in Chromium, and Chromium's in Firefox."""
 
 from __future__ import annotations
 
