@@ -18,8 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from parlour.accounts.fair_semaphore import FairSemaphore, TooManyWaitError
 from parlour.accounts.refusal import AccountRefusedError
-from parlour.accounts.turns import NoTurnError, Turns
 from parlour.errors import ErrorCode
 
 VERIFIER_TIMEOUT = 3.0
@@ -78,7 +78,7 @@ class BoundedVerifier:
     def __init__(self, verifier: Verifier, timeout: float = VERIFIER_TIMEOUT) -> None:
         self._verifier = verifier
         self._timeout = timeout
-        self._turns = Turns(MOST_CALLS, MOST_CALLS_PER_SOURCE)
+        self._semaphore = FairSemaphore(MOST_CALLS, MOST_CALLS_PER_SOURCE)
 
     async def ask(self, applicant: Applicant, source: str) -> None:
         """Let it judge; ``source`` is as lock-out counts it. Raises ``AccountRefusedError`` 70018 or 70017.
@@ -87,14 +87,14 @@ class BoundedVerifier:
         """
         try:
             async with asyncio.timeout(self._timeout):
-                await self._turns.take(source)
-                await self._in_turn(applicant, source)
+                await self._semaphore.acquire(source)
+                await self._in_place(applicant, source)
         except Refuse as refusal:
             raise AccountRefusedError(
                 ErrorCode.THIRD_PARTY_VERIFICATION_FAILED,
                 f"a verifier refused: {_without_credential(str(refusal), applicant)[:200]}",
             ) from None
-        except (TimeoutError, NoTurnError):
+        except (TimeoutError, TooManyWaitError):
             raise AccountRefusedError(
                 ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT, f"a verifier did not answer within {self._timeout:g} s"
             ) from None
@@ -102,7 +102,7 @@ class BoundedVerifier:
             trace = "".join(traceback.format_exception(error))
             raise VerifierFailedError(_without_credential(trace, applicant)) from None
 
-    async def _in_turn(self, applicant: Applicant, source: str) -> None:
+    async def _in_place(self, applicant: Applicant, source: str) -> None:
         thread: asyncio.Future[Any] | None = None
         try:
             if inspect.iscoroutinefunction(self._verifier):
@@ -114,12 +114,12 @@ class BoundedVerifier:
                 await verdict
         finally:
             if thread is None or thread.done():
-                self._turns.give_back(source)
+                self._semaphore.release(source)
             else:  # its thread cannot be stopped, and takes its place for as long as it runs
                 thread.add_done_callback(lambda done: self._ended(done, source))
 
     def _ended(self, thread: asyncio.Future[Any], source: str) -> None:
-        self._turns.give_back(source)
+        self._semaphore.release(source)
         if not thread.cancelled():
             thread.exception()  # looked at: nobody waits for it any more
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from parlour.accounts.fair_semaphore import FairSemaphores, TooManyWaitError
 from parlour.accounts.refusal import AccountRefusedError
-from parlour.accounts.turns import NoTurnError, TurnsByName
 from parlour.accounts.verification import endpoint, idtoken
 from parlour.accounts.verification.client import HttpsClient, Resolve
 from parlour.accounts.verification.configuration import VerificationSettings
@@ -50,7 +50,7 @@ class CredentialJudge:
         self._clock = clock
         self._client = HttpsClient(settings, resolve)
         self._issuers = Issuers(self._client, timeout=settings.timeout, monotonic=monotonic)
-        self._turns = TurnsByName(MAX_CALLS_PER_APP, MAX_CALLS_PER_SOURCE)
+        self._semaphores = FairSemaphores(MAX_CALLS_PER_APP, MAX_CALLS_PER_SOURCE)
 
     async def close(self) -> None:
         """Close every connection. Verifications that are still under way fail."""
@@ -76,15 +76,15 @@ class CredentialJudge:
                 raise NotVerifiedError(
                     f"the credential has {len(credential)} characters; {MAX_CREDENTIAL_LENGTH} are allowed"
                 )
-            with self._turns.of(app_id) as turns:
+            with self._semaphores.of(app_id) as semaphore:
                 async with asyncio.timeout(self._timeout):
-                    await turns.take(source)
+                    await semaphore.acquire(source)
                     asked = True
                     try:
                         await self._ask(app_id, user_id, credential, how)
                     finally:
-                        turns.give_back(source)
-        except (TimeoutError, NoTurnError) as error:
+                        semaphore.release(source)
+        except (TimeoutError, TooManyWaitError) as error:
             if asked:
                 detail = f"the {_party(how)} did not answer within {self._timeout:g} s: try again"
             else:

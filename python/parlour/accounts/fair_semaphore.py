@@ -1,4 +1,4 @@
-"""Turns: so many at a time, and of these so many for one asker; who comes later waits, and nobody waits behind a crowd.
+"""A semaphore that is fair among askers: so many at a time, of these so many for one, and nobody waits behind a crowd.
 
 What answers slowly for one asker would else use up the places of everybody.
 """
@@ -13,13 +13,16 @@ from contextlib import contextmanager
 MOST_WAITING = 1024
 """Who is one more is refused at once: the wait would be longer than anybody's patience."""
 
+MOST_WAITING_EACH = 256
+"""Of these for one asker."""
 
-class NoTurnError(Exception):
-    """More wait for a turn than may."""
+
+class TooManyWaitError(Exception):
+    """More wait than may."""
 
 
-class Turns:
-    """``most`` turns at a time, ``most_each`` of them for one asker."""
+class FairSemaphore:
+    """``most`` places at a time, ``most_each`` of them for one asker."""
 
     def __init__(self, most: int, most_each: int) -> None:
         self._most = most
@@ -29,16 +32,17 @@ class Turns:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody has a turn or waits for one."""
+        """Whether nobody has a place or waits for one."""
         return not self._taken and not self._waiting
 
-    async def take(self, asker: str) -> None:
-        """Wait for a turn, which is to be given back. Raises ``NoTurnError``; the caller sets the deadline."""
+    async def acquire(self, asker: str) -> None:
+        """Wait for a place, which is to be released. Raises ``TooManyWaitError``; the caller sets the deadline."""
         if self._free_for(asker):
             self._taken[asker] += 1
             return
-        if len(self._waiting) >= MOST_WAITING:
-            raise NoTurnError
+        of_asker = sum(other == asker for other, _ in self._waiting)
+        if len(self._waiting) >= MOST_WAITING or of_asker >= MOST_WAITING_EACH:
+            raise TooManyWaitError
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (asker, mine)
         self._waiting.append(entry)
@@ -48,11 +52,11 @@ class Turns:
             if mine.cancelled():
                 self._waiting.remove(entry)
             else:
-                self.give_back(asker)  # it was given in the moment in which its asker went
+                self.release(asker)  # it was given in the moment in which its asker went
             raise
 
-    def give_back(self, asker: str) -> None:
-        """Give a turn back; it goes to the first of those who wait and have less than their share."""
+    def release(self, asker: str) -> None:
+        """Give a place back; it goes to the first of those who wait and have less than their share."""
         self._taken[asker] -= 1
         if not self._taken[asker]:
             del self._taken[asker]
@@ -67,20 +71,20 @@ class Turns:
         return self._taken.total() < self._most and self._taken[asker] < self._most_each
 
 
-class TurnsByName:
-    """Turns of several, each with its own: what one name's askers use up is nobody else's."""
+class FairSemaphores:
+    """One for each name: what one name's askers use up is nobody else's."""
 
     def __init__(self, most: int, most_each: int) -> None:
         self._most = most
         self._most_each = most_each
-        self._by_name: dict[int, Turns] = {}
+        self._by_name: dict[int, FairSemaphore] = {}
 
     @contextmanager
-    def of(self, name: int) -> Iterator[Turns]:
-        """The turns of a name, kept for as long as somebody has or waits for one."""
-        turns = self._by_name.setdefault(name, Turns(self._most, self._most_each))
+    def of(self, name: int) -> Iterator[FairSemaphore]:
+        """The semaphore of a name, kept for as long as somebody has a place of it or waits for one."""
+        semaphore = self._by_name.setdefault(name, FairSemaphore(self._most, self._most_each))
         try:
-            yield turns
+            yield semaphore
         finally:
-            if turns.idle and self._by_name.get(name) is turns:
+            if semaphore.idle and self._by_name.get(name) is semaphore:
                 del self._by_name[name]
