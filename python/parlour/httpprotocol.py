@@ -92,6 +92,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._reading_body = False
         self._body_left = 0
         self._tail = b""
+        self._line_begins = False  # with the next piece
         self._request_over = True
         self._untold = 0  # bytes since the parser last told of something
         self._size = 0
@@ -165,8 +166,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._ask()
 
     def _feed(self) -> None:
-        piece = self._next_piece()
-        self._untold += len(piece)
+        start, piece = self._at, self._next_piece()
+        self._untold += self._at - start  # also of what is left out
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
@@ -209,8 +210,9 @@ class HttpProtocol(HttpToolsProtocol):
                 stop = line + 2
         self._at = stop
         piece = held[start:stop]
+        begins, self._line_begins = self._line_begins, piece.endswith(b"\n")
         if not self._reading_body and (b"pgrade:" in piece or b"PGRADE:" in piece):
-            piece = _OFFER.sub(b"", piece)
+            piece = _OFFER.sub(b"", b"\n" + piece)[1:] if begins else _OFFER.sub(b"", piece)
         return piece
 
     # --- what the parser tells ---
