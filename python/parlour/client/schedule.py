@@ -25,9 +25,14 @@ def delays(randoms: Iterator[float]) -> Iterator[float]:
 
 
 _PASSING = frozenset(
-    {ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, ErrorCode.SIGNAL_CHANNEL_ERROR, ErrorCode.API_CALL_TIMEOUT}
+    {
+        ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED,
+        ErrorCode.SIGNAL_CHANNEL_ERROR,
+        ErrorCode.API_CALL_TIMEOUT,
+        ErrorCode.UNKNOWN,
+    }
 )
-_PASSING_EXTRA = frozenset(
+PASSING_EXTRA = frozenset(
     {
         ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT,
         ErrorCode.LOGIN_LOCKED_OUT,
@@ -43,14 +48,16 @@ _PASSING_EXTRA = frozenset(
         ErrorCode.ACCOUNT_SERVICE_FAULT,
         ErrorCode.TICKET_EXPIRED,
         ErrorCode.TICKET_KEY_MISSING,
+        ErrorCode.MEDIA_NODE_UNAVAILABLE,
     }
 )
+"""Refusals for which a part of the server is down or busy, whatever was asked."""
 
 
 def may_pass(error: RtcError) -> bool:
     """Whether another try may succeed: the server was not reached, or a part of it was not there, or was too busy."""
     if error.extra_code:
-        return error.extra_code in _PASSING_EXTRA
+        return error.extra_code in PASSING_EXTRA
     return error.code in _PASSING
 
 

@@ -95,6 +95,29 @@ test('a server that was killed finds its users back in the room within five seco
   expect([...ann.seen, ...bob.seen].filter((line) => /^(error|client-banned)/.test(line))).toEqual([]);
 });
 
+test('a crowd that comes back to a restarted server gets in one after the other, when it is too many logins a second', async () => {
+  const settings = { ROOMS__RESUME_TIMEOUT: '60', ACCOUNTS__LOGINS_PER_SECOND: '0' };
+  const crowded = new RealServer(settings);
+  const crowd: Watched[] = [];
+  try {
+    await crowded.run();
+    const url = `http://${crowded.address.host}:${crowded.address.port}`;
+    for (const name of ['ann', 'bob', 'cat', 'dan']) {
+      const one = watch(url, crowded.config(name));
+      crowd.push(one);
+      await one.client.join({ roomId: room });
+    }
+    await crowded.kill();
+    settings.ACCOUNTS__LOGINS_PER_SECOND = '1';
+    await crowded.run();
+    await Promise.all(crowd.map((one) => Promise.race([one.heard(BACK), one.heard('error')])));
+    expect(crowd.flatMap((one) => one.seen).filter((line) => /^(error|client-banned)/.test(line))).toEqual([]);
+  } finally {
+    for (const { client } of crowd) await client.leave().catch(() => undefined);
+    await crowded.stop();
+  }
+});
+
 test('a server that goes down in good order finds its users back in the room after its restart', async () => {
   const [ann] = await together('ann', 'bob');
   if (!ann) throw new Error('nobody there');

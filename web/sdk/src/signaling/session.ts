@@ -10,9 +10,11 @@ export const JOIN_TIMEOUT = 10_000;
 const RESUME_ANSWER_TIMEOUT = 5_000;
 const LEAVE_TIMEOUT = 2_000;
 
-/** Refusals that come from a part of the server that is down, and not from what was asked: asking again may help. */
+/** Refusals for which a part of the server is down or busy, whatever was asked: asking again may help. */
 const PASSING = new Set<number>([
   ErrorCode.UNKNOWN,
+  ErrorCode.LOGIN_RATE_EXCEEDED,
+  ErrorCode.LOGIN_LOCKED_OUT,
   ErrorCode.ACCOUNT_STORE_TIMEOUT,
   ErrorCode.ACCOUNT_STORE_UNREACHABLE,
   ErrorCode.ACCTYPE_LOOKUP_FAILED,
@@ -22,6 +24,7 @@ const PASSING = new Set<number>([
   ErrorCode.LOGIN_STATE_WRITE_CONFLICT,
   ErrorCode.COUNTERS_UNAVAILABLE,
   ErrorCode.ACCOUNT_SERVICE_FAULT,
+  ErrorCode.TICKET_EXPIRED,
   ErrorCode.TICKET_KEY_MISSING,
   ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT,
   ErrorCode.MEDIA_NODE_UNAVAILABLE,
