@@ -76,7 +76,7 @@ export class Subscriptions {
       await cancellation.race(this.receive(remote, wanted));
     } catch (thrown) {
       if (remote.wanted === wanted) this.takeBack(remote, before);
-      if (thrown instanceof ConnectionFailed) this.downlink.restart(thrown.message);
+      if (thrown instanceof ConnectionFailed) this.downlink.lost(thrown.message);
       throw this.failure(thrown);
     }
     const missing = KINDS.filter((kind) => wanted[kind] && this.refusalOf(stream, kind) !== undefined);

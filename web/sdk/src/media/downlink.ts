@@ -1,6 +1,7 @@
 import { describe, ErrorCode } from '../errors.js';
 import type { DownlinkOffer, Kind, StreamType } from '../generated/messages.js';
 import { log } from '../logger.js';
+import { AnswerTimeout } from '../signaling/channel.js';
 import { SessionReplaced } from '../signaling/session.js';
 import { CONNECT_TIMEOUT, Connection, ConnectionFailed, Recovery, type Signaling } from './connection.js';
 
@@ -44,6 +45,8 @@ export class Downlink {
   /** Counts the sessions: what belongs to an older one is dropped. */
   private session = 0;
   private over = false;
+  /** The server has no transport that belongs to this connection, or waits for an answer that it will not get. */
+  private stale = false;
   /** Whether the app knows that nothing is received; it is told once, however often it is tried after that. */
   private toldFailed = false;
   private readonly recovery: Recovery;
@@ -69,7 +72,11 @@ export class Downlink {
       try {
         await this.negotiate(offer, session);
       } catch (thrown) {
-        if (!this.isOver(session)) this.recovery.start(`offer ${offer.revision} could not be answered: ${describe(thrown)}`);
+        if (this.isOver(session)) return;
+        // A slow server has the answer, or the socket is found to be dead. Any other way the server waits for it and offers
+        // nothing more, however well the connection does.
+        if (!(thrown instanceof AnswerTimeout)) this.stale = true;
+        this.recovery.start(`offer ${offer.revision} could not be answered: ${describe(thrown)}`);
       }
     });
   }
@@ -117,8 +124,14 @@ export class Downlink {
     }
   }
 
-  /** The server says that the transport is dead. */
+  /** The server says that the transport is dead, whatever the browser thinks of its connection. */
   restart(why: string): void {
+    this.stale = true;
+    this.lost(why);
+  }
+
+  /** Nothing comes in; the connection may come back by itself. */
+  lost(why: string): void {
     if (this.over) return;
     this.connection?.fail(why);
     this.recovery.start(why);
@@ -150,6 +163,7 @@ export class Downlink {
   }
 
   private open(): Connection {
+    this.stale = false;
     const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
     const connection: Connection = new Connection(pc, (why) => {
       if (this.connection === connection && !this.over) this.recovery.start(why);
@@ -204,7 +218,7 @@ export class Downlink {
 
   /** One attempt to receive again. */
   private async reconnect(): Promise<void> {
-    if (this.connection?.revived()) {
+    if (!this.stale && this.connection?.revived()) {
       this.toldFailed = false;
       this.tellBegun();
       return;
