@@ -26,8 +26,8 @@ pub const MAX_ADDRESSES: usize = 20;
 /// 2.5 s on the path in use, so this is two minutes of them. What is older makes an address known, and no more.
 const REMEMBERED_TRANSACTIONS: usize = 48;
 
-/// Checks of ours that have to stay unanswered before media may prove an address instead: one and a half seconds of
-/// asking (RFC 8445 §14.3 with the smallest timeout it allows).
+/// Checks of ours that have to stay unanswered before media may prove an address instead, one and a half seconds of
+/// asking (RFC 8445 §14.3 with the smallest timeout it allows); or before the path in use counts as silent.
 const UNANSWERED: u32 = 3;
 
 /// How we know that the peer is at an address.
@@ -163,6 +163,7 @@ impl Ice {
                 (self.paths.len() - 1, Check::New { replaced })
             }
         };
+        let is_silent = self.is_silent();
         let path = &mut self.paths[at];
         path.last_check = now;
         path.budget.on_received(len);
@@ -171,7 +172,7 @@ impl Ice {
             self.nominations += 1;
             path.nominated = self.nominations;
         }
-        if !in_use && (nominate || self.selected.is_none()) {
+        if !in_use && (nominate || self.selected.is_none() || is_silent) {
             path.probe(now);
         }
         check
@@ -361,11 +362,22 @@ impl Ice {
         self.select(now, jitter, source)
     }
 
-    /// A proven address becomes the path when there is none, or when it was nominated later.
+    /// Whether a peer that answers checks does not answer those on the path in use: its NAT may have forgotten it, and
+    /// a peer that does not notice goes on from its new address without a nomination (RFC 7675 §5.1 asks for none).
+    fn is_silent(&self) -> bool {
+        let in_use = self.selected.and_then(|address| self.known(address));
+        self.answers && in_use.is_some_and(|path| path.unanswered >= UNANSWERED)
+    }
+
+    /// A proven address becomes the path when there is none, when it was nominated later, or when the one in use is
+    /// silent.
     fn select(&mut self, now: Instant, jitter: f64, address: Path) -> bool {
         let nominated = |address| self.known(address).map_or(0, |path| path.nominated);
         let moves = match self.selected {
-            Some(selected) => address != selected && nominated(address) > nominated(selected),
+            Some(selected) => {
+                let later = nominated(address) > nominated(selected);
+                address != selected && (later || self.is_silent())
+            }
             None => true,
         };
         if !moves {

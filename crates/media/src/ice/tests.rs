@@ -88,6 +88,30 @@ fn a_nomination_moves_the_path_once_it_is_proven_and_the_old_one_goes_on_meanwhi
 }
 
 #[test]
+fn a_peer_whose_nat_gave_it_another_address_is_followed_there_without_a_new_nomination() {
+    let start = Instant::now();
+    let mut ice = proven(start, 1);
+    let (mut number, mut moved) = (100, None);
+    for second in 1..60 {
+        let now = start + Duration::from_secs(second);
+        // From its first second on it is at the other address alone, and answers what reaches it there.
+        check(&mut ice, now, 2, number, false);
+        number += 1;
+        for to in due(&mut ice, now, 1000 + number) {
+            if to == at(2) {
+                ice.on_answer(now, 0.5, to, transaction(1000 + number));
+            }
+        }
+        if ice.consent_deadline().is_some_and(|at| at <= now) {
+            assert!(ice.keep_consent(now, 0.5), "given up after {second} s");
+        }
+        moved = moved.or((ice.path() == Some(at(2))).then_some(second));
+    }
+    // After three checks that nobody answered, and long before the consent ends.
+    assert!(moved.is_some_and(|second| second <= 20), "{moved:?}");
+}
+
+#[test]
 fn the_latest_nomination_wins_in_whatever_order_answers_come() {
     let now = Instant::now();
     let mut ice = proven(now, 1);
