@@ -75,3 +75,18 @@ async def test_verifiers_do_not_wait_for_each_other(opened: Opener) -> None:
     async with asyncio.timeout(2):
         assert await asyncio.to_thread(lambda: "a thread of the loop's own") == "a thread of the loop's own"
     assert {code for code, _ in await asyncio.gather(*crowd)} == {70017}
+
+
+def leaving(applicant: Applicant) -> None:
+    """Ends in a way of which a thread tells nobody."""
+    if applicant.user_id.startswith("slow"):
+        raise SystemExit("the verifier gives up")
+
+
+async def test_a_verifier_that_calls_for_the_end_of_the_process_keeps_no_turn(opened: Opener) -> None:
+    service = await opened.service(plugins__verifiers=(f"{__name__}:leaving",))
+    for number in range(MOST_CALLS_PER_SOURCE):
+        code, _ = await service.refusal(f"slow-{number}", source="192.0.2.66")
+        assert code == 70308, "it answered, if in a way of its own, and did not take too long"
+    async with asyncio.timeout(2):
+        await service.login("ann", source="192.0.2.66")

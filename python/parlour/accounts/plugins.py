@@ -140,11 +140,14 @@ def _in_thread(verifier: Verifier, applicant: Applicant) -> asyncio.Future[Any]:
             future.set_exception(error)
 
     def run() -> None:
-        result, failure = None, None
+        result: object = None
+        failure: Exception | None = None
         try:
             result = verifier(applicant)
         except Exception as error:
             failure = error
+        except BaseException as error:  # it called sys.exit, or what it ran was cancelled: its turn is over, too
+            failure = RuntimeError(f"the verifier raised {type(error).__name__}: {error}")
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, result, failure)
 
