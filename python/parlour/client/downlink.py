@@ -186,7 +186,10 @@ class Downlink(Settler):
         return asked is not None and not asked.done()
 
     async def _subscribe(self, key: StreamKey) -> None:
-        audio, video = kinds = self._wanted[key]
+        kinds = self._wanted.get(key)
+        if kinds is None:
+            return  # it went in the moment before this began
+        audio, video = kinds
         asked = self._asked.get(key)
         try:
             request = m.Subscribe(id=0, user_id=key[0], stream_type=key[1], audio=audio, video=video)
