@@ -13,7 +13,7 @@ import httpx
 import pytest
 import websockets
 from parlour import web
-from parlour.httpprotocol import PIECE
+from parlour.httpprotocol import MAX_HEAD, PIECE
 
 if TYPE_CHECKING:
     from tests.conftest import RunningServer, StartServer
@@ -127,3 +127,11 @@ async def test_an_offer_to_go_on_in_http_2_does_not_lose_the_body(
             assert answer["ResultItem"][0]["UserID"] == "ann"
     writer.close()
     await writer.wait_closed()
+
+
+async def test_lines_of_a_head_that_are_left_out_are_counted_all_the_same(server: RunningServer) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: parlour\r\n" + b"Upgrade: h2c\r\n" * (2 * MAX_HEAD // 14))
+    async with asyncio.timeout(5):  # less than a head may take
+        assert (await reader.readline()).startswith(b"HTTP/1.1 431")
+    writer.close()
