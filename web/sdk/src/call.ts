@@ -240,13 +240,13 @@ export class Call implements SessionListener {
     for (const [type, { stream, state }] of this.uplink.publications) {
       const info = known.get(type);
       known.delete(type);
-      // One that is just being published is asked for again by its own `publish`.
-      if (state !== 'published') continue;
+      // One that is just being published is asked for again by its own `publish`; of its mutes the server may have missed some.
+      const isPublished = state === 'published';
       if (!info) {
-        this.uplink.restart('the server lost the stream');
+        if (isPublished) this.uplink.restart('the server lost the stream');
         continue;
       }
-      if (info.audio !== stream.hasAudio() || info.video !== stream.hasVideo()) {
+      if (isPublished && (info.audio !== stream.hasAudio() || info.video !== stream.hasVideo())) {
         this.uplink.update(type).catch((thrown: unknown) => log.warn(`publish: ${describe(thrown)}`));
       }
       const muted = Object.fromEntries(KINDS.map((kind) => [kind, stream.isMuted(kind)]));

@@ -216,8 +216,13 @@ export class Uplink {
           streamType: type,
           audioMid: senders.audio?.mid ?? null,
           videoMid: senders.video?.mid ?? null,
-          audioMuted: stream.isMuted('audio'),
-          videoMuted: stream.isMuted('video'),
+          // Looked up whenever it is sent: that may be again after a reconnect, and behind what was muted meanwhile.
+          get audioMuted() {
+            return stream.isMuted('audio');
+          },
+          get videoMuted() {
+            return stream.isMuted('video');
+          },
           restart,
         },
         () => this.record.get(type) === publication && this.connection === connection,

@@ -1,0 +1,140 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { WebSocket } from 'ws';
+import TRTC from '../src/index.js';
+import { LocalStream } from '../src/streams/local-stream.js';
+import { SignalingServer, SILENCE } from './signaling-server.js';
+
+/** What Node lacks of tracks, streams and peer connections. */
+class Track extends EventTarget {
+  static count = 0;
+  readonly id = `track ${Track.count++}`;
+  enabled = true;
+  readyState = 'live';
+
+  constructor(readonly kind: 'audio' | 'video') {
+    super();
+  }
+
+  get real(): MediaStreamTrack {
+    return this as unknown as MediaStreamTrack;
+  }
+}
+
+class Media {
+  addTrack(): void {
+    // Nobody asks what it has.
+  }
+
+  removeTrack(): void {
+    // As above.
+  }
+}
+
+class Peer extends EventTarget {
+  static latest: Peer | null = null;
+  connectionState: RTCPeerConnectionState = 'new';
+  iceConnectionState = 'new';
+  signalingState = 'stable';
+  private readonly transceivers: object[] = [];
+
+  constructor() {
+    super();
+    Peer.latest = this;
+  }
+
+  addTransceiver(track: Track): object {
+    const sender = { replaceTrack: () => Promise.resolve(), getParameters: () => ({ encodings: [] }) };
+    const transceiver = { mid: String(this.transceivers.length), direction: 'sendonly', sender, receiver: { track } };
+    this.transceivers.push(transceiver);
+    return transceiver;
+  }
+
+  getTransceivers(): object[] {
+    return this.transceivers;
+  }
+
+  createOffer(): Promise<{ sdp: string }> {
+    return Promise.resolve({ sdp: 'offer' });
+  }
+
+  setLocalDescription(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  setRemoteDescription(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  connect(): void {
+    this.connectionState = 'connected';
+    this.dispatchEvent(new Event('connectionstatechange'));
+  }
+
+  close(): void {
+    this.connectionState = 'closed';
+  }
+}
+
+let server: SignalingServer;
+let client: ReturnType<typeof TRTC.createClient>;
+let stream: LocalStream;
+
+beforeEach(async () => {
+  vi.stubGlobal('WebSocket', WebSocket);
+  vi.stubGlobal('RTCPeerConnection', Peer);
+  vi.stubGlobal('MediaStream', Media);
+  TRTC.Logger.setLogLevel(TRTC.Logger.LogLevel.NONE);
+  Peer.latest = null;
+  server = await SignalingServer.start();
+  server.replies.publish = () => ({ sdp: 'answer', streamId: 'x' });
+  const published = [{ userId: 'ann', streamType: 'main' as const, streamId: 'x', audio: true, video: false }];
+  const snapshot = { members: [], streams: [] };
+  server.replies.resume = () => ({ sessionId: 's', resumeToken: 'token', resumeTimeout: 90, snapshot, published, subscriptions: [] });
+  client = TRTC.createClient({ mode: 'rtc', sdkAppId: 1, userId: 'ann', userSig: 'sig' });
+  client.setProxyServer(server.url);
+  await client.join({ roomId: 7 });
+  stream = new LocalStream({ audioSource: new Track('audio').real });
+  await stream.initialize();
+});
+
+afterEach(async () => {
+  await client.leave();
+  await server.stop();
+  vi.unstubAllGlobals();
+});
+
+/** The socket goes away, and the sound is muted before there is another. */
+function muteWithoutSocket(): void {
+  client.on('connection-state-changed', ({ state }) => {
+    if (state === 'RECONNECTING') stream.muteAudio();
+  });
+  server.dropSocket();
+}
+
+test('what is muted without a socket while a stream is being published is told to the server after the resume', async () => {
+  const begun = vi.spyOn(stream, 'publishedBy');
+  const publishing = client.publish(stream);
+  // The answer is there, and what is waited for is the connection alone.
+  await vi.waitFor(() => expect(begun).toHaveBeenCalled());
+  const muted = server.next('mute');
+  muteWithoutSocket();
+  expect(await muted).toMatchObject({ streamType: 'main', audio: true });
+  Peer.latest?.connect();
+  await publishing;
+});
+
+test('a change of tracks that is sent again after a reconnect does not take back what was muted meanwhile', async () => {
+  const publishing = client.publish(stream);
+  await vi.waitFor(() => expect(server.types).toContain('publish'));
+  Peer.latest?.connect();
+  await publishing;
+  server.replies.publish = () => SILENCE;
+  const asked = server.next('publish');
+  const adding = stream.addTrack(new Track('video').real);
+  expect(await asked).toMatchObject({ audioMuted: false });
+  server.replies.publish = () => ({ sdp: 'answer', streamId: 'x' });
+  const again = server.next('publish');
+  muteWithoutSocket();
+  expect(await again).toMatchObject({ audioMuted: true, videoMuted: false });
+  await adding;
+});
