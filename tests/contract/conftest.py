@@ -1,4 +1,4 @@
-"""Every contract that a running server keeps, it keeps on both databases."""
+"""Every contract that a running server keeps with what it stores, it keeps on both databases."""
 
 from __future__ import annotations
 
@@ -10,8 +10,22 @@ import pytest
 from tests.databases import AnyDatabase, SqliteDatabase
 from tests.postgres import Cluster
 
+ON_ONE_DATABASE = {
+    *("test_client", "test_client_media", "test_liveness", "test_media_limits", "test_other_servers", "test_signaling"),
+    "test_supervision",
+}
+"""Modules about sockets, media and processes: what is behind them makes no difference."""
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses a database on both, unless it says on which."""
+    chosen = any("database" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "database" in metafunc.fixturenames and not chosen:
+        one = metafunc.module.__name__.rpartition(".")[2] in ON_ONE_DATABASE
+        metafunc.parametrize("database", ["sqlite"] if one else ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyDatabase]:
     """Where ``start_server`` keeps its data: its SQLite file, or an empty database of the run's PostgreSQL."""
     if request.param == "sqlite":
