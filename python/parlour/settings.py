@@ -90,7 +90,7 @@ class Limits(_Table):
 
     message_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = 262_144
     messages_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 50
-    message_burst: Count = 200
+    message_burst: Count = 400
     send_queue: Count = 256
     connections: Count = 10_000
     connections_per_source: Count = 2_000

@@ -41,7 +41,7 @@ class ConnectionLimits:
 
     message_bytes: int = 262_144
     messages_per_second: float = 50.0
-    message_burst: int = 200
+    message_burst: int = 400
     login_timeout: float = 10.0
     socket_timeout: float = 30.0
 

@@ -206,7 +206,10 @@ class Storage:
         """
 
         async def work(connection: AsyncConnection) -> bool:
-            await _hold_app(connection, sdk_app_id)
+            try:
+                await _hold_app(connection, sdk_app_id)
+            except NoSuchAppError:
+                return False
             query = select(app_keys.c.id, app_keys.c.kind).where(app_keys.c.sdk_app_id == sdk_app_id)
             kinds = {row.id: row.kind for row in await connection.execute(query)}
             kind = kinds.get(key_id)

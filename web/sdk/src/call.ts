@@ -174,7 +174,7 @@ export class Call implements SessionListener {
         this.downlink.handle(event);
         break;
       case 'media-failed':
-        this[event.link].restart(`the server closed the transport: ${event.reason}`);
+        this[event.link].transportClosed(`the server closed the transport: ${event.reason}`);
         break;
       case 'client-banned': {
         const { reason, message } = event;

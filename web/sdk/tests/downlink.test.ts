@@ -111,3 +111,17 @@ test('a connection that is up is kept when the server is only slow, or when it c
   expect(Peer.made.map((peer) => peer.connectionState)).toEqual(['connected']);
   await downlink.connected(0);
 });
+
+test('the end of the transport before, told while a new one is asked for, does not end the new one', async () => {
+  const { downlink, asked } = await receiving();
+  // eslint-disable-next-line @typescript-eslint/no-misused-promises -- it is what the downlink waits for
+  asked.mockImplementation(() => {
+    downlink.transportClosed('peer-closed'); // what closing the old connection came to at the server
+    downlink.handle(offer(10, true));
+    return Promise.resolve();
+  });
+  downlink.transportClosed('consent-expired');
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect(asked).toHaveBeenCalledOnce();
+  await downlink.connected(0);
+});

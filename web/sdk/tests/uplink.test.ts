@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import TRTC from '../src/index.js';
+import { Uplink } from '../src/media/uplink.js';
 import { LocalStream } from '../src/streams/local-stream.js';
 import { SignalingServer, SILENCE } from './signaling-server.js';
 
@@ -35,6 +36,7 @@ class Peer extends EventTarget {
   connectionState: RTCPeerConnectionState = 'new';
   iceConnectionState = 'new';
   signalingState = 'stable';
+  isAnswered = false;
   private readonly transceivers: object[] = [];
 
   constructor() {
@@ -62,6 +64,7 @@ class Peer extends EventTarget {
   }
 
   setRemoteDescription(): Promise<void> {
+    this.isAnswered = true;
     return Promise.resolve();
   }
 
@@ -137,4 +140,36 @@ test('a change of tracks that is sent again after a reconnect does not take back
   muteWithoutSocket();
   expect(await again).toMatchObject({ audioMuted: true, videoMuted: false });
   await adding;
+});
+
+test('the end of the transport before, told while a new one is asked for, does not end the new one', async () => {
+  const asked: { restart: boolean; answer: () => void }[] = [];
+  const uplink = new Uplink({
+    videoCodec: undefined,
+    signaling: { isUp: true, keptFor: 90_000, up: () => Promise.resolve() },
+    publish: ({ restart }) =>
+      new Promise((resolve) => {
+        asked.push({ restart: restart ?? false, answer: () => resolve({ sdp: 'answer', streamId: 'x' }) });
+      }),
+    failed: () => undefined,
+  });
+  const publishing = uplink.publish('main', stream);
+  await vi.waitFor(() => expect(asked).toHaveLength(1));
+  asked[0]?.answer();
+  const publication = await publishing;
+  publication.state = 'published';
+  Peer.latest?.connect();
+
+  uplink.transportClosed('consent-expired');
+  await vi.waitFor(() => expect(asked).toHaveLength(2));
+  uplink.transportClosed('peer-closed'); // what closing the old connection came to at the server
+  asked[1]?.answer();
+  await vi.waitFor(() => expect(Peer.latest?.isAnswered).toBe(true));
+  Peer.latest?.connect();
+  await uplink.connected(1_000);
+  expect(asked.map(({ restart }) => restart)).toEqual([true, true]);
+
+  uplink.transportClosed('consent-expired'); // of the new one
+  await vi.waitFor(() => expect(asked).toHaveLength(3));
+  uplink.close();
 });

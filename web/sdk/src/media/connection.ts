@@ -138,6 +138,8 @@ export interface Signaling {
 export class Recovery {
   private running = false;
   private over = false;
+  /** Whether something failed while an attempt was under way, which may be after it had looked. */
+  private again = false;
 
   constructor(
     private readonly link: Link,
@@ -148,6 +150,7 @@ export class Recovery {
   ) {}
 
   start(why: string): void {
+    this.again = true;
     if (this.running || this.over) return;
     log.warn(`${this.link}: ${why}; connecting anew`);
     this.running = true;
@@ -171,10 +174,14 @@ export class Recovery {
       }
       if (this.over) return;
       const begun = Date.now();
+      this.again = false;
       try {
         await this.attempt();
         log.info(`${this.link}: connected again`);
-        return;
+        // One more attempt finds at once whether all is well.
+        if (!this.needsAnother()) return;
+        attempt = -1;
+        continue;
       } catch (thrown) {
         why = describe(thrown);
         log.warn(`${this.link}: attempt ${attempt + 1} failed: ${why}`);
@@ -184,8 +191,12 @@ export class Recovery {
     if (!this.isOver()) this.giveUp(why);
   }
 
-  // A method, because a flag that changes during an await is otherwise thought to be constant.
+  // Methods, because a flag that changes during an await is otherwise thought to be constant.
   private isOver(): boolean {
     return this.over;
+  }
+
+  private needsAnother(): boolean {
+    return this.again && !this.over;
   }
 }

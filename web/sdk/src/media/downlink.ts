@@ -47,6 +47,8 @@ export class Downlink {
   private over = false;
   /** The server has no transport that belongs to this connection, or waits for an answer that it will not get. */
   private stale = false;
+  /** Whether a new transport was asked for and the server has not answered yet. */
+  private asking = false;
   /** Whether the app knows that nothing is received; it is told once, however often it is tried after that. */
   private toldFailed = false;
   private readonly recovery: Recovery;
@@ -124,7 +126,12 @@ export class Downlink {
     }
   }
 
-  /** The server says that the transport is dead, whatever the browser thinks of its connection. */
+  /** The server says that a transport is dead: the one before, until it has answered the request for a new one. */
+  transportClosed(why: string): void {
+    if (!this.asking) this.restart(why);
+  }
+
+  /** The transport is dead, whatever the browser thinks of its connection. */
   restart(why: string): void {
     this.stale = true;
     this.lost(why);
@@ -224,7 +231,12 @@ export class Downlink {
       return;
     }
     const { connection } = this;
-    await this.options.askRestart();
+    this.asking = true;
+    try {
+      await this.options.askRestart();
+    } finally {
+      this.asking = false;
+    }
     await this.last;
     if (this.connection !== null && this.connection !== connection) {
       await this.connected(CONNECT_TIMEOUT);

@@ -36,6 +36,8 @@ export class Uplink {
   private last: Promise<unknown> = Promise.resolve();
   /** The server has no transport that belongs to this connection. */
   private stale = false;
+  /** Requests for a new transport that are not answered yet. */
+  private asking = 0;
 
   constructor(private readonly options: UplinkOptions) {
     this.recovery = new Recovery(
@@ -127,7 +129,15 @@ export class Uplink {
     if (this.record.size > 0 && !this.connection?.isUp) this.recovery.start('the connection was lost while publishing');
   }
 
-  /** The server says that the transport is dead, or holds none. */
+  /**
+   * The server says that a transport is dead. Until it has answered a request for a new one it speaks of the one before,
+   * which this side has given up itself: closing the old connection is what makes it die.
+   */
+  transportClosed(why: string): void {
+    if (this.asking === 0) this.restart(why);
+  }
+
+  /** The transport is dead, or the server holds none. */
   restart(why: string): void {
     this.stale = true;
     if (this.connection) this.connection.fail(why);
@@ -209,6 +219,7 @@ export class Uplink {
     }
     const { stream, senders } = publication;
     let answer: Answers['publish'];
+    if (restart) this.asking += 1;
     try {
       answer = await this.options.publish(
         {
@@ -230,6 +241,8 @@ export class Uplink {
     } catch (thrown) {
       if (pc.signalingState === 'have-local-offer') await pc.setLocalDescription({ type: 'rollback' });
       throw thrown;
+    } finally {
+      if (restart) this.asking -= 1;
     }
     await pc.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
     connection.negotiated();
