@@ -142,7 +142,7 @@ test('a change of tracks that is sent again after a reconnect does not take back
   await adding;
 });
 
-test('the end of the transport before, told while a new one is asked for, does not end the new one', async () => {
+test('the end of the transport before, told before a new one is answered for, does not end the new one', async () => {
   const asked: { restart: boolean; answer: () => void }[] = [];
   const uplink = new Uplink({
     videoCodec: undefined,
@@ -158,11 +158,14 @@ test('the end of the transport before, told while a new one is asked for, does n
   asked[0]?.answer();
   const publication = await publishing;
   publication.state = 'published';
-  Peer.latest?.connect();
+  const first = Peer.latest;
+  first?.connect();
 
   uplink.transportClosed('consent-expired');
-  await vi.waitFor(() => expect(asked).toHaveLength(2));
+  await vi.waitFor(() => expect(Peer.latest).not.toBe(first));
   uplink.transportClosed('peer-closed'); // what closing the old connection came to at the server
+  await vi.waitFor(() => expect(asked).toHaveLength(2));
+  uplink.transportClosed('peer-closed');
   asked[1]?.answer();
   await vi.waitFor(() => expect(Peer.latest?.isAnswered).toBe(true));
   Peer.latest?.connect();

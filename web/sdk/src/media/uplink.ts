@@ -36,8 +36,8 @@ export class Uplink {
   private last: Promise<unknown> = Promise.resolve();
   /** The server has no transport that belongs to this connection. */
   private stale = false;
-  /** Requests for a new transport that are not answered yet. */
-  private asking = 0;
+  /** The connection that the server has answered an offer of: its transports before that one are gone. */
+  private answered: Connection | null = null;
 
   constructor(private readonly options: UplinkOptions) {
     this.recovery = new Recovery(
@@ -130,11 +130,11 @@ export class Uplink {
   }
 
   /**
-   * The server says that a transport is dead. Until it has answered a request for a new one it speaks of the one before,
-   * which this side has given up itself: closing the old connection is what makes it die.
+   * The server says that a transport is dead. Until it has answered an offer of this connection it speaks of the one
+   * before, which this side has given up itself: closing the old connection is what makes it die.
    */
   transportClosed(why: string): void {
-    if (this.asking === 0) this.restart(why);
+    if (this.connection !== null && this.answered === this.connection) this.restart(why);
   }
 
   /** The transport is dead, or the server holds none. */
@@ -219,7 +219,6 @@ export class Uplink {
     }
     const { stream, senders } = publication;
     let answer: Answers['publish'];
-    if (restart) this.asking += 1;
     try {
       answer = await this.options.publish(
         {
@@ -241,9 +240,8 @@ export class Uplink {
     } catch (thrown) {
       if (pc.signalingState === 'have-local-offer') await pc.setLocalDescription({ type: 'rollback' });
       throw thrown;
-    } finally {
-      if (restart) this.asking -= 1;
     }
+    this.answered = connection;
     await pc.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
     connection.negotiated();
     await this.encode(publication);
