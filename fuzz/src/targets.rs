@@ -163,8 +163,8 @@ fn remb(sender: Ssrc, bitrate: u64, sources: Vec<Ssrc>) {
             sources: of,
         })) => {
             assert!(from == sender && of.eq(sources));
-            // What is too large for 64 bits was read as the largest that they hold.
-            assert!(rate == bitrate || bitrate == u64::MAX && rate >= bitrate >> 18 << 18);
+            // What is too large for 64 bits was read as the largest that they hold, and is written with 18 of them.
+            assert!(rate == bitrate || bitrate == u64::MAX && rate == bitrate >> 46 << 46);
         }
         other => panic!("{other:?}"),
     }
