@@ -29,7 +29,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from tests.browser.films import CACHE, ROOT, Film, Picture
 from tests.browser.firefox import FirefoxError, FirefoxPage
-from tests.browser.speech import RATE, Samples, Speech
+from tests.browser.speech import RATE, SAME_SPEECH, Samples, Speech, correlation
 from tests.network import Namespace
 from tests.network import Path as NetworkPath
 
@@ -316,6 +316,21 @@ class Guest:
         data = np.frombuffer(base64.b64decode(recorded), "<i2")
         assert len(data) == round(seconds * RATE)
         return data.astype(np.float32) / 32768
+
+    async def hear(self, user: str, spoken: Speech, seconds: float = 3.0) -> Samples:
+        """Listen until what is heard of a user is that speech; what was heard then, at 48 kHz.
+
+        After a gap, and beside busy processes, a browser stretches what it plays for a while; what is then heard is
+        not like the speech.
+        """
+        end, figures = time.monotonic() + DEADLINE, []
+        while True:
+            recorded = await self.record(user, seconds)
+            figures.append(round(correlation(recorded, RATE, spoken), 3))
+            if figures[-1] >= SAME_SPEECH:
+                return recorded
+            if time.monotonic() > end:
+                raise AssertionError(f"{self.user_id} hears of {user}: {figures}\n{await self.report()}")
 
     async def _evaluate(self, script: str, argument: object = None) -> Any:
         try:

@@ -56,6 +56,6 @@ async def test_aiortc_and_a_browser_see_and_hear_each_other(
     assert min(at_peer) >= SAME_FILM, at_peer
     assert min(at_alice) >= SAME_FILM, at_alice
     assert heard >= SAME_SPEECH, heard
-    assert correlation(await alice.record("ortc"), 48_000, words) >= SAME_SPEECH
+    await alice.hear("ortc", words)
     assert await alice.codec("ortc") == f"video/{codec}"
     assert not await alice.events("error")
