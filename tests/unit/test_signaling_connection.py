@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parlour.errors import ErrorCode, RtcError
 from parlour.signaling.codec import MalformedError, decode_request, encode_error, encode_ok
-from parlour.signaling.connection import Bucket, Closing, Connection, ConnectionLimits, Refusal, State
+from parlour.signaling.connection import Closing, Connection, ConnectionLimits, Refusal, State
 from parlour.signaling.messages import ANSWERS, CloseCode, DownlinkAnswer, Empty, Enter, Login, Ping
 from parlour.signaling.outbox import BURST_FACTOR, MAX_BYTES, Outbox
+from parlour.token_bucket import TokenBucket
 
 from tests.fuzzing import examples
 
@@ -40,7 +41,7 @@ def test_what_may_be_said_when() -> None:
 
     def check() -> None:
         for text in (LOGIN, ENTER, PING, LEAVE, RESUME):
-            subject._bucket = Bucket(10, 20, 1000.0)
+            subject._bucket = TokenBucket(10, 20, 1000.0)
             got = subject.receive(text, 1000.0)
             if text in allowed[subject.state]:
                 assert not isinstance(got, Refusal | Closing), text

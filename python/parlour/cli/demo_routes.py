@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from parlour.token_bucket import TokenBucket
 from parlour.usersig import sign_v2
 
 BODY_LIMIT = 4096
@@ -25,29 +26,12 @@ PAGES = Path(__file__).resolve().parent.parent / "static" / "demo"
 NOT_BUILT = "The demo page is not built: `make build` in a checkout builds it."
 
 
-class Bucket:
-    """A token bucket: ``take`` says whether one more is within the rate."""
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self._rate, self._burst = rate, burst
-        self._level, self._at = burst, now
-
-    def take(self, now: float) -> bool:
-        """Take one, at a monotonic time in seconds."""
-        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
-        self._at = now
-        if self._level < 1:
-            return False
-        self._level -= 1
-        return True
-
-
 def demo_routes(*, token: str, sdk_app_id: int, key: str, pages: Path = PAGES) -> Sequence[BaseRoute]:
     """``POST /demo/usersig`` and the static page ``/demo/``.
 
     The key stays here: who shows the token gets a signature for one user. 403 for another token, 429 past the rate.
     """
-    bucket = Bucket(RATE, BURST, time.monotonic())
+    bucket = TokenBucket(RATE, BURST, time.monotonic())
 
     async def usersig(request: Request) -> Response:
         if not bucket.take(time.monotonic()):

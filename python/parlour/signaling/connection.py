@@ -18,6 +18,7 @@ from parlour.signaling.messages import (
     Publish,
     Resume,
 )
+from parlour.token_bucket import TokenBucket
 
 COST_UNIT = 8192
 """Characters of a message that count as one message more against the rate."""
@@ -72,35 +73,12 @@ class State(enum.Enum):
     CLOSED = "closed"
 
 
-class Bucket:
-    """A token bucket: ``rate`` a second, ``burst`` at once."""
-
-    __slots__ = ("_burst", "_level", "_rate", "_then")
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self._rate, self._burst = rate, burst
-        self._level, self._then = float(burst), now
-
-    def take(self, now: float, cost: float = 1) -> bool:
-        """Take tokens; False when there are not as many."""
-        self._level = min(self._burst, self._level + (now - self._then) * self._rate)
-        self._then = now
-        if self._level < cost:
-            return False
-        self._level -= cost
-        return True
-
-    def owe(self, cost: float) -> None:
-        """Take tokens for what has been done already, at most down to a debt of ``burst``; less than 0 gives back."""
-        self._level = min(max(self._level - cost, -self._burst), self._burst)
-
-
 class Connection:
     """The rules of one socket. ``receive`` judges every text; the owner reports how requests changed the state."""
 
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
         self._limits = limits
-        self._bucket = Bucket(limits.messages_per_second, limits.message_burst, now)
+        self._bucket = TokenBucket(limits.messages_per_second, limits.message_burst, now)
         self._opened = now
         self._heard = now
         self.state = State.NEW

@@ -17,8 +17,8 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
 from parlour.doorkeeper import Slot
-from parlour.signaling.connection import Bucket
 from parlour.signaling.messages import CloseCode
+from parlour.token_bucket import TokenBucket
 from parlour.turns import Turns
 
 LINGER = 2.0
@@ -55,7 +55,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = LINGER
-        self._control = Bucket(self.control_rate, self.control_burst, time.monotonic())
+        self._control = TokenBucket(self.control_rate, self.control_burst, time.monotonic())
         self._fragments = 0
         self._discarding = False
         self._turns = Turns() if self.turns is None else self.turns
