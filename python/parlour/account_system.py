@@ -12,9 +12,9 @@ from typing import Self
 import structlog
 from starlette.routing import BaseRoute
 
-from parlour.accounts import AccountRules, Accounts, Registry
+from parlour.accounts import AccountManager, AccountRules, Accounts
 from parlour.accounts.plugins import load
-from parlour.accounts.presence import Presence
+from parlour.accounts.presence import PresenceTracker
 from parlour.accounts.verification import CredentialJudge, VerificationSettings
 from parlour.admin import AdminSettings, create_admin_routes
 from parlour.settings import Settings
@@ -88,7 +88,7 @@ class AccountSystem:
         self._judge = CredentialJudge(
             VerificationSettings(verification.timeout, verification.allow_private, verification.ca_file), clock
         )
-        self.presence = Presence(stores.login_states, clock, offline_after=settings.accounts.offline_after)
+        self.presence = PresenceTracker(stores.login_states, clock, offline_after=settings.accounts.offline_after)
         self.accounts = Accounts(
             stores.accounts,
             stores.login_states,
@@ -100,7 +100,7 @@ class AccountSystem:
             verifiers=tuple(load(name) for name in settings.plugins.verifiers),
             node=stores.node,
         )
-        self.registry = Registry(
+        self.manager = AccountManager(
             stores.accounts,
             stores.login_states,
             clock,
@@ -123,7 +123,7 @@ class AccountSystem:
             usersig_endpoint=admin.usersig_endpoint,
             rest_middleware=self._settings.plugins.rest_middleware,
         )
-        return create_admin_routes(self.accounts, self.registry, settings)
+        return create_admin_routes(self.accounts, self.manager, settings)
 
     async def close(self) -> None:
         """End what is under way."""

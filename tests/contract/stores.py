@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from parlour.account_system import AccountSystem, Stores
-from parlour.accounts import AccountRefusedError, Accounts, Granted, Registry, Request
+from parlour.accounts import AccountManager, AccountRefusedError, Accounts, Granted, LoginRequest
 from parlour.settings import Settings, load_settings
 from parlour.storage import App, AppExistsError, Counters, LockRules, LoginStates, MasterKey, SealedError, Storage
 from parlour.storage.store import TIMEOUT
@@ -119,8 +119,8 @@ class Service:
         return self.system.accounts
 
     @property
-    def registry(self) -> Registry:
-        return self.system.registry
+    def manager(self) -> AccountManager:
+        return self.system.manager
 
     async def app(self) -> App:
         app = await self.stores.accounts.get_app(APP)
@@ -138,7 +138,7 @@ class Service:
         """Log in, with a good UserSig if no other is given."""
         given = self.sig(str(user_id)) if user_sig is GOOD else user_sig
         members = {"sdk_app_id": APP, "user_id": user_id, "user_sig": given} | members
-        return await self.accounts.login(Request(**members))  # type: ignore[arg-type]
+        return await self.accounts.login(LoginRequest(**members))  # type: ignore[arg-type]
 
     async def refusal(self, *arguments: Any, **members: object) -> tuple[int, str]:
         """Code and sentence with which such a login is refused."""

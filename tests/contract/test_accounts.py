@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from parlour.accounts import Identity, Request
+from parlour.accounts import Identity, LoginRequest
 from parlour.storage import AccountType, AppLimits, Attempt, NewAccount
 from parlour.usersig import sign_v1
 from structlog.testing import capture_logs
@@ -148,7 +148,7 @@ async def test_with_everything_wrong_one_thing_after_the_other_is_told(service: 
 
     async def told(code: int, words: str, **changes: object) -> None:
         request.update(changes)
-        refused = await refusal(service.accounts.login(Request(**({"user_sig": ""} | request))))  # type: ignore[arg-type]
+        refused = await refusal(service.accounts.login(LoginRequest(**({"user_sig": ""} | request))))  # type: ignore[arg-type]
         assert (refused[0], words in refused[1]) == (code, True), refused
 
     await told(-8, "this server has no app 5")
@@ -193,7 +193,7 @@ async def test_with_everything_wrong_one_thing_after_the_other_is_told(service: 
     await told(70398, "the app has as many accounts as it may have")
     await service.change(limits=AppLimits())
     assert await store.accounts.count(APP) == 1
-    await service.accounts.login(Request(**request))  # type: ignore[arg-type]
+    await service.accounts.login(LoginRequest(**request))  # type: ignore[arg-type]
     assert await store.accounts.count(APP) == 2
 
 
@@ -234,13 +234,13 @@ async def test_where_accounts_are_imported_only_imported_users_and_admins_log_in
     await service.change(registration="imported", admins=("root",))
     assert await service.refusal("ann") == (70107, f"app {APP} takes imported accounts only, and has no ann")
     assert (await service.refusal("administrator"))[0] == 70107
-    await service.registry.import_account(await service.app(), "ann", nick=None, face_url=None)
+    await service.manager.import_account(await service.app(), "ann", nick=None, face_url=None)
     await service.login("ann")
     await service.login("root")
 
 
 async def test_a_login_keeps_the_profile_of_an_imported_account(service: Service) -> None:
-    await service.registry.import_account(await service.app(), "ann", nick="Ann", face_url="https://x.example/a.png")
+    await service.manager.import_account(await service.app(), "ann", nick="Ann", face_url="https://x.example/a.png")
     await service.login("ann")
     (account,) = await service.stores.accounts.accounts.page(APP)
     assert (account.nick, account.face_url) == ("Ann", "https://x.example/a.png")

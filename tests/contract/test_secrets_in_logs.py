@@ -17,9 +17,8 @@ from typing import Any
 
 import httpx
 import pytest
-from parlour.accounts import Applicant, Granted, Identity, Login
-from parlour.accounts import Request as ClientRequest
-from parlour.storage import App, EndpointVerification, Facts, MasterKey, Standing, Storage, StoredKey
+from parlour.accounts import Applicant, Granted, Identity, Login, LoginRequest
+from parlour.storage import App, EndpointVerification, LoginContext, MasterKey, Restrictions, Storage, StoredKey
 from parlour.usersig import AppKeys, open_envelope, sign_v1, sign_v2
 
 from tests import broken
@@ -336,10 +335,10 @@ def test_what_holds_a_secret_does_not_show_it_when_it_is_printed() -> None:
             keys,
             StoredKey(1, "secret", planted.hmac_key, 0),
             MasterKey.of_text(planted.master_key),
-            ClientRequest(APP, "ann", user_sig),
+            LoginRequest(APP, "ann", user_sig),
             Granted(login, planted.credential, 0),
             Applicant(APP, "ann", planted.credential, "::1"),
-            Facts(app, None, None, Standing(), frozenset(), planted.password.encode()),
+            LoginContext(app, None, None, Restrictions(), frozenset(), planted.password.encode()),
             open_envelope(user_sig),
         )
     )

@@ -117,7 +117,7 @@ async def test_a_read_that_waits_for_a_lock_too_long_is_a_timeout(
 ) -> None:
     async with broken.locked(database, against="everyone"):
         await fails(hasty.get_app(APP), StoreTimeoutError, "")
-        await fails(hasty.accounts.facts(APP, "ann"), StoreTimeoutError, "")
+        await fails(hasty.accounts.login_context(APP, "ann"), StoreTimeoutError, "")
     assert await store.get_app(APP) is not None
 
 
@@ -386,7 +386,7 @@ async def test_a_wrong_master_key_is_told_with_both_names_and_opens_what_is_not_
     sentence = f"The secret of key of app {APP} was sealed with master key {right.id}; this server has {wrong.id}."
     await fails(stranger.get_app(APP), SealedError, sentence)
     await fails(stranger.token_secret(), SealedError, right.id)
-    facts = await stranger.accounts.facts(APP, "ann")
+    facts = await stranger.accounts.login_context(APP, "ann")
     assert [type(part) for part in (facts.app, facts.ticket_key)] == [SealedError, SealedError]
     await stranger.accounts.put(account())
     assert await store.accounts.registered(APP, "ann")

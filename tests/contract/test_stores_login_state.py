@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from parlour.accounts import Identity, Login
 from parlour.accounts import presence as presence_module
-from parlour.accounts.presence import Presence
+from parlour.accounts.presence import PresenceTracker
 from parlour.storage import Back, Ended, LoggedIn, LoginStates, Lost, StorageError
 
 from tests import broken
@@ -132,7 +132,7 @@ def login(login_id: str) -> Login:
 
 
 async def test_changes_are_written_in_the_background(opened: Opener, states: LoginStates) -> None:
-    presence = Presence(states, lambda: NOW, offline_after=60)
+    presence = PresenceTracker(states, lambda: NOW, offline_after=60)
     for login_id in ("1", "2", "3"):
         await states.note(logged_in(login_id))
     presence.lost(login("1"))
@@ -149,7 +149,7 @@ async def test_while_the_store_is_away_nobody_waits_and_all_is_written_in_order_
 ) -> None:
     monkeypatch.setattr(presence_module, "RETRY_PAUSE", 0.05)
     clock = iter(range(NOW, NOW + 100))
-    presence = Presence(states, lambda: next(clock), offline_after=60)
+    presence = PresenceTracker(states, lambda: next(clock), offline_after=60)
     numbers = [f"{number:02}" for number in range(20)]
     for number in numbers:
         await states.note(logged_in(number))
@@ -180,7 +180,7 @@ async def test_who_is_back_before_the_loss_was_written_stays_online(
     opened: Opener, states: LoginStates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(presence_module, "RETRY_PAUSE", 0.3)
-    presence = Presence(states, lambda: NOW, offline_after=60)
+    presence = PresenceTracker(states, lambda: NOW, offline_after=60)
     await states.note(logged_in("1"))
     await states.note(logged_in("2"))
     async with broken.missing(beside(opened.database, "login-state.db"), "logins"):
@@ -201,7 +201,7 @@ async def test_who_is_back_before_the_loss_was_written_stays_online(
 async def test_a_login_that_is_over_does_not_come_back_before_that_is_written(
     opened: Opener, states: LoginStates
 ) -> None:
-    presence = Presence(states, lambda: NOW, offline_after=60)
+    presence = PresenceTracker(states, lambda: NOW, offline_after=60)
     await states.note(logged_in("1"))
     presence.lost(login("1"))
     presence.ended(login("1"))
@@ -214,7 +214,7 @@ async def test_a_stop_does_not_wait_for_a_store_that_stays_away(
     opened: Opener, states: LoginStates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(presence_module, "FLUSH_TIMEOUT", 0.2)
-    presence = Presence(states, lambda: NOW, offline_after=60)
+    presence = PresenceTracker(states, lambda: NOW, offline_after=60)
     await states.note(logged_in("1"))
     async with broken.missing(beside(opened.database, "login-state.db"), "logins"):
         presence.ended(login("1"))
@@ -227,7 +227,7 @@ async def test_of_too_many_changes_the_oldest_are_forgotten(
     opened: Opener, states: LoginStates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(presence_module, "MOST", 5)
-    presence = Presence(states, lambda: NOW, offline_after=60)
+    presence = PresenceTracker(states, lambda: NOW, offline_after=60)
     for number in range(8):
         await states.note(logged_in(str(number)))
     for number in range(8):
@@ -237,4 +237,4 @@ async def test_of_too_many_changes_the_oldest_are_forgotten(
 
 
 async def test_closing_without_any_change_is_nothing(states: LoginStates) -> None:
-    await Presence(states, lambda: NOW, offline_after=60).close()
+    await PresenceTracker(states, lambda: NOW, offline_after=60).close()

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import uvicorn
 from parlour.accounts import AccountRefusedError
-from parlour.accounts.registry import BatchResult, ItemResult, Presence
+from parlour.accounts.manager import BatchResult, ItemResult, Presence
 from parlour.admin import AdminSettings, create_admin_routes
 from parlour.errors import ErrorCode
 from parlour.storage.model import KINDS, App, AppLimits
@@ -39,7 +39,7 @@ def an_app() -> App:
 
 @dataclass
 class Memory:
-    """Both ports. ``fault`` is raised by every call of the registry; ``deadline`` is how many items a batch gets to."""
+    """Both ports. ``fault`` is raised by every call of the manager; ``deadline`` is how many items a batch gets to."""
 
     app: App = field(default_factory=an_app)
     accounts: dict[str, Json] = field(default_factory=dict)

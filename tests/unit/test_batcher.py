@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 
 import pytest
+from parlour.storage.batcher import MOST, Batcher, Budget
 from parlour.storage.errors import ConflictError, StorageError, StoreTimeoutError, StoreUnreachableError
-from parlour.storage.gather import MOST, Gather, Turn
 
 Answers = Sequence[int | StorageError]
 
@@ -20,11 +20,11 @@ class Store:
         self.batches: list[tuple[list[int], bool]] = []
         self.free = asyncio.Event()
         self.free.set()
-        self.gather: Gather[int, int] = Gather(self._run, timeout=timeout)
+        self.batcher: Batcher[int, int] = Batcher(self._run, timeout=timeout)
         self._answer = answer or (lambda questions, alone: [2 * question for question in questions])
 
-    async def _run(self, questions: list[int], turn: Turn) -> Answers:
-        alone = turn.retries == 0
+    async def _run(self, questions: list[int], budget: Budget) -> Answers:
+        alone = budget.retries == 0
         self.batches.append((questions, alone))
         await self.free.wait()
         return self._answer(questions, alone)
@@ -32,7 +32,7 @@ class Store:
     async def hold_up(self) -> asyncio.Task[int]:
         """A question 0 that is being answered until ``free`` is set; whoever asks now is gathered."""
         self.free.clear()
-        first = asyncio.create_task(self.gather.ask(0))
+        first = asyncio.create_task(self.batcher.ask(0))
         await until(lambda: len(self.batches) == 1)
         return first
 
@@ -44,12 +44,12 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def ask_all(store: Store, questions: Sequence[int]) -> list[int | BaseException]:
-    return await asyncio.gather(*map(store.gather.ask, questions), return_exceptions=True)
+    return await asyncio.gather(*map(store.batcher.ask, questions), return_exceptions=True)
 
 
 async def test_one_question_is_asked_at_once() -> None:
     store = Store()
-    assert await store.gather.ask(7) == 14
+    assert await store.batcher.ask(7) == 14
     assert store.batches == [([7], False)]
 
 
@@ -133,9 +133,9 @@ async def test_after_a_failure_the_next_question_is_answered() -> None:
 
     store = Store(answer)
     with pytest.raises(StoreUnreachableError):
-        await store.gather.ask(1)
+        await store.batcher.ask(1)
     failing = False
-    assert await store.gather.ask(2) == 2
+    assert await store.batcher.ask(2) == 2
 
 
 async def test_a_question_that_waits_too_long_is_a_timeout_and_is_not_asked_any_more() -> None:
@@ -143,18 +143,18 @@ async def test_a_question_that_waits_too_long_is_a_timeout_and_is_not_asked_any_
     first = await store.hold_up()
     began = time.monotonic()
     with pytest.raises(StoreTimeoutError, match=r"^No answer within 0\.1 s\.$"):
-        await store.gather.ask(1)
+        await store.batcher.ask(1)
     assert 0.1 <= time.monotonic() - began < 1.1
     store.free.set()
     assert await first == 0  # it was under way: only the store knows what was done, and ends in time by itself
-    await store.gather.close()
+    await store.batcher.close()
     assert store.batches == [([0], False)]
 
 
 async def test_who_was_cancelled_is_not_asked_for_and_the_others_are() -> None:
     store = Store()
     first = await store.hold_up()
-    one, two, three = (asyncio.create_task(store.gather.ask(question)) for question in (1, 2, 3))
+    one, two, three = (asyncio.create_task(store.batcher.ask(question)) for question in (1, 2, 3))
     await asyncio.sleep(0)
     two.cancel()
     first.cancel()
@@ -169,9 +169,9 @@ async def test_who_was_cancelled_is_not_asked_for_and_the_others_are() -> None:
 async def test_closing_waits_for_what_is_under_way() -> None:
     store = Store()
     first = await store.hold_up()
-    second = asyncio.create_task(store.gather.ask(1))
+    second = asyncio.create_task(store.batcher.ask(1))
     await asyncio.sleep(0)
-    closing = asyncio.create_task(store.gather.close())
+    closing = asyncio.create_task(store.batcher.close())
     await asyncio.sleep(0)
     assert not closing.done()
     store.free.set()
@@ -180,7 +180,7 @@ async def test_closing_waits_for_what_is_under_way() -> None:
 
 
 async def test_closing_one_that_was_never_asked_is_nothing() -> None:
-    await Store().gather.close()
+    await Store().batcher.close()
 
 
 async def test_who_has_time_left_when_the_oldest_of_the_batch_has_none_is_asked_again() -> None:
@@ -193,11 +193,11 @@ async def test_who_has_time_left_when_the_oldest_of_the_batch_has_none_is_asked_
 
     store = Store(answer)
     first = await store.hold_up()
-    store.gather._timeout = 1.0
-    old = asyncio.create_task(store.gather.ask(1))
+    store.batcher._timeout = 1.0
+    old = asyncio.create_task(store.batcher.ask(1))
     await asyncio.sleep(0)
-    store.gather._timeout, old_ends = 20, time.monotonic() + 1.1
-    young = asyncio.create_task(store.gather.ask(2))
+    store.batcher._timeout, old_ends = 20, time.monotonic() + 1.1
+    young = asyncio.create_task(store.batcher.ask(2))
     await asyncio.sleep(0)
     store.free.set()
     assert await asyncio.gather(first, young) == [0, 4]

@@ -1,13 +1,14 @@
 """The account service: who may log in, the tokens that stand for a login, and what administrators do with accounts."""
 
 from parlour.accounts.identity import Identity, Login
+from parlour.accounts.manager import AccountManager
 from parlour.accounts.plugins import Applicant, PluginError, Refuse
 from parlour.accounts.refusal import AccountRefusedError
-from parlour.accounts.registry import Registry
-from parlour.accounts.service import AccountRules, Accounts, Entrant, Granted, Request, Returning
+from parlour.accounts.service import AccountRules, Accounts, Entrant, Granted, LoginRequest, Returning
 from parlour.accounts.tokens import TokenSigner
 
 __all__ = [
+    "AccountManager",
     "AccountRefusedError",
     "AccountRules",
     "Accounts",
@@ -16,10 +17,9 @@ __all__ = [
     "Granted",
     "Identity",
     "Login",
+    "LoginRequest",
     "PluginError",
     "Refuse",
-    "Registry",
-    "Request",
     "Returning",
     "TokenSigner",
 ]

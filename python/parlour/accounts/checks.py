@@ -12,12 +12,12 @@ from parlour.accounts.faults import account_store_refusal
 from parlour.accounts.refusal import AccountRefusedError
 from parlour.accounts.user_ids import checked_user_id
 from parlour.errors import ErrorCode
-from parlour.storage import App, Facts, StorageError
+from parlour.storage import App, LoginContext, StorageError
 from parlour.usersig import Envelope
 
 
 def read(part: Any) -> Any:
-    """A part of the facts; what could not be read is refused here, at its place in the order."""
+    """A part of the context; what could not be read is refused here, at its place in the order."""
     if isinstance(part, StorageError):
         raise account_store_refusal(part)
     return part
@@ -31,28 +31,28 @@ def lookup_name(user_id: object) -> str:
         return ""
 
 
-def methods_of(facts: Facts) -> tuple[str, ...]:
+def methods_of(context: LoginContext) -> tuple[str, ...]:
     """The methods that the app's account type takes (70205 if it cannot be read)."""
-    account_type = read(facts.account_type)
+    account_type = read(context.account_type)
     return () if account_type is None else account_type.methods
 
 
-def check_account_type(facts: Facts, app: App, asked: object, envelope: Envelope | None) -> None:
+def check_account_type(context: LoginContext, app: App, asked: object, envelope: Envelope | None) -> None:
     """Step 1: the account type of the app (70204, 70205), of the request, and of a UserSig of version 1."""
     if app.account_type is None:
         raise AccountRefusedError(
             ErrorCode.ACCTYPE_NOT_CONFIGURED, f"app {app.sdk_app_id} is set up under no account type"
         )
-    read(facts.account_type)
+    read(context.account_type)
     for value in (asked, None if envelope is None else envelope.account_type):
         if value is not None:
-            check_requested_type(facts, app, value)
+            check_requested_type(context, app, value)
 
 
-def check_requested_type(facts: Facts, app: App, value: object) -> None:
+def check_requested_type(context: LoginContext, app: App, value: object) -> None:
     """An account type that was asked for: 70145 unless it is a known number, 70140 unless it is the app's."""
     number = _account_type_number(value)
-    if number is None or number not in facts.known_types:
+    if number is None or number not in context.known_types:
         raise AccountRefusedError(
             ErrorCode.ACCTYPE_INVALID, f"the account type {str(value)[:20]!r} is none that this server knows"
         )
@@ -63,37 +63,37 @@ def check_requested_type(facts: Facts, app: App, value: object) -> None:
         )
 
 
-def check_not_blocked(facts: Facts, app: App, user_id: str) -> None:
+def check_not_blocked(context: LoginContext, app: App, user_id: str) -> None:
     """After step 2: the user is not on the blacklist (70051)."""
-    if read(facts.standing).blocked_at is not None:
+    if read(context.restrictions).blocked_at is not None:
         raise AccountRefusedError(
             ErrorCode.ACCOUNT_BLACKLISTED, f"user {user_id} is on the blacklist of app {app.sdk_app_id}"
         )
 
 
-def was_kicked(facts: Facts, issued_at: int) -> bool:
+def was_kicked(context: LoginContext, issued_at: int) -> bool:
     """Whether a kick, or the deletion of the account, voided what was issued at that unix second."""
-    invalidated_at = read(facts.standing).invalidated_at
+    invalidated_at = read(context.restrictions).invalidated_at
     return invalidated_at is not None and issued_at <= invalidated_at
 
 
-def is_missing(facts: Facts, app: App, user_id: str) -> bool:
+def is_missing(context: LoginContext, app: App, user_id: str) -> bool:
     """Whether the account has to be there already and is not; an app's admins need none."""
-    return read(facts.account) is None and app.registration == "imported" and user_id not in app.admins
+    return read(context.account) is None and app.registration == "imported" and user_id not in app.admins
 
 
-def check_not_kicked(facts: Facts, user_id: str, issued_at: int) -> None:
+def check_not_kicked(context: LoginContext, user_id: str, issued_at: int) -> None:
     """Step 9: the credential, issued at that unix second, was not voided by a kick or a deletion (70052)."""
-    if was_kicked(facts, issued_at):
+    if was_kicked(context, issued_at):
         raise AccountRefusedError(
             ErrorCode.USERSIG_INVALIDATED,
             f"user {user_id} was kicked or deleted after this UserSig was issued: sign a new one",
         )
 
 
-def check_registered(facts: Facts, app: App, user_id: str) -> None:
+def check_registered(context: LoginContext, app: App, user_id: str) -> None:
     """Step 10: the account is there already, where it has to be (70107)."""
-    if is_missing(facts, app, user_id):
+    if is_missing(context, app, user_id):
         raise AccountRefusedError(
             ErrorCode.USERID_NOT_REGISTERED, f"app {app.sdk_app_id} takes imported accounts only, and has no {user_id}"
         )

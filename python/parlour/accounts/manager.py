@@ -66,8 +66,11 @@ ForceOff = Callable[[int, Sequence[str], str], None]
 """Puts users of an app off this server at once, with the sentence that they are told."""
 
 
-class Registry:
-    """The commands. ``force_off`` is called for users whose sessions have to end now."""
+class AccountManager:
+    """The commands. UserIds are texts of 1 to 32 bytes, and no batch names one twice.
+
+    ``force_off`` is called for users whose sessions have to end now.
+    """
 
     def __init__(
         self,

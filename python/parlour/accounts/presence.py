@@ -26,7 +26,7 @@ CANCEL_TIMEOUT = 0.5
 """Seconds that a write has to end which is told to."""
 
 
-class Presence:
+class PresenceTracker:
     """What becomes of logins, written in the background; of each login only the newest matters.
 
     ``clock`` gives unix seconds. Written in one try or in many: a change never undoes a later one of its login.

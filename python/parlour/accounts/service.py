@@ -15,7 +15,7 @@ from parlour.accounts import checks, plugins
 from parlour.accounts.checks import lookup_name, read
 from parlour.accounts.faults import account_store, account_store_refusal, counters_store, login_state_store, unexpected
 from parlour.accounts.identity import Identity, Login
-from parlour.accounts.presence import Presence
+from parlour.accounts.presence import PresenceTracker
 from parlour.accounts.refusal import AccountRefusedError
 from parlour.accounts.sources import counted_source
 from parlour.accounts.tokens import TICKET_LIFETIME, TokenSigner, said_by
@@ -26,8 +26,8 @@ from parlour.storage import (
     App,
     Attempt,
     Counters,
-    Facts,
     LoggedIn,
+    LoginContext,
     LoginStates,
     NewAccount,
     Storage,
@@ -65,7 +65,7 @@ class AccountRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class LoginRequest:
     """What a client sent to log in, whatever that is, and where from."""
 
     sdk_app_id: object
@@ -131,7 +131,7 @@ class Caller:
 
     app: App
     identifier: str
-    facts: Facts
+    context: LoginContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class Accounts:
         *,
         rules: AccountRules,
         judge: CredentialJudge,
-        presence: Presence,
+        presence: PresenceTracker,
         verifiers: Sequence[plugins.Verifier] = (),
         node: str = "local",
     ) -> None:
@@ -172,30 +172,30 @@ class Accounts:
 
     # --- login ---
 
-    async def login(self, request: Request) -> Granted:
+    async def login(self, request: LoginRequest) -> Granted:
         """Check a login; the first check that fails is the ``AccountRefusedError``."""
         with unexpected():
             return await self._login(request)
 
-    async def _login(self, request: Request) -> Granted:
+    async def _login(self, request: LoginRequest) -> Granted:
         now = self._clock()
-        app, facts = await self._app_of(request.sdk_app_id, request.user_id, unknown=ErrorCode.SDKAPPID_UNKNOWN)
+        app, context = await self._app_of(request.sdk_app_id, request.user_id, unknown=ErrorCode.SDKAPPID_UNKNOWN)
         envelope = _opened(request.user_sig, app)
-        checks.check_account_type(facts, app, request.account_type, envelope)
+        checks.check_account_type(context, app, request.account_type, envelope)
         user_id = checked_user_id(request.user_id)
         limit = bound(app.limits.logins_per_second, self._rules.logins_per_second)
         attempt = Attempt(app.sdk_app_id, counted_source(request.source), user_id, now, limit)
-        await self._admit(attempt, app, facts)
-        proof = await self._counted(attempt, self._proof(app, facts, attempt, request.user_sig, envelope))
-        checks.check_not_kicked(facts, user_id, proof.issued_at)
-        checks.check_registered(facts, app, user_id)
+        await self._admit(attempt, app, context)
+        proof = await self._counted(attempt, self._proof(app, context, attempt, request.user_sig, envelope))
+        checks.check_not_kicked(context, user_id, proof.issued_at)
+        checks.check_registered(context, app, user_id)
         if self._verifiers:
             credential = str(request.user_sig)
             applicant = plugins.Applicant(app.sdk_app_id, user_id, credential, request.source)
             for verifier in self._verifiers:
                 await verifier.ask(applicant, attempt.source)
-        signer = self._signer(facts)
-        if facts.account is None:
+        signer = self._signer(context)
+        if context.account is None:
             await self._register(app, user_id, now)
         login = Login(
             Identity(app.sdk_app_id, user_id), secrets.token_hex(16), proof.issued_at, proof.expires_at, proof.key
@@ -215,13 +215,13 @@ class Accounts:
         if login is None:
             raise AccountRefusedError(ErrorCode.TICKET_INVALID, "this socket has not logged in")
         now = self._clock()
-        facts = await self._facts(login.identity.sdk_app_id, login.identity.user_id)
-        signer = self._signer(facts)
+        context = await self._contexts(login.identity.sdk_app_id, login.identity.user_id)
+        signer = self._signer(context)
         if signer.read_ticket(ticket, now) != login:
             raise AccountRefusedError(
                 ErrorCode.TICKET_INVALID, "the ticket belongs to another login than this socket's"
             )
-        app = read(facts.app)
+        app = read(context.app)
         if app is None:
             raise AccountRefusedError(
                 ErrorCode.APP_NOT_ENABLED, f"there is no app {login.identity.sdk_app_id} any more"
@@ -230,8 +230,8 @@ class Accounts:
             raise AccountRefusedError(ErrorCode.SERVICE_SUSPENDED, f"app {app.sdk_app_id} is suspended")
         if app.state == "disabled":
             raise AccountRefusedError(ErrorCode.APP_NOT_ENABLED, f"app {app.sdk_app_id} was never enabled")
-        checks.check_not_blocked(facts, app, login.identity.user_id)
-        void = _why_void(login, facts, app, int(now))
+        checks.check_not_blocked(context, app, login.identity.user_id)
+        void = _why_void(login, context, app, int(now))
         if void:
             raise AccountRefusedError(ErrorCode.ROOM_USERSIG_FAILED, f"the UserSig became invalid after login: {void}")
         return Entrant(login, signer, app, now)
@@ -246,14 +246,14 @@ class Accounts:
         said = said_by(token)
         if said is None or not _is_app_id(said.sdk_app_id):
             raise AccountRefusedError(ErrorCode.RESUME_TOKEN_TAMPERED, "the resume token is not one of this server")
-        facts = await self._facts(said.sdk_app_id, lookup_name(said.user_id))
-        signer = self._signer(facts)
+        context = await self._contexts(said.sdk_app_id, lookup_name(said.user_id))
+        signer = self._signer(context)
         session_id, room, login = signer.read_resume(token, now)
-        app = read(facts.app)
+        app = read(context.app)
         if app is None or app.state != "active":
             raise _state_invalid("the app is not active")
-        checks.check_not_blocked(facts, app, login.identity.user_id)
-        void = _why_void(login, facts, app, None)
+        checks.check_not_blocked(context, app, login.identity.user_id)
+        void = _why_void(login, context, app, None)
         if void:
             raise _state_invalid(void)
         with login_state_store():
@@ -265,10 +265,10 @@ class Accounts:
     async def rest_app(self, sdk_app_id: int, identifier: str) -> Caller:
         """The app that a call is about: 70020 if there is none, 60016 if it is not active."""
         with unexpected():
-            app, facts = await self._app_of(sdk_app_id, identifier, unknown=ErrorCode.SDKAPPID_NOT_FOUND)
+            app, context = await self._app_of(sdk_app_id, identifier, unknown=ErrorCode.SDKAPPID_NOT_FOUND)
             if app.state != "active":
                 raise AccountRefusedError(ErrorCode.APP_DISABLED, f"app {app.sdk_app_id} is {app.state}")
-            return Caller(app, identifier, facts)
+            return Caller(app, identifier, context)
 
     async def prove_admin(self, caller: Caller, user_sig: str, source: str) -> None:
         """That the caller is who it says (the checks of a login), and an admin of the app (70403)."""
@@ -276,17 +276,17 @@ class Accounts:
             await self._prove_admin(caller, user_sig, source)
 
     async def _prove_admin(self, caller: Caller, user_sig: str, source: str) -> None:
-        app, facts, now = caller.app, caller.facts, self._clock()
+        app, context, now = caller.app, caller.context, self._clock()
         if not user_sig:
             raise AccountRefusedError(ErrorCode.CREDENTIAL_EMPTY, "the parameter usersig is missing or empty")
         envelope = open_envelope(user_sig)
-        checks.check_account_type(facts, app, None, envelope)
+        checks.check_account_type(context, app, None, envelope)
         user_id = checked_user_id(caller.identifier)
         attempt = Attempt(app.sdk_app_id, counted_source(source), user_id, now)
-        await self._admit(attempt, app, facts)
-        proof = await self._counted(attempt, self._usersig(app, facts, user_id, envelope, now))
-        checks.check_not_kicked(facts, user_id, proof.issued_at)
-        checks.check_registered(facts, app, user_id)
+        await self._admit(attempt, app, context)
+        proof = await self._counted(attempt, self._usersig(app, context, user_id, envelope, now))
+        checks.check_not_kicked(context, user_id, proof.issued_at)
+        checks.check_registered(context, app, user_id)
         if user_id not in app.admins:
             raise AccountRefusedError(
                 ErrorCode.ADMIN_REQUIRED, f"{user_id} is not among the admins of app {app.sdk_app_id}"
@@ -313,25 +313,25 @@ class Accounts:
 
     def check_account_type(self, caller: Caller, value: object) -> None:
         """The AccountType of a request: 70145 unless it is a known number, 70140 unless it is the app's."""
-        checks.check_requested_type(caller.facts, caller.app, value)
+        checks.check_requested_type(caller.context, caller.app, value)
 
     # --- steps ---
 
-    async def _facts(self, sdk_app_id: int, user_id: str) -> Facts:
+    async def _contexts(self, sdk_app_id: int, user_id: str) -> LoginContext:
         with account_store():
-            return await self._storage.accounts.facts(sdk_app_id, user_id)
+            return await self._storage.accounts.login_context(sdk_app_id, user_id)
 
-    async def _app_of(self, sdk_app_id: object, user_id: object, *, unknown: ErrorCode) -> tuple[App, Facts]:
+    async def _app_of(self, sdk_app_id: object, user_id: object, *, unknown: ErrorCode) -> tuple[App, LoginContext]:
         """Step 1: the app."""
         if not _is_app_id(sdk_app_id):
             raise AccountRefusedError(unknown, f"sdkAppId is not a number from 1 to {MAX_SDK_APP_ID}")
-        facts = await self._facts(sdk_app_id, lookup_name(user_id))
-        app = read(facts.app)
+        context = await self._contexts(sdk_app_id, lookup_name(user_id))
+        app = read(context.app)
         if app is None:
             raise AccountRefusedError(unknown, f"this server has no app {sdk_app_id}")
-        return app, facts
+        return app, context
 
-    async def _admit(self, attempt: Attempt, app: App, facts: Facts) -> None:
+    async def _admit(self, attempt: Attempt, app: App, context: LoginContext) -> None:
         """Step 2: lock-out, blacklist, login rate."""
         with counters_store():
             admission = await self._counters.attempt(attempt)
@@ -343,7 +343,7 @@ class Accounts:
                 f"too many failed logins: {who} is locked for this address for "
                 f"{max(1, round(until - attempt.now))} s more",
             )
-        checks.check_not_blocked(facts, app, attempt.user_id)
+        checks.check_not_blocked(context, app, attempt.user_id)
         if admission.too_many:
             raise AccountRefusedError(
                 ErrorCode.LOGIN_RATE_EXCEEDED,
@@ -361,15 +361,15 @@ class Accounts:
             raise
 
     async def _proof(
-        self, app: App, facts: Facts, attempt: Attempt, credential: object, envelope: Envelope | None
+        self, app: App, context: LoginContext, attempt: Attempt, credential: object, envelope: Envelope | None
     ) -> Proof:
         """Steps 3 to 8, by UserSig or by the third party that the app named."""
         user_id, now = attempt.user_id, attempt.now
         if credential is not None and not isinstance(credential, str):
             raise AccountRefusedError(ErrorCode.PARAMETER_INVALID, "userSig is not a text", wrong_credential=True)
         if app.verification is None:
-            return await self._usersig(app, facts, user_id, envelope or open_envelope(credential or ""), now)
-        account_type = read(facts.account_type)
+            return await self._usersig(app, context, user_id, envelope or open_envelope(credential or ""), now)
+        account_type = read(context.account_type)
         if account_type is not None and "third-party" not in account_type.methods:
             raise AccountRefusedError(
                 ErrorCode.VERIFICATION_METHOD_MISSING,
@@ -384,8 +384,8 @@ class Accounts:
         await self._judge.judge(app.sdk_app_id, user_id, credential, app.verification, source=attempt.source)
         return Proof(int(now))
 
-    async def _usersig(self, app: App, facts: Facts, user_id: str, envelope: Envelope, now: float) -> Proof:
-        methods = checks.methods_of(facts)
+    async def _usersig(self, app: App, context: LoginContext, user_id: str, envelope: Envelope, now: float) -> Proof:
+        methods = checks.methods_of(context)
         try:
             verified = verify(
                 envelope, sdk_app_id=app.sdk_app_id, user_id=user_id, keys=app.keys, now=int(now), methods=methods
@@ -401,11 +401,11 @@ class Accounts:
         with account_store():
             await self._storage.accounts.put(NewAccount(app.sdk_app_id, user_id, "plain", int(now), most=most))
 
-    def _signer(self, facts: Facts) -> TokenSigner:
-        if isinstance(facts.ticket_key, StorageError):
-            account_store_refusal(facts.ticket_key)
+    def _signer(self, context: LoginContext) -> TokenSigner:
+        if isinstance(context.ticket_key, StorageError):
+            account_store_refusal(context.ticket_key)
             raise AccountRefusedError(ErrorCode.TICKET_KEY_MISSING, "the key that signs tickets is not available")
-        return TokenSigner(facts.ticket_key, ticket_lifetime=self._rules.ticket_lifetime)
+        return TokenSigner(context.ticket_key, ticket_lifetime=self._rules.ticket_lifetime)
 
 
 def _opened(user_sig: object, app: App) -> Envelope | None:
@@ -413,15 +413,15 @@ def _opened(user_sig: object, app: App) -> Envelope | None:
     return open_envelope(user_sig) if isinstance(user_sig, str) and user_sig and app.verification is None else None
 
 
-def _why_void(login: Login, facts: Facts, app: App, now: int | None) -> str:
+def _why_void(login: Login, context: LoginContext, app: App, now: int | None) -> str:
     """Why what a login rests on holds no more, or ""."""
-    if checks.was_kicked(facts, login.issued_at):
+    if checks.was_kicked(context, login.issued_at):
         return "the user was kicked"
     if now is not None and login.expires_at is not None and now > login.expires_at:
         return "it expired"
     if login.key and login.key not in map(fingerprint, (*app.keys.secrets, *app.keys.public_keys)):
         return "the key that signed it was taken away"
-    if checks.is_missing(facts, app, login.identity.user_id):
+    if checks.is_missing(context, app, login.identity.user_id):
         return "the account was deleted"
     return ""
 

@@ -9,16 +9,16 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from parlour.accounts import AccountManager
+from parlour.accounts.manager import BatchResult, ItemResult
 from parlour.accounts.refusal import AccountRefusedError
-from parlour.accounts.registry import BatchResult, ItemResult
 from parlour.admin import wire
 from parlour.admin.bodies import JsonObject, Precheck, batch, read_shape, to_account
-from parlour.admin.ports import Registry
 from parlour.admin.texts import shown
 from parlour.errors import ErrorCode, entry_of
 from parlour.storage.model import App
 
-Handler = Callable[[Registry, App, Any], Awaitable[wire.Answer]]
+Handler = Callable[[AccountManager, App, Any], Awaitable[wire.Answer]]
 
 _NOT_REGISTERED = "Err_TLS_PT_Open_Login_Account_Not_Exist"
 """What the public account API says in ``ResultInfo`` beside 70107; programs compare it."""
@@ -40,28 +40,28 @@ def cause(code: ErrorCode) -> str:
 # --- im_open_login_svc ----------------------------------------------------------------------------------------
 
 
-async def _account_import(registry: Registry, app: App, body: wire.AccountImport) -> wire.Answer:
-    await registry.import_account(app, body.user_id, nick=body.nick, face_url=body.face_url)
+async def _account_import(manager: AccountManager, app: App, body: wire.AccountImport) -> wire.Answer:
+    await manager.import_account(app, body.user_id, nick=body.nick, face_url=body.face_url)
     return wire.Answer()
 
 
-async def _multiaccount_import(registry: Registry, app: App, body: wire.MultiAccountImport) -> wire.Answer:
-    result = await registry.import_many(app, _once(body.accounts))
+async def _multiaccount_import(manager: AccountManager, app: App, body: wire.MultiAccountImport) -> wire.Answer:
+    result = await manager.import_many(app, _once(body.accounts))
     # What the deadline left undone is not imported either: whoever reads FailAccounts knows whom to send again.
     done = {item.user_id for item in result.items if item.code is None}
     failed = [user_id for user_id in body.accounts if user_id not in done]
     return wire.FailedAccounts(**_outcome(result), fail_accounts=failed)
 
 
-async def _account_delete(registry: Registry, app: App, body: wire.AccountDelete) -> wire.Answer:
+async def _account_delete(manager: AccountManager, app: App, body: wire.AccountDelete) -> wire.Answer:
     wanted = [item.user_id for item in body.delete_item]
-    result = await registry.delete_many(app, _once(wanted))
+    result = await manager.delete_many(app, _once(wanted))
     return wire.ItemResults(**_outcome(result), result_item=_item_answers(result, wanted))
 
 
-async def _account_check(registry: Registry, app: App, body: wire.AccountCheck) -> wire.Answer:
+async def _account_check(manager: AccountManager, app: App, body: wire.AccountCheck) -> wire.Answer:
     wanted = [item.user_id for item in body.check_item]
-    result = await registry.check_many(app, _once(wanted))
+    result = await manager.check_many(app, _once(wanted))
     items = [
         wire.CheckAnswer(
             user_id=item.user_id,
@@ -74,16 +74,16 @@ async def _account_check(registry: Registry, app: App, body: wire.AccountCheck) 
     return wire.CheckResults(**_outcome(result), result_item=items)
 
 
-async def _kick(registry: Registry, app: App, body: wire.OneUser) -> wire.Answer:
-    await registry.kick(app, body.user_id)
+async def _kick(manager: AccountManager, app: App, body: wire.OneUser) -> wire.Answer:
+    await manager.kick(app, body.user_id)
     return wire.Answer()
 
 
 # --- openim ---------------------------------------------------------------------------------------------------
 
 
-async def _query_online_status(registry: Registry, app: App, body: wire.OnlineQuery) -> wire.Answer:
-    found = {presence.user_id: presence for presence in await registry.online(app, _once(body.to_account))}
+async def _query_online_status(manager: AccountManager, app: App, body: wire.OnlineQuery) -> wire.Answer:
+    found = {presence.user_id: presence for presence in await manager.online(app, _once(body.to_account))}
     states: list[wire.UserState] = []
     unknown: list[wire.UnknownUser] = []
     for user_id in body.to_account:
@@ -115,36 +115,36 @@ async def _query_online_status(registry: Registry, app: App, body: wire.OnlineQu
 # --- parlour_account ------------------------------------------------------------------------------------------
 
 
-async def _register(registry: Registry, app: App, body: wire.Register) -> wire.Answer:
-    await registry.register(app, body.user_id, body.kind)
+async def _register(manager: AccountManager, app: App, body: wire.Register) -> wire.Answer:
+    await manager.register(app, body.user_id, body.kind)
     return wire.Answer()
 
 
-async def _multi_register(registry: Registry, app: App, body: wire.MultiRegister) -> wire.Answer:
+async def _multi_register(manager: AccountManager, app: App, body: wire.MultiRegister) -> wire.Answer:
     kinds: dict[str, str] = {}
     for account in body.accounts:
         if kinds.setdefault(account.user_id, account.kind) != account.kind:
             raise AccountRefusedError(
                 ErrorCode.PARAMETER_INVALID, f"Accounts names {shown(account.user_id)} twice, with different kinds."
             )
-    result = await registry.register_many(app, list(kinds.items()))
+    result = await manager.register_many(app, list(kinds.items()))
     items = _item_answers(result, [account.user_id for account in body.accounts])
     return wire.ItemResults(**_outcome(result), result_item=items)
 
 
-async def _blacklist_add(registry: Registry, app: App, body: wire.BlacklistAdd) -> wire.Answer:
-    await registry.block(app, body.user_id, body.reason)
+async def _blacklist_add(manager: AccountManager, app: App, body: wire.BlacklistAdd) -> wire.Answer:
+    await manager.block(app, body.user_id, body.reason)
     return wire.Answer()
 
 
-async def _blacklist_delete(registry: Registry, app: App, body: wire.OneUser) -> wire.Answer:
-    await registry.unblock(app, body.user_id)
+async def _blacklist_delete(manager: AccountManager, app: App, body: wire.OneUser) -> wire.Answer:
+    await manager.unblock(app, body.user_id)
     return wire.Answer()
 
 
-async def _blacklist_get(registry: Registry, app: App, body: wire.BlacklistGet) -> wire.Answer:
+async def _blacklist_get(manager: AccountManager, app: App, body: wire.BlacklistGet) -> wire.Answer:
     # One more than the page tells whether another follows.
-    found = await registry.blocked(app, after=body.after, limit=body.limit + 1)
+    found = await manager.blocked(app, after=body.after, limit=body.limit + 1)
     page = [wire.BlockedUser(user_id=user, reason=why, blocked_at=since) for user, why, since in found[: body.limit]]
     return wire.Blacklist(black_list=page, next=page[-1].user_id if len(found) > body.limit else "")
 
@@ -152,13 +152,13 @@ async def _blacklist_get(registry: Registry, app: App, body: wire.BlacklistGet) 
 # --- parlour_app ----------------------------------------------------------------------------------------------
 
 
-async def _app_get(registry: Registry, app: App, body: wire.AppGet) -> wire.Answer:
-    await registry.app_of_owner(app, body.uin, write=False)
+async def _app_get(manager: AccountManager, app: App, body: wire.AppGet) -> wire.Answer:
+    await manager.app_of_owner(app, body.uin, write=False)
     return wire.AppAnswer(app=_app_settings(app))
 
 
-async def _app_set(registry: Registry, app: App, body: wire.AppSet) -> wire.Answer:
-    await registry.app_of_owner(app, body.uin, write=True)
+async def _app_set(manager: AccountManager, app: App, body: wire.AppSet) -> wire.Answer:
+    await manager.app_of_owner(app, body.uin, write=True)
     members = msgspec.structs.fields(wire.AppChanges)
     values = {member.name: getattr(body, member.name) for member in members}
     changes = {name: value for name, value in values.items() if value is not UNSET}
@@ -167,7 +167,7 @@ async def _app_set(registry: Registry, app: App, body: wire.AppSet) -> wire.Answ
         raise AccountRefusedError(ErrorCode.PARAMETER_INVALID, f"The body changes nothing; it may hold {names}.")
     if "kinds" in changes:
         changes["kinds"] = tuple(dict.fromkeys(changes["kinds"]))
-    return wire.AppAnswer(app=_app_settings(await registry.change_app(app, **changes)))
+    return wire.AppAnswer(app=_app_settings(await manager.change_app(app, **changes)))
 
 
 def _app_settings(app: App) -> wire.AppSettings:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from starlette.types import Receive, Scope, Send
 
+from parlour.accounts import AccountManager, Accounts
 from parlour.accounts.refusal import AccountRefusedError
 from parlour.admin import wire
 from parlour.admin.bodies import read_object
@@ -17,7 +18,6 @@ from parlour.admin.commands import COMMANDS, UNKNOWN_RATE, refusal
 from parlour.admin.exchange import ClientGoneError, Exchange
 from parlour.admin.incidents import record_incident
 from parlour.admin.plugins import Call, Plugin, through
-from parlour.admin.ports import AccountService, Registry
 from parlour.admin.settings import AdminSettings
 from parlour.admin.texts import check_user_id, shown
 from parlour.errors import ErrorCode
@@ -78,14 +78,14 @@ class AccountRest:
 
     def __init__(
         self,
-        accounts: AccountService,
-        registry: Registry,
+        accounts: Accounts,
+        manager: AccountManager,
         settings: AdminSettings,
         plugins: Sequence[Plugin],
         source_of: SourceOf,
     ) -> None:
         self._accounts = accounts
-        self._registry = registry
+        self._manager = manager
         self._settings = settings
         self._plugins = plugins
         self._source_of = source_of
@@ -162,7 +162,7 @@ class AccountRest:
         body = read_object(await exchange.body())
         if command.typed and (account_type := body.get("AccountType")) is not None:
             accounts.check_account_type(caller, account_type)
-        return await command.handle(self._registry, caller.app, command.read(body))
+        return await command.handle(self._manager, caller.app, command.read(body))
 
 
 def _service_and_command(method: str, path: str) -> tuple[str, str]:

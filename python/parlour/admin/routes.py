@@ -6,17 +6,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from parlour.accounts import AccountManager, Accounts
 from parlour.admin.openapi import render
 from parlour.admin.plugins import load_plugins
-from parlour.admin.ports import AccountService, Registry
 from parlour.admin.rest import AccountRest, SourceOf, peer_address
 from parlour.admin.settings import AdminSettings
 from parlour.admin.usersig_endpoint import UserSigEndpoint
 
 
 def create_admin_routes(
-    accounts: AccountService,
-    registry: Registry,
+    accounts: Accounts,
+    manager: AccountManager,
     settings: AdminSettings,
     *,
     source_of: SourceOf = peer_address,
@@ -26,7 +26,7 @@ def create_admin_routes(
     ``source_of`` finds the client's address, which lock-outs count by. Raises PluginError with a sentence when a
     plugin of ``settings.rest_middleware`` cannot be loaded.
     """
-    rest = AccountRest(accounts, registry, settings, load_plugins(settings.rest_middleware), source_of)
+    rest = AccountRest(accounts, manager, settings, load_plugins(settings.rest_middleware), source_of)
     description = render()
 
     async def openapi(_: Request) -> Response:
@@ -35,6 +35,6 @@ def create_admin_routes(
     return [
         Route("/v4", rest),
         Route("/v4/{path:path}", rest),
-        Route("/api/v1/usersig", UserSigEndpoint(accounts, registry, settings, source_of)),
+        Route("/api/v1/usersig", UserSigEndpoint(accounts, manager, settings, source_of)),
         Route("/openapi.json", openapi),
     ]

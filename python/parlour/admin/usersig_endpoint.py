@@ -12,13 +12,13 @@ import binascii
 
 from starlette.types import Receive, Scope, Send
 
+from parlour.accounts import AccountManager, Accounts
 from parlour.accounts.refusal import AccountRefusedError
 from parlour.admin import wire
 from parlour.admin.bodies import read_object, read_shape
 from parlour.admin.commands import USERSIG_RATE, cause
 from parlour.admin.exchange import BodyTooLargeError, BodyTooSlowError, ClientGoneError, Exchange, Headers
 from parlour.admin.incidents import record_incident
-from parlour.admin.ports import AccountService, Registry
 from parlour.admin.rest import SourceOf, is_user_id
 from parlour.admin.settings import AdminSettings
 from parlour.errors import ErrorCode, entry_of
@@ -74,10 +74,10 @@ class UserSigEndpoint:
     """The ASGI application."""
 
     def __init__(
-        self, accounts: AccountService, registry: Registry, settings: AdminSettings, source_of: SourceOf
+        self, accounts: Accounts, manager: AccountManager, settings: AdminSettings, source_of: SourceOf
     ) -> None:
         self._accounts = accounts
-        self._registry = registry
+        self._manager = manager
         self._settings = settings
         self._source_of = source_of
 
@@ -125,9 +125,7 @@ class UserSigEndpoint:
             raise _HttpRefusedError(_STATUS.get(refused.code, 401), refused.code, refused.detail) from None
         await accounts.take_request(caller.app, USERSIG_RATE)
         try:
-            sig, issued_at, expires_at = await self._registry.issue_user_sig(
-                caller.app, request.user_id, request.expire
-            )
+            sig, issued_at, expires_at = await self._manager.issue_user_sig(caller.app, request.user_id, request.expire)
         except AccountRefusedError as refused:
             if refused.code != ErrorCode.VERIFICATION_METHOD_MISSING:
                 raise

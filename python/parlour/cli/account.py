@@ -31,8 +31,8 @@ from parlour.cli.store import PATIENCE, ConfigOption, counters, known_app, login
 from parlour.cli.tables import counted, print_table
 
 if TYPE_CHECKING:
-    from parlour.accounts import Registry
-    from parlour.storage import Account, App, Standing, Storage
+    from parlour.accounts import AccountManager
+    from parlour.storage import Account, App, Restrictions, Storage
 
 Result = TypeVar("Result")
 Lock = tuple[str, str, float]
@@ -110,10 +110,10 @@ def show(
     sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
     settings = server_settings(data, config)
 
-    async def work(storage: Storage) -> tuple[Account | None, Standing, list[str], list[Lock]]:
+    async def work(storage: Storage) -> tuple[Account | None, Restrictions, list[str], list[Lock]]:
         await known_app(storage, sdk_app_id)
-        facts = await storage.accounts.facts(sdk_app_id, user_id)
-        for part in (facts.account, facts.standing):
+        context = await storage.accounts.login_context(sdk_app_id, user_id)
+        for part in (context.account, context.restrictions):
             if isinstance(part, Exception):
                 raise part
         now = time.time()
@@ -121,11 +121,11 @@ def show(
             platforms = (await logins.online(sdk_app_id, [user_id], now=int(now))).get(user_id, [])
         async with counters(settings) as counted:
             locks = [lock for lock in await counted.locked(sdk_app_id, now=now) if lock[1] in ("", user_id)]
-        return facts.account, facts.standing, platforms, locks  # type: ignore[return-value]
+        return context.account, context.restrictions, platforms, locks  # type: ignore[return-value]
 
-    account, standing, platforms, locks = on_storage(settings, work)
+    account, restrictions, platforms, locks = on_storage(settings, work)
     of_user = [lock for lock in locks if lock[1]]
-    if account is None and standing.blocked_at is None and standing.invalidated_at is None and not of_user:
+    if account is None and restrictions.blocked_at is None and restrictions.invalidated_at is None and not of_user:
         fail(f"App {sdk_app_id} has no account {visible(user_id)}, and nothing is held against that userId.")
     if as_json:
         print_json(
@@ -133,16 +133,16 @@ def show(
                 "userId": user_id,
                 "account": None if account is None else _account_as_json(account),
                 "online": platforms,
-                "blockedAt": standing.blocked_at,
-                "reason": standing.reason,
-                "userSigsVoidUpTo": standing.invalidated_at,
+                "blockedAt": restrictions.blocked_at,
+                "reason": restrictions.reason,
+                "userSigsVoidUpTo": restrictions.invalidated_at,
                 "locks": [
                     {"source": source, "everybody": not who, "until": round(until, 3)} for source, who, until in locks
                 ],
             }
         )
         return
-    print_pairs(_pairs(user_id, account, standing, platforms, locks))
+    print_pairs(_pairs(user_id, account, restrictions, platforms, locks))
 
 
 @command.command("block")
@@ -161,10 +161,10 @@ def block(
             f"a reason has at most {MAX_REASON_BYTES} bytes and no control characters", param_hint="--reason"
         )
 
-    async def work(registry: Registry, app: App) -> None:
-        await registry.block(app, user_id, reason)
+    async def work(manager: AccountManager, app: App) -> None:
+        await manager.block(app, user_id, reason)
 
-    _with_registry(sdk_app_id, work, data, config)
+    _with_manager(sdk_app_id, work, data, config)
     _done(as_json, sdk_app_id, user_id, "blocked", f"{visible(user_id)} is on the blacklist of app {sdk_app_id}.")
     message(SESSIONS)
 
@@ -200,10 +200,10 @@ def kick(
     """Void the UserSigs that a user has now. What resumes the user's sessions is void too."""
     sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
 
-    async def work(registry: Registry, app: App) -> None:
-        await registry.kick(app, user_id)
+    async def work(manager: AccountManager, app: App) -> None:
+        await manager.kick(app, user_id)
 
-    _with_registry(sdk_app_id, work, data, config)
+    _with_manager(sdk_app_id, work, data, config)
     _done(as_json, sdk_app_id, user_id, "kicked", f"Every UserSig of {visible(user_id)} issued until now is void.")
     message(SESSIONS)
 
@@ -220,13 +220,13 @@ def delete(
     sdk_app_id = parse_app_id(app_id)
     user_ids = list(dict.fromkeys(parse_user(user) for user in users))
 
-    async def work(registry: Registry, app: App) -> list[tuple[str, bool]]:
-        result = await registry.delete_many(app, user_ids)
+    async def work(manager: AccountManager, app: App) -> list[tuple[str, bool]]:
+        result = await manager.delete_many(app, user_ids)
         if result.code is not None:
             fail(f"{len(result.items)} of {len(user_ids)} were deleted, then: {result.detail} ({int(result.code)}).")
         return [(item.user_id, item.code is None) for item in result.items]
 
-    results = _with_registry(sdk_app_id, work, data, config)
+    results = _with_manager(sdk_app_id, work, data, config)
     gone = [user_id for user_id, was_there in results if was_there]
     missing = [user_id for user_id, was_there in results if not was_there]
     if as_json:
@@ -278,20 +278,20 @@ def unlock(
         message(f"Locked for every user: {shown}. --sources lifts those too.")
 
 
-def _with_registry(
-    sdk_app_id: int, work: Callable[[Registry, App], Awaitable[Result]], data: str | None, config: Path | None
+def _with_manager(
+    sdk_app_id: int, work: Callable[[AccountManager, App], Awaitable[Result]], data: str | None, config: Path | None
 ) -> Result:
     """Run a command of the account REST on the stores, as a server would, but for the sessions that only it has."""
     settings = server_settings(data, config)
 
     async def run(storage: Storage) -> Result:
-        from parlour.accounts import AccountRefusedError, Registry
+        from parlour.accounts import AccountManager, AccountRefusedError
 
         app = await known_app(storage, sdk_app_id)
         async with login_states(settings) as logins:
-            registry = Registry(storage, logins, time.time, force_off=lambda *_: None, batch_timeout=PATIENCE)
+            manager = AccountManager(storage, logins, time.time, force_off=lambda *_: None, batch_timeout=PATIENCE)
             try:
-                return await work(registry, app)
+                return await work(manager, app)
             except AccountRefusedError as refused:
                 detail = refused.detail.rstrip(".")
                 fail(f"{visible(detail[:1].upper() + detail[1:])} ({int(refused.code)}).")
@@ -317,7 +317,7 @@ def _account_as_json(account: Account) -> dict[str, Any]:
 
 
 def _pairs(
-    user_id: str, account: Account | None, standing: Standing, platforms: list[str], locks: list[Lock]
+    user_id: str, account: Account | None, restrictions: Restrictions, platforms: list[str], locks: list[Lock]
 ) -> list[tuple[str, object]]:
     pairs: list[tuple[str, object]] = [("userId", user_id)]
     if account is None:
@@ -331,11 +331,11 @@ def _pairs(
         ]
     pairs.append(("online", ", ".join(platforms) or "no"))
     blocked = "no"
-    if standing.blocked_at is not None:
-        blocked = f"since {when(standing.blocked_at)}" + (f": {standing.reason}" if standing.reason else "")
+    if restrictions.blocked_at is not None:
+        blocked = f"since {when(restrictions.blocked_at)}" + (f": {restrictions.reason}" if restrictions.reason else "")
     pairs.append(("blacklist", blocked))
-    if standing.invalidated_at is not None:
-        pairs.append(("UserSigs void", f"those issued up to {when(standing.invalidated_at)}"))
+    if restrictions.invalidated_at is not None:
+        pairs.append(("UserSigs void", f"those issued up to {when(restrictions.invalidated_at)}"))
     for source, who, until in locks:
         pairs.append(("locked", f"from {source} until {when(until)}" + ("" if who else ", like every user from there")))
     if not locks:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from parlour.accounts.refusal import AccountRefusedError
-    from parlour.storage import App, Facts, Storage
+    from parlour.storage import App, LoginContext, Storage
     from parlour.usersig import AppKeys, Privilege
 
 command = typer.Typer(
@@ -159,23 +159,23 @@ def verify(
             checked_user_id(user)
             proven = check(envelope, sdk_app_id=sdk_app_id, user_id=user, keys=_keys_of(given), now=now)
         else:
-            facts = _stored_facts(data, config, sdk_app_id, user)
-            stored = checks.read(facts.app)
+            context = _stored_contexts(data, config, sdk_app_id, user)
+            stored = checks.read(context.app)
             if stored is None:
                 raise AccountRefusedError(ErrorCode.SDKAPPID_NOT_FOUND, NO_APP.format(sdk_app_id))
-            checks.check_account_type(facts, stored, None, envelope)
+            checks.check_account_type(context, stored, None, envelope)
             checked_user_id(user)
-            checks.check_not_blocked(facts, stored, user)
+            checks.check_not_blocked(context, stored, user)
             proven = check(
                 envelope,
                 sdk_app_id=sdk_app_id,
                 user_id=user,
                 keys=stored.keys,
                 now=now,
-                methods=checks.methods_of(facts),
+                methods=checks.methods_of(context),
             )
-            checks.check_not_kicked(facts, user, proven.issued_at)
-            checks.check_registered(facts, stored, user)
+            checks.check_not_kicked(context, user, proven.issued_at)
+            checks.check_registered(context, stored, user)
     except (AccountRefusedError, UserSigError) as error:
         _refused(error.code, error.detail, as_json)
     if as_json:
@@ -227,17 +227,17 @@ def inspect(
     target = _room(room, string_room)
     ticket = ticket or target is not None
     known: dict[int, AppKeys] = {}
-    stored, facts = None, None
+    stored, context = None, None
     keys = None if given is None else _keys_of(given)
     app_inside, user_inside = _said_inside(text)
     asked_app, asked_user = sdk_app_id or app_inside, user_inside if user is None else user
     if given is None and (data is not None or config is not None or has_database()):
-        apps, facts = _stored_apps(data, config, asked_app, asked_user)
+        apps, context = _stored_apps(data, config, asked_app, asked_user)
         known = {one.sdk_app_id: one.keys for one in apps}
         stored = next((one for one in apps if one.sdk_app_id == asked_app), None)
         keys = known.pop(stored.sdk_app_id) if stored is not None else None
     # A join takes its ticket by the app's keys alone; the account type and what follows are asked at the login.
-    at_login = facts if stored is not None and not ticket else None
+    at_login = context if stored is not None and not ticket else None
     found = look(
         text,
         sdk_app_id=sdk_app_id,
@@ -260,26 +260,26 @@ def inspect(
         raise typer.Exit(1)
 
 
-def _methods(facts: Facts) -> tuple[str, ...]:
+def _methods(context: LoginContext) -> tuple[str, ...]:
     """The methods of the account type; all of them where it cannot be read, which is told beside the UserSig."""
     from parlour.storage.model import METHODS, AccountType
 
-    return facts.account_type.methods if isinstance(facts.account_type, AccountType) else METHODS
+    return context.account_type.methods if isinstance(context.account_type, AccountType) else METHODS
 
 
-def _around(facts: Facts, app: App, user: str, text: str, issued_at: int | None) -> list[AccountRefusedError]:
+def _around(context: LoginContext, app: App, user: str, text: str, issued_at: int | None) -> list[AccountRefusedError]:
     """Why a login is refused whatever the UserSig's own checks say, in the order of a login."""
     from parlour.accounts import checks
     from parlour.accounts.refusal import AccountRefusedError
     from parlour.accounts.user_ids import checked_user_id
     from parlour.usersig import open_envelope
 
-    steps: list[Callable[[], object]] = [lambda: checks.check_account_type(facts, app, None, open_envelope(text))]
+    steps: list[Callable[[], object]] = [lambda: checks.check_account_type(context, app, None, open_envelope(text))]
     if user:
-        steps += [lambda: checked_user_id(user), lambda: checks.check_not_blocked(facts, app, user)]
+        steps += [lambda: checked_user_id(user), lambda: checks.check_not_blocked(context, app, user)]
         if issued_at is not None:
-            steps.append(lambda: checks.check_not_kicked(facts, user, issued_at))
-        steps.append(lambda: checks.check_registered(facts, app, user))
+            steps.append(lambda: checks.check_not_kicked(context, user, issued_at))
+        steps.append(lambda: checks.check_registered(context, app, user))
     found = []
     for step in steps:
         try:
@@ -417,37 +417,37 @@ def _keys_of(given: _Given) -> AppKeys:
     return AppKeys(public_keys=(pem,))
 
 
-def _stored_facts(data: str | None, config: Path | None, sdk_app_id: int, user: str) -> Facts:
+def _stored_contexts(data: str | None, config: Path | None, sdk_app_id: int, user: str) -> LoginContext:
     from parlour.accounts.checks import lookup_name
 
-    async def work(storage: Storage) -> Facts:
-        return _readable(await storage.accounts.facts(sdk_app_id, lookup_name(user)))
+    async def work(storage: Storage) -> LoginContext:
+        return _readable(await storage.accounts.login_context(sdk_app_id, lookup_name(user)))
 
     return with_storage(data, work, config=config)
 
 
 def _stored_apps(
     data: str | None, config: Path | None, sdk_app_id: int | None, user: str
-) -> tuple[tuple[App, ...], Facts | None]:
+) -> tuple[tuple[App, ...], LoginContext | None]:
     """Every app, and what is stored about the one in question and its user."""
     from parlour.accounts.checks import lookup_name
 
-    async def work(storage: Storage) -> tuple[tuple[App, ...], Facts | None]:
+    async def work(storage: Storage) -> tuple[tuple[App, ...], LoginContext | None]:
         apps = await storage.list_apps()
         if sdk_app_id not in {app.sdk_app_id for app in apps}:
             return apps, None
-        return apps, _readable(await storage.accounts.facts(sdk_app_id, lookup_name(user)))
+        return apps, _readable(await storage.accounts.login_context(sdk_app_id, lookup_name(user)))
 
     return with_storage(data, work, config=config)
 
 
-def _readable(facts: Facts) -> Facts:
-    """The facts, if their app can be read; one that cannot ends the command with the store's own sentence."""
+def _readable(context: LoginContext) -> LoginContext:
+    """The context, if its app can be read; one that cannot ends the command with the store's own sentence."""
     from parlour.storage import StorageError
 
-    if isinstance(facts.app, StorageError):
-        raise facts.app
-    return facts
+    if isinstance(context.app, StorageError):
+        raise context.app
+    return context
 
 
 def _stored_secret(data: str | None, config: Path | None, sdk_app_id: int) -> str:

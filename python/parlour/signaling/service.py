@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from parlour.accounts import AccountRefusedError, Accounts, Entrant, Request, Returning
+from parlour.accounts import AccountRefusedError, Accounts, Entrant, LoginRequest, Returning
 from parlour.accounts.sources import counted_source
 from parlour.errors import ErrorCode, RtcError, enter_refused, login_refused, resume_refused
 from parlour.logs import Window
@@ -226,7 +226,7 @@ class SignalingService:
 
     async def _login(self, link: Link, request: messages.Login) -> None:
         granted = await self._accounts.login(
-            Request(
+            LoginRequest(
                 request.sdk_app_id,
                 request.user_id,
                 request.user_sig,

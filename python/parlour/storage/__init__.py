@@ -1,6 +1,6 @@
 """The stores: accounts (with apps and keys), login state, and counters; SQLite or PostgreSQL, each apart."""
 
-from parlour.storage.accounts import AccountStore, Facts, NewAccount
+from parlour.storage.accounts import AccountStore, LoginContext, NewAccount
 from parlour.storage.counters import Admission, Attempt, Counters, LockRules, Take
 from parlour.storage.errors import (
     AccountLimitError,
@@ -32,7 +32,7 @@ from parlour.storage.model import (
     EndpointVerification,
     Kind,
     OidcVerification,
-    Standing,
+    Restrictions,
     StoredKey,
     Verification,
 )
@@ -57,12 +57,12 @@ __all__ = [
     "Counters",
     "Ended",
     "EndpointVerification",
-    "Facts",
     "KeyExistsError",
     "Kind",
     "LastKeyError",
     "LockRules",
     "LoggedIn",
+    "LoginContext",
     "LoginStates",
     "Lost",
     "MasterKey",
@@ -72,8 +72,8 @@ __all__ = [
     "NoSuchAccountTypeError",
     "NoSuchAppError",
     "OidcVerification",
+    "Restrictions",
     "SealedError",
-    "Standing",
     "Storage",
     "StorageError",
     "StoreTimeoutError",

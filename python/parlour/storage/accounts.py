@@ -10,25 +10,25 @@ from sqlalchemy import Row, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parlour.storage import statements
+from parlour.storage.batcher import Batcher, Budget
 from parlour.storage.database import Database
 from parlour.storage.errors import AccountLimitError, AccountTypeUnreadableError, StorageError
-from parlour.storage.gather import Gather, Turn
-from parlour.storage.model import Account, AccountType, App, Kind, Standing
+from parlour.storage.model import Account, AccountType, App, Kind, Restrictions
 from parlour.storage.rows import (
     TOKEN_SECRET,
     read_account,
     read_account_type,
     read_app,
-    read_standing,
+    read_restrictions,
     read_token_secret,
 )
-from parlour.storage.schema import accounts, standings
+from parlour.storage.schema import accounts, restrictions
 from parlour.storage.secrets import MasterKey
 from parlour.storage.statements import User
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class LoginContext:
     """What the store knows about one user of one app, read together.
 
     A part that cannot be read is the error that says why, so that who asks raises it in the order of the checks.
@@ -37,7 +37,7 @@ class Facts:
     app: App | StorageError | None
     account_type: AccountType | StorageError | None
     account: Account | StorageError | None
-    standing: Standing | StorageError
+    restrictions: Restrictions | StorageError
     known_types: frozenset[int]
     ticket_key: bytes | StorageError = field(repr=False)
 
@@ -61,18 +61,18 @@ class AccountStore:
     def __init__(self, database: Database, master: MasterKey) -> None:
         self._database = database
         self._master = master
-        self._facts: Gather[User, Facts] = Gather(self._read_facts, timeout=database.timeout)
-        self._imports: Gather[NewAccount, None] = Gather(self._write_accounts, timeout=database.timeout)
-        self._checks: Gather[User, bool] = Gather(self._read_registered, timeout=database.timeout)
+        self._contexts: Batcher[User, LoginContext] = Batcher(self._read_contexts, timeout=database.timeout)
+        self._imports: Batcher[NewAccount, None] = Batcher(self._write_accounts, timeout=database.timeout)
+        self._checks: Batcher[User, bool] = Batcher(self._read_registered, timeout=database.timeout)
 
     async def close(self) -> None:
         """Wait for what was asked."""
-        for gather in (self._facts, self._imports, self._checks):
-            await gather.close()
+        for batcher in (self._contexts, self._imports, self._checks):
+            await batcher.close()
 
-    async def facts(self, sdk_app_id: int, user_id: str) -> Facts:
+    async def login_context(self, sdk_app_id: int, user_id: str) -> LoginContext:
         """All that a login needs to know, in one answer."""
-        return await self._facts.ask((sdk_app_id, user_id))
+        return await self._contexts.ask((sdk_app_id, user_id))
 
     async def put(self, account: NewAccount) -> None:
         """Make an account, or change what is given of one; it is committed when this returns.
@@ -100,7 +100,7 @@ class AccountStore:
             of_them = accounts.c.user_id.in_(there)
             await connection.execute(delete(accounts).where(accounts.c.sdk_app_id == sdk_app_id, of_them))
             for user_id in there:
-                await self._stand(connection, sdk_app_id, user_id, invalidated_at=now)
+                await self._restrict(connection, sdk_app_id, user_id, invalidated_at=now)
             return set(there)
 
         return await self._database.write(work, within=within)
@@ -122,7 +122,7 @@ class AccountStore:
         async def work(connection: AsyncConnection) -> bool:
             if not await _registered(connection, [(sdk_app_id, user_id)]):
                 return False
-            await self._stand(connection, sdk_app_id, user_id, invalidated_at=now)
+            await self._restrict(connection, sdk_app_id, user_id, invalidated_at=now)
             return True
 
         return await self._database.write(work)
@@ -130,7 +130,7 @@ class AccountStore:
     async def block(self, sdk_app_id: int, user_id: str, reason: str, *, now: int) -> None:
         """Put a userId on the app's blacklist, whether there is an account of it or not."""
         await self._database.write(
-            lambda connection: self._stand(connection, sdk_app_id, user_id, blocked_at=now, reason=reason)
+            lambda connection: self._restrict(connection, sdk_app_id, user_id, blocked_at=now, reason=reason)
         )
 
     async def unblock(self, sdk_app_id: int, user_id: str) -> bool:
@@ -138,9 +138,9 @@ class AccountStore:
 
         async def work(connection: AsyncConnection) -> bool:
             query = (
-                standings.update()
-                .where(standings.c.sdk_app_id == sdk_app_id, standings.c.user_id == user_id)
-                .where(standings.c.blocked_at.is_not(None))
+                restrictions.update()
+                .where(restrictions.c.sdk_app_id == sdk_app_id, restrictions.c.user_id == user_id)
+                .where(restrictions.c.blocked_at.is_not(None))
                 .values(blocked_at=None, reason="")
             )
             return (await connection.execute(query)).rowcount > 0
@@ -152,10 +152,10 @@ class AccountStore:
 
         async def work(connection: AsyncConnection) -> list[tuple[str, str, int]]:
             query = (
-                select(standings.c.user_id, standings.c.reason, standings.c.blocked_at)
-                .where(standings.c.sdk_app_id == sdk_app_id, standings.c.user_id > after)
-                .where(standings.c.blocked_at.is_not(None))
-                .order_by(standings.c.user_id)
+                select(restrictions.c.user_id, restrictions.c.reason, restrictions.c.blocked_at)
+                .where(restrictions.c.sdk_app_id == sdk_app_id, restrictions.c.user_id > after)
+                .where(restrictions.c.blocked_at.is_not(None))
+                .order_by(restrictions.c.user_id)
                 .limit(limit)
             )
             return [(row.user_id, row.reason, row.blocked_at) for row in await connection.execute(query)]
@@ -185,17 +185,17 @@ class AccountStore:
 
         return await self._database.read(work)
 
-    async def _stand(self, connection: AsyncConnection, sdk_app_id: int, user_id: str, **values: Any) -> None:
-        insert = statements.insert_into(self._database.dialect.name, standings)
+    async def _restrict(self, connection: AsyncConnection, sdk_app_id: int, user_id: str, **values: Any) -> None:
+        insert = statements.insert_into(self._database.dialect.name, restrictions)
         statement = insert.values(sdk_app_id=sdk_app_id, user_id=user_id, **({"reason": ""} | values))
         await connection.execute(statement.on_conflict_do_update(index_elements=["sdk_app_id", "user_id"], set_=values))
 
     # --- gathered ---
 
-    async def _read_facts(self, users: list[User], turn: Turn) -> list[Facts | StorageError]:
+    async def _read_contexts(self, users: list[User], budget: Budget) -> list[LoginContext | StorageError]:
         app_ids, wanted = sorted({user[0] for user in users}), set(users)
 
-        async def work(connection: AsyncConnection) -> list[Facts | StorageError]:
+        async def work(connection: AsyncConnection) -> list[LoginContext | StorageError]:
             rows = (await statements.apps_among(connection, app_ids)).all()
             keys: dict[int, list[Row[Any]]] = {}
             for key in await statements.keys_among(connection, app_ids):
@@ -209,32 +209,32 @@ class AccountStore:
                 for row in await statements.ACCOUNTS.rows(connection, wanted)
             }
             against = {
-                (row.sdk_app_id, row.user_id): _attempt(read_standing, row)
-                for row in await statements.STANDINGS.rows(connection, wanted)
+                (row.sdk_app_id, row.user_id): _attempt(read_restrictions, row)
+                for row in await statements.RESTRICTIONS.rows(connection, wanted)
             }
             stored = await connection.scalar(statements.TICKET_KEY, {"name": TOKEN_SECRET})
             ticket_key = _attempt(lambda value: read_token_secret(value, self._master), stored)
             types = await _types(connection)
             known = frozenset() if isinstance(types, StorageError) else frozenset(types)
             return [
-                Facts(
+                LoginContext(
                     app := found.get(user[0]),
                     _type_of(app, types),
                     of_user.get(user),
-                    against.get(user, Standing()),
+                    against.get(user, Restrictions()),
                     known,
                     ticket_key,
                 )
                 for user in users
             ]
 
-        return await self._database.read(work, within=turn.within)
+        return await self._database.read(work, within=budget.within)
 
-    async def _write_accounts(self, new: list[NewAccount], turn: Turn) -> Sequence[StorageError | None]:
+    async def _write_accounts(self, new: list[NewAccount], budget: Budget) -> Sequence[StorageError | None]:
         async def work(connection: AsyncConnection) -> list[StorageError | None]:
             return await self._put(connection, new)
 
-        return await self._database.write(work, within=turn.within, retries=turn.retries)
+        return await self._database.write(work, within=budget.within, retries=budget.retries)
 
     async def _put(self, connection: AsyncConnection, new: Sequence[NewAccount]) -> list[StorageError | None]:
         refused = await self._over_limit(connection, new)
@@ -286,11 +286,11 @@ class AccountStore:
                 there.add(user)
         return refused
 
-    async def _read_registered(self, users: list[User], turn: Turn) -> list[bool | StorageError]:
+    async def _read_registered(self, users: list[User], budget: Budget) -> list[bool | StorageError]:
         async def work(connection: AsyncConnection) -> set[User]:
             return await _registered(connection, users)
 
-        there = await self._database.read(work, within=turn.within)
+        there = await self._database.read(work, within=budget.within)
         return [user in there for user in users]
 
 

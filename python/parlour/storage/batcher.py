@@ -33,14 +33,14 @@ _ALL_ALIKE = (StoreTimeoutError, StoreUnreachableError, UnwritableError, Contend
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Budget:
     """What one query may take: seconds, and further attempts of a write that met another one."""
 
     within: float
     retries: int = RETRIES
 
 
-class _Asked(Generic[Question, Answer]):
+class _Pending(Generic[Question, Answer]):
     """A question that waits for its answer until a moment of the loop's clock."""
 
     __slots__ = ("answer", "deadline", "question", "under_way")
@@ -60,28 +60,28 @@ class _Asked(Generic[Question, Answer]):
             self.answer.set_result(answer)
 
 
-class Gather(Generic[Question, Answer]):
-    """``run(questions, turn)`` answers a list, in order, an exception standing for a question that fails by itself.
+class Batcher(Generic[Question, Answer]):
+    """``run(questions, budget)`` answers a list, in order, an exception standing for a question that fails by itself.
 
-    It ends within the turn's seconds. ``timeout`` is in seconds, from the asking. When a batch fails by the fault of
-    one question, each is asked again by itself, in a turn without retries.
+    It ends within the budget's seconds. ``timeout`` is in seconds, from the asking. When a batch fails by the fault of
+    one question, each is asked again by itself, without retries.
     """
 
     def __init__(
         self,
-        run: Callable[[list[Question], Turn], Awaitable[Sequence[Answer | StorageError]]],
+        run: Callable[[list[Question], Budget], Awaitable[Sequence[Answer | StorageError]]],
         *,
         timeout: float,
     ) -> None:
         self._run = run
         self._timeout = timeout
-        self._waiting: deque[_Asked[Question, Answer]] = deque()
+        self._waiting: deque[_Pending[Question, Answer]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
     async def ask(self, question: Question) -> Answer:
         """The answer, or the exception that stands for it; ``StoreTimeoutError`` when it is not there in time."""
         loop = asyncio.get_running_loop()
-        asked = _Asked[Question, Answer](question, loop.create_future(), loop.time() + self._timeout)
+        asked = _Pending[Question, Answer](question, loop.create_future(), loop.time() + self._timeout)
         self._waiting.append(asked)
         if self._worker is None:
             self._worker = loop.create_task(self._work())
@@ -96,7 +96,7 @@ class Gather(Generic[Question, Answer]):
         if self._worker is not None:
             await asyncio.wait({self._worker})
 
-    def _expire(self, asked: _Asked[Question, Answer]) -> None:
+    def _expire(self, asked: _Pending[Question, Answer]) -> None:
         # Once its query is under way, the store decides: it ends at this moment too, and only it knows what was done.
         if not asked.under_way:
             asked.settle(StoreTimeoutError(f"No answer within {self._timeout:g} s."))
@@ -105,7 +105,7 @@ class Gather(Generic[Question, Answer]):
         try:
             while self._waiting:
                 await asyncio.sleep(0)  # whoever asks in this turn of the loop comes along
-                batch: list[_Asked[Question, Answer]] = []
+                batch: list[_Pending[Question, Answer]] = []
                 while self._waiting and len(batch) < MOST:
                     asked = self._waiting.popleft()
                     if not asked.answer.done():  # nobody waits for it any more
@@ -116,7 +116,7 @@ class Gather(Generic[Question, Answer]):
         finally:
             self._worker = None
 
-    def _put_back(self, batch: list[_Asked[Question, Answer]]) -> list[_Asked[Question, Answer]]:
+    def _put_back(self, batch: list[_Pending[Question, Answer]]) -> list[_Pending[Question, Answer]]:
         """When the oldest question's time is over, so is the batch's; others have some left. Returns those without."""
         now = asyncio.get_running_loop().time()
         over = [asked for asked in batch if asked.deadline <= now]
@@ -128,11 +128,11 @@ class Gather(Generic[Question, Answer]):
                 self._waiting.appendleft(asked)
         return over
 
-    async def _answer(self, batch: list[_Asked[Question, Answer]], retries: int) -> None:
+    async def _answer(self, batch: list[_Pending[Question, Answer]], retries: int) -> None:
         within = min(asked.deadline for asked in batch) - asyncio.get_running_loop().time()
         try:
             answers: Sequence[Answer | StorageError] = await self._run(
-                [asked.question for asked in batch], Turn(max(0.0, within), retries)
+                [asked.question for asked in batch], Budget(max(0.0, within), retries)
             )
         except Exception as error:
             if len(batch) > 1 and isinstance(error, StorageError) and not isinstance(error, _ALL_ALIKE):

@@ -12,9 +12,9 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select, tuple_, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parlour.storage import migrate
+from parlour.storage.batcher import Batcher, Budget
 from parlour.storage.database import Database, Result, Work, dialect_of
 from parlour.storage.errors import StorageError
-from parlour.storage.gather import Gather, Turn
 from parlour.storage.schema import failures, locks, windows
 from parlour.storage.statements import insert_into, padded
 
@@ -78,9 +78,9 @@ class Counters:
         self.database = database
         self._rules = rules
         self._swept = 0.0
-        self._attempts: Gather[Attempt, Admission] = Gather(self._admit, timeout=database.timeout)
-        self._failures: Gather[Attempt, None] = Gather(self._fail, timeout=database.timeout)
-        self._takes: Gather[Take, bool] = Gather(self._take, timeout=database.timeout)
+        self._attempts: Batcher[Attempt, Admission] = Batcher(self._admit, timeout=database.timeout)
+        self._failures: Batcher[Attempt, None] = Batcher(self._fail, timeout=database.timeout)
+        self._takes: Batcher[Take, bool] = Batcher(self._take, timeout=database.timeout)
 
     @classmethod
     async def open(cls, data: Path, *, url: str = "", timeout: float, rules: LockRules) -> Self:
@@ -90,8 +90,8 @@ class Counters:
 
     async def close(self) -> None:
         """Wait for what is under way and close every connection."""
-        for gather in (self._attempts, self._failures, self._takes):
-            await gather.close()
+        for batcher in (self._attempts, self._failures, self._takes):
+            await batcher.close()
         await self.database.close()
 
     async def attempt(self, attempt: Attempt) -> Admission:
@@ -135,7 +135,7 @@ class Counters:
 
     # --- batches ---
 
-    async def _admit(self, attempts: list[Attempt], turn: Turn) -> Sequence[Admission | StorageError]:
+    async def _admit(self, attempts: list[Attempt], budget: Budget) -> Sequence[Admission | StorageError]:
         async def work(connection: AsyncConnection) -> list[Admission]:
             held = await self._locks(connection, attempts)
             admissions = []
@@ -154,10 +154,10 @@ class Counters:
             return admissions
 
         if any(attempt.limit > 0 for attempt in attempts):
-            return await self._write(work, turn)
-        return await self.database.read(work, within=turn.within)
+            return await self._write(work, budget)
+        return await self.database.read(work, within=budget.within)
 
-    async def _fail(self, attempts: list[Attempt], turn: Turn) -> Sequence[StorageError | None]:
+    async def _fail(self, attempts: list[Attempt], budget: Budget) -> Sequence[StorageError | None]:
         now = max(attempt.now for attempt in attempts)
 
         async def work(connection: AsyncConnection) -> list[None]:
@@ -185,16 +185,16 @@ class Counters:
             await self._sweep(connection, now)
             return [None] * len(attempts)
 
-        return await self._write(work, turn)
+        return await self._write(work, budget)
 
-    async def _take(self, takes: list[Take], turn: Turn) -> Sequence[bool | StorageError]:
+    async def _take(self, takes: list[Take], budget: Budget) -> Sequence[bool | StorageError]:
         async def work(connection: AsyncConnection) -> list[bool]:
             return await self._count(connection, takes)
 
-        return await self._write(work, turn)
+        return await self._write(work, budget)
 
-    async def _write(self, work: Work[Result], turn: Turn) -> Result:
-        return await self.database.write(work, within=turn.within, retries=turn.retries)
+    async def _write(self, work: Work[Result], budget: Budget) -> Result:
+        return await self.database.write(work, within=budget.within, retries=budget.retries)
 
     # --- steps ---
 

@@ -13,9 +13,9 @@ from sqlalchemy import bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parlour.storage import migrate
+from parlour.storage.batcher import Batcher, Budget
 from parlour.storage.database import Database, dialect_of
 from parlour.storage.errors import StorageError
-from parlour.storage.gather import Gather, Turn
 from parlour.storage.schema import logins
 from parlour.storage.statements import padded
 
@@ -69,7 +69,7 @@ class LoginStates:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._changes: Gather[Change, bool] = Gather(self._write, timeout=database.timeout)
+        self._changes: Batcher[Change, bool] = Batcher(self._write, timeout=database.timeout)
 
     @classmethod
     async def open(cls, data: Path, *, url: str = "", timeout: float) -> Self:
@@ -118,7 +118,7 @@ class LoginStates:
 
         return await self.database.read(work)
 
-    async def _write(self, changes: list[Change], turn: Turn) -> Sequence[bool | StorageError]:
+    async def _write(self, changes: list[Change], budget: Budget) -> Sequence[bool | StorageError]:
         async def work(connection: AsyncConnection) -> list[bool]:
             fresh = [change for change in changes if isinstance(change, LoggedIn)]
             if fresh:
@@ -134,7 +134,7 @@ class LoginStates:
                     done[at] = change.login_id in there
             return done
 
-        return await self.database.write(work, within=turn.within, retries=turn.retries)
+        return await self.database.write(work, within=budget.within, retries=budget.retries)
 
 
 async def _change(connection: AsyncConnection, change: Lost | Back | Ended, login_ids: Sequence[str]) -> set[str]:

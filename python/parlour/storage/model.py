@@ -112,7 +112,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Restrictions:
     """What is held against a userId, registered or not: it survives the deletion of the account."""
 
     blocked_at: int | None = None

@@ -20,7 +20,7 @@ from parlour.storage.model import (
     AppLimits,
     EndpointVerification,
     OidcVerification,
-    Standing,
+    Restrictions,
     StoredKey,
     Verification,
 )
@@ -90,10 +90,10 @@ def read_account(row: Row[Any]) -> Account:
         ) from None
 
 
-def read_standing(row: Row[Any]) -> Standing:
+def read_restrictions(row: Row[Any]) -> Restrictions:
     """What is held against a userId."""
     try:
-        return Standing(
+        return Restrictions(
             None if row.blocked_at is None else _number(row.blocked_at),
             _text(row.reason),
             None if row.invalidated_at is None else _number(row.invalidated_at),

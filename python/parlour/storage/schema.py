@@ -67,7 +67,7 @@ accounts = Table(
 
 # What is held against a userId. Not a part of the account: it outlives its deletion, and a userId can be blocked
 # before it ever logs in.
-standings = Table(
+restrictions = Table(
     "standings",
     metadata,
     Column("sdk_app_id", BigInteger, ForeignKey("apps.sdk_app_id", ondelete="CASCADE"), primary_key=True),

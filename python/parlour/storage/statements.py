@@ -14,7 +14,7 @@ from sqlalchemy import BindParameter, CursorResult, Executable, Select, Table, b
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from parlour.storage.schema import account_types, accounts, app_keys, apps, meta, standings
+from parlour.storage.schema import account_types, accounts, app_keys, apps, meta, restrictions
 
 User = tuple[int, str]
 """sdkAppId and userId."""
@@ -57,7 +57,7 @@ class OfUsers:
 
 
 ACCOUNTS = OfUsers(select(accounts), accounts)
-STANDINGS = OfUsers(select(standings), standings)
+RESTRICTIONS = OfUsers(select(restrictions), restrictions)
 REGISTERED = OfUsers(select(accounts.c.sdk_app_id, accounts.c.user_id), accounts)
 
 ACCOUNT_TYPES = select(account_types)
