@@ -203,22 +203,21 @@ impl Router {
             else {
                 break;
             };
-            let Some(remote) = transport.ice.remote() else {
+            let Some((username, password)) = transport.ice.credentials_of_checks() else {
                 break;
             };
-            let username = format!("{}:{}", remote.ufrag, transport.ice.local_ufrag);
             // A lite agent is controlled (RFC 8445 §6.1.1). Of the tie-breaker a peer would make use in a conflict of
             // roles, which ends for us by its being answered; so it need not be a number that nobody can guess.
             let request = BindingRequest {
-                username: &username,
+                username,
                 priority: PRIORITY,
                 tie_breaker: transport.id.0,
                 controlling: false,
                 nominate: false,
             };
             let buffer = sink.buffer(address, stun::binding_request_len(username.len()));
-            let password = remote.pwd.as_bytes();
-            let len = stun::write_binding_request(buffer, transaction, &request, password);
+            let len =
+                stun::write_binding_request(buffer, transaction, &request, password.as_bytes());
             if len > 0 {
                 sink.commit(len);
                 self.paths.checks_sent += 1;

@@ -79,6 +79,8 @@ pub(crate) struct Ice {
     pub(crate) local_ufrag: String,
     pub(crate) local_pwd: String,
     remote: Option<Remote>,
+    /// USERNAME of our checks (RFC 8445 §7.2.2), made once; empty until the peer is named.
+    username: String,
     paths: Vec<PeerPath>,
     selected: Option<Path>,
     /// When the path in use was lost to nothing; the transport ends a consent later.
@@ -97,6 +99,7 @@ impl Ice {
             local_ufrag,
             local_pwd,
             remote: None,
+            username: String::new(),
             paths: Vec::new(),
             selected: None,
             lost_at: None,
@@ -109,6 +112,7 @@ impl Ice {
 
     /// The peer is named, or named anew: what was asked under the old name is not waited for.
     pub(crate) fn set_remote(&mut self, now: Instant, remote: Remote) {
+        self.username = format!("{}:{}", remote.ufrag, self.local_ufrag);
         self.remote = Some(remote);
         for path in &mut self.paths {
             path.forget_checks();
@@ -120,6 +124,12 @@ impl Ice {
 
     pub(crate) fn remote(&self) -> Option<&Remote> {
         self.remote.as_ref()
+    }
+
+    /// USERNAME and password of our checks, once the peer is named.
+    pub(crate) fn credentials_of_checks(&self) -> Option<(&str, &str)> {
+        let remote = self.remote.as_ref()?;
+        Some((&self.username, &remote.pwd))
     }
 
     /// Whether a check's USERNAME (`ours:theirs`, RFC 8445 §7.2.2) names this pair. Before the peer is
@@ -300,8 +310,8 @@ impl Ice {
 
     /// Bytes of a check of ours, once the peer is named.
     fn check_len(&self) -> Option<usize> {
-        let names = self.remote.as_ref()?.ufrag.len() + 1 + self.local_ufrag.len();
-        Some(crate::stun::binding_request_len(names))
+        let (username, _) = self.credentials_of_checks()?;
+        Some(crate::stun::binding_request_len(username.len()))
     }
 
     /// Whether a check with this transaction went to that address and its answer is waited for.

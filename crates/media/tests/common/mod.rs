@@ -7,11 +7,12 @@ pub mod raw;
 
 use parlour_media::num::Rng;
 use parlour_media::{
-    Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, PayloadType, ProducerId,
-    ProducerSpec, Router, RouterConfig, Ssrc, TransportId, VecSink,
+    Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, Path, PayloadType,
+    ProducerId, ProducerSpec, Router, RouterConfig, Ssrc, TransmitSink, TransportId,
 };
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use str0m::config::Fingerprint;
 use str0m::ice::IceCreds;
@@ -69,7 +70,7 @@ pub struct Sim {
     pub router: Router,
     pub address: SocketAddr,
     pub fingerprint: [u8; 32],
-    pub sink: VecSink,
+    pub sink: Outbox,
     pub peers: Vec<Peer>,
     pub events: Vec<Event>,
     pub rng: Rng,
@@ -77,7 +78,53 @@ pub struct Sim {
     pub filter: Filter,
     /// Every datagram the router sent, when they are kept.
     pub sent: Option<Vec<(SocketAddr, Vec<u8>)>>,
+    /// Called with true before the router works on a datagram or on what is due, and with false after it.
+    pub probe: fn(bool),
     in_flight: VecDeque<InFlight>,
+}
+
+/// Takes what the router sends without allocating for it, as a shard's arena does.
+pub struct Outbox {
+    bytes: Vec<u8>,
+    datagrams: Vec<(Path, Range<usize>)>,
+    open: Option<(Path, usize)>,
+}
+
+impl Outbox {
+    fn new() -> Outbox {
+        Outbox {
+            bytes: vec![0; 1 << 22],
+            datagrams: Vec::with_capacity(1 << 14),
+            open: None,
+        }
+    }
+
+    fn end(&self) -> usize {
+        self.datagrams.last().map_or(0, |(_, range)| range.end)
+    }
+
+    fn drain(&mut self) -> Vec<(Path, Vec<u8>)> {
+        let bytes = &self.bytes;
+        self.datagrams
+            .drain(..)
+            .map(|(path, range)| (path, bytes[range].to_vec()))
+            .collect()
+    }
+}
+
+impl TransmitSink for Outbox {
+    fn buffer(&mut self, path: Path, max_len: usize) -> &mut [u8] {
+        self.open = Some((path, max_len));
+        let start = self.end();
+        &mut self.bytes[start..start + max_len]
+    }
+
+    fn commit(&mut self, len: usize) {
+        let (path, max_len) = self.open.take().expect("a buffer was asked for");
+        assert!(len <= max_len);
+        let start = self.end();
+        self.datagrams.push((path, start..start + len));
+    }
 }
 
 pub fn password(transport: u64) -> String {
@@ -120,13 +167,14 @@ impl Sim {
             router: Router::new(config),
             address: SocketAddr::from(([192, 0, 2, 1], 8081)),
             fingerprint,
-            sink: VecSink::default(),
+            sink: Outbox::new(),
             peers: Vec::new(),
             events: Vec::new(),
             rng: Rng::new(seed),
             delay: Duration::from_millis(10),
             filter: Box::new(|_, _, _| true),
             sent: None,
+            probe: |_| {},
             in_flight: VecDeque::new(),
         }
     }
@@ -362,15 +410,19 @@ impl Sim {
             } = self.in_flight.pop_front().unwrap();
             match hop {
                 Hop::Up(_) => {
+                    (self.probe)(true);
                     self.router
                         .handle_datagram(self.now, source, &mut datagram, &mut self.sink);
+                    (self.probe)(false);
                     self.collect();
                 }
                 Hop::Down(index) => self.deliver(index, &datagram),
             }
         }
         if self.router.next_timeout().is_some_and(|at| at <= self.now) {
+            (self.probe)(true);
             self.router.handle_timeout(self.now, &mut self.sink);
+            (self.probe)(false);
             self.collect();
         }
         for index in 0..self.peers.len() {
@@ -440,7 +492,7 @@ impl Sim {
         while let Some(event) = self.router.poll_event() {
             self.events.push(event);
         }
-        while let Some((path, datagram)) = self.sink.sent.pop_front() {
+        for (path, datagram) in self.sink.drain() {
             let destination = path.remote;
             if let Some(sent) = &mut self.sent {
                 sent.push((destination, datagram.clone()));
