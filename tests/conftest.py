@@ -18,6 +18,7 @@ from tests.postgres import Cluster
 
 APP = 1400000001
 IN_TURNS = {"attacks", "browser", "network"}  # folders
+BESIDE = {"tests/browser/test_given_up.py"}  # files of these that wait for minutes, and look at nothing a load changes
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -31,7 +32,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class FilesAndTurns(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
-            return "in turns" if file.split("/")[1] in IN_TURNS else file
+            return "in turns" if file.split("/")[1] in IN_TURNS and file not in BESIDE else file
 
     return FilesAndTurns(config, log)
 
