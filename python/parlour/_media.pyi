@@ -4,11 +4,12 @@ Ids of transports, producers and consumers are chosen by the caller and are uniq
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final, Literal, Self, TypedDict, final, type_check_only
 
 from parlour.sdp.model import Codec, Kind
 
-__all__ = ["ClientTransport", "MediaEngine", "interface_addresses"]
+__all__ = ["ClientTransport", "LoadGenerator", "LoadPattern", "MediaEngine", "NullReflector", "interface_addresses"]
 
 def interface_addresses() -> list[str]:
     """The IP addresses of every interface that is up, loopback included, without zones. Raises OSError."""
@@ -291,3 +292,148 @@ class ClientTransport:
 
     def close(self) -> None:
         """Say goodbye, stop the thread, free the ports. Idempotent."""
+
+@final
+class LoadPattern:
+    """What a publisher of a load sends and when."""
+
+    def __new__(cls, period: int, frames: Sequence[tuple[int, bool, Sequence[tuple[int, int]]]]) -> Self:
+        """Frames that repeat every ``period`` microseconds.
+
+        Of each: when it begins, whether it is a keyframe, and of each packet how much later it goes and its bytes from
+        the RTP header on. Raises ValueError with a sentence when they cannot be sent like that.
+        """
+
+_LoadStream = tuple[Kind, int, int, int | None, LoadPattern, int]
+"""Kind, SSRC, payload type, id of the transport-wide number or None, pattern, and microseconds until it begins."""
+
+@type_check_only
+class LoadStreamReport(TypedDict):
+    """What came of one stream: packets each once, those missing between the first and the newest, those twice."""
+
+    ssrc: int
+    received: int
+    missing: int
+    duplicates: int
+    frames: int
+    """Whose last packet came."""
+
+@type_check_only
+class LoadPeer(TypedDict):
+    """One peer. Times are those of ``time.monotonic``."""
+
+    peer: int
+    state: Literal["connecting", "connected", "failed"]
+    reason: str | None
+    """A sentence, when it failed."""
+    srtp_profile: str | None
+    connected_at: float | None
+    """When ICE and DTLS were through."""
+    first_frame_at: float | None
+    """When a frame was complete for the first time."""
+    sent: int
+    streams: list[LoadStreamReport]
+
+@type_check_only
+class LoadTotals(TypedDict):
+    """Media packets of all peers since the start."""
+
+    sent: int
+    sent_bytes: int
+    """From the RTP header on, without what encryption adds."""
+    received: int
+    missing: int
+    duplicates: int
+    undecryptable: int
+    """Of those that were opened."""
+    unsent: int
+    """Not taken by the socket."""
+    socket_drops: int
+    """Not taken from the socket in time."""
+    feedback: int
+    """RTCP packets sent."""
+    strangers: int
+    """Malformed, or of more streams than are counted."""
+
+@type_check_only
+class LoadTimes(TypedDict):
+    """Quantiles of a time in microseconds."""
+
+    count: int
+    p50: float
+    p99: float
+    p999: float
+    max: float
+
+@final
+class LoadGenerator:
+    """Many cheap peers in one thread: real ICE, DTLS and SRTP, then counting. For measuring servers.
+
+    Methods raise RuntimeError once closed, OSError when the system has nothing left.
+    """
+
+    fingerprint: Final[str]
+    """SHA-256 of the certificate of all peers: ``AB:CD:…``."""
+
+    def __new__(cls, seed: int, *, patience: timedelta) -> Self:
+        """Start the thread. ``seed``: 64 bits for numbers that may be guessed; ``patience``: a server's to answer."""
+
+    def connect(
+        self,
+        remote: tuple[str, int],
+        *,
+        local: tuple[str, str],
+        peer: tuple[str, str],
+        fingerprint: str,
+        outgoing: Sequence[_LoadStream] = ...,
+        twcc_extension: int | None = ...,
+    ) -> int:
+        """Connect a new peer to a server; returns its number. ``local``, ``peer``: ufrag and password of each side."""
+
+    def connect_to_reflector(
+        self, remote: tuple[str, int], *, room: int, outgoing: Sequence[_LoadStream] = ...
+    ) -> int:
+        """Connect a new peer to a null reflector, to send in a room or, with nothing to send, to receive there."""
+
+    def state(self, peer: int) -> tuple[Literal["connecting", "connected", "failed"], str | None]:
+        """How far a peer is, and why it failed."""
+
+    def start(self, peers: Sequence[int]) -> None:
+        """Let peers send."""
+
+    def stop(self, peers: Sequence[int]) -> None:
+        """Let them send no more."""
+
+    def remove(self, peers: Sequence[int]) -> None:
+        """End peers without a goodbye; what they did stays in the totals."""
+
+    def peers(self) -> list[LoadPeer]:
+        """What is told of each peer."""
+
+    def totals(self) -> LoadTotals:
+        """What all did together."""
+
+    def take_times(self) -> tuple[LoadTimes, LoadTimes]:
+        """From a packet's sending to its arrival, one packet in 32; and how late packets were sent. Since last time."""
+
+    def close(self) -> None:
+        """End all peers and the thread. Idempotent."""
+
+@type_check_only
+class ReflectorStats(TypedDict):
+    """Media packets that came and that left."""
+
+    received: int
+    forwarded: int
+
+@final
+class NullReflector:
+    """A server that fans out what it gets, without any protocol. Ends with the object."""
+
+    port: Final[int]
+
+    def __new__(cls, host: str) -> Self:
+        """Bind a free UDP port of that address and start a thread."""
+
+    def stats(self) -> ReflectorStats:
+        """What it has done."""

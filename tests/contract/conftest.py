@@ -11,8 +11,8 @@ from tests.databases import AnyDatabase, SqliteDatabase
 from tests.postgres import Cluster
 
 ON_ONE_DATABASE = {
-    *("test_client", "test_client_media", "test_liveness", "test_media_limits", "test_other_servers", "test_signaling"),
-    "test_supervision",
+    *("test_client", "test_client_media", "test_liveness", "test_load", "test_media_limits", "test_other_servers"),
+    *("test_signaling", "test_supervision"),
 }
 """Modules about sockets, media and processes: what is behind them makes no difference."""
 

@@ -288,7 +288,7 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
 }
 
 /// The names of RFC 5764 §4.1.2 and RFC 7714 §14.2 without their prefix.
-fn profile_name(profile: SrtpProfile) -> &'static str {
+pub(crate) fn profile_name(profile: SrtpProfile) -> &'static str {
     match profile {
         SrtpProfile::Aes128CmSha1_80 => "AES128_CM_HMAC_SHA1_80",
         SrtpProfile::AeadAes128Gcm => "AEAD_AES_128_GCM",

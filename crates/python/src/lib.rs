@@ -2,14 +2,17 @@
 
 mod client;
 mod engine;
+mod load;
 
 use pyo3::prelude::*;
 
-/// The Rust core: the server's media shards and the client's transport.
+/// The Rust core: the server's media shards, the client's transport, and the tools that measure.
 #[pymodule(gil_used = false)]
 mod _media {
     #[pymodule_export]
     use super::client::ClientTransport;
     #[pymodule_export]
     use super::engine::{MediaEngine, interface_addresses};
+    #[pymodule_export]
+    use super::load::{LoadGenerator, LoadPattern, NullReflector};
 }

@@ -1,0 +1,347 @@
+//! The null reflector: a server that does nothing but receive and fan out, without a word of any protocol. What the
+//! generator reaches there is all it can do, and what that costs is the least that forwarding can cost.
+
+use crate::socket::{self, BATCH, DATAGRAM, Receiver};
+use parlour_media::rtp::{RtpHeader, is_rtp_or_rtcp};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+/// Packets of one run at most: what the best servers send at a time.
+const MOST_IN_RUN: usize = 8;
+/// A run whose frame is open may wait so long for the rest of it.
+const HOLD_MS: libc::c_int = 1;
+/// How soon the end is noticed.
+const LOOK_MS: libc::c_int = 50;
+/// Addresses it knows, a limit of ours.
+const MOST_GUESTS: usize = 30_000;
+
+const MAGIC: [u8; 4] = *b"PLRH";
+
+/// The greeting of a peer in the clear; it comes back when the peer is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hello {
+    pub(crate) room: u32,
+    pub(crate) subscribe: bool,
+}
+
+impl Hello {
+    pub(crate) fn to_bytes(self) -> [u8; 9] {
+        let mut bytes = [0; 9];
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[4] = u8::from(self.subscribe);
+        bytes[5..].copy_from_slice(&self.room.to_be_bytes());
+        bytes
+    }
+
+    pub(crate) fn parse(datagram: &[u8]) -> Option<Hello> {
+        let (magic, rest) = datagram.split_first_chunk::<4>()?;
+        let (&role, room) = rest.split_first()?;
+        (*magic == MAGIC && role < 2).then_some(Hello {
+            room: u32::from_be_bytes(room.try_into().ok()?),
+            subscribe: role == 1,
+        })
+    }
+}
+
+/// What a reflector has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReflectorStats {
+    /// Media packets that came.
+    pub received: u64,
+    /// Copies that left.
+    pub forwarded: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    received: AtomicU64,
+    forwarded: AtomicU64,
+}
+
+/// A reflector with its thread. Dropping it ends it.
+pub struct Reflector {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    counters: Arc<Counters>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Reflector {
+    /// Binds a free port of that address and starts.
+    ///
+    /// # Errors
+    /// When there is no socket or thread for it.
+    pub fn start(address: IpAddr) -> io::Result<Reflector> {
+        let socket = UdpSocket::bind(SocketAddr::new(address, 0))?;
+        socket.set_nonblocking(true)?;
+        socket::buffers(&socket);
+        let address = socket.local_addr()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let counters = Arc::new(Counters::default());
+        let worker = Worker {
+            socket,
+            receiver: Receiver::new(),
+            guests: HashMap::new(),
+            rooms: HashMap::new(),
+            run: Run::default(),
+            stop: Arc::clone(&stop),
+            counters: Arc::clone(&counters),
+        };
+        let thread = std::thread::Builder::new()
+            .name("parlour-reflect".into())
+            .spawn(move || worker.work())?;
+        Ok(Reflector {
+            address,
+            stop,
+            counters,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has done.
+    pub fn stats(&self) -> ReflectorStats {
+        ReflectorStats {
+            received: self.counters.received.load(Ordering::Relaxed),
+            forwarded: self.counters.forwarded.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for Reflector {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Where to: as the kernel takes it.
+#[derive(Clone, Copy)]
+struct Address(libc::sockaddr_storage, libc::socklen_t);
+
+impl Address {
+    fn key(&self) -> Vec<u8> {
+        // SAFETY: the kernel filled the first bytes of the storage, as many as the length says.
+        unsafe { std::slice::from_raw_parts((&raw const self.0).cast(), self.1 as usize).to_vec() }
+    }
+}
+
+/// Packets of one publisher that leave together. All but the last have the same length.
+#[derive(Default)]
+struct Run {
+    room: u32,
+    segment: usize,
+    bytes: Vec<u8>,
+    packets: usize,
+}
+
+struct Worker {
+    socket: UdpSocket,
+    receiver: Receiver,
+    guests: HashMap<Vec<u8>, Hello>,
+    rooms: HashMap<u32, Vec<Address>>,
+    run: Run,
+    stop: Arc<AtomicBool>,
+    counters: Arc<Counters>,
+}
+
+impl Worker {
+    fn work(mut self) -> io::Result<()> {
+        while !self.stop.load(Ordering::Relaxed) {
+            let count = self.receiver.receive(&self.socket);
+            for index in 0..count {
+                let (source, len) = self.receiver.source(index);
+                let datagram = self.receiver.datagram(index).0.to_vec();
+                self.take(Address(source, len), &datagram);
+            }
+            if count < BATCH {
+                let holding = self.run.packets > 0;
+                if !self.wait(if holding { HOLD_MS } else { LOOK_MS })? && holding {
+                    self.flush();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a datagram; false when none came in that time.
+    fn wait(&self, milliseconds: libc::c_int) -> io::Result<bool> {
+        let mut poll = libc::pollfd {
+            fd: self.socket.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: `poll` is one descriptor and outlives the call.
+        match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {
+            0 => Ok(false),
+            ready if ready > 0 => Ok(true),
+            _ => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+                error => Err(error),
+            },
+        }
+    }
+
+    fn take(&mut self, source: Address, datagram: &[u8]) {
+        if let Some(hello) = Hello::parse(datagram) {
+            self.greet(source, hello, datagram);
+            return;
+        }
+        let Some(&Hello {
+            room,
+            subscribe: false,
+        }) = self.guests.get(&source.key())
+        else {
+            return;
+        };
+        if !is_rtp_or_rtcp(datagram) {
+            return;
+        }
+        self.counters.received.fetch_add(1, Ordering::Relaxed);
+        // Only a run's last packet may be shorter (udp(7), UDP_SEGMENT).
+        if self.run.packets > 0 && (self.run.room != room || self.run.segment != datagram.len()) {
+            self.flush();
+        }
+        self.run.room = room;
+        self.run.segment = datagram.len();
+        self.run.bytes.extend_from_slice(datagram);
+        self.run.packets += 1;
+        let frame_is_open = RtpHeader::parse(datagram).is_ok_and(|header| {
+            !header.marker && header.payload_type.0 >= 96 && datagram.len() > DATAGRAM / 4
+        });
+        if !frame_is_open || self.run.packets == MOST_IN_RUN {
+            self.flush();
+        }
+    }
+
+    fn greet(&mut self, source: Address, hello: Hello, datagram: &[u8]) {
+        if self.guests.len() == MOST_GUESTS {
+            return;
+        }
+        let known = self.guests.insert(source.key(), hello);
+        if hello.subscribe && known.is_none() {
+            self.rooms.entry(hello.room).or_default().push(source);
+        }
+        // SAFETY: address and datagram are as long as said and outlive the call. A lost answer is asked for again.
+        unsafe {
+            libc::sendto(
+                self.socket.as_raw_fd(),
+                datagram.as_ptr().cast(),
+                datagram.len(),
+                libc::MSG_DONTWAIT,
+                (&raw const source.0).cast(),
+                source.1,
+            )
+        };
+    }
+
+    /// Sends the run to everybody in its room: a message each, cut into packets by the kernel.
+    fn flush(&mut self) {
+        let mut run = std::mem::take(&mut self.run);
+        self.send(&run);
+        run.bytes.clear();
+        self.run.bytes = run.bytes; // for its memory
+    }
+
+    fn send(&self, run: &Run) {
+        let Some(addresses) = self.rooms.get(&run.room) else {
+            return;
+        };
+        let mut piece = libc::iovec {
+            iov_base: run.bytes.as_ptr().cast_mut().cast(),
+            iov_len: run.bytes.len(),
+        };
+        let mut control = SegmentControl::new(run.segment);
+        for addresses in addresses.chunks(BATCH) {
+            let mut headers: Vec<libc::mmsghdr> = addresses
+                .iter()
+                .map(|address| {
+                    // SAFETY: an all-zero header is a valid one that points nowhere.
+                    let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+                    header.msg_hdr.msg_name = (&raw const address.0).cast_mut().cast();
+                    header.msg_hdr.msg_namelen = address.1;
+                    header.msg_hdr.msg_iov = &raw mut piece;
+                    header.msg_hdr.msg_iovlen = 1;
+                    if run.packets > 1 {
+                        header.msg_hdr.msg_control = (&raw mut control).cast();
+                        header.msg_hdr.msg_controllen = size_of::<SegmentControl>() as _;
+                    }
+                    header
+                })
+                .collect();
+            let mut at = 0;
+            while at < headers.len() {
+                // SAFETY: the headers point at addresses, piece and control above, which outlive the call.
+                let sent = unsafe {
+                    libc::sendmmsg(
+                        self.socket.as_raw_fd(),
+                        headers[at..].as_mut_ptr(),
+                        (headers.len() - at) as libc::c_uint,
+                        libc::MSG_DONTWAIT,
+                    )
+                };
+                let forwarded = usize::try_from(sent).unwrap_or(0);
+                let packets = (forwarded * run.packets) as u64;
+                self.counters
+                    .forwarded
+                    .fetch_add(packets, Ordering::Relaxed);
+                // What the kernel does not take is lost, as on a server.
+                at += forwarded.max(1);
+            }
+        }
+    }
+}
+
+/// A control message with UDP_SEGMENT (linux/udp.h).
+#[repr(C, align(8))]
+struct SegmentControl {
+    header: libc::cmsghdr,
+    segment: [u8; 8],
+}
+
+impl SegmentControl {
+    fn new(segment: usize) -> SegmentControl {
+        // SAFETY: an all-zero control message header is a valid one.
+        let mut header: libc::cmsghdr = unsafe { std::mem::zeroed() };
+        // SAFETY: this only computes a length.
+        header.cmsg_len = unsafe { libc::CMSG_LEN(2) } as _;
+        header.cmsg_level = libc::SOL_UDP;
+        header.cmsg_type = libc::UDP_SEGMENT;
+        let mut bytes = [0; 8];
+        bytes[..2].copy_from_slice(&(segment as u16).to_ne_bytes());
+        SegmentControl {
+            header,
+            segment: bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting_is_read_back_and_nothing_else_is_one() {
+        let hello = Hello {
+            room: 0xdead_beef,
+            subscribe: true,
+        };
+        let bytes = hello.to_bytes();
+        assert_eq!(Hello::parse(&bytes), Some(hello));
+        for len in 0..bytes.len() {
+            assert_eq!(Hello::parse(&bytes[..len]), None);
+        }
+        assert_eq!(Hello::parse(&[0x80; 9]), None);
+    }
+}
