@@ -7,24 +7,31 @@ change made by anybody, in whatever process, is seen by the next check.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
-from parlour.accounts import checks, plugins
-from parlour.accounts.checks import lookup_name, read
+from parlour.accounts import plugins
 from parlour.accounts.faults import account_store, account_store_refusal, counters_store, login_state_store, unexpected
 from parlour.accounts.identity import Identity, Login
+from parlour.accounts.login_checks import (
+    Candidate,
+    Proof,
+    check_requested_type,
+    lookup_name,
+    pass_checks,
+    prove_by_usersig,
+    readable,
+    why_void,
+)
 from parlour.accounts.presence import PresenceTracker
 from parlour.accounts.refusal import AccountRefusedError
 from parlour.accounts.sources import counted_source
 from parlour.accounts.tokens import TICKET_LIFETIME, TokenSigner, said_by
-from parlour.accounts.user_ids import checked_user_id
 from parlour.accounts.verification import CredentialJudge
 from parlour.errors import ErrorCode
 from parlour.storage import (
     App,
-    Attempt,
     Counters,
     LoggedIn,
     LoginContext,
@@ -39,17 +46,12 @@ from parlour.usersig import (
     Envelope,
     Privilege,
     UserSigError,
-    fingerprint,
     open_envelope,
-    verify,
     verify_private_map_key,
 )
 
 MAX_SDK_APP_ID = 2**32 - 1
 ALL_PRIVILEGES = Privilege(255)
-
-_NOT_THE_CREDENTIALS_FAULT = {ErrorCode.VERIFICATION_METHOD_MISSING, ErrorCode.PUBLIC_KEY_MISSING}
-"""How the app is set up decides these, whatever the UserSig says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +136,6 @@ class Caller:
     context: LoginContext
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What a credential proved."""
-
-    issued_at: int
-    expires_at: int | None = None
-    key: str = ""
-
-
 class Accounts:
     """The account service of one server. ``clock`` gives unix seconds; ``node`` is its name in the login states."""
 
@@ -180,20 +173,25 @@ class Accounts:
     async def _login(self, request: LoginRequest) -> Granted:
         now = self._clock()
         app, context = await self._app_of(request.sdk_app_id, request.user_id, unknown=ErrorCode.SDKAPPID_UNKNOWN)
-        envelope = _opened(request.user_sig, app)
-        checks.check_account_type(context, app, request.account_type, envelope)
-        user_id = checked_user_id(request.user_id)
-        limit = bound(app.limits.logins_per_second, self._rules.logins_per_second)
-        attempt = Attempt(app.sdk_app_id, counted_source(request.source), user_id, now, limit)
-        await self._admit(attempt, app, context)
-        proof = await self._counted(attempt, self._proof(app, context, attempt, request.user_sig, envelope))
-        checks.check_not_kicked(context, user_id, proof.issued_at)
-        checks.check_registered(context, app, user_id)
+        candidate = Candidate(
+            app,
+            context,
+            request.user_id,
+            request.user_sig,
+            _opened(request.user_sig, app),
+            now,
+            self._prove,
+            account_type=request.account_type,
+            source=counted_source(request.source),
+            counters=self._counters,
+            most_logins=bound(app.limits.logins_per_second, self._rules.logins_per_second),
+        )
+        proof = await pass_checks(candidate)
+        user_id = candidate.user_id
         if self._verifiers:
-            credential = str(request.user_sig)
-            applicant = plugins.Applicant(app.sdk_app_id, user_id, credential, request.source)
+            applicant = plugins.Applicant(app.sdk_app_id, user_id, str(request.user_sig), request.source)
             for verifier in self._verifiers:
-                await verifier.ask(applicant, attempt.source)
+                await verifier.ask(applicant, candidate.source)
         signer = self._signer(context)
         if context.account is None:
             await self._register(app, user_id, now)
@@ -221,7 +219,7 @@ class Accounts:
             raise AccountRefusedError(
                 ErrorCode.TICKET_INVALID, "the ticket belongs to another login than this socket's"
             )
-        app = read(context.app)
+        app = readable(context.app)
         if app is None:
             raise AccountRefusedError(
                 ErrorCode.APP_NOT_ENABLED, f"there is no app {login.identity.sdk_app_id} any more"
@@ -230,8 +228,7 @@ class Accounts:
             raise AccountRefusedError(ErrorCode.SERVICE_SUSPENDED, f"app {app.sdk_app_id} is suspended")
         if app.state == "disabled":
             raise AccountRefusedError(ErrorCode.APP_NOT_ENABLED, f"app {app.sdk_app_id} was never enabled")
-        checks.check_not_blocked(context, app, login.identity.user_id)
-        void = _why_void(login, context, app, int(now))
+        void = why_void(login, context, app, int(now))
         if void:
             raise AccountRefusedError(ErrorCode.ROOM_USERSIG_FAILED, f"the UserSig became invalid after login: {void}")
         return Entrant(login, signer, app, now)
@@ -249,11 +246,10 @@ class Accounts:
         context = await self._contexts(said.sdk_app_id, lookup_name(said.user_id))
         signer = self._signer(context)
         session_id, room, login = signer.read_resume(token, now)
-        app = read(context.app)
+        app = readable(context.app)
         if app is None or app.state != "active":
             raise _state_invalid("the app is not active")
-        checks.check_not_blocked(context, app, login.identity.user_id)
-        void = _why_void(login, context, app, None)
+        void = why_void(login, context, app, None)
         if void:
             raise _state_invalid(void)
         with login_state_store():
@@ -279,17 +275,21 @@ class Accounts:
         app, context, now = caller.app, caller.context, self._clock()
         if not user_sig:
             raise AccountRefusedError(ErrorCode.CREDENTIAL_EMPTY, "the parameter usersig is missing or empty")
-        envelope = open_envelope(user_sig)
-        checks.check_account_type(context, app, None, envelope)
-        user_id = checked_user_id(caller.identifier)
-        attempt = Attempt(app.sdk_app_id, counted_source(source), user_id, now)
-        await self._admit(attempt, app, context)
-        proof = await self._counted(attempt, self._usersig(app, context, user_id, envelope, now))
-        checks.check_not_kicked(context, user_id, proof.issued_at)
-        checks.check_registered(context, app, user_id)
-        if user_id not in app.admins:
+        candidate = Candidate(
+            app,
+            context,
+            caller.identifier,
+            user_sig,
+            open_envelope(user_sig),
+            now,
+            prove_by_usersig,
+            source=counted_source(source),
+            counters=self._counters,
+        )
+        await pass_checks(candidate)
+        if candidate.user_id not in app.admins:
             raise AccountRefusedError(
-                ErrorCode.ADMIN_REQUIRED, f"{user_id} is not among the admins of app {app.sdk_app_id}"
+                ErrorCode.ADMIN_REQUIRED, f"{candidate.user_id} is not among the admins of app {app.sdk_app_id}"
             )
 
     async def take_request(self, app: App, command: str) -> None:
@@ -313,7 +313,7 @@ class Accounts:
 
     def check_account_type(self, caller: Caller, value: object) -> None:
         """The AccountType of a request: 70145 unless it is a known number, 70140 unless it is the app's."""
-        checks.check_requested_type(caller.context, caller.app, value)
+        check_requested_type(caller.context, caller.app, value)
 
     # --- steps ---
 
@@ -326,50 +326,17 @@ class Accounts:
         if not _is_app_id(sdk_app_id):
             raise AccountRefusedError(unknown, f"sdkAppId is not a number from 1 to {MAX_SDK_APP_ID}")
         context = await self._contexts(sdk_app_id, lookup_name(user_id))
-        app = read(context.app)
+        app = readable(context.app)
         if app is None:
             raise AccountRefusedError(unknown, f"this server has no app {sdk_app_id}")
         return app, context
 
-    async def _admit(self, attempt: Attempt, app: App, context: LoginContext) -> None:
-        """Step 2: lock-out, blacklist, login rate."""
-        with counters_store():
-            admission = await self._counters.attempt(attempt)
-        until = admission.locked_until or admission.source_locked_until
-        if until is not None:
-            who = f"user {attempt.user_id}" if admission.locked_until else "every user"
-            raise AccountRefusedError(
-                ErrorCode.LOGIN_LOCKED_OUT,
-                f"too many failed logins: {who} is locked for this address for "
-                f"{max(1, round(until - attempt.now))} s more",
-            )
-        checks.check_not_blocked(context, app, attempt.user_id)
-        if admission.too_many:
-            raise AccountRefusedError(
-                ErrorCode.LOGIN_RATE_EXCEEDED,
-                f"app {attempt.sdk_app_id} has its {attempt.limit} logins of this second already",
-            )
-
-    async def _counted(self, attempt: Attempt, check: Coroutine[Any, Any, Proof]) -> Proof:
-        """Steps 3 to 8: a credential that is wrong counts towards the lock-out, a failure of ours never does."""
-        try:
-            return await check
-        except AccountRefusedError as refusal:
-            if refusal.wrong_credential:
-                with counters_store():
-                    await self._counters.failed(attempt)
-            raise
-
-    async def _proof(
-        self, app: App, context: LoginContext, attempt: Attempt, credential: object, envelope: Envelope | None
-    ) -> Proof:
+    async def _prove(self, candidate: Candidate, credential: str) -> Proof:
         """Steps 3 to 8, by UserSig or by the third party that the app named."""
-        user_id, now = attempt.user_id, attempt.now
-        if credential is not None and not isinstance(credential, str):
-            raise AccountRefusedError(ErrorCode.PARAMETER_INVALID, "userSig is not a text", wrong_credential=True)
+        app = candidate.app
         if app.verification is None:
-            return await self._usersig(app, context, user_id, envelope or open_envelope(credential or ""), now)
-        account_type = read(context.account_type)
+            return await prove_by_usersig(candidate, credential)
+        account_type = readable(candidate.context.account_type)
         if account_type is not None and "third-party" not in account_type.methods:
             raise AccountRefusedError(
                 ErrorCode.VERIFICATION_METHOD_MISSING,
@@ -381,19 +348,10 @@ class Accounts:
                 "userSig is empty; this app's credentials are judged by a third party",
                 wrong_credential=True,
             )
-        await self._judge.judge(app.sdk_app_id, user_id, credential, app.verification, source=attempt.source)
-        return Proof(int(now))
-
-    async def _usersig(self, app: App, context: LoginContext, user_id: str, envelope: Envelope, now: float) -> Proof:
-        methods = checks.methods_of(context)
-        try:
-            verified = verify(
-                envelope, sdk_app_id=app.sdk_app_id, user_id=user_id, keys=app.keys, now=int(now), methods=methods
-            )
-        except UserSigError as error:
-            wrong = error.code not in _NOT_THE_CREDENTIALS_FAULT
-            raise AccountRefusedError(error.code, error.detail, wrong_credential=wrong) from None
-        return Proof(verified.issued_at, verified.expires_at, verified.key)
+        await self._judge.judge(
+            app.sdk_app_id, candidate.user_id, credential, app.verification, source=candidate.source
+        )
+        return Proof(int(candidate.now))
 
     async def _register(self, app: App, user_id: str, now: float) -> None:
         """A first login makes the account."""
@@ -411,19 +369,6 @@ class Accounts:
 def _opened(user_sig: object, app: App) -> Envelope | None:
     """The UserSig as far as it opens; None for what is no UserSig: no text, or a third party's credential."""
     return open_envelope(user_sig) if isinstance(user_sig, str) and user_sig and app.verification is None else None
-
-
-def _why_void(login: Login, context: LoginContext, app: App, now: int | None) -> str:
-    """Why what a login rests on holds no more, or ""."""
-    if checks.was_kicked(context, login.issued_at):
-        return "the user was kicked"
-    if now is not None and login.expires_at is not None and now > login.expires_at:
-        return "it expired"
-    if login.key and login.key not in map(fingerprint, (*app.keys.secrets, *app.keys.public_keys)):
-        return "the key that signed it was taken away"
-    if checks.is_missing(context, app, login.identity.user_id):
-        return "the account was deleted"
-    return ""
 
 
 def _is_app_id(value: object) -> TypeGuard[int]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn, cast
 
 import typer
 
@@ -14,11 +15,10 @@ from parlour.cli.output import DataOption, JsonOption, fail, message, print_json
 from parlour.cli.store import ConfigOption, has_database, with_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from parlour.accounts.login_checks import Candidate
     from parlour.accounts.refusal import AccountRefusedError
     from parlour.storage import App, LoginContext, Storage
-    from parlour.usersig import AppKeys, Privilege
+    from parlour.usersig import AppKeys, Envelope, Privilege
 
 command = typer.Typer(
     no_args_is_help=True,
@@ -144,10 +144,9 @@ def verify(
     to be there already. With --key the UserSig alone is checked. Never looked at: the lock-out after failed logins, and
     how many logins the app has in this second.
     """
-    from parlour.accounts import checks
+    from parlour.accounts.login_checks import Proof, pass_checks
     from parlour.accounts.refusal import AccountRefusedError
     from parlour.accounts.user_ids import checked_user_id
-    from parlour.errors import ErrorCode
     from parlour.usersig import UserSigError, open_envelope
     from parlour.usersig import verify as check
 
@@ -157,42 +156,27 @@ def verify(
     try:
         if given is not None:
             checked_user_id(user)
-            proven = check(envelope, sdk_app_id=sdk_app_id, user_id=user, keys=_keys_of(given), now=now)
+            verified = check(envelope, sdk_app_id=sdk_app_id, user_id=user, keys=_keys_of(given), now=now)
+            proof = Proof(verified.issued_at, verified.expires_at, verified.key)
         else:
-            context = _stored_contexts(data, config, sdk_app_id, user)
-            stored = checks.read(context.app)
-            if stored is None:
-                raise AccountRefusedError(ErrorCode.SDKAPPID_NOT_FOUND, NO_APP.format(sdk_app_id))
-            checks.check_account_type(context, stored, None, envelope)
-            checked_user_id(user)
-            checks.check_not_blocked(context, stored, user)
-            proven = check(
-                envelope,
-                sdk_app_id=sdk_app_id,
-                user_id=user,
-                keys=stored.keys,
-                now=now,
-                methods=checks.methods_of(context),
-            )
-            checks.check_not_kicked(context, user, proven.issued_at)
-            checks.check_registered(context, stored, user)
+            proof = asyncio.run(pass_checks(_stored_candidate(data, config, sdk_app_id, user, envelope, now)))
     except (AccountRefusedError, UserSigError) as error:
         _refused(error.code, error.detail, as_json)
     if as_json:
         print_json(
             {
                 "code": 0,
-                "version": int(proven.version),
-                "sdkAppId": proven.sdk_app_id,
-                "userId": proven.user_id,
-                "issuedAt": proven.issued_at,
-                "expiresAt": proven.expires_at,
-                "keyFingerprint": proven.key,
+                "version": int(envelope.opened()),
+                "sdkAppId": sdk_app_id,
+                "userId": user,
+                "issuedAt": proof.issued_at,
+                "expiresAt": proof.expires_at,
+                "keyFingerprint": proof.key,
             }
         )
     else:
         print_line("0")
-        message(f"Good: user {user} of app {sdk_app_id}, until {when(proven.expires_at)}.")
+        message(f"Good: user {user} of app {sdk_app_id}, until {when(cast(int, proof.expires_at))}.")
 
 
 @command.command("inspect")
@@ -269,24 +253,15 @@ def _methods(context: LoginContext) -> tuple[str, ...]:
 
 def _around(context: LoginContext, app: App, user: str, text: str, issued_at: int | None) -> list[AccountRefusedError]:
     """Why a login is refused whatever the UserSig's own checks say, in the order of a login."""
-    from parlour.accounts import checks
-    from parlour.accounts.refusal import AccountRefusedError
-    from parlour.accounts.user_ids import checked_user_id
+    from parlour.accounts.login_checks import CHECKS, Candidate, Proof, prove_by_usersig, refusals
     from parlour.usersig import open_envelope
 
-    steps: list[Callable[[], object]] = [lambda: checks.check_account_type(context, app, None, open_envelope(text))]
+    steps = {"1"}
     if user:
-        steps += [lambda: checked_user_id(user), lambda: checks.check_not_blocked(context, app, user)]
-        if issued_at is not None:
-            steps.append(lambda: checks.check_not_kicked(context, user, issued_at))
-        steps.append(lambda: checks.check_registered(context, app, user))
-    found = []
-    for step in steps:
-        try:
-            step()
-        except AccountRefusedError as refusal:
-            found.append(refusal)
-    return found
+        steps |= {"2", "blacklist", "10"} | (set() if issued_at is None else {"9"})
+    candidate = Candidate(app, context, user, text, open_envelope(text), 0, prove_by_usersig)
+    candidate.proof = Proof(issued_at or 0)
+    return asyncio.run(refusals(candidate, [check for check in CHECKS if check.step in steps]))
 
 
 def _room(text: str | None, is_name: bool) -> int | str | None:
@@ -417,11 +392,20 @@ def _keys_of(given: _Given) -> AppKeys:
     return AppKeys(public_keys=(pem,))
 
 
-def _stored_contexts(data: str | None, config: Path | None, sdk_app_id: int, user: str) -> LoginContext:
-    from parlour.accounts.checks import lookup_name
+def _stored_candidate(
+    data: str | None, config: Path | None, sdk_app_id: int, user: str, envelope: Envelope, now: int
+) -> Candidate:
+    """The login as a server would judge it, but for what only a server counts. Refuses with 70020."""
+    from parlour.accounts.login_checks import Candidate, lookup_name, prove_by_usersig
+    from parlour.accounts.refusal import AccountRefusedError
+    from parlour.errors import ErrorCode
 
-    async def work(storage: Storage) -> LoginContext:
-        return _readable(await storage.accounts.login_context(sdk_app_id, lookup_name(user)))
+    async def work(storage: Storage) -> Candidate:
+        context = await storage.accounts.login_context(sdk_app_id, lookup_name(user))
+        app = _readable_app(context)
+        if app is None:
+            raise AccountRefusedError(ErrorCode.SDKAPPID_NOT_FOUND, NO_APP.format(sdk_app_id))
+        return Candidate(app, context, user, envelope.user_sig, envelope, now, prove_by_usersig)
 
     return with_storage(data, work, config=config)
 
@@ -430,24 +414,26 @@ def _stored_apps(
     data: str | None, config: Path | None, sdk_app_id: int | None, user: str
 ) -> tuple[tuple[App, ...], LoginContext | None]:
     """Every app, and what is stored about the one in question and its user."""
-    from parlour.accounts.checks import lookup_name
+    from parlour.accounts.login_checks import lookup_name
 
     async def work(storage: Storage) -> tuple[tuple[App, ...], LoginContext | None]:
         apps = await storage.list_apps()
         if sdk_app_id not in {app.sdk_app_id for app in apps}:
             return apps, None
-        return apps, _readable(await storage.accounts.login_context(sdk_app_id, lookup_name(user)))
+        context = await storage.accounts.login_context(sdk_app_id, lookup_name(user))
+        _readable_app(context)
+        return apps, context
 
     return with_storage(data, work, config=config)
 
 
-def _readable(context: LoginContext) -> LoginContext:
-    """The context, if its app can be read; one that cannot ends the command with the store's own sentence."""
+def _readable_app(context: LoginContext) -> App | None:
+    """The app; one that cannot be read ends the command with the store's own sentence."""
     from parlour.storage import StorageError
 
     if isinstance(context.app, StorageError):
         raise context.app
-    return context
+    return context.app
 
 
 def _stored_secret(data: str | None, config: Path | None, sdk_app_id: int) -> str:
