@@ -41,24 +41,13 @@ class Stores:
     async def open(cls, settings: Settings) -> Self:
         """Open all of them. Raises a ``StorageError`` in one sentence, and leaves none open then."""
         timeout = settings.limits.store_timeout
-        rules = settings.lockout
         make_folder(settings.data)
         async with contextlib.AsyncExitStack() as stack:
-            accounts = await Storage.open(
-                settings.data, url=settings.database, master=master_key(settings), timeout=timeout
+            accounts = await stack.enter_async_context(
+                await Storage.open(settings.data, url=settings.database, master=master_key(settings), timeout=timeout)
             )
-            stack.push_async_callback(accounts.close)
-            login_states = await LoginStates.open(
-                settings.data, url=beside(settings.login_state, settings.database), timeout=timeout
-            )
-            stack.push_async_callback(login_states.close)
-            counters = await Counters.open(
-                settings.data,
-                url=beside(settings.counters, settings.database),
-                timeout=timeout,
-                rules=LockRules(rules.failures, rules.source_failures, rules.window, rules.duration),
-            )
-            stack.push_async_callback(counters.close)
+            login_states = await stack.enter_async_context(await open_login_states(settings))
+            counters = await stack.enter_async_context(await open_counters(settings))
             node = node_name(settings.data)
             await login_states.forget_node(node)
             stack.pop_all()
@@ -139,6 +128,23 @@ def master_key(settings: Settings) -> MasterKey:
     if settings.master_key:
         return MasterKey.of_text(settings.master_key)
     return MasterKey.there(settings.master_key_file or settings.data / KEY_FILE)
+
+
+async def open_login_states(settings: Settings) -> LoginStates:
+    """The login-state store. Raises a ``StorageError`` in one sentence."""
+    url = beside(settings.login_state, settings.database)
+    return await LoginStates.open(settings.data, url=url, timeout=settings.limits.store_timeout)
+
+
+async def open_counters(settings: Settings) -> Counters:
+    """The store of counters and locks. Raises a ``StorageError`` in one sentence."""
+    rules = settings.lockout
+    return await Counters.open(
+        settings.data,
+        url=beside(settings.counters, settings.database),
+        timeout=settings.limits.store_timeout,
+        rules=LockRules(rules.failures, rules.source_failures, rules.window, rules.duration),
+    )
 
 
 def beside(url: str, accounts_url: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -16,9 +15,8 @@ from parlour.cli.arguments import (
     parse_app_id,
     parse_user,
 )
+from parlour.cli.options import StoreOptions, command_group, on_stores
 from parlour.cli.output import (
-    DataOption,
-    JsonOption,
     fail,
     message,
     print_json,
@@ -27,11 +25,12 @@ from parlour.cli.output import (
     visible,
     when,
 )
-from parlour.cli.store import PATIENCE, ConfigOption, counters, known_app, login_states, on_storage, server_settings
+from parlour.cli.store import PATIENCE, known_app, on_storage
 from parlour.cli.tables import counted, print_table
 
 if TYPE_CHECKING:
     from parlour.accounts import AccountManager
+    from parlour.settings import Settings
     from parlour.storage import Account, App, Restrictions, Storage
 
 Result = TypeVar("Result")
@@ -45,24 +44,18 @@ SESSIONS = (
     "The account REST's `kick` ends it at once."
 )
 
-command = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    help="List, import, block, kick and unlock users of an app.",
-)
+command = command_group("List, import, block, kick and unlock users of an app.")
 command.command("import")(account_import.import_accounts)
 
 
 @command.command("list")
+@on_stores
 def list_accounts(
+    options: StoreOptions,
     app_id: AppOfAccountArgument,
     after: Annotated[str, typer.Option(metavar="USER", help="Begin behind this userId. Default: at the first.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="How many at most. Default: 100.")] = 100,
     blocked: Annotated[bool, typer.Option("--blocked", help="List the blacklist instead.")] = False,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """List the accounts of an app by userId, a page at a time."""
     sdk_app_id = parse_app_id(app_id)
@@ -76,9 +69,9 @@ def list_accounts(
         page = await storage.accounts.page(sdk_app_id, after=after, limit=limit + 1)
         return [_account_as_json(account) for account in page]
 
-    found = on_storage(server_settings(data, config), accounts)
+    found = options.run(accounts)
     page, follows = found[:limit], len(found) > limit
-    if as_json:
+    if options.as_json:
         print_json({"blacklist" if blocked else "accounts": page, "next": page[-1]["userId"] if follows else None})
         return
     if not page:
@@ -99,16 +92,12 @@ def list_accounts(
 
 
 @command.command("show")
-def show(
-    app_id: AppOfAccountArgument,
-    user: UserArgument,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@on_stores
+def show(options: StoreOptions, app_id: AppOfAccountArgument, user: UserArgument) -> None:
     """Show an account and what is held against it. That is the blacklist, a kick, and locks after failed logins."""
     sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
-    settings = server_settings(data, config)
+    settings = options.settings()
+    from parlour.account_system import open_counters, open_login_states
 
     async def work(storage: Storage) -> tuple[Account | None, Restrictions, list[str], list[Lock]]:
         await known_app(storage, sdk_app_id)
@@ -117,9 +106,9 @@ def show(
             if isinstance(part, Exception):
                 raise part
         now = time.time()
-        async with login_states(settings) as logins:
+        async with await open_login_states(settings) as logins:
             platforms = (await logins.online(sdk_app_id, [user_id], now=int(now))).get(user_id, [])
-        async with counters(settings) as counted:
+        async with await open_counters(settings) as counted:
             locks = [lock for lock in await counted.locked(sdk_app_id, now=now) if lock[1] in ("", user_id)]
         return context.account, context.restrictions, platforms, locks  # type: ignore[return-value]
 
@@ -127,7 +116,7 @@ def show(
     of_user = [lock for lock in locks if lock[1]]
     if account is None and restrictions.blocked_at is None and restrictions.invalidated_at is None and not of_user:
         fail(f"App {sdk_app_id} has no account {visible(user_id)}, and nothing is held against that userId.")
-    if as_json:
+    if options.as_json:
         print_json(
             {
                 "userId": user_id,
@@ -146,13 +135,12 @@ def show(
 
 
 @command.command("block")
+@on_stores
 def block(
+    options: StoreOptions,
     app_id: AppOfAccountArgument,
     user: UserArgument,
     reason: Annotated[str, typer.Option(help="Why, for your own memory.")] = "",
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Put a userId on the blacklist. Its logins are refused, whether there is an account of it or not."""
     sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
@@ -164,19 +152,16 @@ def block(
     async def work(manager: AccountManager, app: App) -> None:
         await manager.block(app, user_id, reason)
 
-    _with_manager(sdk_app_id, work, data, config)
-    _done(as_json, sdk_app_id, user_id, "blocked", f"{visible(user_id)} is on the blacklist of app {sdk_app_id}.")
+    _with_manager(options.settings(), sdk_app_id, work)
+    _done(
+        options.as_json, sdk_app_id, user_id, "blocked", f"{visible(user_id)} is on the blacklist of app {sdk_app_id}."
+    )
     message(SESSIONS)
 
 
 @command.command("unblock")
-def unblock(
-    app_id: AppOfAccountArgument,
-    user: UserArgument,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@on_stores
+def unblock(options: StoreOptions, app_id: AppOfAccountArgument, user: UserArgument) -> None:
     """Take a userId off the blacklist."""
     sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
 
@@ -185,36 +170,34 @@ def unblock(
         if not await storage.accounts.unblock(sdk_app_id, user_id):
             fail(f"{visible(user_id)} is not on the blacklist of app {sdk_app_id}.")
 
-    on_storage(server_settings(data, config), work)
-    _done(as_json, sdk_app_id, user_id, "unblocked", f"{visible(user_id)} may log in to app {sdk_app_id} again.")
+    options.run(work)
+    _done(
+        options.as_json, sdk_app_id, user_id, "unblocked", f"{visible(user_id)} may log in to app {sdk_app_id} again."
+    )
 
 
 @command.command("kick")
-def kick(
-    app_id: AppOfAccountArgument,
-    user: UserArgument,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@on_stores
+def kick(options: StoreOptions, app_id: AppOfAccountArgument, user: UserArgument) -> None:
     """Void the UserSigs that a user has now. What resumes the user's sessions is void too."""
     sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
 
     async def work(manager: AccountManager, app: App) -> None:
         await manager.kick(app, user_id)
 
-    _with_manager(sdk_app_id, work, data, config)
-    _done(as_json, sdk_app_id, user_id, "kicked", f"Every UserSig of {visible(user_id)} issued until now is void.")
+    _with_manager(options.settings(), sdk_app_id, work)
+    _done(
+        options.as_json, sdk_app_id, user_id, "kicked", f"Every UserSig of {visible(user_id)} issued until now is void."
+    )
     message(SESSIONS)
 
 
 @command.command("delete")
+@on_stores
 def delete(
+    options: StoreOptions,
     app_id: AppOfAccountArgument,
     users: Annotated[list[str], typer.Argument(metavar="USER...", help="The userIds.")],
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Delete accounts. What is held against their userIds stays. The exit status is 1 if one was not there."""
     sdk_app_id = parse_app_id(app_id)
@@ -226,10 +209,10 @@ def delete(
             fail(f"{len(result.items)} of {len(user_ids)} were deleted, then: {result.detail} ({int(result.code)}).")
         return [(item.user_id, item.code is None) for item in result.items]
 
-    results = _with_manager(sdk_app_id, work, data, config)
+    results = _with_manager(options.settings(), sdk_app_id, work)
     gone = [user_id for user_id, was_there in results if was_there]
     missing = [user_id for user_id, was_there in results if not was_there]
-    if as_json:
+    if options.as_json:
         print_json({"sdkAppId": sdk_app_id, "deleted": gone, "missing": missing})
     else:
         for user_id in gone:
@@ -243,23 +226,23 @@ def delete(
 
 
 @command.command("unlock")
+@on_stores
 def unlock(
+    options: StoreOptions,
     app_id: AppOfAccountArgument,
     user: UserArgument,
     sources: Annotated[
         bool, typer.Option("--sources", help="Also lift the locks of addresses that hold for every user.")
     ] = False,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Lift the locks (70050) that failed logins put on a user."""
     sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
-    settings = server_settings(data, config)
+    settings = options.settings()
+    from parlour.account_system import open_counters
 
     async def work(storage: Storage) -> tuple[int, list[str]]:
         await known_app(storage, sdk_app_id)
-        async with counters(settings) as counted:
+        async with await open_counters(settings) as counted:
             lifted = await counted.unlock(sdk_app_id, user_id)
             if sources:
                 lifted += await counted.unlock(sdk_app_id, "")
@@ -267,7 +250,7 @@ def unlock(
             return lifted, left
 
     lifted, left = on_storage(settings, work)
-    if as_json:
+    if options.as_json:
         print_json({"sdkAppId": sdk_app_id, "userId": user_id, "lifted": lifted, "lockedSources": left})
     elif lifted:
         print_line(f"{counted(lifted, 'lock')} of {visible(user_id)} lifted.")
@@ -279,16 +262,16 @@ def unlock(
 
 
 def _with_manager(
-    sdk_app_id: int, work: Callable[[AccountManager, App], Awaitable[Result]], data: str | None, config: Path | None
+    settings: Settings, sdk_app_id: int, work: Callable[[AccountManager, App], Awaitable[Result]]
 ) -> Result:
     """Run a command of the account REST on the stores, as a server would, but for the sessions that only it has."""
-    settings = server_settings(data, config)
 
     async def run(storage: Storage) -> Result:
+        from parlour.account_system import open_login_states
         from parlour.accounts import AccountManager, AccountRefusedError
 
         app = await known_app(storage, sdk_app_id)
-        async with login_states(settings) as logins:
+        async with await open_login_states(settings) as logins:
             manager = AccountManager(storage, logins, time.time, force_off=lambda *_: None, batch_timeout=PATIENCE)
             try:
                 return await work(manager, app)

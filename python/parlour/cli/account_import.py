@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from parlour.cli.arguments import AppOfAccountArgument, parse_app_id, parse_one_of
-from parlour.cli.output import DataOption, JsonOption, fail, message, print_json, print_pairs, visible
+from parlour.cli.options import StoreOptions, on_stores
+from parlour.cli.output import fail, message, print_json, print_pairs, visible
 from parlour.cli.progress import progress
-from parlour.cli.store import ConfigOption, known_app, on_storage, server_settings
+from parlour.cli.store import known_app, on_storage
 
 if TYPE_CHECKING:
     from parlour.cli.import_file import Entry, NamedAccount
@@ -46,16 +47,15 @@ class Counts:
             self.failures.append((line, reason))
 
 
+@on_stores
 def import_accounts(
+    options: StoreOptions,
     app_id: AppOfAccountArgument,
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="The file; - reads standard input.")],
     form: Annotated[
         str,
         typer.Option("--format", metavar="auto|lines|csv|json", help="The form of the file; auto looks at line 1."),
     ] = "auto",
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Make accounts from a file. It has one userId a line, or is CSV with a header, or has a JSON object a line.
 
@@ -66,7 +66,7 @@ def import_accounts(
     from parlour.cli.import_file import FORMATS
 
     parse_one_of(form, "--format", FORMATS)
-    settings = server_settings(data, config)
+    settings = options.settings()
     counts = Counts()
 
     async def work(storage: Storage) -> None:
@@ -86,7 +86,7 @@ def import_accounts(
                 fail(f"{error} Until then {done} accounts were imported: run it again, those that are there stay.")
 
     on_storage(settings, work, patient=True)
-    _tell(counts, as_json)
+    _tell(counts, options.as_json)
     if counts.failed:
         raise typer.Exit(1)
 

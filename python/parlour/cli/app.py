@@ -21,8 +21,9 @@ from parlour.cli.arguments import (
     parse_some_of,
     read_public_key,
 )
-from parlour.cli.output import DataOption, JsonOption, fail, message, print_json, print_line, print_pairs, when
-from parlour.cli.store import ConfigOption, known_app, on_storage, server_settings, with_storage
+from parlour.cli.options import StoreOptions, command_group, on_stores
+from parlour.cli.output import fail, message, print_json, print_line, print_pairs, when
+from parlour.cli.store import known_app
 from parlour.cli.tables import counted, print_table
 
 if TYPE_CHECKING:
@@ -30,12 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "parse_app_id"]
 
-command = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    help="Make, show and change apps and their keys. A running server sees every change at once.",
-)
+command = command_group("Make, show and change apps and their keys. A running server sees every change at once.")
 command.add_typer(app_keys.command, name="key")
 command.add_typer(app_admins.command, name="admin")
 command.add_typer(app_types.command, name="types")
@@ -72,7 +68,9 @@ BOUND_HELP = "{}; 0 for no bound, `default` for the server's setting."
 
 
 @command.command("create")
+@on_stores
 def create(
+    options: StoreOptions,
     app_id: Annotated[str, typer.Argument(metavar="ID", help="The sdkAppId: a number from 1 to 4294967295.")],
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
     key: Annotated[
@@ -90,9 +88,6 @@ def create(
     registration: RegistrationOption = None,
     kinds: KindsOption = None,
     advanced_permission: PermissionOption = None,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Make an app and print its sdkAppId and key. A running server knows it at once."""
     sdk_app_id = parse_app_id(app_id)
@@ -113,29 +108,30 @@ def create(
             where = storage.database.dialect.where
             fail(f"There is an app {sdk_app_id} already in {where}. Its key: `parlour app show {sdk_app_id} --keys`.")
 
-    made = with_storage(data, work, create=True, config=config)
-    if as_json:
+    made = options.run(work, create=True)
+    if options.as_json:
         print_json({"sdkAppId": sdk_app_id, "key": made.keys.secrets[0], "name": name})
         return
     print_pairs([("sdkAppId", sdk_app_id), ("key", made.keys.secrets[0])])
     message("\nThe key signs UserSigs: it belongs on your back end, never into a page.")
-    message(f"Try it: parlour usersig sign --app {sdk_app_id} --user ann" + (f" --data {data}" if data else ""))
+    message(
+        f"Try it: parlour usersig sign --app {sdk_app_id} --user ann"
+        + (f" --data {options.data}" if options.data else "")
+    )
 
 
 @command.command("list")
+@on_stores
 def list_apps(
-    keys: Annotated[bool, typer.Option("--keys", help="Show the secret keys too.")] = False,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
+    options: StoreOptions, keys: Annotated[bool, typer.Option("--keys", help="Show the secret keys too.")] = False
 ) -> None:
     """List the apps of this server."""
 
     async def work(storage: Storage) -> tuple[App, ...]:
         return await storage.list_apps()
 
-    found = with_storage(data, work, config=config)
-    if as_json:
+    found = options.run(work)
+    if options.as_json:
         print_json([app_as_json(app, keys=keys) for app in found])
         return
     if not found:
@@ -156,12 +152,11 @@ def list_apps(
 
 
 @command.command("show")
+@on_stores
 def show(
+    options: StoreOptions,
     app_id: AppArgument,
     keys: Annotated[bool, typer.Option("--keys", help="Show the secret keys too.")] = False,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show everything about an app."""
     sdk_app_id = parse_app_id(app_id)
@@ -169,15 +164,17 @@ def show(
     async def work(storage: Storage) -> tuple[App, int]:
         return await known_app(storage, sdk_app_id), await storage.accounts.count(sdk_app_id)
 
-    app, accounts = with_storage(data, work, config=config)
-    if as_json:
+    app, accounts = options.run(work)
+    if options.as_json:
         print_json(app_as_json(app, keys=keys) | {"accounts": accounts})
         return
     print_pairs(app_pairs(app, accounts, keys=keys))
 
 
 @command.command("set")
+@on_stores
 def set_app(
+    options: StoreOptions,
     app_id: AppArgument,
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     account_type: TypeOption = None,
@@ -194,9 +191,6 @@ def set_app(
     requests_per_second: Annotated[
         str | None, typer.Option(metavar="N|default", help=BOUND_HELP.format("Calls of the account REST in a second"))
     ] = None,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Change what is given of an app; the rest stays."""
     sdk_app_id = parse_app_id(app_id)
@@ -221,44 +215,40 @@ def set_app(
         changed = await storage.change_app(sdk_app_id, limits=bounds, **changes)
         return changed, await storage.accounts.count(sdk_app_id)
 
-    changed, accounts = with_storage(data, work, config=config)
-    if as_json:
+    changed, accounts = options.run(work)
+    if options.as_json:
         print_json(app_as_json(changed, keys=False) | {"accounts": accounts})
         return
     print_pairs(app_pairs(changed, accounts, keys=False))
 
 
 @command.command("suspend")
-def suspend(
-    app_id: AppArgument, data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False
-) -> None:
+@on_stores
+def suspend(options: StoreOptions, app_id: AppArgument) -> None:
     """Let nobody enter an app's rooms (10006) for now. Who is inside stays."""
-    _set_state(app_id, "suspended", data, config, as_json)
+    _set_state(options, app_id, "suspended")
 
 
 @command.command("activate")
-def activate(
-    app_id: AppArgument, data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False
-) -> None:
+@on_stores
+def activate(options: StoreOptions, app_id: AppArgument) -> None:
     """Activate an app that was suspended or disabled."""
-    _set_state(app_id, "active", data, config, as_json)
+    _set_state(options, app_id, "active")
 
 
 @command.command("disable")
-def disable(
-    app_id: AppArgument, data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False
-) -> None:
+@on_stores
+def disable(options: StoreOptions, app_id: AppArgument) -> None:
     """Make an app as if it was never enabled. No room is entered (-100027), no account REST answers (60016)."""
-    _set_state(app_id, "disabled", data, config, as_json)
+    _set_state(options, app_id, "disabled")
 
 
 @command.command("delete")
+@on_stores
 def delete(
+    options: StoreOptions,
     app_id: AppArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this nothing is deleted.")] = False,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Delete an app with its keys, accounts and blacklist. There is no way back but a backup."""
     sdk_app_id = parse_app_id(app_id)
@@ -276,8 +266,8 @@ def delete(
         await storage.delete_app(sdk_app_id)
         return accounts
 
-    accounts = on_storage(server_settings(data, config), work, patient=True)
-    if as_json:
+    accounts = options.run(work, patient=True)
+    if options.as_json:
         print_json({"sdkAppId": sdk_app_id, "deleted": True, "accounts": accounts})
         return
     print_line(f"App {sdk_app_id} is deleted, and its {counted(accounts, 'account')}.")
@@ -286,15 +276,15 @@ def delete(
 command.command("verify-with")(app_verification.verify_with)
 
 
-def _set_state(app_id: str, state: str, data: str | None, config: Path | None, as_json: bool) -> None:
+def _set_state(options: StoreOptions, app_id: str, state: str) -> None:
     sdk_app_id = parse_app_id(app_id)
 
     async def work(storage: Storage) -> App:
         await known_app(storage, sdk_app_id)
         return await storage.change_app(sdk_app_id, state=state)
 
-    changed = with_storage(data, work, config=config)
-    if as_json:
+    changed = options.run(work)
+    if options.as_json:
         print_json({"sdkAppId": sdk_app_id, "state": changed.state})
         return
     print_line(f"App {sdk_app_id} is {STATES[changed.state]}.")

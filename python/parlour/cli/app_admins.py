@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import typer
-
 from parlour.cli.arguments import AppArgument, UserArgument, parse_app_id, parse_user
-from parlour.cli.output import DataOption, JsonOption, fail, message, print_json, print_line, visible
-from parlour.cli.store import ConfigOption, known_app, with_storage
+from parlour.cli.options import StoreOptions, command_group, on_stores
+from parlour.cli.output import fail, message, print_json, print_line, visible
+from parlour.cli.store import known_app
 
 if TYPE_CHECKING:
     from parlour.storage import App, Storage
@@ -17,26 +16,20 @@ if TYPE_CHECKING:
 MAX_ADMINS = 10
 """Admins of one app, as many as the public account service allows."""
 
-command = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    help="List, add and remove who may call the account REST.",
-)
+command = command_group("List, add and remove who may call the account REST.")
 
 
 @command.command("list")
-def list_admins(
-    app_id: AppArgument, data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False
-) -> None:
+@on_stores
+def list_admins(options: StoreOptions, app_id: AppArgument) -> None:
     """List the admins of an app, one a line."""
     sdk_app_id = parse_app_id(app_id)
 
     async def work(storage: Storage) -> tuple[str, ...]:
         return (await known_app(storage, sdk_app_id)).admins
 
-    admins = with_storage(data, work, config=config)
-    if as_json:
+    admins = options.run(work)
+    if options.as_json:
         print_json(list(admins))
         return
     for admin in admins:
@@ -46,13 +39,8 @@ def list_admins(
 
 
 @command.command("add")
-def add(
-    app_id: AppArgument,
-    user: UserArgument,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@on_stores
+def add(options: StoreOptions, app_id: AppArgument, user: UserArgument) -> None:
     """Let a userId call the account REST, with a UserSig of its own."""
     sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
 
@@ -67,21 +55,16 @@ def add(
         await known_app(storage, sdk_app_id)
         return (await storage.edit_app(sdk_app_id, added)).admins
 
-    admins = with_storage(data, work, config=config)
-    if as_json:
+    admins = options.run(work)
+    if options.as_json:
         print_json(list(admins))
         return
     print_line(f"{visible(user_id)} is an admin of app {sdk_app_id}.")
 
 
 @command.command("remove")
-def remove(
-    app_id: AppArgument,
-    user: UserArgument,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@on_stores
+def remove(options: StoreOptions, app_id: AppArgument, user: UserArgument) -> None:
     """Take the right away again: further calls are refused at once (70403)."""
     sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
 
@@ -94,8 +77,8 @@ def remove(
         await known_app(storage, sdk_app_id)
         return (await storage.edit_app(sdk_app_id, removed)).admins
 
-    admins = with_storage(data, work, config=config)
-    if as_json:
+    admins = options.run(work)
+    if options.as_json:
         print_json(list(admins))
         return
     print_line(f"{visible(user_id)} is no admin of app {sdk_app_id} any more.")

@@ -9,28 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from parlour.cli.arguments import AppArgument, parse_app_id, parse_number, parse_secret, read_public_key
-from parlour.cli.output import DataOption, JsonOption, fail, message, print_json, print_line, print_pairs, when
-from parlour.cli.store import ConfigOption, known_app, with_storage
+from parlour.cli.options import StoreOptions, command_group, on_stores
+from parlour.cli.output import fail, message, print_json, print_line, print_pairs, when
+from parlour.cli.store import known_app
 from parlour.cli.tables import print_table
 
 if TYPE_CHECKING:
     from parlour.storage import Storage, StoredKey
 
-command = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    help="List, add and remove the keys of an app. With several keys, any of them verifies.",
-)
+command = command_group("List, add and remove the keys of an app. With several keys, any of them verifies.")
 
 
 @command.command("list")
+@on_stores
 def list_keys(
+    options: StoreOptions,
     app_id: AppArgument,
     keys: Annotated[bool, typer.Option("--keys", help="Show the keys themselves too.")] = False,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """List the keys of an app, the oldest first."""
     sdk_app_id = parse_app_id(app_id)
@@ -39,8 +34,8 @@ def list_keys(
         await known_app(storage, sdk_app_id)
         return await storage.keys(sdk_app_id)
 
-    found = with_storage(data, work, config=config)
-    if as_json:
+    found = options.run(work)
+    if options.as_json:
         print_json([_as_json(key, shown=keys) for key in found])
         return
     if not found:
@@ -57,7 +52,9 @@ def list_keys(
 
 
 @command.command("add")
+@on_stores
 def add(
+    options: StoreOptions,
     app_id: AppArgument,
     key: Annotated[
         str | None,
@@ -66,9 +63,6 @@ def add(
     public_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="PEM file of an EC public key (P-256 or secp256k1).")
     ] = None,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Give an app one more key and print it. The keys it has go on to verify until they are removed."""
     sdk_app_id = parse_app_id(app_id)
@@ -84,8 +78,8 @@ def add(
             return await storage.add_public_key(sdk_app_id, pem, now=now)
         return await storage.add_secret(sdk_app_id, now=now, secret=secret)
 
-    made = with_storage(data, work, config=config)
-    if as_json:
+    made = options.run(work)
+    if options.as_json:
         print_json(_as_json(made, shown=True))
         return
     print_pairs([("number", made.id), ("kind", made.kind), ("key", _shown(made))])
@@ -94,13 +88,12 @@ def add(
 
 
 @command.command("remove")
+@on_stores
 def remove(
+    options: StoreOptions,
     app_id: AppArgument,
     number: Annotated[str, typer.Argument(metavar="KEYNUMBER", help="As `parlour app key list` shows it.")],
     force: Annotated[bool, typer.Option("--force", help="Even if it is the last key of its kind.")] = False,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Take a key away. What is signed with it is refused at once (70009)."""
     sdk_app_id = parse_app_id(app_id)
@@ -119,8 +112,8 @@ def remove(
                 "say --force."
             )
 
-    with_storage(data, work, config=config)
-    if as_json:
+    options.run(work)
+    if options.as_json:
         print_json({"sdkAppId": sdk_app_id, "number": key_id, "removed": True})
         return
     print_line(f"Key {key_id} of app {sdk_app_id} is removed: what is signed with it is refused with 70009.")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from parlour.cli.arguments import parse_name, parse_number, parse_some_of
-from parlour.cli.output import DataOption, JsonOption, fail, print_json, print_line
-from parlour.cli.store import ConfigOption, with_storage
+from parlour.cli.options import StoreOptions, command_group, on_stores
+from parlour.cli.output import fail, print_json, print_line
 from parlour.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -18,23 +18,19 @@ if TYPE_CHECKING:
 METHODS = ("hmac", "ecdsa", "third-party")
 NumberArgument = Annotated[str, typer.Argument(metavar="NUMBER", help="The number of the account type.")]
 
-command = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    help="List, set and remove account types. One says how users of the apps under it may log in.",
-)
+command = command_group("List, set and remove account types. One says how users of the apps under it may log in.")
 
 
 @command.command("list")
-def list_types(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+@on_stores
+def list_types(options: StoreOptions) -> None:
     """List the account types and how many apps are under each."""
 
     async def work(storage: Storage) -> tuple[tuple[AccountType, ...], Counter[int | None]]:
         return await storage.list_account_types(), Counter(app.account_type for app in await storage.list_apps())
 
-    types, apps = with_storage(data, work, config=config)
-    if as_json:
+    types, apps = options.run(work)
+    if options.as_json:
         print_json([_as_json(found) | {"apps": apps[found.number]} for found in types])
         return
     rows = [(found.number, found.name, ", ".join(found.methods), apps[found.number]) for found in types]
@@ -42,7 +38,9 @@ def list_types(data: DataOption = None, config: ConfigOption = None, as_json: Js
 
 
 @command.command("set")
+@on_stores
 def set_type(
+    options: StoreOptions,
     number: NumberArgument,
     name: Annotated[str | None, typer.Option(help="A name for people. Default: as it is, for a new one empty.")] = None,
     methods: Annotated[
@@ -52,9 +50,6 @@ def set_type(
             help="hmac (UserSig 2), ecdsa (UserSig 1), third-party; by commas. Default: as it is, for a new one all.",
         ),
     ] = None,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Make an account type, or change what is given of one."""
     chosen = parse_number(number, "NUMBER")
@@ -71,17 +66,16 @@ def set_type(
             chosen, lambda there: replace(AccountType(chosen, "") if there is None else there, **given)
         )
 
-    made = with_storage(data, work, create=True, config=config)
-    if as_json:
+    made = options.run(work, create=True)
+    if options.as_json:
         print_json(_as_json(made))
         return
     print_line(f"Apps of account type {made.number} log in with {', '.join(made.methods)}.")
 
 
 @command.command("remove")
-def remove(
-    number: NumberArgument, data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False
-) -> None:
+@on_stores
+def remove(options: StoreOptions, number: NumberArgument) -> None:
     """Remove an account type that no app is under."""
     chosen = parse_number(number, "NUMBER")
 
@@ -98,8 +92,8 @@ def remove(
             fail(f"The account type {chosen} is the one of app {', '.join(under[:3])}{more}: give them another first.")
         fail(f"There is no account type {chosen}: see `parlour app types list`.")
 
-    with_storage(data, work, config=config)
-    if as_json:
+    options.run(work)
+    if options.as_json:
         print_json({"number": chosen, "removed": True})
         return
     print_line(f"The account type {chosen} is removed.")

@@ -10,8 +10,9 @@ import typer
 
 from parlour.cli.app_view import verification_as_json
 from parlour.cli.arguments import AppArgument, parse_app_id, parse_one_of, parse_secret
-from parlour.cli.output import DataOption, JsonOption, message, print_json, print_line, print_pairs
-from parlour.cli.store import ConfigOption, known_app, with_storage
+from parlour.cli.options import StoreOptions, on_stores
+from parlour.cli.output import message, print_json, print_line, print_pairs
+from parlour.cli.store import known_app
 
 if TYPE_CHECKING:
     from parlour.storage import App, Storage, Verification
@@ -20,7 +21,9 @@ MODES = ("endpoint", "oidc", "none")
 SECRET_BYTES = 32
 
 
+@on_stores
 def verify_with(
+    options: StoreOptions,
     app_id: AppArgument,
     mode: Annotated[str, typer.Argument(metavar="endpoint|oidc|none", help="Who judges; none for UserSigs alone.")],
     address: Annotated[
@@ -37,9 +40,6 @@ def verify_with(
         str | None, typer.Option(metavar="AUD", help="For an issuer: the audience that its ID tokens are for.")
     ] = None,
     claim: Annotated[str, typer.Option(help="For an issuer: the claim that holds the userId.")] = "sub",
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Say who judges credentials beside the app's keys. That is an https endpoint, an OpenID Connect issuer, or nobody.
 
@@ -73,8 +73,8 @@ def verify_with(
         await known_app(storage, sdk_app_id)
         return (await storage.edit_app(sdk_app_id, verified)).verification
 
-    how = with_storage(data, work, config=config)
-    if as_json:
+    how = options.run(work)
+    if options.as_json:
         print_json({"sdkAppId": sdk_app_id, "verification": verification_as_json(how, secret=True)})
         return
     if how is None:

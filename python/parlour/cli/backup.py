@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parlour.cli.output import DataOption, JsonOption, fail, message, print_json, print_pairs
+from parlour.cli.options import StoreOptions, on_stores
+from parlour.cli.output import fail, message, print_json, print_pairs
 from parlour.cli.progress import Advance, progress
-from parlour.cli.store import DATABASE, ConfigOption, account_file, run_on_stores, server_settings
+from parlour.cli.store import DATABASE, account_file, run_on_stores
 
 if TYPE_CHECKING:
     from parlour.settings import Settings
@@ -19,15 +20,14 @@ KEY_FILE = "master.key"
 """As ``parlour.storage.secrets`` has it, which takes too long to import for ``--help``."""
 
 
+@on_stores
 def command(
+    options: StoreOptions,
     to: Annotated[Path, typer.Argument(metavar="TO", help="The folder for the backup; it is made if it is missing.")],
     force: Annotated[bool, typer.Option("--force", help="Replace an older backup in that folder.")] = False,
     with_key: Annotated[
         bool, typer.Option("--with-key", help="Copy the master key too: whoever has both can read every app's key.")
     ] = False,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Copy the account store while the server runs.
 
@@ -35,7 +35,7 @@ def command(
     owner alone. To restore it, put its files into an empty folder and start the server with that. Login states and
     counters are of the moment and not in it.
     """
-    settings = server_settings(data, config)
+    settings = options.settings()
     source = account_file(settings)
     if source is None:
         fail("The accounts are in PostgreSQL: back them up with its own tool, pg_dump, and keep the master key apart.")
@@ -52,7 +52,7 @@ def command(
     _prepare(to, files, force)
     with progress("copying", source.stat().st_size) as advance:
         size = run_on_stores(_back_up(source, files, key, force, advance))
-    if as_json:
+    if options.as_json:
         print_json({"files": [str(file) for file in files], "bytes": size})
         return
     print_pairs([("backup", files[0]), ("size", f"{size} bytes"), ("checked", "ok")])

@@ -7,28 +7,23 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from parlour.cli.output import DataOption, JsonOption, Refused, fail, message, print_json, print_line, print_pairs
-from parlour.cli.store import ConfigOption, on_storage, server_settings
+from parlour.cli.options import StoreOptions, command_group, on_stores
+from parlour.cli.output import Refused, fail, message, print_json, print_line, print_pairs
+from parlour.cli.store import on_storage
 from parlour.cli.tables import counted
 
 if TYPE_CHECKING:
     from parlour.settings import Settings
     from parlour.storage import MasterKey, Storage
 
-command = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    help="Show and replace the key that seals stored secrets.",
-)
+command = command_group("Show and replace the key that seals stored secrets.")
 
 
 @command.command("show")
-def show(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+@on_stores
+def show(options: StoreOptions) -> None:
     """Show which master key seals, and where it is kept. It has an id for that; the key itself is never shown."""
-    settings = server_settings(data, config)
+    settings = options.settings()
     file = key_file(settings)
     if file is not None and not file.exists():
         fail(
@@ -39,7 +34,7 @@ def show(data: DataOption = None, config: ConfigOption = None, as_json: JsonOpti
     others = {key_id: count for key_id, count in sorted(sealed.items()) if key_id != master.id}
     known = [other.id for other in _others(master)]
     place = "the setting master_key or PARLOUR_MASTER_KEY" if file is None else str(file)
-    if as_json:
+    if options.as_json:
         print_json(
             {
                 "keyId": master.id,
@@ -67,18 +62,19 @@ def show(data: DataOption = None, config: ConfigOption = None, as_json: JsonOpti
 
 
 @command.command("rotate")
-def rotate(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+@on_stores
+def rotate(options: StoreOptions) -> None:
     """Seal every stored secret anew, with a fresh master key. A running server goes on with it.
 
     With a key file the fresh key is made and the old one removed. With PARLOUR_MASTER_KEY="new,old" every secret is
     sealed with the first one.
     """
-    settings = server_settings(data, config)
+    settings = options.settings()
     file = key_file(settings)
     if file is None:
-        _rotate_setting(settings, as_json)
+        _rotate_setting(settings, options.as_json)
     else:
-        _rotate_file(settings, file, as_json)
+        _rotate_file(settings, file, options.as_json)
 
 
 def key_file(settings: Settings) -> Path | None:

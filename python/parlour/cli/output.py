@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-DataOption = Annotated[
-    str | None,
-    typer.Option("--data", metavar="DIR", help="Data folder of the server. Default: as `parlour serve` has it."),
-]
 AnnounceOption = Annotated[
     list[str] | None,
     typer.Option(

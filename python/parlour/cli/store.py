@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -14,18 +13,13 @@ from parlour.cli.output import fail, message
 
 if TYPE_CHECKING:
     from parlour.settings import Settings
-    from parlour.storage import App, Counters, LoginStates, MasterKey, Storage
+    from parlour.storage import App, MasterKey, Storage
 
 Result = TypeVar("Result")
 DATABASE = "parlour.db"
 
 PATIENCE = 600.0
 """Seconds that the store has for work on many rows, where nobody waits as a client does at a login."""
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="Settings file (TOML) of the server. Default: none is read."),
-]
 
 
 def server_settings(data: str | None, config: Path | None = None) -> Settings:
@@ -59,17 +53,6 @@ def account_file(settings: Settings) -> Path | None:
     return dialect.file if isinstance(dialect, Sqlite) else None
 
 
-def with_storage(
-    data: str | None,
-    work: Callable[[Storage], Awaitable[Result]],
-    *,
-    create: bool = False,
-    config: Path | None = None,
-) -> Result:
-    """Run ``work`` on the account store. Without ``create`` a folder that has none is a failure and stays as it is."""
-    return on_storage(server_settings(data, config), work, create=create)
-
-
 def on_storage(
     settings: Settings,
     work: Callable[[Storage], Awaitable[Result]],
@@ -78,7 +61,10 @@ def on_storage(
     patient: bool = False,
     master: MasterKey | None = None,
 ) -> Result:
-    """The same with settings that are loaded. ``patient``: each step may take ``PATIENCE`` seconds."""
+    """Run ``work`` on the account store. Without ``create`` a folder that has none is a failure and stays as it is.
+
+    ``patient``: each step may take ``PATIENCE`` seconds.
+    """
     place = account_file(settings)
     if settings.data.exists() and not settings.data.is_dir():
         fail(f"The data folder {settings.data} cannot be used: it is a file. Choose another with --data.")
@@ -111,39 +97,6 @@ def run_on_stores(work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run(work)
     except StorageError as error:
         fail(str(error))
-
-
-@contextlib.asynccontextmanager
-async def login_states(settings: Settings) -> AsyncIterator[LoginStates]:
-    """The login-state store, with the logins of a running server as they are."""
-    from parlour.account_system import beside
-    from parlour.storage import LoginStates
-
-    url = beside(settings.login_state, settings.database)
-    store = await LoginStates.open(settings.data, url=url, timeout=settings.limits.store_timeout)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-@contextlib.asynccontextmanager
-async def counters(settings: Settings) -> AsyncIterator[Counters]:
-    """The store of counters and locks."""
-    from parlour.account_system import beside
-    from parlour.storage import Counters, LockRules
-
-    rules = settings.lockout
-    store = await Counters.open(
-        settings.data,
-        url=beside(settings.counters, settings.database),
-        timeout=settings.limits.store_timeout,
-        rules=LockRules(rules.failures, rules.source_failures, rules.window, rules.duration),
-    )
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def known_app(storage: Storage, sdk_app_id: int) -> App:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn, cast
 import typer
 
 from parlour.cli.arguments import parse_app_id
-from parlour.cli.output import DataOption, JsonOption, fail, message, print_json, print_line, when
-from parlour.cli.store import ConfigOption, has_database, with_storage
+from parlour.cli.options import StoreOptions, command_group, on_stores
+from parlour.cli.output import fail, message, print_json, print_line, when
+from parlour.cli.store import has_database
 
 if TYPE_CHECKING:
     from parlour.accounts.login_checks import Candidate
@@ -20,12 +21,7 @@ if TYPE_CHECKING:
     from parlour.storage import App, LoginContext, Storage
     from parlour.usersig import AppKeys, Envelope, Privilege
 
-command = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    help="Sign, verify and inspect UserSigs and privateMapKeys.",
-)
+command = command_group("Sign, verify and inspect UserSigs and privateMapKeys.")
 
 SigArgument = Annotated[
     str, typer.Argument(metavar="SIG", help="The UserSig or privateMapKey; - reads it from standard input.")
@@ -59,12 +55,12 @@ MAX_ROOM_NAME_BYTES = 64
 
 
 @command.command("sign")
+@on_stores
 def sign(
+    options: StoreOptions,
     app: AppOption,
     user: UserOption,
     key: KeyOption = None,
-    data: DataOption = None,
-    config: ConfigOption = None,
     expire: Annotated[
         int | None,
         typer.Option(
@@ -80,7 +76,6 @@ def sign(
             metavar="255|NAMES", help="What the privateMapKey allows: a number, or names such as enter,receive-audio."
         ),
     ] = "255",
-    as_json: JsonOption = False,
 ) -> None:
     """Sign a UserSig for one user and print it, and nothing else. With --room: a privateMapKey for that room."""
     from parlour.usersig import (
@@ -106,7 +101,7 @@ def sign(
                 fail("A privateMapKey is signed with the app's secret key, not with a PEM key.")
             signature = sign_v1(sdk_app_id, user, given.pem, now=now, expire=lifetime)
         else:
-            secret = given.secret if given is not None else _stored_secret(data, config, sdk_app_id)
+            secret = given.secret if given is not None else _stored_secret(options, sdk_app_id)
             if target is None:
                 signature = sign_v2(sdk_app_id, user, secret, now=now, expire=lifetime)
             else:
@@ -117,7 +112,7 @@ def sign(
         fail(f"The key is refused. {error}")
     except UserbufError as error:
         fail(f"There is no privateMapKey with these values: {error}.")
-    if not as_json:
+    if not options.as_json:
         print_line(signature)
         return
     made: dict[str, object] = {"userSig" if target is None else "privateMapKey": signature}
@@ -128,15 +123,14 @@ def sign(
 
 
 @command.command("verify")
+@on_stores
 def verify(
+    options: StoreOptions,
     sig: SigArgument,
     app: AppOption,
     user: UserOption,
     key: KeyOption = None,
-    data: DataOption = None,
-    config: ConfigOption = None,
     at: TimeOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Verify a UserSig as a login would. Prints 0, or the code of the first check that failed and exits 1.
 
@@ -159,10 +153,10 @@ def verify(
             verified = check(envelope, sdk_app_id=sdk_app_id, user_id=user, keys=_keys_of(given), now=now)
             proof = Proof(verified.issued_at, verified.expires_at, verified.key)
         else:
-            proof = asyncio.run(pass_checks(_stored_candidate(data, config, sdk_app_id, user, envelope, now)))
+            proof = asyncio.run(pass_checks(_stored_candidate(options, sdk_app_id, user, envelope, now)))
     except (AccountRefusedError, UserSigError) as error:
-        _refused(error.code, error.detail, as_json)
-    if as_json:
+        _refused(error.code, error.detail, options.as_json)
+    if options.as_json:
         print_json(
             {
                 "code": 0,
@@ -180,20 +174,19 @@ def verify(
 
 
 @command.command("inspect")
+@on_stores
 def inspect(
+    options: StoreOptions,
     sig: SigArgument,
     app: Annotated[str | None, typer.Option("--app", metavar="ID", help="The sdkAppId that should be in it.")] = None,
     user: Annotated[str | None, typer.Option("--user", help="The userId that should be in it.")] = None,
     key: KeyOption = None,
-    data: DataOption = None,
-    config: ConfigOption = None,
     at: TimeOption = None,
     ticket: Annotated[
         bool, typer.Option("--ticket", help="Judge it as a privateMapKey, by the checks of a join. --room does so too.")
     ] = False,
     room: RoomOption = None,
     string_room: StringRoomOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Show what is in a UserSig, each check in its order, and the likely mistake. Exits 1 if a login is refused.
 
@@ -215,8 +208,8 @@ def inspect(
     keys = None if given is None else _keys_of(given)
     app_inside, user_inside = _said_inside(text)
     asked_app, asked_user = sdk_app_id or app_inside, user_inside if user is None else user
-    if given is None and (data is not None or config is not None or has_database()):
-        apps, context = _stored_apps(data, config, asked_app, asked_user)
+    if given is None and (options.data is not None or options.config is not None or has_database()):
+        apps, context = _stored_apps(options, asked_app, asked_user)
         known = {one.sdk_app_id: one.keys for one in apps}
         stored = next((one for one in apps if one.sdk_app_id == asked_app), None)
         keys = known.pop(stored.sdk_app_id) if stored is not None else None
@@ -236,7 +229,7 @@ def inspect(
     around = None
     if at_login is not None and stored is not None:
         around = _around(at_login, stored, asked_user, text, found.issued_at)
-    if as_json:
+    if options.as_json:
         print_json(as_dict(found, around))
     else:
         show(found, now, around or ())
@@ -392,9 +385,7 @@ def _keys_of(given: _Given) -> AppKeys:
     return AppKeys(public_keys=(pem,))
 
 
-def _stored_candidate(
-    data: str | None, config: Path | None, sdk_app_id: int, user: str, envelope: Envelope, now: int
-) -> Candidate:
+def _stored_candidate(options: StoreOptions, sdk_app_id: int, user: str, envelope: Envelope, now: int) -> Candidate:
     """The login as a server would judge it, but for what only a server counts. Refuses with 70020."""
     from parlour.accounts.login_checks import Candidate, lookup_name, prove_by_usersig
     from parlour.accounts.refusal import AccountRefusedError
@@ -407,11 +398,11 @@ def _stored_candidate(
             raise AccountRefusedError(ErrorCode.SDKAPPID_NOT_FOUND, NO_APP.format(sdk_app_id))
         return Candidate(app, context, user, envelope.user_sig, envelope, now, prove_by_usersig)
 
-    return with_storage(data, work, config=config)
+    return options.run(work)
 
 
 def _stored_apps(
-    data: str | None, config: Path | None, sdk_app_id: int | None, user: str
+    options: StoreOptions, sdk_app_id: int | None, user: str
 ) -> tuple[tuple[App, ...], LoginContext | None]:
     """Every app, and what is stored about the one in question and its user."""
     from parlour.accounts.login_checks import lookup_name
@@ -424,7 +415,7 @@ def _stored_apps(
         _readable_app(context)
         return apps, context
 
-    return with_storage(data, work, config=config)
+    return options.run(work)
 
 
 def _readable_app(context: LoginContext) -> App | None:
@@ -436,11 +427,11 @@ def _readable_app(context: LoginContext) -> App | None:
     return context.app
 
 
-def _stored_secret(data: str | None, config: Path | None, sdk_app_id: int) -> str:
+def _stored_secret(options: StoreOptions, sdk_app_id: int) -> str:
     async def work(storage: Storage) -> App | None:
         return await storage.get_app(sdk_app_id)
 
-    found = with_storage(data, work, config=config)
+    found = options.run(work)
     if found is None:
         fail(f"{NO_APP.format(sdk_app_id)}: see `parlour app list`, or give its key with --key.")
     keys = found.keys

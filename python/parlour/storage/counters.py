@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parlour.storage import migrate
 from parlour.storage.batcher import Batcher, Budget
-from parlour.storage.database import Database, Result, Work, dialect_of
+from parlour.storage.database import Closable, Database, Result, Work, dialect_of
 from parlour.storage.errors import StorageError
 from parlour.storage.schema import failures, locks, windows
 from parlour.storage.statements import insert_into, padded
@@ -71,7 +71,7 @@ class Take:
     limit: int
 
 
-class Counters:
+class Counters(Closable):
     """Counts of one or several servers."""
 
     def __init__(self, database: Database, rules: LockRules) -> None:

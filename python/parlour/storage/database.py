@@ -85,6 +85,19 @@ def is_path(text: str) -> bool:
     return text.startswith(("/", "./", "../", "~"))
 
 
+class Closable(Protocol):
+    """What is closed at the end of an ``async with``."""
+
+    async def close(self) -> None:
+        """Wait for what is under way and close every connection."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
 class Database:
     """A database that is open. Nothing is cached: what another process writes is seen at the next call."""
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parlour.storage import migrate
 from parlour.storage.batcher import Batcher, Budget
-from parlour.storage.database import Database, dialect_of
+from parlour.storage.database import Closable, Database, dialect_of
 from parlour.storage.errors import StorageError
 from parlour.storage.schema import logins
 from parlour.storage.statements import padded
@@ -64,7 +64,7 @@ _UNTIL = update(logins).where(_THESE).values(online_until=bindparam("until")).re
 _END = delete(logins).where(_THESE).returning(logins.c.login_id)
 
 
-class LoginStates:
+class LoginStates(Closable):
     """The logins of one or several servers; each server has its ``node``."""
 
     def __init__(self, database: Database) -> None:

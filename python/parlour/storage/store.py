@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parlour.storage import migrate
 from parlour.storage.accounts import AccountStore
-from parlour.storage.database import Database, dialect_of
+from parlour.storage.database import Closable, Database, dialect_of
 from parlour.storage.errors import (
     AppExistsError,
     KeyExistsError,
@@ -43,7 +43,7 @@ TIMEOUT = 5.0
 """Seconds that the store has to answer by default."""
 
 
-class Storage:
+class Storage(Closable):
     """The account store. Nothing is cached: what another process writes is seen at the next call."""
 
     def __init__(self, database: Database, master: MasterKey) -> None:
@@ -81,12 +81,6 @@ class Storage:
         """Wait for what is under way and close every connection."""
         await self.accounts.close()
         await self.database.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     # --- apps ---
 
