@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import UNSET
@@ -19,6 +19,7 @@ from parlour.errors import ErrorCode, entry_of
 from parlour.storage.model import App
 
 Handler = Callable[[AccountManager, App, Any], Awaitable[wire.Answer]]
+CommandFunction = TypeVar("CommandFunction", bound=Handler)
 
 _NOT_REGISTERED = "Err_TLS_PT_Open_Login_Account_Not_Exist"
 """What the public account API says in ``ResultInfo`` beside 70107; programs compare it."""
@@ -37,15 +38,116 @@ def cause(code: ErrorCode) -> str:
     return code.name if entry is None else entry.cause
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: ``service/command`` in its path, the name of its rate, the types of body and answer.
+
+    ``precheck`` looks at the body for what has a code of its own before the types are compared. The examples are for
+    the API description.
+    """
+
+    name: str
+    rate: str
+    body: type[wire.Body]
+    answer: type[wire.Answer]
+    carry_out: Handler
+    example: JsonObject
+    answer_example: JsonObject
+    precheck: Precheck | None = None
+    alias_of: str | None = None
+
+    @property
+    def typed(self) -> bool:
+        """Whether the body may name an account type."""
+        return issubclass(self.body, wire.TypedBody)
+
+    def read(self, body: JsonObject) -> wire.Body:
+        """The body in its structure. Refuses with the codes of the command's fields."""
+        if self.precheck is not None:
+            self.precheck(body)
+        return read_shape(body, self.body)
+
+
+_OK: JsonObject = {"ActionStatus": "OK", "ErrorInfo": "", "ErrorCode": 0}
+_ANN: JsonObject = {"UserID": "ann"}
+_DONE: JsonObject = {"UserID": "ann", "ResultCode": 0, "ResultInfo": ""}
+_ABSENT: JsonObject = {"UserID": "bob", "ResultCode": 70107, "ResultInfo": _NOT_REGISTERED}
+_ONLINE: JsonObject = {
+    "To_Account": "ann",
+    "State": "Online",
+    "Status": "Online",
+    "Detail": [{"Platform": "Web", "Status": "Online"}],
+}
+_QUERY: JsonObject = {"To_Account": ["ann", "bob"], "IsNeedDetail": 1}
+_STATES: JsonObject = {"QueryResult": [_ONLINE], "ErrorList": [{"To_Account": "bob", "ErrorCode": 70107}]}
+_APP: JsonObject = {
+    "SdkAppId": 1400000001,
+    "Name": "Lessons",
+    "State": "active",
+    "CreatedAt": 1700000000,
+    "AccountType": 0,
+    "Owner": 1001,
+    "Admins": ["administrator"],
+    "Registration": "imported",
+    "Kinds": ["plain"],
+    "AdvancedPermission": False,
+    "MaxAccounts": None,
+    "LoginsPerSecond": None,
+    "RequestsPerSecond": None,
+}
+
+COMMANDS: dict[str, Command] = {}
+"""Every command by ``service/command``."""
+
+
+def _command(
+    name: str,
+    example: JsonObject,
+    answer: JsonObject | None = None,
+    *,
+    rate: str = "",
+    precheck: Precheck | None = None,
+    alias_of: str | None = None,
+) -> Callable[[CommandFunction], CommandFunction]:
+    """Make a function a command; the types of its body and its answer are those that it names itself.
+
+    Its rate is called like the command, unless ``rate`` says otherwise; its example answer says no more than OK.
+    """
+
+    def add(carry_out: CommandFunction) -> CommandFunction:
+        types = get_type_hints(carry_out)
+        COMMANDS[name] = Command(
+            name,
+            rate or name.partition("/")[2],
+            types["body"],
+            types["return"],
+            carry_out,
+            example,
+            _OK | (answer or {}),
+            precheck,
+            alias_of,
+        )
+        return carry_out
+
+    return add
+
+
 # --- im_open_login_svc ----------------------------------------------------------------------------------------
 
 
+@_command("im_open_login_svc/account_import", _ANN | {"Nick": "Ann", "FaceUrl": "https://example.com/ann.png"})
 async def _account_import(manager: AccountManager, app: App, body: wire.AccountImport) -> wire.Answer:
     await manager.import_account(app, body.user_id, nick=body.nick, face_url=body.face_url)
     return wire.Answer()
 
 
-async def _multiaccount_import(manager: AccountManager, app: App, body: wire.MultiAccountImport) -> wire.Answer:
+@_command(
+    "im_open_login_svc/multiaccount_import",
+    {"Accounts": ["ann", "bob"]},
+    {"FailAccounts": []},
+    precheck=batch("Accounts", ErrorCode.REQUEST_BATCH_SIZE_INVALID),
+)
+async def _multiaccount_import(manager: AccountManager, app: App, body: wire.MultiAccountImport) -> wire.FailedAccounts:
     result = await manager.import_many(app, _once(body.accounts))
     # What the deadline left undone is not imported either: whoever reads FailAccounts knows whom to send again.
     done = {item.user_id for item in result.items if item.code is None}
@@ -53,13 +155,25 @@ async def _multiaccount_import(manager: AccountManager, app: App, body: wire.Mul
     return wire.FailedAccounts(**_outcome(result), fail_accounts=failed)
 
 
-async def _account_delete(manager: AccountManager, app: App, body: wire.AccountDelete) -> wire.Answer:
+@_command(
+    "im_open_login_svc/account_delete",
+    {"DeleteItem": [{"UserID": "ann"}, {"UserID": "bob"}]},
+    {"ResultItem": [_DONE, _ABSENT]},
+    precheck=batch("DeleteItem", ErrorCode.REQUEST_BATCH_SIZE_INVALID),
+)
+async def _account_delete(manager: AccountManager, app: App, body: wire.AccountDelete) -> wire.ItemResults:
     wanted = [item.user_id for item in body.delete_item]
     result = await manager.delete_many(app, _once(wanted))
     return wire.ItemResults(**_outcome(result), result_item=_item_answers(result, wanted))
 
 
-async def _account_check(manager: AccountManager, app: App, body: wire.AccountCheck) -> wire.Answer:
+@_command(
+    "im_open_login_svc/account_check",
+    {"CheckItem": [{"UserID": "ann"}]},
+    {"ResultItem": [_DONE | {"AccountStatus": "Imported"}]},
+    precheck=batch("CheckItem", ErrorCode.REQUEST_BATCH_SIZE_INVALID),
+)
+async def _account_check(manager: AccountManager, app: App, body: wire.AccountCheck) -> wire.CheckResults:
     wanted = [item.user_id for item in body.check_item]
     result = await manager.check_many(app, _once(wanted))
     items = [
@@ -74,6 +188,7 @@ async def _account_check(manager: AccountManager, app: App, body: wire.AccountCh
     return wire.CheckResults(**_outcome(result), result_item=items)
 
 
+@_command("im_open_login_svc/kick", _ANN)
 async def _kick(manager: AccountManager, app: App, body: wire.OneUser) -> wire.Answer:
     await manager.kick(app, body.user_id)
     return wire.Answer()
@@ -82,7 +197,16 @@ async def _kick(manager: AccountManager, app: App, body: wire.OneUser) -> wire.A
 # --- openim ---------------------------------------------------------------------------------------------------
 
 
-async def _query_online_status(manager: AccountManager, app: App, body: wire.OnlineQuery) -> wire.Answer:
+@_command(
+    "openim/querystate",
+    _QUERY,
+    _STATES,
+    rate="query_online_status",
+    precheck=to_account,
+    alias_of="openim/query_online_status",
+)
+@_command("openim/query_online_status", _QUERY, _STATES, precheck=to_account)
+async def _query_online_status(manager: AccountManager, app: App, body: wire.OnlineQuery) -> wire.OnlineStates:
     found = {presence.user_id: presence for presence in await manager.online(app, _once(body.to_account))}
     states: list[wire.UserState] = []
     unknown: list[wire.UnknownUser] = []
@@ -115,12 +239,20 @@ async def _query_online_status(manager: AccountManager, app: App, body: wire.Onl
 # --- parlour_account ------------------------------------------------------------------------------------------
 
 
+@_command("parlour_account/register", {"UserID": "ann@example.com", "Kind": "email"}, rate="register_account")
 async def _register(manager: AccountManager, app: App, body: wire.Register) -> wire.Answer:
     await manager.register(app, body.user_id, body.kind)
     return wire.Answer()
 
 
-async def _multi_register(manager: AccountManager, app: App, body: wire.MultiRegister) -> wire.Answer:
+@_command(
+    "parlour_account/multi_register",
+    {"Accounts": [{"UserID": "ann", "Kind": "plain"}, {"UserID": "12", "Kind": "phone"}]},
+    {"ResultItem": [_DONE, {"UserID": "12", "ResultCode": 70103, "ResultInfo": cause(ErrorCode(70103))}]},
+    rate="register_accounts",
+    precheck=batch("Accounts", ErrorCode.BATCH_SIZE_INVALID),
+)
+async def _multi_register(manager: AccountManager, app: App, body: wire.MultiRegister) -> wire.ItemResults:
     kinds: dict[str, str] = {}
     for account in body.accounts:
         if kinds.setdefault(account.user_id, account.kind) != account.kind:
@@ -132,17 +264,24 @@ async def _multi_register(manager: AccountManager, app: App, body: wire.MultiReg
     return wire.ItemResults(**_outcome(result), result_item=items)
 
 
+@_command("parlour_account/blacklist_add", _ANN | {"Reason": "spam"})
 async def _blacklist_add(manager: AccountManager, app: App, body: wire.BlacklistAdd) -> wire.Answer:
     await manager.block(app, body.user_id, body.reason)
     return wire.Answer()
 
 
+@_command("parlour_account/blacklist_delete", _ANN)
 async def _blacklist_delete(manager: AccountManager, app: App, body: wire.OneUser) -> wire.Answer:
     await manager.unblock(app, body.user_id)
     return wire.Answer()
 
 
-async def _blacklist_get(manager: AccountManager, app: App, body: wire.BlacklistGet) -> wire.Answer:
+@_command(
+    "parlour_account/blacklist_get",
+    {"After": "", "Limit": 100},
+    {"BlackList": [{"UserID": "ann", "Reason": "spam", "BlockedAt": 1700000000}], "Next": ""},
+)
+async def _blacklist_get(manager: AccountManager, app: App, body: wire.BlacklistGet) -> wire.Blacklist:
     # One more than the page tells whether another follows.
     found = await manager.blocked(app, after=body.after, limit=body.limit + 1)
     page = [wire.BlockedUser(user_id=user, reason=why, blocked_at=since) for user, why, since in found[: body.limit]]
@@ -152,12 +291,19 @@ async def _blacklist_get(manager: AccountManager, app: App, body: wire.Blacklist
 # --- parlour_app ----------------------------------------------------------------------------------------------
 
 
-async def _app_get(manager: AccountManager, app: App, body: wire.AppGet) -> wire.Answer:
+@_command("parlour_app/get", {"Uin": 1001}, {"App": _APP}, rate="app_get")
+async def _app_get(manager: AccountManager, app: App, body: wire.AppGet) -> wire.AppAnswer:
     await manager.app_of_owner(app, body.uin, write=False)
     return wire.AppAnswer(app=_app_settings(app))
 
 
-async def _app_set(manager: AccountManager, app: App, body: wire.AppSet) -> wire.Answer:
+@_command(
+    "parlour_app/set",
+    {"Uin": 1001, "Name": "Lessons", "Registration": "imported", "Kinds": ["plain"]},
+    {"App": _APP},
+    rate="app_set",
+)
+async def _app_set(manager: AccountManager, app: App, body: wire.AppSet) -> wire.AppAnswer:
     await manager.app_of_owner(app, body.uin, write=True)
     members = msgspec.structs.fields(wire.AppChanges)
     values = {member.name: getattr(body, member.name) for member in members}
@@ -220,184 +366,7 @@ def _outcome(result: BatchResult) -> dict[str, Any]:
     return msgspec.structs.asdict(refusal(result.code, result.detail))
 
 
-# --- the table ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command: ``service/command`` in its path, the name of its rate, the types of body and answer.
-
-    ``precheck`` looks at the body for what has a code of its own before the types are compared. The examples are for
-    the API description.
-    """
-
-    name: str
-    rate: str
-    body: type[wire.Body]
-    answer: type[wire.Answer]
-    handle: Handler
-    example: JsonObject
-    answer_example: JsonObject
-    precheck: Precheck | None = None
-    alias_of: str | None = None
-
-    @property
-    def typed(self) -> bool:
-        """Whether the body may name an account type."""
-        return issubclass(self.body, wire.TypedBody)
-
-    def read(self, body: JsonObject) -> wire.Body:
-        """The body in its structure. Refuses with the codes of the command's fields."""
-        if self.precheck is not None:
-            self.precheck(body)
-        return read_shape(body, self.body)
-
-
-_OK: JsonObject = {"ActionStatus": "OK", "ErrorInfo": "", "ErrorCode": 0}
-_ANN: JsonObject = {"UserID": "ann"}
-_PUBLIC_BATCH = ErrorCode.REQUEST_BATCH_SIZE_INVALID
-_DONE: JsonObject = {"UserID": "ann", "ResultCode": 0, "ResultInfo": ""}
-_ABSENT: JsonObject = {"UserID": "bob", "ResultCode": 70107, "ResultInfo": _NOT_REGISTERED}
-_ONLINE: JsonObject = {
-    "To_Account": "ann",
-    "State": "Online",
-    "Status": "Online",
-    "Detail": [{"Platform": "Web", "Status": "Online"}],
-}
-_APP: JsonObject = {
-    "SdkAppId": 1400000001,
-    "Name": "Lessons",
-    "State": "active",
-    "CreatedAt": 1700000000,
-    "AccountType": 0,
-    "Owner": 1001,
-    "Admins": ["administrator"],
-    "Registration": "imported",
-    "Kinds": ["plain"],
-    "AdvancedPermission": False,
-    "MaxAccounts": None,
-    "LoginsPerSecond": None,
-    "RequestsPerSecond": None,
-}
-
-
-def _query(name: str, alias_of: str | None = None) -> Command:
-    return Command(
-        name,
-        "query_online_status",
-        wire.OnlineQuery,
-        wire.OnlineStates,
-        _query_online_status,
-        {"To_Account": ["ann", "bob"], "IsNeedDetail": 1},
-        _OK | {"QueryResult": [_ONLINE], "ErrorList": [{"To_Account": "bob", "ErrorCode": 70107}]},
-        to_account,
-        alias_of,
-    )
-
-
-_TABLE = (
-    Command(
-        "im_open_login_svc/account_import",
-        "account_import",
-        wire.AccountImport,
-        wire.Answer,
-        _account_import,
-        _ANN | {"Nick": "Ann", "FaceUrl": "https://example.com/ann.png"},
-        _OK,
-    ),
-    Command(
-        "im_open_login_svc/multiaccount_import",
-        "multiaccount_import",
-        wire.MultiAccountImport,
-        wire.FailedAccounts,
-        _multiaccount_import,
-        {"Accounts": ["ann", "bob"]},
-        _OK | {"FailAccounts": []},
-        batch("Accounts", _PUBLIC_BATCH),
-    ),
-    Command(
-        "im_open_login_svc/account_delete",
-        "account_delete",
-        wire.AccountDelete,
-        wire.ItemResults,
-        _account_delete,
-        {"DeleteItem": [{"UserID": "ann"}, {"UserID": "bob"}]},
-        _OK | {"ResultItem": [_DONE, _ABSENT]},
-        batch("DeleteItem", _PUBLIC_BATCH),
-    ),
-    Command(
-        "im_open_login_svc/account_check",
-        "account_check",
-        wire.AccountCheck,
-        wire.CheckResults,
-        _account_check,
-        {"CheckItem": [{"UserID": "ann"}]},
-        _OK | {"ResultItem": [_DONE | {"AccountStatus": "Imported"}]},
-        batch("CheckItem", _PUBLIC_BATCH),
-    ),
-    Command("im_open_login_svc/kick", "kick", wire.OneUser, wire.Answer, _kick, _ANN, _OK),
-    _query("openim/query_online_status"),
-    _query("openim/querystate", "openim/query_online_status"),
-    Command(
-        "parlour_account/register",
-        "register_account",
-        wire.Register,
-        wire.Answer,
-        _register,
-        {"UserID": "ann@example.com", "Kind": "email"},
-        _OK,
-    ),
-    Command(
-        "parlour_account/multi_register",
-        "register_accounts",
-        wire.MultiRegister,
-        wire.ItemResults,
-        _multi_register,
-        {"Accounts": [{"UserID": "ann", "Kind": "plain"}, {"UserID": "12", "Kind": "phone"}]},
-        _OK | {"ResultItem": [_DONE, {"UserID": "12", "ResultCode": 70103, "ResultInfo": cause(ErrorCode(70103))}]},
-        batch("Accounts", ErrorCode.BATCH_SIZE_INVALID),
-    ),
-    Command(
-        "parlour_account/blacklist_add",
-        "blacklist_add",
-        wire.BlacklistAdd,
-        wire.Answer,
-        _blacklist_add,
-        _ANN | {"Reason": "spam"},
-        _OK,
-    ),
-    Command(
-        "parlour_account/blacklist_delete",
-        "blacklist_delete",
-        wire.OneUser,
-        wire.Answer,
-        _blacklist_delete,
-        _ANN,
-        _OK,
-    ),
-    Command(
-        "parlour_account/blacklist_get",
-        "blacklist_get",
-        wire.BlacklistGet,
-        wire.Blacklist,
-        _blacklist_get,
-        {"After": "", "Limit": 100},
-        _OK | {"BlackList": [{"UserID": "ann", "Reason": "spam", "BlockedAt": 1700000000}], "Next": ""},
-    ),
-    Command("parlour_app/get", "app_get", wire.AppGet, wire.AppAnswer, _app_get, {"Uin": 1001}, _OK | {"App": _APP}),
-    Command(
-        "parlour_app/set",
-        "app_set",
-        wire.AppSet,
-        wire.AppAnswer,
-        _app_set,
-        {"Uin": 1001, "Name": "Lessons", "Registration": "imported", "Kinds": ["plain"]},
-        _OK | {"App": _APP},
-    ),
-)
-
-COMMANDS = {command.name: command for command in _TABLE}
-"""Every command by ``service/command``."""
+# --- rates ---------------------------------------------------------------------------------------------------
 
 USERSIG_RATE = "usersig"
 """The rate of ``POST /api/v1/usersig``."""
@@ -405,5 +374,5 @@ USERSIG_RATE = "usersig"
 UNKNOWN_RATE = "unknown"
 """The rate of commands that do not exist, which has no bound: their calls count towards the app's."""
 
-RATES = (*sorted({command.rate for command in _TABLE}), USERSIG_RATE)
+RATES = (*sorted({command.rate for command in COMMANDS.values()}), USERSIG_RATE)
 """The names of the rates, as the settings have them; an older name of a command shares that of the newer."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qsl
 
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from parlour.accounts.refusal import AccountRefusedError
 from parlour.admin.texts import shown
 from parlour.errors import ErrorCode
-
-Headers = Sequence[tuple[bytes, bytes]]
 
 LINGER = 2.0
 """Seconds for which we throw away what a client still sends after its request was refused. A socket that is closed
@@ -45,10 +46,6 @@ class BodyTooSlowError(AccountRefusedError):
         )
 
 
-class ClientGoneError(Exception):
-    """The client closed the connection before its request was complete; nobody waits for an answer."""
-
-
 def read_parameters(query: bytes) -> Mapping[str, str]:
     """The parameters of a URL by name. Refuses with 60002 what could be read in two ways."""
     try:
@@ -71,89 +68,76 @@ def _bad_url(reason: str) -> AccountRefusedError:
     return AccountRefusedError(ErrorCode.URL_MALFORMED, f"The URL cannot be read: {reason}.")
 
 
-class Exchange:
-    """One request and its answer.
+class BoundedRequest(Request):
+    """A request whose body is read within bounds: ``most`` bytes, ``timeout`` seconds."""
 
-    ``body_bytes`` and ``body_timeout`` (seconds) bound the body. What was refused is not read on: the answer goes out
-    at once, and the connection is closed unless the rest of the body is known to be small.
-    """
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, body_bytes: int, body_timeout: float) -> None:
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._body_bytes = body_bytes
-        self._body_timeout = body_timeout
-        self._complete = False
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, most: int, timeout: float) -> None:
+        super().__init__(scope, receive, send)
+        self._most = most
+        self._timeout = timeout
         self._too_slow = False
-
-    @property
-    def method(self) -> str:
-        """GET, POST, …"""
-        return str(self._scope["method"])
 
     @property
     def parameters(self) -> Mapping[str, str]:
         """The parameters of the URL. Refuses with 60002."""
-        return read_parameters(self._scope["query_string"])
+        return read_parameters(self.scope["query_string"])
 
-    def header(self, name: bytes) -> bytes | None:
-        """The value of a header by its lower-case name; None when it is not there."""
-        return next((value for known, value in self._scope["headers"] if known == name), None)
-
-    async def body(self) -> bytes:
-        """The whole body. Raises BodyTooLargeError, BodyTooSlowError or ClientGoneError."""
-        if (self._announced() or 0) > self._body_bytes:
-            raise BodyTooLargeError(self._body_bytes)
+    async def bounded_body(self) -> bytes:
+        """The whole body. Raises BodyTooLargeError, BodyTooSlowError, or ClientDisconnect when the client is gone."""
+        if self._announced() > self._most:
+            raise BodyTooLargeError(self._most)
         chunks: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(self._body_timeout):
-                while not self._complete:
-                    chunk = await self._next_chunk()
+            async with asyncio.timeout(self._timeout):
+                async for chunk in self.stream():
                     size += len(chunk)
-                    if size > self._body_bytes:
-                        raise BodyTooLargeError(self._body_bytes)
+                    if size > self._most:
+                        raise BodyTooLargeError(self._most)
                     chunks.append(chunk)
         except TimeoutError:
             self._too_slow = True
-            raise BodyTooSlowError(size, self._body_timeout) from None
+            raise BodyTooSlowError(size, self._timeout) from None
         return b"".join(chunks)
 
-    async def answer(self, status: int, content: bytes, headers: Headers) -> None:
+    async def answer(self, response: Response) -> None:
         """Send the answer, and get rid of the rest of the body."""
-        closing = self._too_slow or not (self._complete or self._rest_is_small())
-        lingering = closing and not self._too_slow  # a slow client has been waited for already
-        everything = [*headers, (b"content-length", str(len(content)).encode())]
-        if closing:
-            everything.append((b"connection", b"close"))
-        await self._send({"type": "http.response.start", "status": status, "headers": everything})
-        await self._send({"type": "http.response.body", "body": content, "more_body": lingering})
+        rest_is_small = "transfer-encoding" not in self.headers and self._announced() <= self._most
+        if not self._too_slow and (self._stream_consumed or rest_is_small):
+            await response(self.scope, self._receive, self._send)
+            return
+        response.headers["connection"] = "close"
+        lingering = not self._too_slow  # a slow client has been waited for already
+        start = {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": response.body, "more_body": lingering})
         if lingering:
-            await self._throw_away()
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            with contextlib.suppress(TimeoutError, ClientDisconnect):
+                async with asyncio.timeout(LINGER):
+                    async for _ in self.stream():
+                        pass
+            await self._send({"type": "http.response.body", "body": b""})
 
-    async def _next_chunk(self) -> bytes:
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        self._complete = not message.get("more_body", False)
-        chunk: bytes = message.get("body", b"")
-        return chunk
+    def _announced(self) -> int:
+        length = self.headers.get("content-length", "")
+        return int(length) if length.isdecimal() else 0
 
-    async def _throw_away(self) -> None:
+
+class BoundedApp:
+    """An ASGI application that answers each request with what ``respond`` makes of it."""
+
+    def __init__(
+        self, respond: Callable[[BoundedRequest], Awaitable[Response]], *, body_bytes: int, body_timeout: float
+    ) -> None:
+        self._respond = respond
+        self._body_bytes = body_bytes
+        self._body_timeout = body_timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, unless nobody waits for it any more."""
+        request = BoundedRequest(scope, receive, send, most=self._body_bytes, timeout=self._body_timeout)
         try:
-            async with asyncio.timeout(LINGER):
-                while not self._complete:
-                    await self._next_chunk()
-        except (TimeoutError, ClientGoneError):
-            pass
-
-    def _announced(self) -> int | None:
-        length = self.header(b"content-length")
-        return int(length) if length is not None and length.isdigit() else None
-
-    def _rest_is_small(self) -> bool:
-        if self.header(b"transfer-encoding") is not None:
-            return False
-        return (self._announced() or 0) <= self._body_bytes
+            response = await self._respond(request)
+        except ClientDisconnect:
+            return
+        await request.answer(response)

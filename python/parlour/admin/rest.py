@@ -8,32 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from starlette.types import Receive, Scope, Send
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Scope
 
 from parlour.accounts import AccountManager, Accounts
 from parlour.accounts.refusal import AccountRefusedError
 from parlour.admin import wire
 from parlour.admin.bodies import read_object
 from parlour.admin.commands import COMMANDS, UNKNOWN_RATE, refusal
-from parlour.admin.exchange import ClientGoneError, Exchange
+from parlour.admin.exchange import BoundedRequest
 from parlour.admin.incidents import record_incident
 from parlour.admin.plugins import Call, Plugin, through
-from parlour.admin.settings import AdminSettings
 from parlour.admin.texts import check_user_id, shown
 from parlour.errors import ErrorCode
 
 SourceOf = Callable[[Scope], str]
 """The address of the client behind a request; whoever trusts proxies knows how to find it."""
 
-HEADERS = (
-    (b"content-type", b"application/json"),
+HEADERS = {
+    "content-type": "application/json",
     # As in the public account API's samples. A page gains nothing: without an administrator's UserSig all is refused.
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-allow-headers", b"X-Requested-With"),
-    (b"access-control-allow-methods", b"POST"),
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
-)
+    "access-control-allow-origin": "*",
+    "access-control-allow-headers": "X-Requested-With",
+    "access-control-allow-methods": "POST",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+}
 
 _OPENIM = "openim"
 _OPENIM_CODES = {
@@ -74,52 +75,44 @@ def is_user_id(text: str) -> bool:
 
 
 class AccountRest:
-    """The ASGI application behind ``/v4/{path:path}``."""
+    """What answers at ``/v4/{path:path}``."""
 
     def __init__(
         self,
         accounts: Accounts,
         manager: AccountManager,
-        settings: AdminSettings,
         plugins: Sequence[Plugin],
         source_of: SourceOf,
     ) -> None:
         self._accounts = accounts
         self._manager = manager
-        self._settings = settings
         self._plugins = plugins
         self._source_of = source_of
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        limits = self._settings
-        exchange = Exchange(scope, receive, send, body_bytes=limits.body_bytes, body_timeout=limits.body_timeout)
-        try:
-            answer = await self._answer(exchange, scope)
-        except ClientGoneError:
-            return
-        await exchange.answer(200, wire.encode(answer), HEADERS)
+    async def respond(self, request: BoundedRequest) -> Response:
+        """Answer one request. Raises ClientDisconnect when nobody waits for it any more."""
+        return Response(wire.encode(await self._answer(request)), headers=HEADERS)
 
-    async def _answer(self, exchange: Exchange, scope: Scope) -> wire.Answer:
-        if exchange.method == "OPTIONS":
+    async def _answer(self, request: BoundedRequest) -> wire.Answer:
+        if request.method == "OPTIONS":
             return wire.Answer()
-        path = str(scope["path_params"].get("path", ""))
+        path = str(request.path_params.get("path", ""))
         parameters: Mapping[str, str] = {}
         try:
-            service, command = _service_and_command(exchange.method, path)
-            parameters = exchange.parameters
+            service, command = _service_and_command(request.method, path)
+            parameters = request.parameters
             call = Call(
                 service,
                 command,
                 parameters.get("sdkappid", ""),
                 parameters.get("identifier", ""),
-                self._source_of(scope),
+                self._source_of(request.scope),
             )
             user_sig = parameters.get("usersig", "")
-            return await through(self._plugins, call, lambda: self._carried_out(call, user_sig, exchange))
+            return await through(self._plugins, call, lambda: self._carried_out(call, user_sig, request))
         except AccountRefusedError as refused:
             return refusal(refused.code, refused.detail)
-        except ClientGoneError:
+        except ClientDisconnect:
             raise
         except Exception as error:
             incident = record_incident(error, f"/v4/{path}", parameters.get("usersig", ""))
@@ -129,14 +122,14 @@ class AccountRest:
                 "give the incident's name to the operator.",
             )
 
-    async def _carried_out(self, call: Call, user_sig: str, exchange: Exchange) -> wire.Answer:
+    async def _carried_out(self, call: Call, user_sig: str, request: BoundedRequest) -> wire.Answer:
         try:
-            return await self._checked(call, user_sig, exchange)
+            return await self._checked(call, user_sig, request)
         except AccountRefusedError as refused:
             code = _OPENIM_CODES.get(refused.code, refused.code) if call.service == _OPENIM else refused.code
             return refusal(code, refused.detail)
 
-    async def _checked(self, call: Call, user_sig: str, exchange: Exchange) -> wire.Answer:
+    async def _checked(self, call: Call, user_sig: str, request: BoundedRequest) -> wire.Answer:
         accounts = self._accounts
         named = is_user_id(call.identifier)
         # A text that is no userId goes nowhere near a store, but the app is judged before it.
@@ -159,10 +152,10 @@ class AccountRest:
         await accounts.take_request(caller.app, UNKNOWN_RATE if command is None else command.rate)
         if command is None:
             raise _unknown(call.service, call.command)
-        body = read_object(await exchange.body())
+        body = read_object(await request.bounded_body())
         if command.typed and (account_type := body.get("AccountType")) is not None:
             accounts.check_account_type(caller, account_type)
-        return await command.handle(self._manager, caller.app, command.read(body))
+        return await command.carry_out(self._manager, caller.app, command.read(body))
 
 
 def _service_and_command(method: str, path: str) -> tuple[str, str]:

@@ -8,31 +8,26 @@ code of the catalogue stands in the body.
 from __future__ import annotations
 
 import base64
-import binascii
 
-from starlette.types import Receive, Scope, Send
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from parlour.accounts import AccountManager, Accounts
 from parlour.accounts.refusal import AccountRefusedError
 from parlour.admin import wire
 from parlour.admin.bodies import read_object, read_shape
 from parlour.admin.commands import USERSIG_RATE, cause
-from parlour.admin.exchange import BodyTooLargeError, BodyTooSlowError, ClientGoneError, Exchange, Headers
+from parlour.admin.exchange import BodyTooLargeError, BodyTooSlowError, BoundedRequest
 from parlour.admin.incidents import record_incident
 from parlour.admin.rest import SourceOf, is_user_id
-from parlour.admin.settings import AdminSettings
 from parlour.errors import ErrorCode, entry_of
 
 MAX_BODY = 16 * 1024
 """Bytes; a request of the longest userId has about 100."""
 
-_HEADERS: Headers = (
-    (b"content-type", b"application/json"),
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
-)
-_CHALLENGE = (b"www-authenticate", b'Basic realm="Parlour: an administrator and its UserSig", charset="UTF-8"')
-_SECONDS_LOCKED = b"60"
+_HEADERS = {"content-type": "application/json", "cache-control": "no-store", "x-content-type-options": "nosniff"}
+_CHALLENGE = 'Basic realm="Parlour: an administrator and its UserSig", charset="UTF-8"'
+_SECONDS_LOCKED = "60"
 
 _STATUS: dict[ErrorCode, int] = {
     ErrorCode.COMMAND_UNKNOWN: 404,
@@ -71,42 +66,33 @@ class _HttpRefusedError(AccountRefusedError):
 
 
 class UserSigEndpoint:
-    """The ASGI application."""
+    """What answers there."""
 
-    def __init__(
-        self, accounts: Accounts, manager: AccountManager, settings: AdminSettings, source_of: SourceOf
-    ) -> None:
+    def __init__(self, accounts: Accounts, manager: AccountManager, source_of: SourceOf, *, is_open: bool) -> None:
         self._accounts = accounts
         self._manager = manager
-        self._settings = settings
+        self._is_open = is_open
         self._source_of = source_of
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        size = min(MAX_BODY, self._settings.body_bytes)
-        exchange = Exchange(scope, receive, send, body_bytes=size, body_timeout=self._settings.body_timeout)
+    async def respond(self, request: BoundedRequest) -> Response:
+        """Answer one request. Raises ClientDisconnect when nobody waits for it any more."""
         user_sig = ""
-        headers: Headers = ()
         try:
-            self._check_open(exchange.method)
-            admin, user_sig = read_credential(exchange.header(b"authorization"))
-            issued = await self._issued(exchange, admin, user_sig, self._source_of(scope))
-            await exchange.answer(200, wire.encode(issued), _HEADERS)
-            return
-        except ClientGoneError:
-            return
+            self._check_open(request.method)
+            admin, user_sig = read_credential(request.headers.get("authorization", ""))
+            issued = await self._issued(request, admin, user_sig, self._source_of(request.scope))
+            return Response(wire.encode(issued), headers=_HEADERS)
+        except ClientDisconnect:
+            raise
         except AccountRefusedError as refused:
-            code, detail = refused.code, refused.detail
-            status = _status_of(refused)
-            headers = _headers_of(status, code)
+            return _refusal(_status_of(refused), refused.code, refused.detail)
         except Exception as error:
             incident = record_incident(error, "/api/v1/usersig", user_sig)
-            status, code = 500, ErrorCode.ACCOUNT_REST_FAULT
             detail = f"Something unexpected went wrong: incident {incident} in the server's log."
-        await exchange.answer(status, wire.encode(error_body(code, detail)), [*_HEADERS, *headers])
+            return _refusal(500, ErrorCode.ACCOUNT_REST_FAULT, detail)
 
     def _check_open(self, method: str) -> None:
-        if not self._settings.usersig_endpoint:
+        if not self._is_open:
             raise AccountRefusedError(
                 ErrorCode.COMMAND_UNKNOWN,
                 "This server issues no UserSigs; the setting admin.usersig_endpoint opens this address.",
@@ -114,10 +100,10 @@ class UserSigEndpoint:
         if method != "POST":
             raise _HttpRefusedError(405, ErrorCode.COMMAND_UNKNOWN, "This address takes a POST.")
 
-    async def _issued(self, exchange: Exchange, admin: str, user_sig: str, source: str) -> wire.UserSigIssued:
-        request = read_shape(read_object(await exchange.body()), wire.UserSigRequest)
+    async def _issued(self, request: BoundedRequest, admin: str, user_sig: str, source: str) -> wire.UserSigIssued:
+        asked = read_shape(read_object(await request.bounded_body()), wire.UserSigRequest)
         accounts = self._accounts
-        caller = await accounts.rest_app(request.sdk_app_id, admin)
+        caller = await accounts.rest_app(asked.sdk_app_id, admin)
         try:
             await accounts.prove_admin(caller, user_sig, source)
         except AccountRefusedError as refused:
@@ -125,27 +111,27 @@ class UserSigEndpoint:
             raise _HttpRefusedError(_STATUS.get(refused.code, 401), refused.code, refused.detail) from None
         await accounts.take_request(caller.app, USERSIG_RATE)
         try:
-            sig, issued_at, expires_at = await self._manager.issue_user_sig(caller.app, request.user_id, request.expire)
+            sig, issued_at, expires_at = await self._manager.issue_user_sig(caller.app, asked.user_id, asked.expire)
         except AccountRefusedError as refused:
             if refused.code != ErrorCode.VERIFICATION_METHOD_MISSING:
                 raise
             raise _HttpRefusedError(403, refused.code, refused.detail) from None
         return wire.UserSigIssued(
             user_sig=sig,
-            sdk_app_id=request.sdk_app_id,
-            user_id=request.user_id,
+            sdk_app_id=asked.sdk_app_id,
+            user_id=asked.user_id,
             issued_at=issued_at,
             expires_at=expires_at,
         )
 
 
-def read_credential(header: bytes | None) -> tuple[str, str]:
+def read_credential(header: str) -> tuple[str, str]:
     """UserId and UserSig of an Authorization header. Refuses with 70019 when there is none that can be read."""
-    scheme, _, encoded = (header or b"").strip().partition(b" ")
-    if scheme.lower() == b"basic":
+    scheme, _, encoded = header.strip(" \t").partition(" ")
+    if scheme.lower() == "basic":
         try:
-            user_id, colon, user_sig = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+            user_id, colon, user_sig = base64.b64decode(encoded.strip(" \t"), validate=True).decode().partition(":")
+        except ValueError:  # no base64, letters outside ASCII, no UTF-8
             user_id = colon = user_sig = ""
         if colon and user_sig and is_user_id(user_id):
             return user_id, user_sig
@@ -157,15 +143,14 @@ def read_credential(header: bytes | None) -> tuple[str, str]:
     )
 
 
-def error_body(code: ErrorCode, detail: str) -> wire.UserSigError:
-    """The body of a refusal: the sentence, and the catalogue's remedy for the code."""
+def _refusal(status: int, code: ErrorCode, detail: str) -> Response:
+    """The sentence, and the catalogue's remedy for the code."""
     entry = entry_of(int(code))
     message = (detail or cause(code)).encode(errors="backslashreplace").decode()
-    return wire.UserSigError(
-        error=wire.ErrorDetail(
-            code=int(code), key=code.name, message=message, remedy="" if entry is None else entry.remedy
-        )
+    error = wire.ErrorDetail(
+        code=int(code), key=code.name, message=message, remedy="" if entry is None else entry.remedy
     )
+    return Response(wire.encode(wire.UserSigError(error=error)), status, headers=_HEADERS | _headers_of(status, code))
 
 
 def _status_of(refused: AccountRefusedError) -> int:
@@ -179,12 +164,12 @@ def _status_of(refused: AccountRefusedError) -> int:
     return _STATUS.get(refused.code, 400)
 
 
-def _headers_of(status: int, code: ErrorCode) -> Headers:
+def _headers_of(status: int, code: ErrorCode) -> dict[str, str]:
     match status:
         case 401:
-            return (_CHALLENGE,)
+            return {"www-authenticate": _CHALLENGE}
         case 405:
-            return ((b"allow", b"POST"),)
+            return {"allow": "POST"}
         case 429:
-            return ((b"retry-after", _SECONDS_LOCKED if code == ErrorCode.LOGIN_LOCKED_OUT else b"1"),)
-    return ()
+            return {"retry-after": _SECONDS_LOCKED if code == ErrorCode.LOGIN_LOCKED_OUT else "1"}
+    return {}
