@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeGuard
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from jwt import PyJWTError
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt import PyJWK, PyJWTError
 
 from parlour.accounts.verification.documents import DocumentError, parse_object
 from parlour.accounts.verification.failure import CallFailedError, NotVerifiedError, visible
@@ -25,50 +24,29 @@ MAX_KEYS = 64
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 """RFC 7518 §3.3 asks for 2048 or more; above the other bound a single check costs too much."""
 
-
-class _Use(NamedTuple):
-    key_type: str
-    curves: tuple[str, ...] = ()
-
-
-_RSA = _Use("RSA")
-ALGORITHMS: dict[str, _Use] = {
-    "RS256": _RSA,
-    "RS384": _RSA,
-    "RS512": _RSA,
-    "PS256": _RSA,
-    "PS384": _RSA,
-    "PS512": _RSA,
-    "ES256": _Use("EC", ("P-256",)),
-    "ES384": _Use("EC", ("P-384",)),
-    "ES512": _Use("EC", ("P-521",)),
-    "EdDSA": _Use("OKP", ("Ed25519", "Ed448")),
+_SERVES: dict[tuple[str | None, str | None], tuple[str, ...]] = {
+    ("RSA", None): ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    ("EC", "P-256"): ("ES256",),
+    ("EC", "P-384"): ("ES384",),
+    ("EC", "P-521"): ("ES512",),
+    ("OKP", "Ed25519"): ("EdDSA",),
+    ("OKP", "Ed448"): ("EdDSA",),
 }
-"""What a token may be signed with, and the key that takes (RFC 7518 §3.1, RFC 8037 §3.1).
+"""What a key of a type and a curve can verify (RFC 7518 §3.1, RFC 8037 §3.1).
 
-Asymmetric ones only: under HS256 a published key would be the secret, and ``none`` is no signature.
+Asymmetric algorithms only: under HS256 a published key would be the secret, and ``none`` is no signature.
 """
 
-_PUBLIC_MEMBERS = {"RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y"), "OKP": ("kty", "crv", "x")}
-_READERS: dict[str, Callable[[dict[str, str]], object]] = {
-    "RSA": RSAAlgorithm.from_jwk,
-    "EC": ECAlgorithm.from_jwk,
-    "OKP": OKPAlgorithm.from_jwk,
-}
+ALGORITHMS = tuple(dict.fromkeys(chain.from_iterable(_SERVES.values())))
+"""What a token may be signed with."""
+
+_PUBLIC_MEMBERS = ("kty", "crv", "x", "y", "n", "e")
 
 
-@dataclass(frozen=True, slots=True)
-class _PublishedKey:
+class _PublishedKey(NamedTuple):
     kid: str | None
-    use: _Use
-    algorithm: str | None
+    algorithms: tuple[str, ...]
     key: PublicKey
-
-    def fits(self, algorithm: str) -> bool:
-        wanted = ALGORITHMS[algorithm]
-        if self.algorithm not in (None, algorithm) or self.use.key_type != wanted.key_type:
-            return False
-        return not wanted.curves or self.use.curves[0] in wanted.curves
 
 
 class KeySet:
@@ -98,7 +76,7 @@ class KeySet:
         A token that names no key is taken when just one key fits (OpenID Connect Core 1.0 §10.1); several raise
         NotVerifiedError.
         """
-        fitting = [key.key for key in self._keys if key.fits(algorithm) and (kid is None or key.kid == kid)]
+        fitting = [key.key for key in self._keys if algorithm in key.algorithms and (kid is None or key.kid == kid)]
         if kid is None and len(fitting) > 1:
             raise NotVerifiedError("the ID token does not name its key ('kid'), and its issuer publishes several")
         return fitting[0] if fitting else None
@@ -110,32 +88,21 @@ def _usable(entry: object) -> _PublishedKey | None:
     operations = entry.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
         return None
-    key_type, algorithm, kid = entry.get("kty"), entry.get("alg"), entry.get("kid")
-    names = _PUBLIC_MEMBERS.get(key_type) if isinstance(key_type, str) else None
-    if names is None or not _text_or_none(algorithm) or not _text_or_none(kid):
+    algorithm, kid = entry.get("alg"), entry.get("kid")
+    if not isinstance(algorithm, str | None) or not isinstance(kid, str | None):
         return None
     # Nothing but the public members: an issuer that publishes its private key by mistake still has a public one.
-    members = {name: entry[name] for name in names if isinstance(entry.get(name), str)}
-    if len(members) != len(names):
+    members = {name: entry[name] for name in _PUBLIC_MEMBERS if isinstance(entry.get(name), str)}
+    kind = members.get("kty"), None if members.get("kty") == "RSA" else members.get("crv")
+    if kind not in _SERVES:
         return None
-    key = _public_key(members)
-    if key is None:
-        return None
-    return _PublishedKey(kid, _Use(members["kty"], (members.get("crv", ""),)), algorithm, key)
-
-
-def _text_or_none(value: object) -> TypeGuard[str | None]:
-    return value is None or isinstance(value, str)
-
-
-def _public_key(members: dict[str, str]) -> PublicKey | None:
     try:
-        key = _READERS[members["kty"]](members)
-    except (PyJWTError, ValueError, TypeError, UnsupportedAlgorithm):
+        key = PyJWK(members, _SERVES[kind][0]).key
+    except (PyJWTError, UnsupportedAlgorithm):
         return None
-    if isinstance(key, RSAPublicKey):
-        return key if MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS else None
-    return key if isinstance(key, EllipticCurvePublicKey | Ed25519PublicKey | Ed448PublicKey) else None
+    if isinstance(key, RSAPublicKey) and not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+        return None
+    return _PublishedKey(kid, tuple(one for one in _SERVES[kind] if algorithm in (None, one)), key)
 
 
 def unknown_key(algorithm: str, kid: str | None, *, judged: bool) -> NotVerifiedError:
