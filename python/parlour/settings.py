@@ -25,10 +25,10 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    TomlConfigSettingsSource,
 )
 
 from parlour.environment import did_you_mean, injected, settings_of, unknown
@@ -249,8 +249,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line and environment; ``load_settings`` adds the file beneath them."""
-        return (init_settings, _Environment(settings_cls))
+        """Command line, environment, and the file that ``load_settings`` names."""
+        return (init_settings, _Environment(settings_cls), _File(settings_cls))
 
 
 def load_settings(
@@ -265,28 +265,24 @@ def load_settings(
     ``warn`` is told, in a sentence each, of variables that have our prefix and are no settings: others may set them.
     Raises ``SettingsError``.
     """
-    from_command_line = _nested({key: value for key, value in (overrides or {}).items() if value is not None})
-    from_file = _read(config) if config is not None else {}
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
     if warn is not None:
         for sentence in unknown(os.environ, ENV_PREFIX, _variables()):
             warn(sentence)
 
-    class _WithFile(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (init_settings, _Environment(settings_cls), InitSettingsSource(settings_cls, from_file))
+    class WithFile(Settings):
+        model_config = SettingsConfigDict(toml_file=config)
 
     try:
-        return _WithFile(**from_command_line)
+        return WithFile(**_nested(given))
     except ValidationError as error:
-        raise SettingsError(_sentence(error, config, from_command_line, from_file)) from None
+        raise SettingsError(_sentence(error, config, given)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{config} is not TOML: {error}.") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{config} is not UTF-8 text.") from None
+    except OSError as error:
+        raise SettingsError(f"The settings file {config} cannot be read: {error.strerror}.") from None
 
 
 def known_keys() -> tuple[str, ...]:
@@ -300,17 +296,6 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield from _keys(field.annotation, f"{prefix}{name}.")
         else:
             yield prefix + name
-
-
-def _read(config: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(config.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{config} is not TOML: {error}.") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{config} is not UTF-8 text.") from None
-    except OSError as error:
-        raise SettingsError(f"The settings file {config} cannot be read: {error.strerror}.") from None
 
 
 def _nested(dotted: Mapping[str, object]) -> dict[str, Any]:
@@ -333,9 +318,14 @@ class _Environment(EnvSettingsSource):
         return {name.lower(): value for name, value in found.items()}
 
 
-def _sentence(
-    error: ValidationError, config: Path | None, from_command_line: dict[str, Any], from_file: dict[str, Any]
-) -> str:
+class _File(TomlConfigSettingsSource):
+    """The settings file. One that is named has to be there; the library passes over what is no regular file."""
+
+    def _read_files(self, files: Any, deep_merge: bool = False) -> dict[str, Any]:
+        return {} if files is None else self._read_file(files)
+
+
+def _sentence(error: ValidationError, config: Path | None, given: Mapping[str, object]) -> str:
     first = error.errors()[0]
     path = tuple(str(part) for part in first["loc"] if isinstance(part, str))
     if not path:
@@ -343,12 +333,12 @@ def _sentence(
     key = ".".join(path)
     variable = ENV_PREFIX + _NESTED.join(path).upper()
     environment = {name.upper() for name, value in os.environ.items() if not injected(name, value)}
-    if _has(from_command_line, path):
+    if key in given:
         where = "command line"
     elif variable in environment:
         where, key = "environment", variable
     else:
-        where = str(config) if config is not None and _has(from_file, path) else "defaults"
+        where = "defaults" if config is None else str(config)
     if first["type"] == "extra_forbidden":
         return f"{where}: {key} is no setting of Parlour.{did_you_mean(key, set(known_keys()))}"
     if path[0] in Settings.model_fields and not Settings.model_fields[path[0]].repr:
@@ -377,12 +367,3 @@ def _reason(error: Any) -> str:
         return _REASONS[error["type"]]
     text = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return "it " + text if text.startswith("should") else text[:1].lower() + text[1:]
-
-
-def _has(tree: Mapping[str, Any], path: tuple[str, ...]) -> bool:
-    here: Any = tree
-    for name in path:
-        if not isinstance(here, Mapping) or name not in here:
-            return False
-        here = here[name]
-    return True
