@@ -42,6 +42,7 @@ class Wire:
         self.socket = socket
         self.events: asyncio.Queue[Json] = asyncio.Queue()
         self.strays: list[Json] = []
+        self._stray = asyncio.Event()
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Json]] = {}
         self._reader = asyncio.create_task(self._read())
@@ -59,6 +60,7 @@ class Wire:
                     self._answers.pop(message["id"]).set_result(message)
                 elif "id" in message:
                     self.strays.append(message)
+                    self._stray.set()
                 else:
                     self.events.put_nowait(message)
 
@@ -84,6 +86,17 @@ class Wire:
         except Refused as refusal:
             return refusal
         raise AssertionError(f"{kind} was not refused but answered {ok}")
+
+    async def answered(self, count: int, timeout: float = 60) -> list[Json]:
+        """Wait for so many answers to what was sent without ``ask``; they, in the order in which they came."""
+        async with asyncio.timeout(timeout):
+            while len(self.strays) < count:
+                assert not self._reader.done(), f"closed {self.socket.close_code} {self.socket.close_reason}"
+                self._stray.clear()
+                waiting = asyncio.ensure_future(self._stray.wait())
+                await asyncio.wait({waiting, self._reader}, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+        return self.strays
 
     async def event(self) -> Json:
         """The next event."""

@@ -14,13 +14,23 @@ class TokenBucket:
 
     def take(self, now: float, cost: float = 1) -> bool:
         """Take tokens; False when there are not as many."""
-        self._level = min(self._burst, self._level + (now - self._then) * self._rate)
-        self._then = now
+        self.fill(now)
         if self._level < cost:
             return False
         self._level -= cost
         return True
 
+    def fill(self, now: float) -> None:
+        """Put in what is due by now."""
+        self._level = min(self._burst, self._level + (now - self._then) * self._rate)
+        self._then = now
+
     def owe(self, cost: float) -> None:
-        """Take tokens for what has been done already, at most down to a debt of ``burst``; less than 0 gives back."""
-        self._level = min(max(self._level - cost, -self._burst), self._burst)
+        """Take tokens whether they are there or not; less than 0 gives back."""
+        self._level = min(self._level - cost, self._burst)
+
+    def until_paid(self, now: float, longest: float) -> float:
+        """Seconds until nothing is owed. A debt that takes more than ``longest`` to pay becomes one that takes that."""
+        self.fill(now)
+        self._level = max(self._level, -longest * self._rate)
+        return max(0.0, -self._level / self._rate)

@@ -54,11 +54,11 @@ class Raw:
             assert b" 101 " in head, head
         return raw
 
-    async def send(self, data: bytes) -> bool:
-        """Send; False when the server has hung up."""
+    async def send(self, data: bytes, timeout: float = 1) -> bool:
+        """Send for that long; False when the server has hung up."""
         try:
             self.writer.write(data)
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(timeout):
                 await self.writer.drain()
         except TimeoutError:
             return not self.writer.transport.is_closing()
@@ -66,20 +66,32 @@ class Raw:
             return False
         return True
 
+    async def read(self) -> tuple[int, bytes]:
+        """The next frame: its opcode and its payload."""
+        first, second = await self.reader.readexactly(2)
+        length = second & 0x7F
+        if length == 126:
+            [length] = struct.unpack(">H", await self.reader.readexactly(2))
+        elif length == 127:
+            [length] = struct.unpack(">Q", await self.reader.readexactly(8))
+        return first & 0x0F, await self.reader.readexactly(length)
+
+    async def text(self) -> bytes:
+        """The next text; what comes before it is forgotten."""
+        async with asyncio.timeout(20):
+            while True:
+                opcode, payload = await self.read()
+                if opcode == TEXT:
+                    return payload
+
     async def close_code(self) -> int | None:
         """Read to the end; the code of the server's close frame, None when there was none."""
         code = None
         async with asyncio.timeout(20):
             try:
                 while True:
-                    first, second = await self.reader.readexactly(2)
-                    length = second & 0x7F
-                    if length == 126:
-                        [length] = struct.unpack(">H", await self.reader.readexactly(2))
-                    elif length == 127:
-                        [length] = struct.unpack(">Q", await self.reader.readexactly(8))
-                    payload = await self.reader.readexactly(length)
-                    if first & 0x0F == CLOSE:
+                    opcode, payload = await self.read()
+                    if opcode == CLOSE:
                         [code] = struct.unpack(">H", payload[:2])
                         self.writer.write(frame(CLOSE, payload))
             except (asyncio.IncompleteReadError, ConnectionError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
     from tests.conftest import RunningServer, StartServer
 
 VIEWERS = 12
-TOO_MANY = 4429
+FIRST = 1_000_000
+"""The id of the first message of a flood."""
 
 
 class Book:
@@ -68,7 +71,7 @@ class Viewer:
 
 async def flood(wire: Wire, messages: list[dict[str, Any]]) -> None:
     """Send them all without waiting for answers."""
-    for number, message in enumerate(messages, 1_000_000):
+    for number, message in enumerate(messages, FIRST):
         await wire.socket.send(json.dumps({"id": number, **message}))
 
 
@@ -102,18 +105,21 @@ async def test_a_publisher_that_restarts_as_fast_as_it_can_makes_few_offers_and_
 
 
 @pytest.mark.parametrize(
-    ("name", "flapping"),
+    ("price", "flapping"),
     [
-        ("restart", [{"type": "publish", "sdp": offer(), "audioMid": "0", "videoMid": "1", "restart": True}]),
-        ("enter and leave", [{"type": "leave"}, {"type": "enter", "ticket": "TICKET", "roomId": 1}]),
-        ("login", [{"type": "leave"}, *[{"type": "login", "sdkAppId": 1, "userId": "x", "userSig": "y"}] * 20]),
-        ("mute", [{"type": "mute", "audio": True}, {"type": "mute", "audio": False}]),
+        (3 + len(offer()) // 1024, [{"type": "publish", "sdp": offer(), "audioMid": "0", "restart": True}]),
+        (9 / 2 + 60 / 25, [{"type": "leave"}, {"type": "enter", "ticket": "TICKET", "roomId": 1}]),
+        (9 * 20 / 21, [{"type": "leave"}, *[{"type": "login", "sdkAppId": 1, "userId": "x", "userSig": "y"}] * 20]),
+        (60 / 25, [{"type": "mute", "audio": True}, {"type": "mute", "audio": False}]),
     ],
+    ids=["restart", "enter and leave", "login", "mute"],
 )
-async def test_what_a_request_causes_counts_against_its_rate(
-    server: RunningServer, name: str, flapping: list[dict[str, Any]]
+async def test_what_a_request_causes_makes_the_next_ones_wait(
+    start_server: StartServer, price: float, flapping: list[dict[str, Any]]
 ) -> None:
-    """Messages of one socket whose number alone would be allowed: each is priced by what it makes others do."""
+    """Messages of one socket whose number alone would be allowed at once: each has at least that price."""
+    rate, burst = 50, 200
+    server = await start_server(limits__messages_per_second=rate, limits__message_burst=burst)
     witness, _ = await join(server, "witness")
     others = [(await join(server, f"user{number}"))[0] for number in range(60)]
     ann = await Wire.open(server)
@@ -123,9 +129,13 @@ async def test_what_a_request_causes_counts_against_its_rate(
     for other in others:
         await other.ask("subscribe", userId="ann")
     messages = [{**message, **({"ticket": ticket} if "ticket" in message else {})} for message in flapping]
-    await flood(ann, (messages * 150)[:150])  # 200 cheap ones at once are allowed
-    code, reason = await ann.closed()
-    assert (code, "cost as much" in (reason or "")) == (TOO_MANY, True), name
+    count = math.ceil((burst + 2 * rate) / price)
+    started = time.monotonic()
+    await flood(ann, (messages * count)[:count])
+    answers = await ann.answered(count)
+    took = time.monotonic() - started
+    assert [answer["id"] for answer in answers] == list(range(FIRST, FIRST + count)), "in order, and nothing is closed"
+    assert took >= ((count - 1) * price - burst) / rate
     assert await witness.ask("ping") == {}
 
 

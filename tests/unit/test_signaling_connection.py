@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parlour.errors import ErrorCode, RtcError
 from parlour.signaling.codec import MalformedError, decode_request, encode_error, encode_ok
-from parlour.signaling.connection import Closing, Connection, ConnectionLimits, Refusal, State
-from parlour.signaling.messages import ANSWERS, CloseCode, DownlinkAnswer, Empty, Enter, Login, Ping
+from parlour.signaling.connection import (
+    COST_UNIT,
+    LONGEST_WAIT,
+    SDP_UNIT,
+    TELL_UNIT,
+    Closing,
+    Connection,
+    ConnectionLimits,
+    Refusal,
+    State,
+)
+from parlour.signaling.messages import ANSWERS, CloseCode, DownlinkAnswer, Empty, Enter, Login, Mute, Ping
 from parlour.signaling.outbox import BURST_FACTOR, MAX_BYTES, Outbox
 from parlour.token_bucket import TokenBucket
 
@@ -24,6 +36,7 @@ LOGIN = '{"id":1,"type":"login","sdkAppId":1,"userId":"ann","userSig":"x"}'
 ENTER = '{"id":2,"type":"enter","ticket":"t","roomId":5}'
 PING = '{"id":3,"type":"ping"}'
 LEAVE = '{"id":4,"type":"leave"}'
+MUTE = '{"id":6,"type":"mute","audio":true}'
 RESUME = '{"id":5,"type":"resume","resumeToken":"t"}'
 
 
@@ -41,7 +54,7 @@ def test_what_may_be_said_when() -> None:
 
     def check() -> None:
         for text in (LOGIN, ENTER, PING, LEAVE, RESUME):
-            subject._bucket = TokenBucket(10, 20, 1000.0)
+            subject._messages = TokenBucket(10, 20, 1000.0)
             got = subject.receive(text, 1000.0)
             if text in allowed[subject.state]:
                 assert not isinstance(got, Refusal | Closing), text
@@ -141,13 +154,70 @@ def test_login_and_heartbeat_have_their_deadlines() -> None:
     assert silent.code is CloseCode.TIMED_OUT
 
 
-def test_a_long_message_costs_several_but_one_of_the_longest_is_always_possible() -> None:
-    limits = ConnectionLimits(message_bytes=10_000_000, messages_per_second=1, message_burst=20)
-    long = json.dumps({"id": 1, "type": "ping", "x": "y" * 1_000_000})
+def test_a_long_message_makes_the_next_wait_as_reading_it_is_work() -> None:
+    limits = ConnectionLimits(message_bytes=10_000_000, messages_per_second=50, message_burst=20)
+    long = json.dumps({"id": 1, "type": "ping", "x": "y" * 50 * COST_UNIT})
     subject = Connection(limits, 0.0)
     subject.logged_in()
+    assert subject.wait(0.0) == 0
     assert isinstance(subject.receive(long, 0.0), Ping)
-    assert isinstance(subject.receive(long, 1.0), Closing)
+    assert subject.wait(0.0) == pytest.approx((50 - 20) / 50)
+    assert subject.wait(0.5) == pytest.approx(0.1)
+    assert subject.wait(0.6) == pytest.approx(0)
+
+
+def test_work_makes_the_next_request_wait_and_closes_nothing_however_much_it_is() -> None:
+    """Twenty mutes a second in a room of 300, each read when it may be: 13 s of them."""
+    subject = Connection(ConnectionLimits(), 0.0)
+    subject.logged_in()
+    subject.entered()
+    now, longest, mutes = 0.0, 0.0, 260
+    for number in range(mutes):
+        now = max(now, number / 20)
+        wait = subject.wait(now)
+        now, longest = now + wait, max(longest, wait)
+        assert isinstance(subject.receive(MUTE, now), Mute)
+        subject.owe(told=300)
+    work = mutes * 300 / TELL_UNIT
+    assert now >= (work - 400) / 50 - longest, "no more than the burst and what the time since has paid for"
+    assert longest <= 300 / TELL_UNIT / 50 + 1e-9, "what one request waits for is the work of the one before"
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(50.0, 400), (1.0, 400), (1_000_000.0, 1)])
+def test_no_request_waits_longer_than_our_sdks_wait_for_an_answer(rate: float, burst: int) -> None:
+    """At the edge: the longest offer that is read at all, in a room so large that everything in it costs the most."""
+    subject = Connection(ConnectionLimits(messages_per_second=rate, message_burst=burst), 0.0)
+    subject.logged_in()
+    subject.entered()
+    for now in (0.0, 100.0, 101.6):
+        assert isinstance(subject.receive(MUTE, now), Mute)
+        subject.owe(told=1_000_000_000, renegotiated=1_000_000_000, lines=512)
+        wait = subject.wait(now)
+        assert 0 < wait <= LONGEST_WAIT + 1e-9
+        assert subject.wait(now + wait) == pytest.approx(0, abs=1e-6)
+    shortest = min(seconds for _, seconds in answer_timeouts())
+    assert shortest - LONGEST_WAIT >= 0.5, "and half a second for the way"
+
+
+def answer_timeouts() -> list[tuple[str, float]]:
+    """Every time-out of a request in the sources of the SDKs, in seconds."""
+    root = Path(__file__).parents[2]
+    found = []
+    for path in [*root.glob("web/sdk/src/**/*.ts"), *root.glob("python/parlour/client/*.py")]:
+        unit = 1000 if path.suffix == ".ts" else 1
+        for name, value in re.findall(r"\b([A-Z_]*TIMEOUT)\b[^=\n]*= ([\d_.]+)", path.read_text()):
+            found.append((name, float(value) / unit))
+    assert {"LEAVE_TIMEOUT", "RESUME_ANSWER_TIMEOUT", "PING_TIMEOUT", "ANSWER_TIMEOUT"} <= {name for name, _ in found}
+    return found
+
+
+def test_a_client_that_is_not_read_is_not_taken_for_a_silent_one() -> None:
+    subject = Connection(ConnectionLimits(socket_timeout=1), 0.0)
+    subject.logged_in()
+    subject.owe(told=1_000_000)
+    assert subject.wait(0.0) == LONGEST_WAIT
+    assert subject.overdue(LONGEST_WAIT + 0.9) is None
+    assert subject.overdue(LONGEST_WAIT + 1.1) is not None
 
 
 async def test_the_outbox_drops_who_does_not_read_but_not_a_burst() -> None:
@@ -225,21 +295,32 @@ def test_a_damaged_message_is_a_request_or_malformed(data: st.DataObject) -> Non
 
 
 def test_an_answer_that_the_server_asked_for_costs_nothing_however_long_and_one_that_it_refused_its_length() -> None:
-    subject = Connection(ConnectionLimits(messages_per_second=1, message_burst=20), 0.0)
+    subject = Connection(ConnectionLimits(messages_per_second=50, message_burst=20), 0.0)
     subject.logged_in()
     subject.entered()
-    text = json.dumps({"id": 1, "type": "downlink-answer", "revision": 1, "sdp": "x" * 60_000})
+    text = json.dumps({"id": 1, "type": "downlink-answer", "revision": 1, "sdp": "x\r\n" * 20_000})
     for _ in range(12):
         request = subject.receive(text, 0.0)
         assert isinstance(request, DownlinkAnswer)
         subject.answered(request, asked_for=True)
-    request = subject.receive(PING, 0.0)
-    assert isinstance(request, Ping)
-    answer = subject.receive(PING, 100.0)
-    assert isinstance(answer, Ping)
-    request = subject.receive(text, 100.0)
+        assert subject.wait(0.0) == 0
+    request = subject.receive(text, 0.0)
     assert isinstance(request, DownlinkAnswer)
     subject.answered(request, asked_for=False)
-    closing = subject.receive(PING, 100.0)
-    assert isinstance(closing, Closing)
-    assert closing.code is CloseCode.TOO_MANY
+    assert subject.wait(0.0) == pytest.approx((len(text) // COST_UNIT + 60_000 / SDP_UNIT - 20) / 50)
+
+
+def test_an_answer_that_the_server_asked_for_is_taken_whatever_was_spent_before_it() -> None:
+    """Its length is no reason to close, nor to let what comes after it wait."""
+    subject = Connection(ConnectionLimits(messages_per_second=1, message_burst=20), 0.0)
+    subject.logged_in()
+    subject.entered()
+    subject.owe(told=20 * TELL_UNIT)
+    for _ in range(19):
+        assert isinstance(subject.receive(PING, 0.0), Ping)
+    request = subject.receive(
+        json.dumps({"id": 1, "type": "downlink-answer", "revision": 1, "sdp": "x" * 200_000}), 0.0
+    )
+    assert isinstance(request, DownlinkAnswer)
+    subject.answered(request, asked_for=True)
+    assert subject.wait(0.0) == 0

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from parlour.errors import RtcError
 from parlour.media import Policed
 from parlour.sdp import Candidate, LocalTransport, RemoteTransport, TrackSpec
-from parlour.signaling.downlink import MAX_LINES, Downlink, Key, RemoteTrack
+from parlour.signaling.downlink import MAX_LINES, REMEMBERED, Downlink, Key, RemoteTrack
 from parlour.signaling.messages import DownlinkOffer
 from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Transport
@@ -258,6 +258,33 @@ def test_a_failed_downlink_waits_for_the_restart_which_begins_anew() -> None:
     client.downlink.answer(1, "too late")
     client.answer()
     assert client.receiving == {client.producer("ann"), client.producer("bob")}
+
+
+@pytest.mark.parametrize("how", ["restart", "failure"])
+def test_the_first_answer_to_an_offer_withdrawn_meanwhile_was_asked_for_and_no_other_is(how: str) -> None:
+    client = Client()
+    client.publish("ann")
+    client.downlink.subscribe("ann", "main", ["video"])
+    if how == "failure":
+        client.book.fail(next(iter(client.book.transports)), "consent-expired")
+    client.downlink.restart()
+    first, second = client.offers
+    assert client.downlink.answer(first.revision, "of whatever length: it is not read")
+    assert not client.downlink.answer(first.revision, "once more")
+    assert client.downlink.answer(second.revision, answer_to(second.sdp))
+    assert not client.downlink.answer(second.revision, answer_to(second.sdp))
+    with pytest.raises(RtcError, match="no downlink-offer with revision 3"):
+        client.downlink.answer(3, answer_to(second.sdp))
+
+
+def test_offers_that_are_withdrawn_again_and_again_are_not_all_remembered() -> None:
+    client = Client()
+    client.publish("ann")
+    client.downlink.subscribe("ann", "main", ["video"])
+    for _ in range(REMEMBERED + 1):
+        client.downlink.restart()
+    late = [client.downlink.answer(offer.revision, "late") for offer in client.offers[:-1]]
+    assert late == [False] + [True] * REMEMBERED
 
 
 def test_without_a_socket_the_offer_waits_and_an_unanswered_one_is_repeated() -> None:

@@ -21,19 +21,25 @@ from parlour.signaling.messages import (
 from parlour.token_bucket import TokenBucket
 
 COST_UNIT = 8192
-"""Characters of a message that count as one message more against the rate."""
+"""Characters of a message whose reading is one unit of work. A second pays for as many units as messages may come."""
 
 SDP_UNIT = 1024
-"""Characters of a session description that do: to read them is the most costly work of a message."""
+"""Characters of a session description that are: to read them is the most costly work of a message."""
 
-ACCOUNT_COST = 10
-"""What a request counts that is judged by the account service: signatures, and three stores."""
+ACCOUNT_COST = 9
+"""Units of a request that is judged by the account service: signatures, and three stores."""
 
 TELL_UNIT = 25
-"""Members of a room who are told of a request, for whom it counts as one message more."""
+"""Members of a room who are told of a request, for one unit."""
 
 RENEGOTIATION_UNIT = 20
 """Receivers whose connections are negotiated anew because of a request; the same."""
+
+LONGEST_WAIT = 1.5
+"""Seconds for which the work of one request may keep the next one waiting; what would take longer to pay is forgiven.
+
+Shorter than the shortest time that our SDKs wait for an answer, which is 2 s for that to ``leave``.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +80,44 @@ class State(enum.Enum):
 
 
 class Connection:
-    """The rules of one socket. ``receive`` judges every text; the owner reports how requests changed the state."""
+    """The rules of one socket. ``receive`` judges every text; the owner reports how requests changed the state.
+
+    Two things are counted, at the same rate. More messages than allowed close the socket, since no honest client sends
+    as many. The work of requests may be more than allowed without any fault of who asks for it, as it depends on who
+    else is in the room: it makes the next request wait, unread, for as long as ``wait`` says.
+    """
 
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
         self._limits = limits
-        self._bucket = TokenBucket(limits.messages_per_second, limits.message_burst, now)
+        self._messages = TokenBucket(limits.messages_per_second, limits.message_burst, now)
+        self._work = TokenBucket(limits.messages_per_second, limits.message_burst, now)
+        self._reading = 0
+        """Units that reading the last message was."""
+        self._reads_again = now
         self._opened = now
         self._heard = now
         self.state = State.NEW
+
+    def wait(self, now: float) -> float:
+        """Seconds for which nothing is to be read, because the work of earlier requests is not paid; else 0."""
+        seconds = self._work.until_paid(now, LONGEST_WAIT)
+        self._reads_again = now + seconds
+        return seconds
 
     def receive(self, text: str | None, now: float) -> AnyRequest | Refusal | Closing:
         """What to do with a frame; ``text`` is None for a binary one."""
         if self.state is State.CLOSED:
             raise RuntimeError("a closed connection receives nothing")
         self._heard = now
-        if not self._bucket.take(now, self._cost(text)):
+        if not self._messages.take(now):
             return self._too_many()
         if text is None:
             return self.close(CloseCode.MALFORMED, "a message is a text frame, not a binary one")
         if len(text) > self._limits.message_bytes:
             return self.close(CloseCode.TOO_BIG, f"a message has at most {self._limits.message_bytes} bytes")
+        self._work.fill(now)
+        self._reading = len(text) // COST_UNIT
+        self._work.owe(self._reading)
         try:
             request = decode_request(text)
         except MalformedError as malformed:
@@ -101,8 +125,7 @@ class Connection:
                 return Refusal(malformed.request_id, malformed.error)
             closing = self.close(CloseCode.MALFORMED, "a message is a JSON object with an id")
             return Closing(closing.code, closing.reason, malformed.error)
-        if not self._bucket.take(now, min(self._price(request), self._limits.message_burst / 2)):
-            return self._too_many()
+        self._work.owe(self._price(request))
         wrong = self._out_of_place(request)
         return request if wrong is None else Refusal(request.id, RtcError(ErrorCode.INVALID_OPERATION, wrong))
 
@@ -110,35 +133,27 @@ class Connection:
         """The peer showed that it is there without a message, by the pong to a ping for one."""
         self._heard = now
 
-    def _cost(self, text: str | None) -> int:
-        """A long message costs as much as several, because reading it does. The longest allowed may come once."""
-        return min(1 + len(text or "") // COST_UNIT, self._limits.message_burst)
-
     def _price(self, request: AnyRequest) -> float:
         """What the work of a request counts, beside reading its text."""
         match request:
             case Login() | Resume() | Enter():
-                return ACCOUNT_COST - 1
+                return ACCOUNT_COST
             case Publish(sdp=sdp):
                 return len(sdp) // SDP_UNIT
         return 0
 
     def owe(self, *, told: int = 0, renegotiated: int = 0, lines: int = 0) -> None:
         """Count what a request caused: members told, receivers negotiated with anew, own m-lines made anew."""
-        self._bucket.owe(told / TELL_UNIT + renegotiated / RENEGOTIATION_UNIT + lines / RENEGOTIATION_UNIT)
+        self._work.owe(told / TELL_UNIT + renegotiated / RENEGOTIATION_UNIT + lines / RENEGOTIATION_UNIT)
 
     def answered(self, request: DownlinkAnswer, *, asked_for: bool) -> None:
         """An answer that the server asked for costs its client nothing, however long; one that it refused does."""
-        if asked_for:
-            self._bucket.owe(-(len(request.sdp) // COST_UNIT))
-        else:
-            self._bucket.owe(len(request.sdp) / SDP_UNIT)
+        self._work.owe(-self._reading if asked_for else len(request.sdp) / SDP_UNIT)
 
     def _too_many(self) -> Closing:
         return self.close(
             CloseCode.TOO_MANY,
-            f"more than {self._limits.messages_per_second:g} messages a second or {self._limits.message_burst} at once,"
-            " or requests that cost as much",
+            f"more than {self._limits.messages_per_second:g} messages a second or {self._limits.message_burst} at once",
         )
 
     def _out_of_place(self, request: AnyRequest) -> str | None:
@@ -201,4 +216,5 @@ class Connection:
 
     @property
     def _silent_until(self) -> float:
-        return self._heard + self._limits.socket_timeout
+        # What was not read proves no silence.
+        return max(self._heard, self._reads_again) + self._limits.socket_timeout

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,9 @@ from parlour.signaling.ports import Media, Transport
 
 MID_EXTENSION = 1
 MAX_LINES = 512
+REMEMBERED = 16
+"""Withdrawn offers whose answers may still be on their way, of one client."""
+
 PAYLOAD_TYPES = (*range(96, 128), *range(35, 64))
 """The dynamic ones (RFC 3551 §6) and, after them, those that rtcp-mux leaves free (RFC 5761 §4)."""
 
@@ -92,6 +96,8 @@ class Downlink:
         self._payload_types: dict[tuple[str, str], tuple[int, int]] = {}
         self._refused: set[tuple[Key, str, str]] = set()
         self._outstanding: Outstanding | None = None
+        self._withdrawn: deque[int] = deque(maxlen=REMEMBERED)
+        """Revisions of offers that were told and are not to be answered any more."""
         self._dirty = False
         self._fresh = False
         self._unsent = False
@@ -165,7 +171,7 @@ class Downlink:
         self._mids = itertools.count()
         self._payload_types.clear()
         self._refused.clear()
-        self._outstanding = None
+        self._withdraw()
         self._dirty = False
 
     def _forget(self) -> None:
@@ -176,9 +182,15 @@ class Downlink:
 
     def _closed(self, reason: str) -> None:
         self._forget()
-        self._outstanding = None
+        self._withdraw()
         self.failure = reason
         self._on_failed(reason)
+
+    def _withdraw(self) -> None:
+        """The offer without answer is void; an answer may have been made by now."""
+        if self._outstanding is not None:
+            self._withdrawn.append(self._outstanding.message.revision)
+            self._outstanding = None
 
     # --- from what is wanted to m-lines ---
 
@@ -352,11 +364,14 @@ class Downlink:
     def answer(self, revision: int, sdp: str) -> bool:
         """Take the client's answer. Raises RtcError; then the offer waits for a better one.
 
-        Returns whether there was an offer that waited for it.
+        Returns whether it is the first to an offer of ours, also to one that was withdrawn meanwhile.
         """
         if self._outstanding is None or revision != self._outstanding.message.revision:
+            if revision in self._withdrawn:
+                self._withdrawn.remove(revision)
+                return True
             if revision <= self.revision:
-                return False  # answered already, or withdrawn by a restart
+                return False
             raise RtcError(ErrorCode.INVALID_PARAMETER, f"there was no downlink-offer with revision {revision}")
         offered = self._outstanding.lines
         answer = read_downlink_answer(sdp, offered)

@@ -167,6 +167,7 @@ class Hall:
     def _apply(self, events: list[RoomEvent], cause: Session | None = None) -> None:
         """Tell everybody else, in order; media stops before it is told. ``cause`` is charged for it."""
         removed: dict[str, RemovalReason] = {}
+        link = None if cause is None else cause.link  # who leaves has none afterwards
         for event in events:
             match event:
                 case MemberRemoved(user_id, session_id, reason):
@@ -177,16 +178,16 @@ class Hall:
                     receivers = [other for other in self.sessions.values() if other.downlink.wants(stream.user_id)]
                     for other in receivers:
                         other.downlink.drop(stream.user_id, stream.stream_type)
-                    if cause is not None:
-                        cause.owe(renegotiated=len(receivers))
+                    if link is not None:
+                        link.connection.owe(renegotiated=len(receivers))
                 case MemberLeft(user_id):
                     gone = self.sessions.pop(user_id, None)
                     if gone is not None:
                         self._on_departed(gone, removed.get(user_id))
                         gone.close()
             self._tell_others(event.user_id, wire_event(event))
-            if cause is not None:
-                cause.owe(told=len(self.sessions))
+            if link is not None:
+                link.connection.owe(told=len(self.sessions))
 
     def _removed(self, user_id: str, session_id: str, reason: RemovalReason) -> None:
         session = self.sessions.get(user_id)

@@ -33,6 +33,12 @@ class SocketControl(Protocol):
     def on_heard(self, heard: Callable[[], None]) -> None:
         """Call ``heard`` at each sign of life that is no message: pings, pongs, fragments."""
 
+    def read_ahead(self, on_gone: Callable[[], None] | None) -> None:
+        """The application takes no message for a while: pings behind a few of them are to be answered all the same.
+
+        ``on_gone`` is called when the peer goes; the messages it left are forgotten. None: messages are taken again.
+        """
+
     def signed_in(self) -> None:
         """The user logged in."""
 
@@ -48,6 +54,9 @@ class NoControl:
 
     def on_heard(self, heard: Callable[[], None]) -> None:
         """Only messages are heard."""
+
+    def read_ahead(self, on_gone: Callable[[], None] | None) -> None:
+        """What is not taken is not read."""
 
     def signed_in(self) -> None:
         """Nobody counts."""
@@ -68,8 +77,13 @@ async def serve_socket(websocket: WebSocket, service: SignalingService, control:
     connection = Connection(service.limits.connection, service.clock())
     control.on_heard(lambda: connection.heard(service.clock()))
     outbox = Outbox(service.limits.send_queue)
-    closing = asyncio.Event()
-    link = Link(connection, outbox, source, lambda _: closing.set())
+    closing, ending = asyncio.Event(), asyncio.Event()
+
+    def on_closing(_: Closing) -> None:
+        closing.set()
+        ending.set()
+
+    link = Link(connection, outbox, source, on_closing)
     service.opened(link)
     code = 1006
     writer = asyncio.create_task(_write(websocket, link, outbox))
@@ -77,7 +91,7 @@ async def serve_socket(websocket: WebSocket, service: SignalingService, control:
     for task in (writer, keeper):
         task.add_done_callback(lambda task: _ended(task, control))
     try:
-        code = await _read(websocket, link, connection, service, control)
+        code = await _read(websocket, link, connection, ending, service, control)
     finally:
         service.closed(link, code)
         outbox.end(discard=True)
@@ -94,11 +108,23 @@ def _ended(task: asyncio.Task[None], control: SocketControl) -> None:
 
 
 async def _read(
-    websocket: WebSocket, link: Link, connection: Connection, service: SignalingService, control: SocketControl
+    websocket: WebSocket,
+    link: Link,
+    connection: Connection,
+    ending: asyncio.Event,
+    service: SignalingService,
+    control: SocketControl,
 ) -> int:
-    """Read until the socket is gone. Returns the close code."""
+    """Read until the socket is gone, at the pace of what its requests cost. Returns the close code."""
     stranger = True
     while True:
+        wait = connection.wait(service.clock())
+        if wait > 0:
+            control.read_ahead(ending.set)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await ending.wait()
+            control.read_ahead(None)
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":
             return int(message.get("code", 1005))

@@ -8,7 +8,8 @@ are parsed in pieces, each when it is the connection's turn and the application 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from uvicorn._types import ASGIReceiveEvent
@@ -37,6 +38,11 @@ LARGEST_PIECE = 64 * 1024
 MAX_HELD = 512 * 1024
 """Bytes that may wait to be parsed. Reading stops at the first; what one read brings is below."""
 
+AHEAD = 64
+AHEAD_BYTES = 64 * 1024
+"""Messages, and their bytes, behind which pings are answered while the application takes none. With as many waiting,
+reading stops, and what more the peer sends stays with it."""
+
 STATE_KEY = "parlour_socket"
 """Where the application finds this protocol, as a ``SocketControl``, in the scope's state."""
 
@@ -63,6 +69,11 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._held = bytearray()
         self._piece = FIRST_PIECE
         self._slot: Slot | None = None
+        self._sizes: deque[int] = deque()
+        """Bytes of each message in the queue."""
+        self._on_gone: Callable[[], None] | None = None
+        """Set while the application takes no message."""
+        self._gone = False
         self.heard: Callable[[], None] = lambda: None
 
     # --- for the application ---
@@ -74,6 +85,14 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     def on_heard(self, heard: Callable[[], None]) -> None:
         """Call ``heard`` at each sign of life that is no message."""
         self.heard = heard
+
+    def read_ahead(self, on_gone: Callable[[], None] | None) -> None:
+        """No message is taken until this is called with None; ``on_gone`` is called if the peer goes meanwhile."""
+        self._on_gone = on_gone
+        if self._gone:
+            self._forget_messages()
+        self._ask()
+        self._pace_reading()
 
     def signed_in(self) -> None:
         """Its user logged in."""
@@ -101,6 +120,30 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         if self._slot is not None:
             self._slot.release()
         super().connection_lost(exc)
+        self._peer_gone()
+
+    def handle_close(self, event: Frame) -> None:
+        """Take the peer's close frame."""
+        super().handle_close(event)
+        self._peer_gone()
+
+    def _peer_gone(self) -> None:
+        self._gone = True
+        if self._on_gone is not None:
+            self._forget_messages()
+
+    def _forget_messages(self) -> None:
+        """Leave in the queue only that the peer is gone; whether its last requests were carried out it cannot know."""
+        ends = [event for event in self._queued() if event["type"] != "websocket.receive"]
+        self._sizes.clear()
+        for event in ends:
+            self.queue.put_nowait(event)
+        if self._on_gone is not None:
+            self._on_gone()
+
+    def _queued(self) -> Iterator[ASGIReceiveEvent]:
+        while not self.queue.empty():
+            yield self.queue.get_nowait()
 
     def send_keepalive_ping(self) -> None:
         """Ping, unless the peer has not even taken what was sent before."""
@@ -128,15 +171,23 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     async def receive(self) -> ASGIReceiveEvent:
         """What came next, for the application; what waits behind it is parsed in its turn."""
         message = await self.queue.get()
+        if message["type"] == "websocket.receive":
+            self._sizes.popleft()
         self._ask()
         self._pace_reading()
         return message
 
     def _ask(self) -> None:
         """Parse in a turn to come, unless the application has to take something first."""
-        if self._held and not self._asked and (self.close_sent or self.queue.empty()):
+        if self._held and not self._asked and self._takes():
             self._asked = True
             self._turns.ask(self._in_turn, user=self._user)
+
+    def _takes(self) -> bool:
+        """Whether a message more may be parsed: nobody takes any after our close."""
+        if self.close_sent or self.queue.empty():
+            return True
+        return self._on_gone is not None and len(self._sizes) < AHEAD and sum(self._sizes) < AHEAD_BYTES
 
     def _in_turn(self) -> None:
         self._asked = False
@@ -154,8 +205,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._pace_reading()
 
     def _pace_reading(self) -> None:
-        """Read while nothing waits, and what nobody takes any more."""
-        paused = not self._discarding and (bool(self._held) or not (self.close_sent or self.queue.empty()))
+        """Read while nothing waits that was read before, and what nobody takes any more."""
+        paused = not self._discarding and (bool(self._held) or not self._takes())
         if paused != self.read_paused and not self.transport.is_closing():
             self.read_paused = paused
             if paused:
@@ -200,7 +251,10 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
                 self._fail(1007, "a text is not UTF-8")
                 return
             self.frames = [whole]
+        size, before = sum(map(len, self.frames)), self.queue.qsize()
         super().send_receive_event_to_app()
+        if self.queue.qsize() > before:
+            self._sizes.append(size)
 
     def handle_parser_exception(self) -> None:
         """What came is no WebSocket, or too big. The close frame says so; the peer gets time to read it."""
@@ -219,6 +273,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._discarding = self.close_sent = True
         self.frames = []
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self._peer_gone()
         self.transport.write(b"".join(self.conn.data_to_send()))
         if self.transport.can_write_eof():
             self.transport.write_eof()
