@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -10,10 +11,10 @@ import time
 import pytest
 import websockets
 
-from tests.attacks.raw import PONG, TEXT, Raw, frame
+from tests.attacks.raw import PING, PONG, TEXT, Raw, frame
 from tests.conftest import RunningServer, StartServer
 from tests.contract.test_serve import Command, free_ports
-from tests.wire import join
+from tests.wire import join, offer
 
 
 @pytest.fixture
@@ -101,3 +102,32 @@ async def test_a_server_that_was_sent_sigstop_keeps_its_sockets(tmp_path: object
         assert '"id":2' in str(await asyncio.wait_for(socket.recv(), 20))
     command.process.send_signal(signal.SIGTERM)
     assert (await command.end())[0] == 0
+
+
+async def test_a_slow_client_that_pings_gets_its_pong_once_it_reads(start_server: StartServer) -> None:
+    """What waits for it is more than the kernel and the write buffer take, so that the pong waits, too."""
+    server = await start_server(
+        limits__messages_per_second=100_000, limits__message_burst=100_000, limits__send_queue=100_000
+    )
+    bob, _ = await join(server, "bob")
+    ann = await Raw.open(server.signaling_url)
+    login = {"id": 1, "type": "login", "sdkAppId": server.app, "userId": "ann", "userSig": server.user_sig("ann")}
+    await ann.send(frame(TEXT, json.dumps(login).encode()))
+    ticket = json.loads(await ann.text())["ok"]["ticket"]
+    await ann.send(frame(TEXT, json.dumps({"id": 2, "type": "enter", "ticket": ticket, "roomId": 1}).encode()))
+    await ann.text()
+    publish = {"id": 3, "type": "publish", "sdp": offer(), "audioMid": "0", "videoMid": "1"}
+    await ann.send(frame(TEXT, json.dumps(publish).encode()) * 1200, timeout=60)
+    await ann.send(b"".join(frame(PING, b"%d" % number) for number in range(3)))
+    await ann.send(frame(TEXT, b'{"id":4,"type":"mute","audio":true}'))
+    while (await bob.event())["type"] != "mute-changed":
+        pass  # all of it was taken, and of the answers ann has read none
+    size, pongs, text = 0, [], b""
+    async with asyncio.timeout(60):
+        while b'"id":4' not in text:
+            opcode, payload = await ann.read()
+            pongs += [payload] if opcode == PONG else []
+            text, size = (payload, size + len(payload)) if opcode == TEXT else (text, size)
+    assert size > 2**20
+    assert pongs[-1:] == [b"2"]
+    ann.close()

@@ -43,6 +43,9 @@ AHEAD_BYTES = 64 * 1024
 """Messages, and their bytes, behind which pings are answered while the application takes none. With as many waiting,
 reading stops, and what more the peer sends stays with it."""
 
+MAX_LATE_PINGS = 64
+"""Pings of a peer that does not take what was sent to it; it gets the last pong once it does (RFC 6455 §5.5.3)."""
+
 STATE_KEY = "parlour_socket"
 """Where the application finds this protocol, as a ``SocketControl``, in the scope's state."""
 
@@ -74,6 +77,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._on_gone: Callable[[], None] | None = None
         """Set while the application takes no message."""
         self._gone = False
+        self._late_pings = 0
+        self._late_pong = b""
         self.heard: Callable[[], None] = lambda: None
 
     # --- for the application ---
@@ -215,12 +220,24 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
                 self.transport.resume_reading()
 
     def handle_ping(self) -> None:
-        """Answer a ping, if there were not too many and the earlier answers were read."""
-        if not self.writable.is_set() or not self._control.take(time.monotonic()):
+        """Answer a ping, if there were not too many; of those that come before the peer takes more, the last."""
+        self._late_pings += not self.writable.is_set()
+        if self._late_pings > MAX_LATE_PINGS or not self._control.take(time.monotonic()):
             self._fail(CloseCode.TOO_MANY, "too many pings")
             return
         self.heard()
-        super().handle_ping()
+        if self.writable.is_set():
+            super().handle_ping()
+            return
+        # All pongs of a piece are there with its first ping.
+        self._late_pong = b"".join(self.conn.data_to_send()) or self._late_pong
+
+    def resume_writing(self) -> None:
+        """The peer took what was sent."""
+        super().resume_writing()
+        pong, self._late_pong, self._late_pings = self._late_pong, b"", 0
+        if pong and not (self.close_sent or self.transport.is_closing()):
+            self.transport.write(pong)
 
     def handle_pong(self, event: Frame) -> None:
         """Take a pong for a sign of life, also one to no ping (RFC 6455 §5.5.3), if there were not too many."""
