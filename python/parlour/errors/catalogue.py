@@ -24,7 +24,8 @@ class Entry:
     """One code of the catalogue.
 
     ``raised_by`` names the part and the call that raise it. ``state`` tells whether this release does (``raised``),
-    a later one will (``planned``), or only other services of the family do (``foreign``).
+    a later one will (``planned``), or only other services of the family do (``foreign``). ``passing``: it decides
+    nothing about the user, so that another try may succeed.
     """
 
     code: int
@@ -32,6 +33,7 @@ class Entry:
     aliases: tuple[str, ...]
     kind: Kind
     state: State
+    passing: bool
     cause: str
     remedy: str
     raised_by: str
@@ -58,6 +60,7 @@ def catalogue() -> tuple[Entry, ...]:
             aliases=tuple(row.get("aliases", ())),
             kind=cast(Kind, row["kind"]),
             state=cast(State, row["state"]),
+            passing=row.get("passing", False),
             cause=row["cause"],
             remedy=row["remedy"],
             raised_by=row["raised"],

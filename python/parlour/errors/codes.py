@@ -156,3 +156,26 @@ class ErrorCode(IntEnum):
     SUBSCRIBE_FORBIDDEN = -102019
     ROOM_FULL = -102052
     SESSION_UNKNOWN = -200001
+
+
+PASSING = frozenset(
+    {
+        ErrorCode.UNKNOWN,
+        ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT,
+        ErrorCode.LOGIN_LOCKED_OUT,
+        ErrorCode.LOGIN_RATE_EXCEEDED,
+        ErrorCode.ACCOUNT_STORE_TIMEOUT,
+        ErrorCode.ACCOUNT_STORE_UNREACHABLE,
+        ErrorCode.ACCTYPE_LOOKUP_FAILED,
+        ErrorCode.ACCOUNT_STORE_WRITE_CONFLICT,
+        ErrorCode.ACCOUNT_STORE_NOT_WRITABLE,
+        ErrorCode.LOGIN_STATE_STORE_UNAVAILABLE,
+        ErrorCode.LOGIN_STATE_WRITE_CONFLICT,
+        ErrorCode.COUNTERS_UNAVAILABLE,
+        ErrorCode.ACCOUNT_SERVICE_FAULT,
+        ErrorCode.TICKET_EXPIRED,
+        ErrorCode.TICKET_KEY_MISSING,
+        ErrorCode.MEDIA_NODE_UNAVAILABLE,
+    }
+)
+"""Refusals that decide nothing about the user: the server is down or busy in part, or late. Ask again."""

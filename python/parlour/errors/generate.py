@@ -36,6 +36,8 @@ HEADINGS = {
     ),
 }
 
+PASSING = "Refusals that decide nothing about the user: the server is down or busy in part, or late. Ask again."
+
 STATES = {
     "raised": "",
     "planned": " *(settled, not raised by this release)*",
@@ -57,6 +59,9 @@ def python_enum(entries: tuple[Entry, ...]) -> str:
     ]
     for entry in entries:
         lines += [f"    {name} = {entry.shown}" for name in (entry.key, *entry.aliases)]
+    lines += ["", "", "PASSING = frozenset(", "    {"]
+    lines += [f"        ErrorCode.{entry.key}," for entry in entries if entry.passing]
+    lines += ["    }", ")", f'"""{PASSING}"""']
     return "\n".join(lines) + "\n"
 
 
@@ -69,6 +74,11 @@ def typescript(entries: tuple[Entry, ...]) -> str:
         "export const ErrorCode = {",
         *(f"  {name}: {entry.shown}," for entry in entries for name in (entry.key, *entry.aliases)),
         "} as const;",
+        "",
+        f"/** {PASSING} */",
+        "export const PASSING: ReadonlySet<number> = new Set<number>([",
+        *(f"  ErrorCode.{entry.key}," for entry in entries if entry.passing),
+        "]);",
         "",
         "export type ErrorKey = keyof typeof ErrorCode;",
         "",
@@ -113,6 +123,9 @@ def docs_page(entries: tuple[Entry, ...]) -> str:
         "",
         "Every code, what it means and what to do. The same texts come from the command line: `parlour explain 70009`,",
         "`parlour explain 0x4001`, `parlour explain -8`.",
+        "",
+        "*Passing*: the refusal decides nothing about the user; a part of the server is down or busy, or was too slow.",
+        "The SDKs ask again by themselves while they reconnect; after any other refusal they give up.",
     ]
     for kind, (heading, introduction) in HEADINGS.items():
         lines += ["", f"## {heading}", "", introduction, "", "| Code | Key | What happened | What to do | Raised by |"]
@@ -121,7 +134,8 @@ def docs_page(entries: tuple[Entry, ...]) -> str:
             if entry.kind == kind:
                 keys = " ".join([f"`{entry.key}`", *(f"(also `{alias}`)" for alias in entry.aliases)])
                 shown = f"{entry.shown} ({entry.code})" if kind == "sdk" else entry.shown
-                cells = (shown, keys, entry.cause, entry.remedy, entry.raised_by + STATES[entry.state])
+                remedy = entry.remedy + " *(passing)*" * entry.passing
+                cells = (shown, keys, entry.cause, remedy, entry.raised_by + STATES[entry.state])
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -151,6 +151,26 @@ export const ErrorCode = {
   SESSION_UNKNOWN: -200001,
 } as const;
 
+/** Refusals that decide nothing about the user: the server is down or busy in part, or late. Ask again. */
+export const PASSING: ReadonlySet<number> = new Set<number>([
+  ErrorCode.UNKNOWN,
+  ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT,
+  ErrorCode.LOGIN_LOCKED_OUT,
+  ErrorCode.LOGIN_RATE_EXCEEDED,
+  ErrorCode.ACCOUNT_STORE_TIMEOUT,
+  ErrorCode.ACCOUNT_STORE_UNREACHABLE,
+  ErrorCode.ACCTYPE_LOOKUP_FAILED,
+  ErrorCode.ACCOUNT_STORE_WRITE_CONFLICT,
+  ErrorCode.ACCOUNT_STORE_NOT_WRITABLE,
+  ErrorCode.LOGIN_STATE_STORE_UNAVAILABLE,
+  ErrorCode.LOGIN_STATE_WRITE_CONFLICT,
+  ErrorCode.COUNTERS_UNAVAILABLE,
+  ErrorCode.ACCOUNT_SERVICE_FAULT,
+  ErrorCode.TICKET_EXPIRED,
+  ErrorCode.TICKET_KEY_MISSING,
+  ErrorCode.MEDIA_NODE_UNAVAILABLE,
+]);
+
 export type ErrorKey = keyof typeof ErrorCode;
 
 /** The key of each code, in its right spelling. */

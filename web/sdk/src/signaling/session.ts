@@ -1,5 +1,6 @@
 import { backoffDelay } from '../backoff.js';
 import { describe, ErrorCode, RtcError, rtcError } from '../errors.js';
+import { PASSING } from '../generated/errors.js';
 import { CloseCode, type AnyEvent, type Answers, type EnterOk, type ResumeOk } from '../generated/messages.js';
 import { log } from '../logger.js';
 import { pageEvents } from '../page.js';
@@ -9,26 +10,6 @@ import { AnswerTimeout, Channel, ChannelClosed, GIVEN_UP, LEFT, type Fields, typ
 export const JOIN_TIMEOUT = 10_000;
 const RESUME_ANSWER_TIMEOUT = 5_000;
 const LEAVE_TIMEOUT = 2_000;
-
-/** Refusals for which a part of the server is down or busy, whatever was asked: asking again may help. */
-const PASSING = new Set<number>([
-  ErrorCode.UNKNOWN,
-  ErrorCode.LOGIN_RATE_EXCEEDED,
-  ErrorCode.LOGIN_LOCKED_OUT,
-  ErrorCode.ACCOUNT_STORE_TIMEOUT,
-  ErrorCode.ACCOUNT_STORE_UNREACHABLE,
-  ErrorCode.ACCTYPE_LOOKUP_FAILED,
-  ErrorCode.ACCOUNT_STORE_WRITE_CONFLICT,
-  ErrorCode.ACCOUNT_STORE_NOT_WRITABLE,
-  ErrorCode.LOGIN_STATE_STORE_UNAVAILABLE,
-  ErrorCode.LOGIN_STATE_WRITE_CONFLICT,
-  ErrorCode.COUNTERS_UNAVAILABLE,
-  ErrorCode.ACCOUNT_SERVICE_FAULT,
-  ErrorCode.TICKET_EXPIRED,
-  ErrorCode.TICKET_KEY_MISSING,
-  ErrorCode.THIRD_PARTY_VERIFICATION_TIMEOUT,
-  ErrorCode.MEDIA_NODE_UNAVAILABLE,
-]);
 
 /** The server's session is another one now: what was asked of the one before has no meaning any more. */
 export class SessionReplaced extends Error {
