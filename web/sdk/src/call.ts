@@ -38,6 +38,8 @@ export class Call implements SessionListener {
   private readonly subscriptions: Subscriptions;
   /** Events wait here until the app has seen `join` resolve. */
   private held: (() => void)[] | null = [];
+  /** Streams whose mutes are being told, and whether they changed since. */
+  private readonly muting = new Map<StreamType, { changed: boolean }>();
   private over = false;
 
   private constructor(
@@ -98,7 +100,7 @@ export class Call implements SessionListener {
       stream.publishedBy(this, null);
       this.uplink.withdraw(type);
       // The server may have carried it out all the same.
-      this.quietly('unpublish', { streamType: type });
+      void this.quietly('unpublish', { streamType: type });
       throw error;
     }
   }
@@ -220,7 +222,7 @@ export class Call implements SessionListener {
 
   private publisher(type: StreamType): Publisher {
     return {
-      muted: (kind, muted) => this.quietly('mute', { streamType: type, [kind]: muted }),
+      muted: () => this.tellMutes(type),
       tracksChanged: async () => {
         try {
           await this.uplink.update(type);
@@ -249,17 +251,36 @@ export class Call implements SessionListener {
       if (isPublished && (info.audio !== stream.hasAudio() || info.video !== stream.hasVideo())) {
         this.uplink.update(type).catch((thrown: unknown) => log.warn(`publish: ${describe(thrown)}`));
       }
-      const muted = Object.fromEntries(KINDS.map((kind) => [kind, stream.isMuted(kind)]));
-      this.quietly('mute', { streamType: type, ...muted });
+      this.tellMutes(type);
     }
-    for (const streamType of known.keys()) this.quietly('unpublish', { streamType });
+    for (const streamType of known.keys()) void this.quietly('unpublish', { streamType });
+  }
+
+  /** Tells what of a stream is muted. In a large room an answer may take its time: what changes until then goes with one request. */
+  private tellMutes(type: StreamType): void {
+    const before = this.muting.get(type);
+    if (before) {
+      before.changed = true;
+      return;
+    }
+    const stream = this.uplink.publications.get(type)?.stream;
+    if (!stream || this.over) return;
+    const now = { changed: false };
+    this.muting.set(type, now);
+    const muted = Object.fromEntries(KINDS.map((kind) => [kind, stream.isMuted(kind)]));
+    void this.quietly('mute', { streamType: type, ...muted }).then(() => {
+      this.muting.delete(type);
+      if (now.changed) this.tellMutes(type);
+    });
   }
 
   /** A request that the next resume makes superfluous if the socket takes it away. */
-  private quietly<T extends 'mute' | 'unpublish'>(type: T, fields: Fields<T>): void {
-    this.session.requestNow(type, fields, ANSWER_TIMEOUT).catch((thrown: unknown) => {
+  private async quietly<T extends 'mute' | 'unpublish'>(type: T, fields: Fields<T>): Promise<void> {
+    try {
+      await this.session.requestNow(type, fields, ANSWER_TIMEOUT);
+    } catch (thrown) {
       if (!this.over && !(thrown instanceof ChannelClosed)) log.warn(`${type}: ${describe(thrown)}`);
-    });
+    }
   }
 
   /** What the app is told when an operation failed: the refusal, or what was silent. */
@@ -322,7 +343,7 @@ export class Call implements SessionListener {
   private uplinkFailed(given: ReadonlyMap<StreamType, Publication>, why: string): void {
     for (const [streamType, { stream }] of given) {
       stream.publishedBy(this, null);
-      this.quietly('unpublish', { streamType });
+      void this.quietly('unpublish', { streamType });
     }
     this.mediaGivenUp(ErrorCode.UPLINK_RECONNECTION_FAILED, `uplink reconnect failed: ${why}`);
   }

@@ -55,6 +55,11 @@ export class SignalingServer {
     this.socket?.send(JSON.stringify(event));
   }
 
+  /** What `SILENCE` kept back. */
+  answer(id: number, ok: object): void {
+    this.socket?.send(JSON.stringify({ id, ok }));
+  }
+
   /** The next request of a type, counted from now. */
   next<T extends Request['type']>(type: T): Promise<Extract<Request, { type: T }>> {
     return new Promise((resolve) => {

@@ -142,6 +142,28 @@ test('a change of tracks that is sent again after a reconnect does not take back
   await adding;
 });
 
+test('mutes are told one at a time, and those that were changed before the answer are not told at all', async () => {
+  const publishing = client.publish(stream);
+  await vi.waitFor(() => expect(server.types).toContain('publish'));
+  Peer.latest?.connect();
+  await publishing;
+  server.replies.mute = () => SILENCE;
+  const first = server.next('mute');
+  for (let toggle = 0; toggle < 20; toggle++) {
+    stream.muteAudio();
+    stream.unmuteAudio();
+  }
+  const { id } = await first;
+  const last = server.next('mute');
+  server.replies.mute = () => ({});
+  server.answer(id, {});
+  expect(await last).toMatchObject({ streamType: 'main', audio: false });
+  stream.muteAudio();
+  await vi.waitFor(() => expect(server.requests.at(-1)).toMatchObject({ type: 'mute', audio: true }));
+  const told = server.requests.flatMap((request) => (request.type === 'mute' ? [request.audio] : []));
+  expect(told).toEqual([true, false, true]);
+});
+
 test('the end of the transport before, told before a new one is answered for, does not end the new one', async () => {
   const asked: { restart: boolean; answer: () => void }[] = [];
   const uplink = new Uplink({
