@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::time::Duration;
 
-use parlour_media::keyframe::{Codec, is_keyframe_start};
+use parlour_media::codecs::{Codec, is_keyframe_start};
 use parlour_media::num::{SeqNo, Ssrc};
 use parlour_media::rtcp::{Rtcp, parse_compound, write_nack, write_remb};
 use parlour_media::rtp::{RtpHeader, RtpView, is_rtcp, is_rtp_or_rtcp};

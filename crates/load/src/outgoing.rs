@@ -175,7 +175,7 @@ impl Outgoing {
 mod tests {
     use super::*;
     use crate::pattern::Frame;
-    use parlour_media::keyframe::{Codec, is_keyframe_start};
+    use parlour_media::codecs::{Codec, is_keyframe_start};
     use parlour_media::rtp::RtpView;
 
     fn ms(milliseconds: u64) -> Duration {

@@ -49,7 +49,7 @@ pub(crate) fn sent_ns(payload: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parlour_media::keyframe;
+    use parlour_media::codecs;
 
     #[test]
     fn the_stamp_is_read_back_from_both_kinds() {
@@ -80,7 +80,7 @@ mod tests {
             };
             let mut payload = [0; 100];
             write(&mut payload, &part, 1);
-            let seen = keyframe::is_keyframe_start(keyframe::Codec::Vp8, &payload);
+            let seen = codecs::is_keyframe_start(codecs::Codec::Vp8, &payload);
             assert_eq!(seen, first && keyframe);
         }
     }

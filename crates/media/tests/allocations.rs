@@ -8,7 +8,6 @@ use parlour_media::Kind;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
 
 struct Counting;
 

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{AUDIO_PT, Sim, ufrag};
-use parlour_media::handshakes::{MAX_WAITING, PER_TURN};
+use parlour_media::router::{MAX_WAITING, PER_TURN};
 use parlour_media::stun::{self, BindingRequest};
 use parlour_media::{DropReason, Kind, rtp};
 use std::net::SocketAddr;

@@ -3,7 +3,7 @@
 use parlour_media::router::MAX_TRANSPORTS;
 use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, PayloadType, ProducerId,
-    ProducerSpec, SrtpProfile, Ssrc, TransportId,
+    ProducerSpec, Ssrc, TransportId,
 };
 use parlour_shard::{CommandError, Engine, EngineConfig, SnapshotError, StartError};
 use pyo3::exceptions::{
@@ -248,7 +248,7 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
         Event::TransportConnected { transport, profile } => {
             dict.set_item("type", "transport-connected")?;
             dict.set_item("transport", transport.0)?;
-            dict.set_item("srtp_profile", profile_name(*profile))?;
+            dict.set_item("srtp_profile", profile.name())?;
         }
         Event::TransportClosed { transport, reason } => {
             dict.set_item("type", "transport-closed")?;
@@ -285,15 +285,6 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
         }
     }
     Ok(dict)
-}
-
-/// The names of RFC 5764 §4.1.2 and RFC 7714 §14.2 without their prefix.
-pub(crate) fn profile_name(profile: SrtpProfile) -> &'static str {
-    match profile {
-        SrtpProfile::Aes128CmSha1_80 => "AES128_CM_HMAC_SHA1_80",
-        SrtpProfile::AeadAes128Gcm => "AEAD_AES_128_GCM",
-        SrtpProfile::AeadAes256Gcm => "AEAD_AES_256_GCM",
-    }
 }
 
 fn parse_kind(text: &str) -> PyResult<Kind> {

@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::engine::profile_name;
 use parlour_load::{
     Frame, Generator, Kind, LinkSpec, OutgoingSpec, Pattern, PeerReport, Quantiles, Reflector,
     SecureSpec, State, fingerprint_text,
@@ -265,7 +264,7 @@ fn peer_dict<'py>(py: Python<'py>, report: &PeerReport) -> PyResult<Bound<'py, P
     let dict = PyDict::new(py);
     let (state, profile, reason) = match &report.state {
         State::Connecting => ("connecting", None, None),
-        State::Connected(profile) => ("connected", profile.map(profile_name), None),
+        State::Connected(profile) => ("connected", profile.map(|profile| profile.name()), None),
         State::Failed(reason) => ("failed", None, Some(reason.as_str())),
     };
     dict.set_item("peer", report.peer)?;

@@ -1,18 +1,21 @@
 //! A router and some peers on a network that is all in memory: time is virtual, loss has a seed. The peers are
 //! str0m, an implementation of WebRTC that shares no packet code with the router.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
+mod camera;
 pub mod ledger;
 pub mod raw;
+pub mod sink;
 
+pub use camera::{Camera, vp8};
 use parlour_media::num::Rng;
 use parlour_media::{
-    Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, Path, PayloadType,
-    ProducerId, ProducerSpec, Router, RouterConfig, Ssrc, TransmitSink, TransportId,
+    Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, PayloadType, ProducerId,
+    ProducerSpec, Router, RouterConfig, Ssrc, TransportId,
 };
+use sink::Outbox;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 use str0m::config::Fingerprint;
 use str0m::ice::IceCreds;
@@ -81,50 +84,6 @@ pub struct Sim {
     /// Called with true before the router works on a datagram or on what is due, and with false after it.
     pub probe: fn(bool),
     in_flight: VecDeque<InFlight>,
-}
-
-/// Takes what the router sends without allocating for it, as a shard's arena does.
-pub struct Outbox {
-    bytes: Vec<u8>,
-    datagrams: Vec<(Path, Range<usize>)>,
-    open: Option<(Path, usize)>,
-}
-
-impl Outbox {
-    fn new() -> Outbox {
-        Outbox {
-            bytes: vec![0; 1 << 22],
-            datagrams: Vec::with_capacity(1 << 14),
-            open: None,
-        }
-    }
-
-    fn end(&self) -> usize {
-        self.datagrams.last().map_or(0, |(_, range)| range.end)
-    }
-
-    fn drain(&mut self) -> Vec<(Path, Vec<u8>)> {
-        let bytes = &self.bytes;
-        self.datagrams
-            .drain(..)
-            .map(|(path, range)| (path, bytes[range].to_vec()))
-            .collect()
-    }
-}
-
-impl TransmitSink for Outbox {
-    fn buffer(&mut self, path: Path, max_len: usize) -> &mut [u8] {
-        self.open = Some((path, max_len));
-        let start = self.end();
-        &mut self.bytes[start..start + max_len]
-    }
-
-    fn commit(&mut self, len: usize) {
-        let (path, max_len) = self.open.take().expect("a buffer was asked for");
-        assert!(len <= max_len);
-        let start = self.end();
-        self.datagrams.push((path, start..start + len));
-    }
 }
 
 pub fn password(transport: u64) -> String {
@@ -505,62 +464,5 @@ impl Sim {
                 self.launch(Hop::Down(index), self.address, datagram);
             }
         }
-    }
-}
-
-/// A payload that looks like VP8 (RFC 7741 §4.2): the first packet of a keyframe, or anything else.
-pub fn vp8(keyframe: bool, first: bool, filling: &[u8]) -> Vec<u8> {
-    let descriptor = if first { 0x10 } else { 0x00 };
-    let header = if keyframe && first { 0x00 } else { 0x01 };
-    [&[descriptor, header], filling].concat()
-}
-
-/// A publisher of made-up video: frames of some packets, 30 a second.
-pub struct Camera {
-    pub peer: usize,
-    pub ssrc: u32,
-    pub seq: u64,
-    pub time: u32,
-    pub packets_per_frame: u64,
-    pub frames: u64,
-    pub sent: Vec<Vec<u8>>,
-}
-
-impl Camera {
-    pub fn new(peer: usize, ssrc: u32, seq: u64, time: u32) -> Camera {
-        Camera {
-            peer,
-            ssrc,
-            seq,
-            time,
-            packets_per_frame: 4,
-            frames: 0,
-            sent: Vec::new(),
-        }
-    }
-
-    /// One frame; what it contains is unique.
-    pub fn frame(&mut self, sim: &mut Sim, keyframe: bool) {
-        for part in 0..self.packets_per_frame {
-            let mut filling = vec![0; 300 + sim.rng.below(700) as usize];
-            filling
-                .iter_mut()
-                .for_each(|byte| *byte = sim.rng.next_u32() as u8);
-            let payload = vp8(keyframe, part == 0, &filling);
-            self.sent.push(payload.clone());
-            let last = part + 1 == self.packets_per_frame;
-            sim.send(
-                (self.peer, self.ssrc),
-                VIDEO_PT,
-                self.seq,
-                self.time,
-                last,
-                payload,
-            );
-            self.seq += 1;
-        }
-        self.time = self.time.wrapping_add(3000);
-        self.frames += 1;
-        sim.run(Duration::from_millis(33));
     }
 }

@@ -1,0 +1,358 @@
+//! One producer forwarded to one transport: its numbers, its retransmissions, what the subscriber reports.
+
+use crate::egress::rewrite::Rewriter;
+use crate::egress::spec::ConsumerSpec;
+use crate::ingress::producer::SenderClock;
+use crate::ingress::reception::to_ntp;
+use crate::reasons::DropReason;
+use crate::wire::codecs::Kind;
+use crate::wire::num::{ExtSeqNo, Rng, RtpTime, SeqNo};
+use std::time::{Duration, Instant};
+
+/// The same packet is not sent again within a round trip, and never within this time: a subscriber that
+/// asks more often asks for what is under way.
+const MIN_RESEND_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A longer round trip than this is a wrong measurement.
+const MAX_RTT: Duration = Duration::from_secs(2);
+
+/// Bytes of retransmissions that a subscriber may ask for at once, and that it earns a second. On top it
+/// earns half of what it receives, so that a link that loses a third can still be repaired.
+const RESEND_BURST: f64 = 128_000.0;
+const RESEND_RATE: f64 = 32_000.0;
+const RESEND_SHARE: f64 = 0.5;
+
+/// Retransmissions remembered for the interval; a power of two.
+const REMEMBERED_RESENDS: usize = 256;
+
+/// Sender reports remembered to recognise what a receiver report answers.
+const REMEMBERED_REPORTS: usize = 4;
+
+/// A publisher's time line is carried on for this long after its last report.
+const CLOCK_LIFETIME: Duration = Duration::from_secs(60);
+
+/// What an answer to a NACK is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resend {
+    /// The packet's number at the producer.
+    pub(crate) source: ExtSeqNo,
+    /// The number it went out with.
+    pub(crate) original: ExtSeqNo,
+    pub(crate) timestamp_shift: u32,
+}
+
+/// A sender report for a subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SenderReport {
+    pub(crate) ntp: u64,
+    pub(crate) rtp: RtpTime,
+    pub(crate) packets: u32,
+    pub(crate) octets: u32,
+}
+
+/// Where a consumer stands in the lists that name it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) at_transport: usize,
+    pub(crate) at_producer: usize,
+}
+
+/// A forwarded track.
+pub(crate) struct Consumer {
+    pub(crate) spec: ConsumerSpec,
+    /// Index of its transport.
+    pub(crate) transport: usize,
+    /// Index of its producer.
+    pub(crate) producer: usize,
+    /// Where it stands in their lists.
+    pub(crate) places: Places,
+    pub(crate) paused: bool,
+    pub(crate) rewriter: Rewriter,
+    clock_rate: u32,
+    next_rtx: ExtSeqNo,
+    resent: Vec<(u64, Option<Instant>)>,
+    resend_budget: f64,
+    resend_at: Option<Instant>,
+    reports: [(u32, Option<Instant>); REMEMBERED_REPORTS],
+    next_report: usize,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) nacked: u64,
+    pub(crate) retransmitted: u64,
+    pub(crate) keyframe_requests: u64,
+    pub(crate) fraction_lost: u8,
+    pub(crate) jitter: u32,
+    pub(crate) rtt: Option<Duration>,
+}
+
+impl Consumer {
+    pub(crate) fn new(
+        spec: ConsumerSpec,
+        transport: usize,
+        producer: usize,
+        clock_rate: u32,
+        rng: &mut Rng,
+    ) -> Self {
+        let first = (rng.next_u32() & 0x7fff) as u16;
+        let rewriter = Rewriter::new(clock_rate, first, rng.next_u32());
+        Consumer {
+            transport,
+            producer,
+            places: Places::default(),
+            paused: false,
+            rewriter,
+            clock_rate,
+            next_rtx: ExtSeqNo(u64::from(rng.next_u32() & 0x7fff)),
+            resent: Vec::new(),
+            resend_budget: RESEND_BURST,
+            resend_at: None,
+            reports: [(0, None); REMEMBERED_REPORTS],
+            next_report: 0,
+            packets: 0,
+            bytes: 0,
+            nacked: 0,
+            retransmitted: 0,
+            keyframe_requests: 0,
+            fraction_lost: 0,
+            jitter: 0,
+            rtt: None,
+            spec,
+        }
+    }
+
+    /// Whether a stream of this kind may begin anywhere.
+    pub(crate) fn starts_anywhere(kind: Kind) -> bool {
+        kind == Kind::Audio
+    }
+
+    /// A packet went out.
+    pub(crate) fn on_sent(&mut self, payload_len: usize) {
+        self.packets += 1;
+        self.bytes += payload_len as u64;
+        self.resend_budget =
+            (self.resend_budget + payload_len as f64 * RESEND_SHARE).min(RESEND_BURST);
+    }
+
+    /// The subscriber misses a packet. Whether to send it again is decided here, what it was is looked up
+    /// by the caller.
+    pub(crate) fn on_nack(&mut self, now: Instant, seq: SeqNo) -> Result<Resend, DropReason> {
+        self.nacked += 1;
+        let (source, original, timestamp_shift) =
+            self.rewriter.source_of(seq).ok_or(DropReason::NackTooOld)?;
+        if self.resent.is_empty() {
+            self.resent.resize(REMEMBERED_RESENDS, (0, None));
+        }
+        let (number, at) = &self.resent[(original.0 as usize) % REMEMBERED_RESENDS];
+        let interval = self
+            .rtt
+            .unwrap_or(MIN_RESEND_INTERVAL)
+            .max(MIN_RESEND_INTERVAL);
+        if *number == original.0
+            && at.is_some_and(|at| now.saturating_duration_since(at) < interval)
+        {
+            return Err(DropReason::NackTooSoon);
+        }
+        let elapsed = self
+            .resend_at
+            .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
+        self.resend_at = Some(now);
+        self.resend_budget = (self.resend_budget + elapsed * RESEND_RATE).min(RESEND_BURST);
+        if self.resend_budget <= 0.0 {
+            return Err(DropReason::NackOverBudget);
+        }
+        Ok(Resend {
+            source,
+            original,
+            timestamp_shift,
+        })
+    }
+
+    /// A retransmission went out.
+    pub(crate) fn on_resent(&mut self, now: Instant, original: ExtSeqNo, len: usize) {
+        self.resent[(original.0 as usize) % REMEMBERED_RESENDS] = (original.0, Some(now));
+        self.resend_budget -= len as f64;
+        self.retransmitted += 1;
+    }
+
+    /// The number of the next retransmission packet (RFC 4588 §4).
+    pub(crate) fn take_rtx_number(&mut self) -> ExtSeqNo {
+        let number = self.next_rtx;
+        self.next_rtx = number.plus(1);
+        number
+    }
+
+    /// A sender report that carries the publisher's time line on, so that its audio and video stay together.
+    /// None while the publisher has not said what its time line is.
+    pub(crate) fn sender_report(
+        &mut self,
+        now: Instant,
+        epoch: u32,
+        clock: Option<SenderClock>,
+    ) -> Option<SenderReport> {
+        let shift = self.rewriter.timestamp_shift(epoch)?;
+        let clock = clock?;
+        let elapsed = now.saturating_duration_since(clock.at);
+        if self.packets == 0 || elapsed > CLOCK_LIFETIME {
+            return None;
+        }
+        let ticks = (elapsed.as_micros() * u128::from(self.clock_rate) / 1_000_000) as u32;
+        let ntp = clock.ntp.wrapping_add(to_ntp(elapsed));
+        self.reports[self.next_report] = ((ntp >> 16) as u32, Some(now));
+        self.next_report = (self.next_report + 1) % REMEMBERED_REPORTS;
+        Some(SenderReport {
+            ntp,
+            rtp: clock.rtp.wrapping_add(ticks).wrapping_add(shift),
+            packets: self.packets as u32,
+            octets: self.bytes as u32,
+        })
+    }
+
+    /// The subscriber's report on this stream (RFC 3550 §6.4.1).
+    pub(crate) fn on_report(
+        &mut self,
+        now: Instant,
+        fraction_lost: u8,
+        jitter: u32,
+        last_sr: u32,
+        delay: u32,
+    ) {
+        self.fraction_lost = fraction_lost;
+        self.jitter = jitter;
+        let answered = self
+            .reports
+            .iter()
+            .find(|(ntp, at)| last_sr != 0 && *ntp == last_sr && at.is_some());
+        if let Some((_, Some(at))) = answered {
+            let delay = Duration::from_micros(u64::from(delay) * 1_000_000 / 65536);
+            self.rtt = now
+                .saturating_duration_since(*at)
+                .checked_sub(delay)
+                .map(|rtt| rtt.min(MAX_RTT));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egress::rewrite::Incoming;
+    use crate::ids::{ConsumerId, ProducerId, TransportId};
+    use crate::wire::num::{PayloadType, Ssrc};
+
+    fn consumer() -> Consumer {
+        let spec = ConsumerSpec {
+            consumer: ConsumerId(1),
+            transport: TransportId(1),
+            producer: ProducerId(1),
+            mid: "0".into(),
+            payload_type: PayloadType(96),
+            rtx_payload_type: None,
+            ssrc: Ssrc(1),
+            rtx_ssrc: None,
+            mid_extension: None,
+            cname: "c".into(),
+        };
+        Consumer::new(spec, 0, 0, 90_000, &mut Rng::new(1))
+    }
+
+    fn send(consumer: &mut Consumer, now: Instant, number: u64) -> SeqNo {
+        let incoming = Incoming {
+            epoch: 0,
+            ext: ExtSeqNo(number),
+            timestamp: RtpTime(number as u32),
+            starts: true,
+            empty: false,
+        };
+        let out = consumer.rewriter.rewrite(now, incoming).unwrap();
+        consumer.on_sent(1000);
+        out.ext.seq()
+    }
+
+    #[test]
+    fn a_packet_is_not_sent_again_within_a_round_trip() {
+        let (mut consumer, now) = (consumer(), Instant::now());
+        let seq = send(&mut consumer, now, 100);
+        let resend = consumer.on_nack(now, seq).unwrap();
+        assert_eq!(resend.source, ExtSeqNo(100));
+        consumer.on_resent(now, resend.original, 1000);
+        assert_eq!(
+            consumer.on_nack(now + Duration::from_millis(19), seq),
+            Err(DropReason::NackTooSoon)
+        );
+        assert!(
+            consumer
+                .on_nack(now + Duration::from_millis(20), seq)
+                .is_ok()
+        );
+        consumer.rtt = Some(Duration::from_millis(80));
+        assert_eq!(
+            consumer.on_nack(now + Duration::from_millis(79), seq),
+            Err(DropReason::NackTooSoon)
+        );
+        assert!(
+            consumer
+                .on_nack(now + Duration::from_millis(80), seq)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_storm_of_nacks_is_answered_within_the_budget() {
+        let (mut consumer, start) = (consumer(), Instant::now());
+        let numbers: Vec<SeqNo> = (0..500)
+            .map(|number| send(&mut consumer, start, 100 + number))
+            .collect();
+        let mut sent = 0;
+        for ms in 0..1000 {
+            let now = start + Duration::from_millis(ms);
+            for seq in &numbers {
+                if let Ok(resend) = consumer.on_nack(now, *seq) {
+                    consumer.on_resent(now, resend.original, 1000);
+                    sent += 1000;
+                }
+            }
+        }
+        assert!(sent <= 162_000, "{sent} bytes were sent again in a second");
+    }
+
+    #[test]
+    fn the_round_trip_is_measured_from_our_own_clock() {
+        let (mut consumer, now) = (consumer(), Instant::now());
+        send(&mut consumer, now, 1);
+        let clock = SenderClock {
+            ntp: 0xdead_beef_0000_0000,
+            rtp: RtpTime(0),
+            at: now,
+        };
+        let report = consumer.sender_report(now, 0, Some(clock)).unwrap();
+        let answered = now + Duration::from_millis(150);
+        consumer.on_report(answered, 3, 7, (report.ntp >> 16) as u32, 65536 / 10);
+        let rtt = consumer.rtt.unwrap();
+        assert!((49..=51).contains(&rtt.as_millis()), "{rtt:?}");
+    }
+
+    #[test]
+    fn a_sender_report_carries_the_publishers_time_line_on() {
+        let (mut consumer, now) = (consumer(), Instant::now());
+        send(&mut consumer, now, 1);
+        let clock = SenderClock {
+            ntp: 5 << 32,
+            rtp: RtpTime(1000),
+            at: now,
+        };
+        assert_eq!(consumer.sender_report(now, 0, None), None);
+        assert_eq!(
+            consumer.sender_report(now, 1, Some(clock)),
+            None,
+            "of another stream"
+        );
+        let shift = consumer.rewriter.timestamp_shift(0).unwrap();
+        let report = consumer
+            .sender_report(now + Duration::from_secs(2), 0, Some(clock))
+            .unwrap();
+        assert_eq!(
+            (report.ntp, report.rtp),
+            (7 << 32, RtpTime(181_000).wrapping_add(shift))
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! What was negotiated for a forwarded track.
+
+use crate::ids::{ConsumerId, ProducerId, TransportId};
+use crate::wire::num::{PayloadType, Ssrc};
+
+/// A producer forwarded to a transport under an SSRC of its own.
+#[derive(Clone, Debug)]
+pub struct ConsumerSpec {
+    /// Its name.
+    pub consumer: ConsumerId,
+    /// The transport it leaves on.
+    pub transport: TransportId,
+    /// What it forwards.
+    pub producer: ProducerId,
+    /// The m-line's identification towards the subscriber.
+    pub mid: String,
+    /// Payload type of the media towards the subscriber.
+    pub payload_type: PayloadType,
+    /// Payload type of the retransmissions towards the subscriber, when negotiated.
+    pub rtx_payload_type: Option<PayloadType>,
+    /// SSRC of the media towards the subscriber.
+    pub ssrc: Ssrc,
+    /// SSRC of the retransmissions towards the subscriber.
+    pub rtx_ssrc: Option<Ssrc>,
+    /// Identifier of the MID header extension, when it is to be written.
+    pub mid_extension: Option<u8>,
+    /// The canonical name that ties a user's streams together (RFC 3550 §6.5.1).
+    pub cname: String,
+}

@@ -1,0 +1,7 @@
+//! What a publisher sends: the order of its packets, their repair, what is kept of them, and what it is asked for.
+
+pub(crate) mod cache;
+pub(crate) mod keyframe_requests;
+pub(crate) mod producer;
+pub(crate) mod reception;
+pub(crate) mod spec;

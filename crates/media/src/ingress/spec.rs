@@ -1,0 +1,39 @@
+//! What was negotiated for an incoming track.
+
+use crate::ids::{ProducerId, TransportId};
+use crate::wire::codecs::{Codec, Kind};
+use crate::wire::num::{PayloadType, Ssrc};
+
+/// An incoming track.
+#[derive(Clone, Debug)]
+pub struct ProducerSpec {
+    /// Its name.
+    pub producer: ProducerId,
+    /// The transport it arrives on.
+    pub transport: TransportId,
+    /// Audio or video.
+    pub kind: Kind,
+    /// The one codec that was negotiated.
+    pub codec: Codec,
+    /// The m-line's identification (RFC 5888); how a stream without a signalled SSRC is found.
+    pub mid: String,
+    /// Payload type of the media.
+    pub payload_type: PayloadType,
+    /// Payload type of the retransmissions (RFC 4588), when negotiated.
+    pub rtx_payload_type: Option<PayloadType>,
+    /// The media's SSRC, when the description told it.
+    pub ssrc: Option<Ssrc>,
+    /// The retransmissions' SSRC, when the description told it.
+    pub rtx_ssrc: Option<Ssrc>,
+    /// Identifier of the MID header extension (RFC 8843 §15), when negotiated.
+    pub mid_extension: Option<u8>,
+    /// Identifier of the transport-wide sequence number extension, when negotiated.
+    pub twcc_extension: Option<u8>,
+    /// Whether we may ask for lost packets (RFC 4585 §6.2.1).
+    pub nack: bool,
+    /// Whether we may ask for a keyframe (RFC 4585 §6.3.1).
+    pub pli: bool,
+    /// Whether the sender wants the bit rate it may send told as an estimate, instead of feedback about each packet
+    /// (`goog-remb`): never both.
+    pub remb: bool,
+}

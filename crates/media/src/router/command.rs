@@ -1,0 +1,69 @@
+//! What the control plane asks of a router. The session descriptions were checked above; a command
+//! that contradicts the router's state is refused by an event, never by a panic.
+
+use crate::egress::spec::ConsumerSpec;
+use crate::ids::{ConsumerId, ProducerId, TransportId};
+use crate::ingress::spec::ProducerSpec;
+
+/// One order. Commands are handled in the order they come.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Make an ICE-lite, DTLS-passive transport that waits for its peer.
+    AddTransport {
+        /// Its name.
+        transport: TransportId,
+        /// Our user fragment: how a peer's checks find this transport.
+        local_ufrag: String,
+        /// Our password: the key of those checks.
+        local_pwd: String,
+    },
+    /// Say who the peer is.
+    SetRemote {
+        /// The transport.
+        transport: TransportId,
+        /// The peer's user fragment.
+        remote_ufrag: String,
+        /// The peer's password: the key of the checks by which we prove where it is.
+        remote_pwd: String,
+        /// SHA-256 of the peer's certificate (RFC 8122).
+        fingerprint: [u8; 32],
+    },
+    /// Close a transport with all its producers and consumers.
+    RemoveTransport {
+        /// The transport.
+        transport: TransportId,
+    },
+    /// Accept an incoming track.
+    AddProducer(ProducerSpec),
+    /// Stop an incoming track and every consumer of it.
+    RemoveProducer {
+        /// The producer.
+        producer: ProducerId,
+    },
+    /// Forward a track.
+    AddConsumer(ConsumerSpec),
+    /// Stop forwarding.
+    RemoveConsumer {
+        /// The consumer.
+        consumer: ConsumerId,
+    },
+    /// Pause or go on.
+    SetConsumerPaused {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// True: nothing is sent until it is set to false.
+        paused: bool,
+    },
+}
+
+impl Command {
+    /// Whether it may make something new happen; false when it only takes away.
+    pub fn adds(&self) -> bool {
+        !matches!(
+            self,
+            Command::RemoveTransport { .. }
+                | Command::RemoveProducer { .. }
+                | Command::RemoveConsumer { .. }
+        )
+    }
+}

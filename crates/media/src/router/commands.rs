@@ -1,0 +1,328 @@
+//! Doing what the control plane asks.
+
+use crate::egress::consumer::{Consumer, Places};
+use crate::egress::spec::ConsumerSpec;
+use crate::ids::TransportId;
+use crate::ingress::keyframe_requests::Need;
+use crate::ingress::producer::Producer;
+use crate::ingress::spec::ProducerSpec;
+use crate::reasons::{CloseReason, RefuseReason};
+use crate::router::command::Command;
+use crate::router::{MAX_TRANSPORTS, Router};
+use crate::transport::ice::{Ice, Remote};
+use crate::transport::sink::TransmitSink;
+use crate::transport::{Stream, Transport};
+use crate::wire::codecs::Codec;
+use crate::wire::codecs::Kind;
+use crate::wire::extensions;
+use crate::wire::num::{PayloadType, Ssrc};
+use std::time::Instant;
+
+/// Tracks one peer may publish: camera, microphone, screen with its sound, each several times over.
+pub const MAX_PRODUCERS: usize = 32;
+
+/// Tracks one peer may receive: audio and video of every publisher of a full room, and screens.
+pub const MAX_CONSUMERS: usize = 512;
+
+/// A MID must fit a one-byte header extension (RFC 8285 §4.2).
+const MAX_MID: usize = 16;
+
+/// RFC 8445 §5.3 lets user fragments have 4 to 256 characters and passwords 22 to 256.
+const UFRAG_LEN: std::ops::RangeInclusive<usize> = 4..=256;
+const PWD_LEN: std::ops::RangeInclusive<usize> = 22..=256;
+
+impl Router {
+    /// What a refusal of this command is about.
+    pub(crate) fn subject(&self, command: &Command) -> (TransportId, u64) {
+        match command {
+            Command::AddTransport { transport, .. }
+            | Command::SetRemote { transport, .. }
+            | Command::RemoveTransport { transport } => (*transport, 0),
+            Command::AddProducer(spec) => (spec.transport, spec.producer.0),
+            Command::AddConsumer(spec) => (spec.transport, spec.consumer.0),
+            Command::RemoveProducer { producer } => {
+                let index = self.producer_ids.get(producer);
+                let known = index.and_then(|index| self.producers.get(*index));
+                (
+                    known.map_or(TransportId(0), |known| known.spec.transport),
+                    producer.0,
+                )
+            }
+            Command::RemoveConsumer { consumer } | Command::SetConsumerPaused { consumer, .. } => {
+                let index = self.consumer_ids.get(consumer);
+                let known = index.and_then(|index| self.consumers.get(*index));
+                (
+                    known.map_or(TransportId(0), |known| known.spec.transport),
+                    consumer.0,
+                )
+            }
+        }
+    }
+
+    pub(crate) fn execute(
+        &mut self,
+        now: Instant,
+        command: Command,
+        sink: &mut impl TransmitSink,
+    ) -> Result<(), RefuseReason> {
+        match command {
+            Command::AddTransport {
+                transport,
+                local_ufrag,
+                local_pwd,
+            } => self.add_transport(transport, local_ufrag, local_pwd),
+            Command::SetRemote {
+                transport,
+                remote_ufrag,
+                remote_pwd,
+                fingerprint,
+            } => {
+                let remote = Remote {
+                    ufrag: remote_ufrag,
+                    pwd: remote_pwd,
+                };
+                self.set_remote(now, transport, remote, fingerprint, sink)
+            }
+            Command::RemoveTransport { transport } => {
+                let index = self.transport_index(transport)?;
+                self.close(now, index, CloseReason::Removed, sink);
+                Ok(())
+            }
+            Command::AddProducer(spec) => self.add_producer(now, spec),
+            Command::RemoveProducer { producer } => {
+                let index = *self
+                    .producer_ids
+                    .get(&producer)
+                    .ok_or(RefuseReason::UnknownProducer)?;
+                self.remove_producer(index);
+                Ok(())
+            }
+            Command::AddConsumer(spec) => self.add_consumer(now, spec),
+            Command::RemoveConsumer { consumer } => {
+                let index = *self
+                    .consumer_ids
+                    .get(&consumer)
+                    .ok_or(RefuseReason::UnknownConsumer)?;
+                self.remove_consumer(index);
+                Ok(())
+            }
+            Command::SetConsumerPaused { consumer, paused } => {
+                let index = *self
+                    .consumer_ids
+                    .get(&consumer)
+                    .ok_or(RefuseReason::UnknownConsumer)?;
+                self.set_paused(now, index, paused);
+                Ok(())
+            }
+        }
+    }
+
+    fn transport_index(&mut self, id: TransportId) -> Result<usize, RefuseReason> {
+        let index = *self
+            .transport_ids
+            .get(&id)
+            .ok_or(RefuseReason::UnknownTransport)?;
+        self.working_on = Some(index);
+        Ok(index)
+    }
+
+    fn add_transport(
+        &mut self,
+        id: TransportId,
+        ufrag: String,
+        pwd: String,
+    ) -> Result<(), RefuseReason> {
+        if !UFRAG_LEN.contains(&ufrag.len()) || !PWD_LEN.contains(&pwd.len()) || ufrag.contains(':')
+        {
+            return Err(RefuseReason::InvalidValue);
+        }
+        if self.transport_ids.contains_key(&id) {
+            return Err(RefuseReason::DuplicateId);
+        }
+        if self.ufrags.contains_key(&ufrag) {
+            return Err(RefuseReason::DuplicateUfrag);
+        }
+        if self.transports.len() >= MAX_TRANSPORTS {
+            return Err(RefuseReason::TooManyTransports);
+        }
+        let feedback_ssrc = Ssrc(self.rng.next_u32());
+        let ice = Ice::new(ufrag.clone(), pwd);
+        let index = self
+            .transports
+            .insert(Transport::new(id, ice, feedback_ssrc, self.ingress));
+        self.transport_ids.insert(id, index);
+        self.ufrags.insert(ufrag, index);
+        Ok(())
+    }
+
+    /// The peer's fragment and password may be told again when they change; its certificate may not.
+    fn set_remote(
+        &mut self,
+        now: Instant,
+        id: TransportId,
+        remote: Remote,
+        fingerprint: [u8; 32],
+        sink: &mut impl TransmitSink,
+    ) -> Result<(), RefuseReason> {
+        let index = self.transport_index(id)?;
+        let Some(transport) = self.transports.get_mut(index) else {
+            return Err(RefuseReason::UnknownTransport);
+        };
+        if !UFRAG_LEN.contains(&remote.ufrag.len()) || !PWD_LEN.contains(&remote.pwd.len()) {
+            return Err(RefuseReason::InvalidValue);
+        }
+        if transport
+            .expected_fingerprint
+            .is_some_and(|expected| expected != fingerprint)
+        {
+            return Err(RefuseReason::RemoteAlreadySet);
+        }
+        transport.ice.set_remote(now, remote);
+        transport.expected_fingerprint = Some(fingerprint);
+        transport.named_at.get_or_insert(now);
+        if let Some((at, _)) = transport.connect_deadline() {
+            self.wake(index, at);
+        }
+        self.connect(now, index, sink);
+        self.send_checks(now, index, sink);
+        Ok(())
+    }
+
+    fn add_producer(&mut self, now: Instant, spec: ProducerSpec) -> Result<(), RefuseReason> {
+        let index = self.transport_index(spec.transport)?;
+        let Some(transport) = self.transports.get_mut(index) else {
+            return Err(RefuseReason::UnknownTransport);
+        };
+        if self.producer_ids.contains_key(&spec.producer) {
+            return Err(RefuseReason::DuplicateId);
+        }
+        if transport.producers.len() >= MAX_PRODUCERS {
+            return Err(RefuseReason::TooManyProducers);
+        }
+        let extensions_ok = [spec.mid_extension, spec.twcc_extension]
+            .into_iter()
+            .flatten()
+            .all(extensions::is_id);
+        let rtx_ok = spec
+            .rtx_payload_type
+            .is_none_or(|rtx| is_payload_type(rtx) && rtx != spec.payload_type);
+        if !extensions_ok
+            || !rtx_ok
+            || !is_payload_type(spec.payload_type)
+            || (spec.remb && spec.twcc_extension.is_some())
+            || spec.mid.len() > MAX_MID
+            || (spec.codec == Codec::Opus) != (spec.kind == Kind::Audio)
+        {
+            return Err(RefuseReason::InvalidValue);
+        }
+        let ssrcs = [spec.ssrc, spec.rtx_ssrc];
+        if spec.ssrc.is_some() && spec.ssrc == spec.rtx_ssrc {
+            return Err(RefuseReason::DuplicateSsrc);
+        }
+        if ssrcs
+            .iter()
+            .flatten()
+            .any(|ssrc| transport.stream(*ssrc).is_some())
+        {
+            return Err(RefuseReason::DuplicateSsrc);
+        }
+        if let Some(extension) = spec.twcc_extension {
+            transport.enable_feedback(extension);
+        }
+        if spec.remb {
+            transport.estimate.get_or_insert_default();
+        }
+        let id = spec.producer;
+        let producer = self.producers.insert(Producer::new(spec, index));
+        self.producer_ids.insert(id, producer);
+        transport.producers.push(producer);
+        for (ssrc, rtx) in ssrcs.into_iter().zip([false, true]) {
+            if let Some(ssrc) = ssrc {
+                transport.set_stream(Stream {
+                    ssrc,
+                    producer,
+                    rtx,
+                });
+            }
+        }
+        self.wake(index, now);
+        Ok(())
+    }
+
+    fn add_consumer(&mut self, now: Instant, spec: ConsumerSpec) -> Result<(), RefuseReason> {
+        let producer_index = *self
+            .producer_ids
+            .get(&spec.producer)
+            .ok_or(RefuseReason::UnknownProducer)?;
+        let index = self.transport_index(spec.transport)?;
+        let Some(producer) = self.producers.get_mut(producer_index) else {
+            return Err(RefuseReason::UnknownProducer);
+        };
+        let Some(transport) = self.transports.get_mut(index) else {
+            return Err(RefuseReason::UnknownTransport);
+        };
+        if self.consumer_ids.contains_key(&spec.consumer) {
+            return Err(RefuseReason::DuplicateId);
+        }
+        if transport.consumers.len() >= MAX_CONSUMERS {
+            return Err(RefuseReason::TooManyConsumers);
+        }
+        let rtx_ok = spec.rtx_payload_type.is_none_or(is_payload_type)
+            && spec.rtx_payload_type.is_some() == spec.rtx_ssrc.is_some();
+        let mid_ok = spec
+            .mid_extension
+            .is_none_or(|id| extensions::is_id(id) && !spec.mid.is_empty());
+        // SDES items carry at most 255 bytes (RFC 3550 §6.5).
+        let names_ok = spec.mid.len() <= MAX_MID && spec.cname.len() <= 255;
+        if !rtx_ok || !mid_ok || !names_ok || !is_payload_type(spec.payload_type) {
+            return Err(RefuseReason::InvalidValue);
+        }
+        transport.sent.open(spec.ssrc, spec.rtx_ssrc)?;
+        let (id, ssrc) = (spec.consumer, spec.ssrc);
+        let mut consumer = Consumer::new(
+            spec,
+            index,
+            producer_index,
+            producer.clock_rate(),
+            &mut self.rng,
+        );
+        consumer.places = Places {
+            at_transport: transport.consumers.len(),
+            at_producer: producer.consumers.len(),
+        };
+        let consumer = self.consumers.insert(consumer);
+        self.consumer_ids.insert(id, consumer);
+        transport.consumers.push(consumer);
+        transport.outgoing.insert(ssrc, consumer);
+        producer.consumers.push(consumer);
+        // Before the transport is there a keyframe would come for nobody; it asks itself when it connects.
+        if transport.srtp.is_some() {
+            self.want_keyframe(now, producer_index, Need::FirstPicture);
+        }
+        Ok(())
+    }
+
+    fn set_paused(&mut self, now: Instant, index: usize, paused: bool) {
+        let Some(consumer) = self.consumers.get_mut(index) else {
+            return;
+        };
+        if consumer.paused == paused {
+            return;
+        }
+        consumer.paused = paused;
+        consumer.rewriter.stop();
+        let (producer, transport) = (consumer.producer, consumer.transport);
+        let connected = self
+            .transports
+            .get(transport)
+            .is_some_and(|transport| transport.srtp.is_some());
+        if !paused && connected {
+            self.want_keyframe(now, producer, Need::FirstPicture);
+        }
+    }
+}
+
+/// Payload types that RTCP's packet types cannot be mistaken for (RFC 5761 §4).
+fn is_payload_type(payload_type: PayloadType) -> bool {
+    payload_type.0 < 64 || (96..128).contains(&payload_type.0)
+}

@@ -1,0 +1,330 @@
+//! RTCP in both directions: reports, requests for packets and keyframes, feedback.
+
+use crate::ingress::keyframe_requests::Need;
+use crate::ingress::producer::SenderClock;
+use crate::reasons::DropReason;
+use crate::router::Router;
+use crate::transport::sink::TransmitSink;
+use crate::transport::{MAX_RTCP, REPORT_INTERVAL};
+use crate::wire::num::{SeqNo, Ssrc};
+use crate::wire::rtcp::{self, ReportBlock, Rtcp, SenderInfo};
+use std::time::Instant;
+
+/// Sequence numbers that are looked at in one NACK. A packet of RTCP could name 17 for each 4 bytes; nobody
+/// misses more than the cache holds.
+const MAX_NACKED: usize = 512;
+
+/// Report blocks of one receiver report (RFC 3550 §6.4.1).
+const MAX_BLOCKS: usize = 31;
+
+/// Room that one sender report with its description takes at most: 28 bytes, and a CNAME of 255.
+const REPORT_ROOM: usize = 28 + 4 + 4 + 2 + 255 + 4;
+
+/// Requests put into one NACK: each may need four bytes.
+const NACKS_PER_PACKET: usize = 256;
+
+impl Router {
+    /// Takes in an authentic compound packet. What follows a malformed part is not looked at.
+    pub(crate) fn receive_rtcp(
+        &mut self,
+        now: Instant,
+        index: usize,
+        packet: &[u8],
+        sink: &mut impl TransmitSink,
+    ) -> Result<(), DropReason> {
+        for part in rtcp::parse_compound(packet) {
+            let part = part.map_err(|_| DropReason::RtcpMalformed)?;
+            self.spend_rtcp(now, index)?;
+            match part {
+                Rtcp::SenderReport { ssrc, info, blocks } => {
+                    self.on_sender_report(now, index, ssrc, info);
+                    self.on_reports(now, index, blocks)?;
+                }
+                Rtcp::ReceiverReport { blocks, .. } => self.on_reports(now, index, blocks)?,
+                Rtcp::Nack { media, lost, .. } => self.on_nack(now, index, media, lost, sink)?,
+                Rtcp::Pli { media, .. } => self.on_keyframe_request(now, index, media),
+                Rtcp::Fir { requests, .. } => {
+                    for (media, _) in requests {
+                        self.spend_rtcp(now, index)?;
+                        self.on_keyframe_request(now, index, media);
+                    }
+                }
+                Rtcp::Bye(sources) => {
+                    for ssrc in sources {
+                        self.spend_rtcp(now, index)?;
+                        self.on_bye(index, ssrc);
+                    }
+                }
+                Rtcp::Twcc(_) | Rtcp::Remb { .. } | Rtcp::Sdes(_) | Rtcp::Other { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One more thing that a peer's RTCP wants looked at. What follows it in the packet is not, once that is too much.
+    fn spend_rtcp(&mut self, now: Instant, index: usize) -> Result<(), DropReason> {
+        let transport = self.transports.get_mut(index);
+        match transport.is_some_and(|transport| transport.rtcp_budget.take(now)) {
+            true => Ok(()),
+            false => Err(DropReason::RtcpOverBudget),
+        }
+    }
+
+    fn on_reports(
+        &mut self,
+        now: Instant,
+        index: usize,
+        blocks: impl Iterator<Item = ReportBlock>,
+    ) -> Result<(), DropReason> {
+        for block in blocks {
+            self.spend_rtcp(now, index)?;
+            self.on_report(now, index, block);
+        }
+        Ok(())
+    }
+
+    /// The producer whose media this SSRC of the transport is.
+    fn producer_of(&self, index: usize, ssrc: Ssrc) -> Option<usize> {
+        let stream = self.transports.get(index)?.stream(ssrc)?;
+        (!stream.rtx).then_some(stream.producer)
+    }
+
+    /// The consumer that leaves on the transport under this SSRC.
+    fn consumer_of(&self, index: usize, ssrc: Ssrc) -> Option<usize> {
+        self.transports.get(index)?.outgoing.get(&ssrc).copied()
+    }
+
+    fn on_sender_report(&mut self, now: Instant, index: usize, ssrc: Ssrc, info: SenderInfo) {
+        let producer = self
+            .producer_of(index, ssrc)
+            .and_then(|at| self.producers.get_mut(at));
+        if let Some(producer) = producer {
+            producer.reception.on_sender_report(now, info.ntp);
+            producer.clock = Some(SenderClock {
+                ntp: info.ntp,
+                rtp: info.rtp_time,
+                at: now,
+            });
+        }
+    }
+
+    fn on_report(&mut self, now: Instant, index: usize, block: ReportBlock) {
+        let consumer = self
+            .consumer_of(index, block.ssrc)
+            .and_then(|at| self.consumers.get_mut(at));
+        if let Some(consumer) = consumer {
+            let ReportBlock {
+                fraction_lost,
+                jitter,
+                last_sr,
+                delay_since_last_sr,
+                ..
+            } = block;
+            consumer.on_report(now, fraction_lost, jitter, last_sr, delay_since_last_sr);
+        }
+    }
+
+    fn on_nack(
+        &mut self,
+        now: Instant,
+        index: usize,
+        media: Ssrc,
+        mut lost: impl Iterator<Item = SeqNo>,
+        sink: &mut impl TransmitSink,
+    ) -> Result<(), DropReason> {
+        let Some(consumer) = self.consumer_of(index, media) else {
+            return Ok(());
+        };
+        for seq in lost.by_ref().take(MAX_NACKED) {
+            self.spend_rtcp(now, index)?;
+            if let Err(reason) = self.resend(now, consumer, seq, sink) {
+                self.drops.count(reason);
+            }
+        }
+        self.drops
+            .count_many(DropReason::NackTooMany, lost.count() as u64);
+        Ok(())
+    }
+
+    fn on_keyframe_request(&mut self, now: Instant, index: usize, media: Ssrc) {
+        let consumer = self
+            .consumer_of(index, media)
+            .and_then(|at| self.consumers.get_mut(at));
+        let Some(consumer) = consumer else { return };
+        consumer.keyframe_requests += 1;
+        let (producer, paused) = (consumer.producer, consumer.paused);
+        if !paused {
+            self.want_keyframe(now, producer, Need::Repair);
+        }
+    }
+
+    /// The publisher ends a stream: what is missing of it will not come (RFC 3550 §6.6).
+    fn on_bye(&mut self, index: usize, ssrc: Ssrc) {
+        let producer = self
+            .producer_of(index, ssrc)
+            .and_then(|at| self.producers.get_mut(at));
+        if let Some(producer) = producer {
+            producer.restart();
+        }
+    }
+
+    /// Sends what a transport's producers need: requests for packets and keyframes, feedback.
+    pub(crate) fn serve_producers(
+        &mut self,
+        now: Instant,
+        index: usize,
+        sink: &mut impl TransmitSink,
+    ) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        transport.send_feedback(now, sink);
+        if transport.srtp.is_none() {
+            return;
+        }
+        let sender = transport.feedback_ssrc;
+        for at in 0..transport.producers.len() {
+            let Some(producer) = self.producers.get_mut(transport.producers[at]) else {
+                continue;
+            };
+            let Some(media) = producer.ssrc else { continue };
+            producer.take_nacks(now, &mut self.numbers);
+            if transport.policer.is_over(now) {
+                // What we dropped is not to be sent once more, on top of what is too much already.
+                self.numbers.clear();
+            }
+            for numbers in self.numbers.chunks(NACKS_PER_PACKET) {
+                transport.send_rtcp(sink, |buf| rtcp::write_nack(buf, sender, media, numbers));
+            }
+        }
+        self.ask_for_keyframes(now, index, sink);
+    }
+
+    /// Sends the requests for keyframes that cannot wait for the next turn.
+    pub(crate) fn ask_for_keyframes(
+        &mut self,
+        now: Instant,
+        index: usize,
+        sink: &mut impl TransmitSink,
+    ) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        if transport.srtp.is_none() {
+            return;
+        }
+        let sender = transport.feedback_ssrc;
+        let mut again = None;
+        for at in 0..transport.producers.len() {
+            let producer = self.producers.get_mut(transport.producers[at]);
+            let Some((producer, media)) = producer.and_then(|it| it.ssrc.map(|ssrc| (it, ssrc)))
+            else {
+                continue;
+            };
+            if producer.take_keyframe_request(now) {
+                transport.send_rtcp(sink, |buf| rtcp::write_pli(buf, sender, media));
+            }
+            again = again.into_iter().chain(producer.keyframe_due(now)).min();
+        }
+        if let Some(at) = again {
+            self.wake(index, at);
+        }
+    }
+
+    /// Sends the reports of a transport when they are due: on what it publishes and on what it receives.
+    pub(crate) fn serve_reports(
+        &mut self,
+        now: Instant,
+        index: usize,
+        sink: &mut impl TransmitSink,
+    ) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        if transport.next_report.is_none_or(|at| at > now) {
+            return;
+        }
+        transport.next_report = Some(now + REPORT_INTERVAL);
+        self.send_receiver_report(now, index, sink);
+        self.send_sender_reports(now, index, sink);
+    }
+
+    fn send_receiver_report(&mut self, now: Instant, index: usize, sink: &mut impl TransmitSink) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        let mut blocks = [ReportBlock::default(); MAX_BLOCKS];
+        let mut count = 0;
+        for at in &transport.producers {
+            let Some(producer) = self.producers.get_mut(*at) else {
+                continue;
+            };
+            let Some((ssrc, report)) = producer.ssrc.zip(producer.reception.report(now)) else {
+                continue;
+            };
+            let Some(block) = blocks.get_mut(count) else {
+                break;
+            };
+            *block = ReportBlock {
+                ssrc,
+                fraction_lost: report.fraction_lost,
+                cumulative_lost: report.cumulative_lost as i32,
+                highest_seq: report.highest,
+                jitter: report.jitter,
+                last_sr: report.last_sr,
+                delay_since_last_sr: report.delay_since_sr,
+            };
+            count += 1;
+        }
+        if count > 0 {
+            let sender = transport.feedback_ssrc;
+            transport.send_rtcp(sink, |buf| {
+                rtcp::write_receiver_report(buf, sender, &blocks[..count])
+            });
+        }
+    }
+
+    /// A sender report and a description of each consumer, as many to a datagram as fit.
+    fn send_sender_reports(&mut self, now: Instant, index: usize, sink: &mut impl TransmitSink) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        let mut at = 0;
+        while at < transport.consumers.len() {
+            let consumers = &transport.consumers[at..];
+            let mut taken = 0;
+            let mut compound = [0; MAX_RTCP];
+            let mut len = 0;
+            for consumer in consumers {
+                if len + REPORT_ROOM > MAX_RTCP {
+                    break;
+                }
+                taken += 1;
+                let Some(consumer) = self.consumers.get_mut(*consumer) else {
+                    continue;
+                };
+                let Some(producer) = self.producers.get(consumer.producer) else {
+                    continue;
+                };
+                let Some(report) = consumer.sender_report(now, producer.epoch, producer.clock)
+                else {
+                    continue;
+                };
+                let info = SenderInfo {
+                    ntp: report.ntp,
+                    rtp_time: report.rtp,
+                    packets: report.packets,
+                    octets: report.octets,
+                };
+                let ssrc = consumer.spec.ssrc;
+                len += rtcp::write_sender_report(&mut compound[len..], ssrc, &info, &[]);
+                len += rtcp::write_sdes_cname(&mut compound[len..], ssrc, &consumer.spec.cname);
+            }
+            at += taken;
+            transport.send_rtcp(sink, |buf| {
+                buf[..len].copy_from_slice(&compound[..len]);
+                len
+            });
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Everything a router counts, copied out at one moment.
+
+use crate::ids::{ConsumerId, ProducerId, TransportId};
+use crate::reasons::Drops;
+use crate::transport::path::Path;
+use crate::transport::traffic::Traffic;
+
+/// How media got its paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathCounters {
+    /// Checks we sent.
+    pub checks_sent: u64,
+    /// Those that were answered.
+    pub checks_answered: u64,
+    /// Paths taken into use after an answer.
+    pub by_answer: u64,
+    /// Paths taken into use after a handshake.
+    pub by_handshake: u64,
+    /// Paths taken into use after authentic media, since the peer answers no checks.
+    pub by_media: u64,
+}
+
+/// Datagrams of DTLS handshakes, of which each turn works on a few.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandshakeCounters {
+    /// Those that were worked on.
+    pub worked: u64,
+    /// Those that wait for their turn.
+    pub waiting: usize,
+}
+
+/// One transport's counters.
+#[derive(Clone, Debug)]
+pub struct TransportStats {
+    /// Its name.
+    pub id: TransportId,
+    /// `new`, `checking`, `handshaking` or `connected`.
+    pub state: &'static str,
+    /// The path in use: where media goes.
+    pub path: Option<Path>,
+    /// How the peer proved to be there: `answer`, `handshake` or `media`.
+    pub proof: Option<&'static str>,
+    /// The SRTP profile's registered name, once connected.
+    pub srtp_profile: Option<&'static str>,
+    /// What went in and out.
+    pub traffic: Traffic,
+    /// Packets dropped because it sent more than it may.
+    pub policed: u64,
+}
+
+/// One incoming track's counters.
+#[derive(Clone, Debug)]
+pub struct ProducerStats {
+    /// Its name.
+    pub id: ProducerId,
+    /// Its transport.
+    pub transport: TransportId,
+    /// The SSRC it has now.
+    pub ssrc: Option<u32>,
+    /// Media packets, repaired ones included.
+    pub packets: u64,
+    /// Their payload bytes.
+    pub bytes: u64,
+    /// Packets that never came (RFC 3550 A.3).
+    pub lost: i64,
+    /// Interarrival jitter in timestamp units (RFC 3550 A.8).
+    pub jitter: u32,
+    /// Packets that came by retransmission.
+    pub repaired: u64,
+    /// Packets we asked for again.
+    pub nacks_sent: u64,
+    /// Keyframe requests sent to the publisher.
+    pub keyframe_requests: u64,
+    /// Keyframes seen.
+    pub keyframes: u64,
+    /// Consumers of it.
+    pub consumers: usize,
+}
+
+/// One forwarded track's counters.
+#[derive(Clone, Debug)]
+pub struct ConsumerStats {
+    /// Its name.
+    pub id: ConsumerId,
+    /// Its transport.
+    pub transport: TransportId,
+    /// What it forwards.
+    pub producer: ProducerId,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Packets sent, retransmissions not counted.
+    pub packets: u64,
+    /// Their payload bytes.
+    pub bytes: u64,
+    /// Packets the subscriber asked for again.
+    pub nacked: u64,
+    /// Retransmissions sent.
+    pub retransmitted: u64,
+    /// Keyframe requests of the subscriber.
+    pub keyframe_requests: u64,
+    /// Loss the subscriber reports: share of the last interval, 0 to 1.
+    pub fraction_lost: f64,
+    /// Jitter the subscriber reports, in timestamp units.
+    pub jitter: u32,
+    /// Round trip time to the subscriber in milliseconds, once measured.
+    pub rtt_ms: Option<f64>,
+}
+
+/// All counters of a router at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Datagrams of all kinds.
+    pub traffic: Traffic,
+    /// Our own checks, and the paths they and other proofs opened.
+    pub paths: PathCounters,
+    /// The work on handshakes.
+    pub handshakes: HandshakeCounters,
+    /// What was dropped, and why.
+    pub drops: Drops,
+    /// Transports that are open.
+    pub transports: Vec<TransportStats>,
+    /// Incoming tracks.
+    pub producers: Vec<ProducerStats>,
+    /// Forwarded tracks.
+    pub consumers: Vec<ConsumerStats>,
+}

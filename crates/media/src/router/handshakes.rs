@@ -1,0 +1,149 @@
+//! DTLS handshakes in turns. A handshake costs a fraction of a millisecond of public-key cryptography, so that a whole
+//! class that joins at once would hold up everybody's media for as long as all of them take. Each turn does a few
+//! answers and proofs of them; what comes on top waits, in order for each transport, one of each after the other. Alone
+//! nobody waits, and what is not worth a signature takes no turn.
+
+use crate::reasons::DropReason;
+use crate::router::Router;
+use crate::router::turns::{MAX_WAITING, MAX_WAITING_OF_ONE, PER_TURN};
+use crate::transport::dtls::{DtlsSession, DtlsSettings, Job, Progress};
+use crate::transport::path::Path;
+use crate::transport::sink::TransmitSink;
+use std::time::Instant;
+
+impl Router {
+    pub(crate) fn receive_dtls(
+        &mut self,
+        now: Instant,
+        source: Path,
+        datagram: &[u8],
+        sink: &mut impl TransmitSink,
+    ) -> Result<(), DropReason> {
+        let index = *self
+            .addresses
+            .get(&source)
+            .ok_or(DropReason::UnknownSource)?;
+        let transport = self
+            .transports
+            .get_mut(index)
+            .ok_or(DropReason::UnknownSource)?;
+        self.working_on = Some(index);
+        let sifted = transport.dtls.sift(datagram);
+        if sifted.is_empty() {
+            return Err(DropReason::DtlsOutOfTurn);
+        }
+        transport.traffic.packets_in += 1;
+        transport.traffic.bytes_in += datagram.len() as u64;
+        transport.ice.on_received(source, datagram.len());
+        let announced = transport.expected_fingerprint;
+        let mut found = Ok(Vec::new());
+        self.drive(now, index, source, sink, |dtls, _, send| {
+            match dtls.handle_datagram(now, &sifted, announced, send) {
+                Ok((progress, jobs)) => {
+                    found = Ok(jobs);
+                    progress
+                }
+                Err(reason) => {
+                    found = Err(reason);
+                    Progress::None
+                }
+            }
+        });
+        for job in found? {
+            self.work_or_wait(now, index, source, job, sink)?;
+        }
+        Ok(())
+    }
+
+    fn work_or_wait(
+        &mut self,
+        now: Instant,
+        index: usize,
+        source: Path,
+        job: Job,
+        sink: &mut impl TransmitSink,
+    ) -> Result<(), DropReason> {
+        // Whoever waits has been here longer.
+        if self.handshakes.order.is_empty() && self.handshakes.take_turn() {
+            self.drive(now, index, source, sink, |dtls, settings, send| {
+                dtls.work(now, &job, settings, send)
+            });
+            return Ok(());
+        }
+        let Some(transport) = self.transports.get_mut(index) else {
+            return Ok(());
+        };
+        let of_one = transport.handshake.len();
+        if of_one >= MAX_WAITING_OF_ONE || self.handshakes.waiting >= MAX_WAITING {
+            return Err(DropReason::DtlsQueueFull);
+        }
+        if of_one == 0 {
+            self.handshakes.order.push_back(transport.id);
+        }
+        transport.handshake.push_back((source, job));
+        self.handshakes.waiting += 1;
+        self.handshakes.since.get_or_insert(now);
+        Ok(())
+    }
+
+    /// Ends a turn: does of what waits as much as the turn has left. The next one may do as much again.
+    pub(crate) fn end_turn_of_handshakes(&mut self, now: Instant, sink: &mut impl TransmitSink) {
+        while self.handshakes.left > 0
+            && let Some(id) = self.handshakes.order.pop_front()
+        {
+            let index = self.transport_ids.get(&id).copied();
+            let transport = index.and_then(|index| self.transports.get_mut(index));
+            // One that is gone took along what waited for it.
+            let Some((index, transport)) = index.zip(transport) else {
+                continue;
+            };
+            let Some((source, job)) = transport.handshake.pop_front() else {
+                continue;
+            };
+            self.handshakes.waiting -= 1;
+            if !transport.handshake.is_empty() {
+                self.handshakes.order.push_back(id);
+            }
+            if self.addresses.get(&source) != Some(&index) {
+                self.drops.count(DropReason::UnknownSource);
+                continue;
+            }
+            self.handshakes.take_turn();
+            self.working_on = Some(index);
+            self.isolated(|router| {
+                router.drive(now, index, source, sink, |dtls, settings, send| {
+                    dtls.work(now, &job, settings, send)
+                });
+            });
+            self.serve_hurried(now, sink);
+        }
+        self.handshakes.left = PER_TURN;
+        self.handshakes.since = self.handshakes.order.front().map(|_| now);
+    }
+
+    /// Lets the handshake of a transport work on something that came from `source`, and does what comes of it.
+    fn drive(
+        &mut self,
+        now: Instant,
+        index: usize,
+        source: Path,
+        sink: &mut impl TransmitSink,
+        work: impl FnOnce(&mut DtlsSession, &DtlsSettings, &mut dyn FnMut(&[u8])) -> Progress,
+    ) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        transport.dtls_from = Some(source);
+        transport.send_held(now, sink);
+        self.send_checks(now, index, sink);
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        let settings = &self.dtls;
+        let progress = transport.drive_dtls(now, sink, |dtls, send| work(dtls, settings, send));
+        if matches!(progress, Progress::Finished(_)) {
+            self.prove_by_handshake(now, index, source, sink);
+        }
+        self.after_dtls(now, index, progress, sink);
+    }
+}

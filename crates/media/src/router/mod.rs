@@ -1,0 +1,387 @@
+//! One shard's whole state: transports, tracks, and who gets what. This file holds the frame around the
+//! work: time, events, closing, and that a panic costs one transport only. The work is in `commands`,
+//! `demux`, `forward` and `control`.
+
+mod checks;
+pub mod command;
+mod commands;
+mod control;
+pub mod counters;
+mod demux;
+pub mod event;
+mod forward;
+mod handshakes;
+mod policing;
+mod removal;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod turns;
+
+use crate::egress::consumer::Consumer;
+use crate::ids::{ConsumerId, ProducerId, TransportId};
+use crate::ingress::producer::Producer;
+use crate::reasons::{CloseReason, DropReason, Drops, RefuseReason};
+use crate::router::command::Command;
+use crate::router::counters::PathCounters;
+use crate::router::event::Event;
+use crate::router::turns::Handshakes;
+use crate::slab::Slab;
+use crate::transport::Transport;
+use crate::transport::dtls::{DtlsSettings, Progress};
+use crate::transport::ice::TransactionIds;
+use crate::transport::path::Path;
+use crate::transport::policer::IngressLimit;
+use crate::transport::sink::TransmitSink;
+use crate::transport::traffic::Traffic;
+use crate::transport::verification::Failures;
+use crate::wire::num::Rng;
+use dimpl::DtlsCertificate;
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+pub use turns::{MAX_WAITING, MAX_WAITING_OF_ONE, PER_TURN};
+
+/// Timers fire on a grid of this width, so that a shard with many transports wakes a hundred times a
+/// second at most. Nothing here needs to be more exact.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Transports of one router. At 64 kB each (our target) this is 640 MB; a core is busy long before.
+pub const MAX_TRANSPORTS: usize = 10_000;
+
+/// What a router is made of.
+pub struct RouterConfig {
+    /// The DTLS certificate of all its transports.
+    pub certificate: DtlsCertificate,
+    /// Seed of everything random that is not a key.
+    pub seed: u64,
+    /// Key of the transaction identifiers of our checks, different for each router.
+    pub secret: [u8; 32],
+    /// The moment `started_ntp` names.
+    pub started: Instant,
+    /// NTP time at `started`, 32.32 fixed point (RFC 3550 §4).
+    pub started_ntp: u64,
+    /// What each transport may send.
+    pub ingress: IngressLimit,
+}
+
+/// The forwarding unit: eats commands, datagrams and time; gives datagrams and events.
+pub struct Router {
+    pub(crate) dtls: DtlsSettings,
+    pub(crate) rng: Rng,
+    pub(crate) transactions: TransactionIds,
+    /// What may still be verified of what fails.
+    pub(crate) failures: Failures,
+    pub(crate) handshakes: Handshakes,
+    pub(crate) started: Instant,
+    pub(crate) transports: Slab<Transport>,
+    pub(crate) producers: Slab<Producer>,
+    pub(crate) consumers: Slab<Consumer>,
+    pub(crate) transport_ids: HashMap<TransportId, usize>,
+    pub(crate) producer_ids: HashMap<ProducerId, usize>,
+    pub(crate) consumer_ids: HashMap<ConsumerId, usize>,
+    pub(crate) ufrags: HashMap<String, usize>,
+    pub(crate) addresses: HashMap<Path, usize>,
+    pub(crate) ingress: IngressLimit,
+    pub(crate) drops: Drops,
+    pub(crate) paths: PathCounters,
+    /// All that came in, and what transports that are gone sent.
+    pub(crate) traffic: Traffic,
+    events: VecDeque<Event>,
+    /// The transport whose business is being done: the one that a panic closes.
+    pub(crate) working_on: Option<usize>,
+    /// Transports whose publishers are to be asked for keyframes before this turn ends.
+    hurried: Vec<usize>,
+    next: Option<Instant>,
+    served: Option<Instant>,
+    /// Room for lists made on the way, kept so that it need not be allocated again.
+    pub(crate) numbers: Vec<crate::wire::num::SeqNo>,
+}
+
+impl Router {
+    /// A router without transports.
+    pub fn new(config: RouterConfig) -> Router {
+        Router {
+            dtls: DtlsSettings::new(config.certificate),
+            rng: Rng::new(config.seed),
+            transactions: TransactionIds::new(&config.secret),
+            failures: Failures::new(&config.secret),
+            handshakes: Handshakes::new(),
+            started: config.started,
+            transports: Slab::new(),
+            producers: Slab::new(),
+            consumers: Slab::new(),
+            transport_ids: HashMap::new(),
+            producer_ids: HashMap::new(),
+            consumer_ids: HashMap::new(),
+            ufrags: HashMap::new(),
+            addresses: HashMap::new(),
+            ingress: config.ingress,
+            drops: Drops::default(),
+            paths: PathCounters::default(),
+            traffic: Traffic::default(),
+            events: VecDeque::new(),
+            working_on: None,
+            hurried: Vec::new(),
+            next: None,
+            served: None,
+            numbers: Vec::new(),
+        }
+    }
+
+    /// Do what the control plane asks; refusals come as events.
+    pub fn handle_command(&mut self, now: Instant, command: Command, sink: &mut impl TransmitSink) {
+        let (transport, object) = self.subject(&command);
+        let adds_transport = matches!(command, Command::AddTransport { .. });
+        self.working_on = None;
+        let done = self.isolated(|router| router.execute(now, command, sink));
+        self.serve_hurried(now, sink);
+        let refused = match done {
+            Some(Ok(())) => return,
+            Some(Err(reason)) => reason,
+            None => RefuseReason::Panicked,
+        };
+        self.emit(Event::CommandRefused {
+            transport,
+            object,
+            reason: refused,
+        });
+        if adds_transport && refused != RefuseReason::DuplicateId {
+            // Whoever waits for it hears as of every other transport that it is not there.
+            let reason = CloseReason::Refused;
+            self.emit(Event::TransportClosed { transport, reason });
+        }
+    }
+
+    /// Take in one datagram that came along `path`. It is decrypted in place.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        path: impl Into<Path>,
+        datagram: &mut [u8],
+        sink: &mut impl TransmitSink,
+    ) {
+        self.working_on = None;
+        self.traffic.packets_in += 1;
+        self.traffic.bytes_in += datagram.len() as u64;
+        let path: Path = path.into();
+        if !path.can_be_answered() {
+            return self.drops.count(DropReason::BadSource);
+        }
+        let dropped = self.isolated(|router| router.receive(now, path, datagram, sink));
+        self.serve_hurried(now, sink);
+        if let Some(Err(reason)) = dropped {
+            self.drops.count(reason);
+        }
+    }
+
+    /// Do what is due. Call at or after [`Router::next_timeout`]; calling earlier does no harm. A call ends a turn, which
+    /// has a bound on what it spends on handshakes (see [`turns`]): call it once for each batch of datagrams.
+    pub fn handle_timeout(&mut self, now: Instant, sink: &mut impl TransmitSink) {
+        self.end_turn_of_handshakes(now, sink);
+        if self.next_timer().is_none_or(|at| at > now) {
+            return;
+        }
+        self.served = Some(now);
+        self.next = None;
+        for index in 0..self.transports.end() {
+            let Some(due) = self
+                .transports
+                .get(index)
+                .and_then(|transport| transport.due)
+            else {
+                continue;
+            };
+            if due <= now {
+                self.working_on = Some(index);
+                self.isolated(|router| router.serve(now, index, sink));
+                self.serve_hurried(now, sink);
+            }
+            if let Some(due) = self
+                .transports
+                .get(index)
+                .and_then(|transport| transport.due)
+            {
+                self.next = Some(self.next.map_or(due, |next| next.min(due)));
+            }
+        }
+    }
+
+    /// When [`Router::handle_timeout`] wants to be called next; none while there is nothing to wait for.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let due = [self.handshakes.due(), self.next_timer()];
+        due.into_iter().flatten().min()
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
+        let next = self.next?;
+        Some(self.served.map_or(next, |served| next.max(served + TICK)))
+    }
+
+    /// The oldest event not yet taken.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// Does a piece of work for one transport. A panic in it closes the transport that was worked on and
+    /// nobody else's; what the work had changed elsewhere are counters and streams of that transport.
+    pub(crate) fn isolated<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        match catch_unwind(AssertUnwindSafe(|| work(self))) {
+            Ok(result) => Some(result),
+            Err(_) => {
+                if let Some(index) = self.working_on.take() {
+                    self.remove(index, CloseReason::Panicked);
+                }
+                None
+            }
+        }
+    }
+
+    /// A transport's publisher is to be asked for a keyframe in this very turn: the first picture of a subscriber
+    /// does not wait for a timer.
+    pub(crate) fn hurry(&mut self, index: usize) {
+        if !self.hurried.contains(&index) {
+            self.hurried.push(index);
+        }
+    }
+
+    pub(crate) fn serve_hurried(&mut self, now: Instant, sink: &mut impl TransmitSink) {
+        while let Some(index) = self.hurried.pop() {
+            self.working_on = Some(index);
+            self.isolated(|router| router.ask_for_keyframes(now, index, sink));
+        }
+    }
+
+    /// A transport wants to be served at `at` or before.
+    pub(crate) fn wake(&mut self, index: usize, at: Instant) {
+        if let Some(transport) = self.transports.get_mut(index) {
+            transport.wake(at);
+            self.next = Some(self.next.map_or(at, |next| next.min(at)));
+        }
+    }
+
+    /// Does all that is due on one transport, and notes when to come again.
+    fn serve(&mut self, now: Instant, index: usize, sink: &mut impl TransmitSink) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        transport.due = None;
+        let jitter = self.rng.unit();
+        if transport.ice.consent_deadline().is_some_and(|at| at <= now)
+            && !transport.ice.keep_consent(now, jitter)
+        {
+            return self.remove(index, CloseReason::ConsentExpired);
+        }
+        if let Some((at, reason)) = transport.connect_deadline()
+            && at <= now
+        {
+            return self.close(now, index, reason, sink);
+        }
+        let progress = transport.drive_dtls(now, sink, |dtls, send| dtls.handle_timeout(now, send));
+        self.after_dtls(now, index, progress, sink);
+        self.send_checks(now, index, sink);
+        self.serve_producers(now, index, sink);
+        self.serve_estimate(now, index, sink);
+        self.serve_reports(now, index, sink);
+        let due = self.next_due(now, index);
+        if let Some(transport) = self.transports.get_mut(index) {
+            transport.due = due;
+        }
+    }
+
+    fn next_due(&self, now: Instant, index: usize) -> Option<Instant> {
+        let transport = self.transports.get(index)?;
+        let of_transport = [
+            transport.ice.consent_deadline(),
+            transport.ice.next_check(now),
+            transport.connect_deadline().map(|(at, _)| at),
+            transport.dtls.timer(),
+            transport.feedback_due(),
+            transport.estimate.as_ref().and_then(|it| it.due),
+            transport.next_report,
+        ];
+        let of_producers = transport
+            .producers
+            .iter()
+            .filter(|_| transport.srtp.is_some())
+            .filter_map(|producer| self.producers.get(*producer));
+        let of_producers =
+            of_producers.flat_map(|producer| [producer.nack_due(), producer.keyframe_due(now)]);
+        of_transport.into_iter().chain(of_producers).flatten().min()
+    }
+
+    /// Takes what came of DTLS: keys, or the end.
+    pub(crate) fn after_dtls(
+        &mut self,
+        now: Instant,
+        index: usize,
+        progress: Progress,
+        sink: &mut impl TransmitSink,
+    ) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        match progress {
+            Progress::Closed(reason) => return self.close(now, index, reason, sink),
+            Progress::Finished(handshake) => transport.pending = Some(handshake),
+            Progress::None => {}
+        }
+        if let Some(at) = transport.dtls.timer() {
+            self.wake(index, at);
+        }
+        self.connect(now, index, sink);
+    }
+
+    /// Lets media flow once the handshake has ended and the peer is named; ends it all when they disagree.
+    pub(crate) fn connect(&mut self, now: Instant, index: usize, sink: &mut impl TransmitSink) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        if transport.has_wrong_fingerprint() {
+            return self.close(now, index, CloseReason::FingerprintMismatch, sink);
+        }
+        if transport.expected_fingerprint.is_none() {
+            return;
+        }
+        let Some(handshake) = transport.pending.take() else {
+            return;
+        };
+        match transport.finish_handshake(&handshake) {
+            Err(reason) => self.close(now, index, reason, sink),
+            Ok(profile) => {
+                transport.next_report = Some(now + crate::transport::REPORT_INTERVAL);
+                let event = Event::TransportConnected {
+                    transport: transport.id,
+                    profile,
+                };
+                self.emit(event);
+                self.wake(index, now);
+                self.hurry(index);
+                self.want_keyframes(now, index);
+            }
+        }
+    }
+
+    /// Ends a transport and says so to its peer.
+    pub(crate) fn close(
+        &mut self,
+        now: Instant,
+        index: usize,
+        reason: CloseReason,
+        sink: &mut impl TransmitSink,
+    ) {
+        if let Some(transport) = self.transports.get_mut(index) {
+            transport.held.clear();
+            transport.drive_dtls(now, sink, |dtls, send| {
+                dtls.close(send);
+                Progress::None
+            });
+        }
+        self.remove(index, reason);
+    }
+}

@@ -1,0 +1,103 @@
+//! Holding a peer to what it may send: what is too much is dropped, and the sender is told the bound.
+
+use super::Router;
+use super::event::Event;
+use crate::reasons::DropReason;
+use crate::transport::policer::Class;
+use crate::transport::sink::TransmitSink;
+use crate::wire::codecs::Kind;
+use crate::wire::rtcp::{self, MAX_REMB_SOURCES};
+use crate::wire::rtp::RtpView;
+use std::time::Instant;
+
+impl Router {
+    /// Lets an authentic packet pass, or drops it because its sender is over the limit. `wire_bytes` is the length
+    /// of the datagram that it came in.
+    pub(crate) fn police(
+        &mut self,
+        now: Instant,
+        index: usize,
+        packet: &[u8],
+        is_rtcp: bool,
+        wire_bytes: usize,
+    ) -> Result<(), DropReason> {
+        let class = match is_rtcp {
+            true => Class::Rtcp,
+            false => self.class_of(index, packet),
+        };
+        let transport = self
+            .transports
+            .get_mut(index)
+            .ok_or(DropReason::UnknownSource)?;
+        let was_over = transport.policer.is_over(now);
+        let admitted = transport.policer.admits(now, class, wire_bytes);
+        let begins = !admitted && !was_over;
+        let policer = &transport.policer;
+        let tell = transport.estimate.as_mut();
+        let tell = tell.and_then(|it| it.on_packet(now, class, wire_bytes, begins, policer));
+        if let Some(at) = tell {
+            self.wake(index, at);
+        }
+        if admitted {
+            return Ok(());
+        }
+        let Some(transport) = self.transports.get_mut(index) else {
+            return Err(DropReason::UnknownSource);
+        };
+        let bits_per_second = transport.policer.bits_per_second();
+        if let Some(packets) = transport.policer.news(now) {
+            let transport = transport.id;
+            self.emit(Event::IngressPoliced {
+                transport,
+                packets,
+                bits_per_second,
+            });
+        }
+        Err(DropReason::OverBitrate)
+    }
+
+    fn class_of(&self, index: usize, packet: &[u8]) -> Class {
+        let (Some(transport), Ok(view)) = (self.transports.get(index), RtpView::parse(packet))
+        else {
+            return Class::Video;
+        };
+        let is_audio = |at: &usize| {
+            let producer = self.producers.get(*at);
+            producer.is_some_and(|producer| {
+                producer.spec.kind == Kind::Audio
+                    && producer.spec.payload_type == view.payload_type()
+            })
+        };
+        let audio = match transport.stream(view.ssrc()) {
+            Some(stream) => !stream.rtx && is_audio(&stream.producer),
+            // The first packet of a stream that was not signalled.
+            None => transport.producers.iter().any(is_audio),
+        };
+        if audio { Class::Audio } else { Class::Video }
+    }
+
+    /// Sends an estimate when it is due.
+    pub(crate) fn serve_estimate(
+        &mut self,
+        now: Instant,
+        index: usize,
+        sink: &mut impl TransmitSink,
+    ) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        let estimate = transport.estimate.as_mut();
+        let Some(bitrate) = estimate.and_then(|it| it.take(now, &transport.policer)) else {
+            return;
+        };
+        let of = transport.producers.iter();
+        let of = of.filter_map(|producer| self.producers.get(*producer));
+        let of = of.filter(|producer| producer.spec.remb);
+        let sources: Vec<_> = of
+            .filter_map(|producer| producer.ssrc)
+            .take(MAX_REMB_SOURCES)
+            .collect();
+        let sender = transport.feedback_ssrc;
+        transport.send_rtcp(sink, |buf| rtcp::write_remb(buf, sender, bitrate, &sources));
+    }
+}

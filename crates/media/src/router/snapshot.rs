@@ -1,0 +1,236 @@
+//! Copying the counters out, and writing them as JSON.
+
+use super::Router;
+use super::counters::{
+    ConsumerStats, HandshakeCounters, PathCounters, ProducerStats, Snapshot, TransportStats,
+};
+use crate::transport::Transport;
+use crate::transport::ice::Proof;
+use crate::transport::traffic::Traffic;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+impl Router {
+    /// All counters at this moment.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let _ = now;
+        let producers = self.producers.iter().map(|(_, producer)| ProducerStats {
+            id: producer.spec.producer,
+            transport: producer.spec.transport,
+            ssrc: producer.ssrc.map(|ssrc| ssrc.0),
+            packets: producer.packets,
+            bytes: producer.bytes,
+            lost: producer.reception.lost(),
+            jitter: producer.reception.jitter(),
+            repaired: producer.repaired,
+            nacks_sent: producer.nacks_sent,
+            keyframe_requests: producer.keyframe_requests,
+            keyframes: producer.keyframes,
+            consumers: producer.consumers.len(),
+        });
+        let consumers = self.consumers.iter().map(|(_, consumer)| ConsumerStats {
+            id: consumer.spec.consumer,
+            transport: consumer.spec.transport,
+            producer: consumer.spec.producer,
+            paused: consumer.paused,
+            packets: consumer.packets,
+            bytes: consumer.bytes,
+            nacked: consumer.nacked,
+            retransmitted: consumer.retransmitted,
+            keyframe_requests: consumer.keyframe_requests,
+            fraction_lost: f64::from(consumer.fraction_lost) / 256.0,
+            jitter: consumer.jitter,
+            rtt_ms: consumer.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+        });
+        let mut traffic = self.traffic;
+        for (_, transport) in self.transports.iter() {
+            traffic.packets_out += transport.traffic.packets_out;
+            traffic.bytes_out += transport.traffic.bytes_out;
+        }
+        Snapshot {
+            traffic,
+            paths: self.paths,
+            handshakes: HandshakeCounters {
+                worked: self.handshakes.worked,
+                waiting: self.handshakes.waiting,
+            },
+            drops: self.drops.clone(),
+            transports: self
+                .transports
+                .iter()
+                .map(|(_, transport)| stats_of(transport))
+                .collect(),
+            producers: producers.collect(),
+            consumers: consumers.collect(),
+        }
+    }
+}
+
+fn stats_of(transport: &Transport) -> TransportStats {
+    let state = if transport.srtp.is_some() {
+        "connected"
+    } else if transport.dtls.has_begun() {
+        "handshaking"
+    } else if transport.validated_at.is_some() {
+        "checking"
+    } else {
+        "new"
+    };
+    TransportStats {
+        id: transport.id,
+        state,
+        path: transport.ice.path(),
+        proof: transport.ice.proof().map(Proof::name),
+        srtp_profile: transport.srtp.as_ref().map(|srtp| srtp.profile.name()),
+        traffic: transport.traffic,
+        policed: transport.policer.dropped,
+    }
+}
+
+impl Snapshot {
+    /// The snapshot as one JSON object; every string in it is ours and needs no escaping.
+    pub fn to_json(&self) -> String {
+        let mut out =
+            String::with_capacity(512 + 320 * (self.transports.len() + self.producers.len()));
+        out.push('{');
+        write_traffic(&mut out, &self.traffic);
+        let PathCounters {
+            checks_sent,
+            checks_answered,
+            by_answer,
+            by_handshake,
+            by_media,
+        } = self.paths;
+        let _ = write!(
+            out,
+            ",\"paths\":{{\"checks_sent\":{checks_sent},\"checks_answered\":{checks_answered},\"by_answer\":{by_answer},\
+             \"by_handshake\":{by_handshake},\"by_media\":{by_media}}}"
+        );
+        let HandshakeCounters { worked, waiting } = self.handshakes;
+        let _ = write!(
+            out,
+            ",\"handshakes\":{{\"worked\":{worked},\"waiting\":{waiting}}}"
+        );
+        out.push_str(",\"drops\":{");
+        for (index, (reason, count)) in self.drops.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            let _ = write!(out, "{comma}\"{reason}\":{count}");
+        }
+        out.push_str("},\"transports\":[");
+        list(&mut out, &self.transports, |out, transport| {
+            let _ = write!(
+                out,
+                "{{\"id\":{},\"state\":\"{}\",\"path\":",
+                transport.id, transport.state
+            );
+            quoted_or_null(out, transport.path.map(|path| path.remote));
+            out.push_str(",\"proof\":");
+            quoted_or_null(out, transport.proof);
+            out.push_str(",\"srtp_profile\":");
+            quoted_or_null(out, transport.srtp_profile);
+            out.push(',');
+            write_traffic(out, &transport.traffic);
+            let _ = write!(out, ",\"policed\":{}}}", transport.policed);
+        });
+        out.push_str("],\"producers\":[");
+        list(&mut out, &self.producers, |out, producer| {
+            let _ = write!(
+                out,
+                "{{\"id\":{},\"transport\":{},\"ssrc\":",
+                producer.id, producer.transport
+            );
+            number_or_null(out, producer.ssrc);
+            let _ = write!(
+                out,
+                ",\"packets\":{},\"bytes\":{},\"lost\":{},\"jitter\":{},\"repaired\":{},\"nacks_sent\":{},\
+                 \"keyframe_requests\":{},\"keyframes\":{},\"consumers\":{}}}",
+                producer.packets,
+                producer.bytes,
+                producer.lost,
+                producer.jitter,
+                producer.repaired,
+                producer.nacks_sent,
+                producer.keyframe_requests,
+                producer.keyframes,
+                producer.consumers
+            );
+        });
+        out.push_str("],\"consumers\":[");
+        list(&mut out, &self.consumers, |out, consumer| {
+            let _ = write!(
+                out,
+                "{{\"id\":{},\"transport\":{},\"producer\":{},\"paused\":{},\"packets\":{},\"bytes\":{},\"nacked\":{},\
+                 \"retransmitted\":{},\"keyframe_requests\":{},\"fraction_lost\":{:.4},\"jitter\":{},\"rtt_ms\":",
+                consumer.id,
+                consumer.transport,
+                consumer.producer,
+                consumer.paused,
+                consumer.packets,
+                consumer.bytes,
+                consumer.nacked,
+                consumer.retransmitted,
+                consumer.keyframe_requests,
+                consumer.fraction_lost,
+                consumer.jitter
+            );
+            number_or_null(
+                out,
+                consumer.rtt_ms.map(|rtt| (rtt * 1000.0).round() / 1000.0),
+            );
+            out.push('}');
+        });
+        out.push_str("]}");
+        out
+    }
+}
+
+fn write_traffic(out: &mut String, traffic: &Traffic) {
+    let _ = write!(
+        out,
+        "\"packets_in\":{},\"bytes_in\":{},\"packets_out\":{},\"bytes_out\":{}",
+        traffic.packets_in, traffic.bytes_in, traffic.packets_out, traffic.bytes_out
+    );
+}
+
+fn list<T>(out: &mut String, items: &[T], write_one: impl Fn(&mut String, &T)) {
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_one(out, item);
+    }
+}
+
+fn quoted_or_null(out: &mut String, value: Option<impl std::fmt::Display>) {
+    match value {
+        Some(value) => _ = write!(out, "\"{value}\""),
+        None => out.push_str("null"),
+    }
+}
+
+fn number_or_null(out: &mut String, value: Option<impl std::fmt::Display>) {
+    match value {
+        Some(value) => _ = write!(out, "{value}"),
+        None => out.push_str("null"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reasons::DropReason;
+
+    #[test]
+    fn a_snapshot_lists_only_the_drops_that_occurred() {
+        let mut snapshot = Snapshot::default();
+        snapshot.drops.count(DropReason::BadTag);
+        snapshot.drops.count(DropReason::BadTag);
+        assert_eq!(
+            snapshot.to_json(),
+            "{\"packets_in\":0,\"bytes_in\":0,\"packets_out\":0,\"bytes_out\":0,\"paths\":\
+             {\"checks_sent\":0,\"checks_answered\":0,\"by_answer\":0,\"by_handshake\":0,\"by_media\":0},\
+             \"handshakes\":{\"worked\":0,\"waiting\":0},\"drops\":{\"bad-tag\":2},\
+             \"transports\":[],\"producers\":[],\"consumers\":[]}"
+        );
+    }
+}

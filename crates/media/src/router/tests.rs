@@ -1,0 +1,134 @@
+//! What no honest part of the router does, and what stands below it.
+
+use super::{Router, RouterConfig};
+use crate::egress::rewrite::Rewriter;
+use crate::egress::spec::ConsumerSpec;
+use crate::ids::{ConsumerId, ProducerId, TransportId};
+use crate::ingress::spec::ProducerSpec;
+use crate::reasons::DropReason;
+use crate::router::command::Command;
+use crate::transport::Srtp;
+use crate::transport::path::Path;
+use crate::transport::policer::IngressLimit;
+use crate::transport::sink::VecSink;
+use crate::transport::srtp::{KeySalt, SrtpProfile, SrtpReceiver, SrtpSender};
+use crate::wire::codecs::{Codec, Kind};
+use crate::wire::num::{PayloadType, RtpTime, SeqNo, Ssrc};
+use crate::wire::rtp;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+const OPUS: PayloadType = PayloadType(111);
+
+fn router(now: Instant) -> Router {
+    let certificate = dimpl::certificate::generate_self_signed_certificate().unwrap();
+    Router::new(RouterConfig {
+        certificate,
+        seed: 1,
+        secret: [1; 32],
+        started: now,
+        started_ntp: 0,
+        ingress: IngressLimit::default(),
+    })
+}
+
+/// A transport as it is after its handshake.
+fn connect(router: &mut Router, now: Instant, number: u64, sink: &mut VecSink) -> usize {
+    let transport = TransportId(number);
+    let add = Command::AddTransport {
+        transport,
+        local_ufrag: format!("ufrag{number}"),
+        local_pwd: "a password of enough letters".into(),
+    };
+    router.handle_command(now, add, sink);
+    let index = router.transport_ids[&transport];
+    let path = Path::from(SocketAddr::from(([192, 0, 2, number as u8], 7000)));
+    let profile = SrtpProfile::AeadAes128Gcm;
+    let keys = KeySalt::new(profile, &[number as u8; 16], &[7; 12]).unwrap();
+    let transport = router.transports.get_mut(index).unwrap();
+    transport.ice.on_check(now, path, 100, [0; 12], true);
+    assert!(transport.ice.on_handshake(now, 0.5, path));
+    transport.srtp = Some(Srtp {
+        profile,
+        receiver: SrtpReceiver::new(&keys).unwrap(),
+        sender: SrtpSender::new(&keys).unwrap(),
+    });
+    index
+}
+
+/// Twenty packets of sound; the numbers under which they went on.
+fn talk(
+    router: &mut Router,
+    now: Instant,
+    publisher: usize,
+    from: u16,
+    sink: &mut VecSink,
+) -> Vec<u16> {
+    for number in from..from + 20 {
+        let mut packet = [0; 52];
+        let time = RtpTime(u32::from(number) * 960);
+        rtp::write_header(
+            &mut packet,
+            false,
+            OPUS,
+            SeqNo(number),
+            time,
+            Ssrc(2000),
+            &[],
+        );
+        router.receive_rtp(now, publisher, &packet, sink).unwrap();
+    }
+    let sent = sink.sent.drain(..).map(|(_, datagram)| datagram);
+    let media = sent.filter(|it| rtp::is_rtp_or_rtcp(it) && !rtp::is_rtcp(it));
+    media.map(|it| u16::from_be_bytes([it[2], it[3]])).collect()
+}
+
+/// What numbers packets may have a fault one day: it costs packets, and never the keystream of two.
+#[test]
+fn a_second_packet_under_a_used_index_is_refused_below_whatever_numbered_it() {
+    let (now, mut sink) = (Instant::now(), VecSink::default());
+    let mut router = router(now);
+    let publisher = connect(&mut router, now, 1, &mut sink);
+    connect(&mut router, now, 2, &mut sink);
+    let track = ProducerSpec {
+        producer: ProducerId(2000),
+        transport: TransportId(1),
+        kind: Kind::Audio,
+        codec: Codec::Opus,
+        mid: "0".into(),
+        payload_type: OPUS,
+        rtx_payload_type: None,
+        ssrc: Some(Ssrc(2000)),
+        rtx_ssrc: None,
+        mid_extension: None,
+        twcc_extension: None,
+        nack: false,
+        pli: false,
+        remb: false,
+    };
+    let subscription = ConsumerSpec {
+        consumer: ConsumerId(3000),
+        transport: TransportId(2),
+        producer: ProducerId(2000),
+        mid: "0".into(),
+        payload_type: OPUS,
+        rtx_payload_type: None,
+        ssrc: Ssrc(3000),
+        rtx_ssrc: None,
+        mid_extension: None,
+        cname: "c".into(),
+    };
+    router.handle_command(now, Command::AddProducer(track), &mut sink);
+    router.handle_command(now, Command::AddConsumer(subscription), &mut sink);
+    let before = talk(&mut router, now, publisher, 0, &mut sink);
+    assert_eq!(before.len(), 20);
+    // Somebody begins to number anew with the first number.
+    let consumer = router.consumer_ids[&ConsumerId(3000)];
+    let consumer = router.consumers.get_mut(consumer).unwrap();
+    consumer.rewriter = Rewriter::new(48_000, before[0], 0);
+    assert_eq!(talk(&mut router, now, publisher, 20, &mut sink), []);
+    let refused = router.snapshot(now).drops.get(DropReason::IndexUsed);
+    assert_eq!(refused, 20);
+    // What is new goes on.
+    assert_eq!(talk(&mut router, now, publisher, 40, &mut sink).len(), 20);
+}

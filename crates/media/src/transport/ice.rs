@@ -1,0 +1,444 @@
+//! The lite side of ICE (RFC 8445 §2.5), which answers the peer's checks, with one thing that lite agents leave out:
+//! before media goes to an address we check that address ourselves.
+//!
+//! A check that comes in proves that somebody once knew our password, not that its source is where it says: a captured
+//! one can be sent again from anywhere, and a member can write a victim's address into its own. So a check only makes
+//! an address known. Media goes there once the address is *proven* (see [`Proof`]), a nomination moves nothing before
+//! that, and consent (RFC 7675) lasts as long as proofs keep coming. The peer's checks are no sign of consent.
+
+mod budget;
+mod peer_path;
+mod transaction;
+
+use crate::transport::path::Path;
+use peer_path::PeerPath;
+use std::time::{Duration, Instant};
+
+pub(crate) use transaction::TransactionIds;
+
+/// Without a proof that the peer wants to hear from us for this long, nothing more is sent (RFC 7675 §5.1).
+pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Addresses a peer may check from. Hosts with many interfaces have about ten pairs; more is a flood.
+pub const MAX_ADDRESSES: usize = 20;
+
+/// Transactions remembered so that a captured check cannot be replayed from elsewhere. A browser sends a check every
+/// 2.5 s on the path in use, so this is two minutes of them. What is older makes an address known, and no more.
+const REMEMBERED_TRANSACTIONS: usize = 48;
+
+/// Checks of ours that have to stay unanswered before media may prove an address instead, one and a half seconds of
+/// asking (RFC 8445 §14.3 with the smallest timeout it allows); or before the path in use counts as silent.
+const UNANSWERED: u32 = 3;
+
+/// How we know that the peer is at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// It answered a check of ours, with an identifier that nobody can guess, under its password.
+    Answer,
+    /// It finished a DTLS handshake of which our half went to that address only.
+    Handshake,
+    /// Weaker: it answers no checks, and authentic media came from there that is newer than all before. Whoever has the
+    /// keys may write any source into it, so this is not asked for a peer that answered even once.
+    Media,
+}
+
+impl Proof {
+    /// The stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Proof::Answer => "answer",
+            Proof::Handshake => "handshake",
+            Proof::Media => "media",
+        }
+    }
+}
+
+/// What became of an authenticated check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// From an address that was known before.
+    Known,
+    /// From a new address, which is known now. One that had to make room is named.
+    New { replaced: Option<Path> },
+    /// The peer checks from too many addresses; this one is not taken.
+    TooManyAddresses,
+    /// The same transaction came from another address before: somebody replays it.
+    Replayed,
+}
+
+/// Who the peer says it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Remote {
+    pub(crate) ufrag: String,
+    pub(crate) pwd: String,
+}
+
+/// The ICE state of one transport.
+#[derive(Debug)]
+pub(crate) struct Ice {
+    pub(crate) local_ufrag: String,
+    pub(crate) local_pwd: String,
+    remote: Option<Remote>,
+    /// USERNAME of our checks (RFC 8445 §7.2.2), made once; empty until the peer is named.
+    username: String,
+    paths: Vec<PeerPath>,
+    selected: Option<Path>,
+    /// When the path in use was lost to nothing; the transport ends a consent later.
+    lost_at: Option<Instant>,
+    /// Nominations are numbered; the latest proven one counts.
+    nominations: u64,
+    /// Whether the peer ever answered a check of ours.
+    answers: bool,
+    transactions: Vec<([u8; 12], Path)>,
+    next_transaction: usize,
+}
+
+impl Ice {
+    pub(crate) fn new(local_ufrag: String, local_pwd: String) -> Self {
+        Ice {
+            local_ufrag,
+            local_pwd,
+            remote: None,
+            username: String::new(),
+            paths: Vec::new(),
+            selected: None,
+            lost_at: None,
+            nominations: 0,
+            answers: false,
+            transactions: Vec::new(),
+            next_transaction: 0,
+        }
+    }
+
+    /// The peer is named, or named anew: what was asked under the old name is not waited for.
+    pub(crate) fn set_remote(&mut self, now: Instant, remote: Remote) {
+        self.username = format!("{}:{}", remote.ufrag, self.local_ufrag);
+        self.remote = Some(remote);
+        for path in &mut self.paths {
+            path.forget_checks();
+            if path.proof.is_none() && (path.nominated > 0 || self.selected.is_none()) {
+                path.probe(now);
+            }
+        }
+    }
+
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        self.remote.as_ref()
+    }
+
+    /// USERNAME and password of our checks, once the peer is named.
+    pub(crate) fn credentials_of_checks(&self) -> Option<(&str, &str)> {
+        let remote = self.remote.as_ref()?;
+        Some((&self.username, &remote.pwd))
+    }
+
+    /// Whether a check's USERNAME (`ours:theirs`, RFC 8445 §7.2.2) names this pair. Before the peer is
+    /// named, any `theirs` will do: our password is what authenticates.
+    pub(crate) fn is_for_us(&self, username: &str) -> bool {
+        let Some((ours, theirs)) = username.split_once(':') else {
+            return false;
+        };
+        ours == self.local_ufrag
+            && self
+                .remote
+                .as_ref()
+                .is_none_or(|named| named.ufrag == theirs)
+    }
+
+    /// Takes in a check of `len` bytes whose integrity was verified.
+    pub(crate) fn on_check(
+        &mut self,
+        now: Instant,
+        source: Path,
+        len: usize,
+        transaction: [u8; 12],
+        nominate: bool,
+    ) -> Check {
+        match self.first_seen_at(transaction) {
+            Some(first) if first != source => return Check::Replayed,
+            Some(_) => {}
+            None => self.remember(transaction, source),
+        }
+        let (at, check) = match self.paths.iter().position(|path| path.address == source) {
+            Some(at) => (at, Check::Known),
+            None => {
+                let mut replaced = None;
+                if self.paths.len() >= MAX_ADDRESSES {
+                    let Some(evicted) = self.evictable(now) else {
+                        return Check::TooManyAddresses;
+                    };
+                    replaced = Some(self.paths.remove(evicted).address);
+                }
+                self.paths.push(PeerPath::new(now, source));
+                (self.paths.len() - 1, Check::New { replaced })
+            }
+        };
+        let is_silent = self.is_silent();
+        let path = &mut self.paths[at];
+        path.last_check = now;
+        path.budget.on_received(len);
+        let in_use = self.selected == Some(source);
+        if nominate {
+            self.nominations += 1;
+            path.nominated = self.nominations;
+        }
+        if !in_use && (nominate || self.selected.is_none() || is_silent) {
+            path.probe(now);
+        }
+        check
+    }
+
+    /// Whether a genuine check with this transaction came from elsewhere before.
+    pub(crate) fn is_replay(&self, source: Path, transaction: [u8; 12]) -> bool {
+        self.first_seen_at(transaction)
+            .is_some_and(|first| first != source)
+    }
+
+    fn first_seen_at(&self, transaction: [u8; 12]) -> Option<Path> {
+        let mut seen = self.transactions.iter();
+        seen.find(|(seen, _)| *seen == transaction)
+            .map(|(_, first)| *first)
+    }
+
+    fn remember(&mut self, transaction: [u8; 12], source: Path) {
+        if self.transactions.len() < REMEMBERED_TRANSACTIONS {
+            self.transactions.push((transaction, source));
+        } else {
+            self.transactions[self.next_transaction] = (transaction, source);
+            self.next_transaction = (self.next_transaction + 1) % REMEMBERED_TRANSACTIONS;
+        }
+    }
+
+    /// The address that makes room for a new one: the longest silent of those that are not proven. Were it the new one
+    /// that had to go, twenty replayed checks would keep a peer that moved from being known.
+    fn evictable(&self, now: Instant) -> Option<usize> {
+        let paths = self.paths.iter().enumerate();
+        let loose =
+            paths.filter(|(_, path)| Some(path.address) != self.selected && !path.has_consent(now));
+        loose
+            .min_by_key(|(_, path)| path.last_check)
+            .map(|(at, _)| at)
+    }
+
+    /// Where media goes: the proven path that was nominated last, before a nomination the first proven one.
+    pub(crate) fn path(&self) -> Option<Path> {
+        self.selected
+    }
+
+    /// How the path in use was proven.
+    pub(crate) fn proof(&self) -> Option<Proof> {
+        self.known(self.selected?)?.proof
+    }
+
+    fn known(&self, address: Path) -> Option<&PeerPath> {
+        self.paths.iter().find(|path| path.address == address)
+    }
+
+    fn known_mut(&mut self, address: Path) -> Option<&mut PeerPath> {
+        self.paths.iter_mut().find(|path| path.address == address)
+    }
+
+    /// When the last check from `address` came.
+    pub(crate) fn last_check(&self, address: Path) -> Option<Instant> {
+        self.known(address).map(|path| path.last_check)
+    }
+
+    /// Whether the peer is proven to be at that address, and the proof still counts.
+    pub(crate) fn has_consent(&self, now: Instant, address: Path) -> bool {
+        self.known(address)
+            .is_some_and(|path| path.has_consent(now))
+    }
+
+    /// All known addresses.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = Path> + '_ {
+        self.paths.iter().map(|path| path.address)
+    }
+
+    /// A datagram came from there that passed for one of the peer's.
+    pub(crate) fn on_received(&mut self, source: Path, len: usize) {
+        if let Some(path) = self.known_mut(source) {
+            path.budget.on_received(len);
+        }
+    }
+
+    /// An answer to a check went there.
+    pub(crate) fn on_answered(&mut self, address: Path, len: usize) {
+        if let Some(path) = self.known_mut(address) {
+            path.budget.on_sent_stun(len);
+        }
+    }
+
+    /// Whether part of a handshake of `len` bytes may go there now; it counts as sent then.
+    pub(crate) fn admit_handshake(&mut self, now: Instant, address: Path, len: usize) -> bool {
+        let Some(path) = self.known_mut(address) else {
+            return false;
+        };
+        let admitted = path.has_consent(now) || path.budget.allows_dtls(len);
+        if admitted {
+            path.budget.on_sent_dtls(len);
+        }
+        admitted
+    }
+
+    /// The next check of ours that is due and that the address has earned. `jitter` is uniform in 0 to 1.
+    pub(crate) fn take_check(
+        &mut self,
+        now: Instant,
+        jitter: f64,
+        new_transaction: impl FnOnce() -> [u8; 12],
+    ) -> Option<(Path, [u8; 12])> {
+        let len = self.check_len()?;
+        let path = self
+            .paths
+            .iter_mut()
+            .find(|path| path.next_check(now, len).is_some_and(|at| at <= now))?;
+        let transaction = path.take_check(now, jitter, new_transaction)?;
+        path.budget.on_sent_stun(len);
+        Some((path.address, transaction))
+    }
+
+    /// When [`Ice::take_check`] has something to do. A check that waits for its address to earn it waits for a datagram
+    /// from there, not for a time.
+    pub(crate) fn next_check(&self, now: Instant) -> Option<Instant> {
+        let len = self.check_len()?;
+        let due = self
+            .paths
+            .iter()
+            .filter_map(|path| path.next_check(now, len));
+        due.min()
+    }
+
+    /// Bytes of a check of ours, once the peer is named.
+    fn check_len(&self) -> Option<usize> {
+        let (username, _) = self.credentials_of_checks()?;
+        Some(crate::wire::stun::binding_request_len(username.len()))
+    }
+
+    /// Whether a check with this transaction went to that address and its answer is waited for.
+    pub(crate) fn awaits(&self, source: Path, transaction: [u8; 12]) -> bool {
+        self.known(source)
+            .is_some_and(|path| path.awaits(transaction))
+    }
+
+    /// The peer answered a check of ours. True: media goes elsewhere from now on than before.
+    pub(crate) fn on_answer(
+        &mut self,
+        now: Instant,
+        jitter: f64,
+        source: Path,
+        transaction: [u8; 12],
+    ) -> bool {
+        let Some(path) = self.known_mut(source) else {
+            return false;
+        };
+        let Some(asked) = path.take_answer(transaction) else {
+            return false;
+        };
+        path.prove(asked, Proof::Answer);
+        self.answers = true;
+        self.select(now, jitter, source)
+    }
+
+    /// A handshake ended whose half of ours went to this address only. True as above.
+    pub(crate) fn on_handshake(&mut self, now: Instant, jitter: f64, address: Path) -> bool {
+        let Some(path) = self.known_mut(address) else {
+            return false;
+        };
+        if path.has_consent(now) {
+            return false;
+        }
+        path.prove(now, Proof::Handshake);
+        self.select(now, jitter, address)
+    }
+
+    /// Authentic media came, newer than all before. True as above: it proved an address, for want of answers.
+    pub(crate) fn on_media(&mut self, now: Instant, jitter: f64, source: Path) -> bool {
+        if self.answers {
+            return false;
+        }
+        let waits = self.selected.is_none();
+        let Some(path) = self.known_mut(source) else {
+            return false;
+        };
+        if path.has_consent(now) {
+            path.consent = now;
+            return false;
+        }
+        let wanted = waits || path.nominated > 0;
+        if !wanted || path.unanswered < UNANSWERED {
+            return false;
+        }
+        path.prove(now, Proof::Media);
+        self.select(now, jitter, source)
+    }
+
+    /// Whether a peer that answers checks does not answer those on the path in use: its NAT may have forgotten it, and
+    /// a peer that does not notice goes on from its new address without a nomination (RFC 7675 §5.1 asks for none).
+    fn is_silent(&self) -> bool {
+        let in_use = self.selected.and_then(|address| self.known(address));
+        self.answers && in_use.is_some_and(|path| path.unanswered >= UNANSWERED)
+    }
+
+    /// A proven address becomes the path when there is none, when it was nominated later, or when the one in use is
+    /// silent.
+    fn select(&mut self, now: Instant, jitter: f64, address: Path) -> bool {
+        let nominated = |address| self.known(address).map_or(0, |path| path.nominated);
+        let moves = match self.selected {
+            Some(selected) => {
+                let later = nominated(address) > nominated(selected);
+                address != selected && (later || self.is_silent())
+            }
+            None => true,
+        };
+        if !moves {
+            return false;
+        }
+        self.selected = Some(address);
+        self.lost_at = None;
+        for path in &mut self.paths {
+            match path.address == address {
+                true => path.keep(now, jitter),
+                false => path.leave(),
+            }
+        }
+        true
+    }
+
+    /// Another transport proved that it is at this address now.
+    pub(crate) fn forget(&mut self, now: Instant, address: Path) {
+        self.paths.retain(|path| path.address != address);
+        if self.selected == Some(address) {
+            self.selected = None;
+            self.lost_at = Some(now);
+        }
+    }
+
+    /// When consent for the path in use runs out; when the path was lost, a consent after that. None before there was
+    /// a path.
+    pub(crate) fn consent_deadline(&self) -> Option<Instant> {
+        let last = match self.selected {
+            Some(path) => self.known(path)?.consent,
+            None => self.lost_at?,
+        };
+        Some(last + CONSENT_TIMEOUT)
+    }
+
+    /// Leaves a path whose consent ran out for one that still has it. False: there is none, the peer is gone.
+    pub(crate) fn keep_consent(&mut self, now: Instant, jitter: f64) -> bool {
+        if self
+            .selected
+            .is_some_and(|selected| self.has_consent(now, selected))
+        {
+            return true;
+        }
+        let consenting = self.paths.iter().filter(|path| path.has_consent(now));
+        let freshest = consenting
+            .max_by_key(|path| path.consent)
+            .map(|path| path.address);
+        self.selected = None;
+        freshest.is_some_and(|address| self.select(now, jitter, address))
+    }
+}
+
+#[cfg(test)]
+mod tests;

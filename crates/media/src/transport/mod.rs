@@ -1,0 +1,416 @@
+//! One peer: where it is, its keys, its streams, and how packets are sealed for it.
+
+pub(crate) mod budget;
+pub mod dtls;
+pub(crate) mod estimate;
+mod feedback;
+pub mod ice;
+pub(crate) mod outgoing;
+pub mod path;
+pub(crate) mod policer;
+pub mod sink;
+pub mod srtp;
+pub(crate) mod traffic;
+pub(crate) mod verification;
+
+use crate::ids::TransportId;
+use crate::reasons::{CloseReason, DropReason};
+use crate::transport::budget::Budget;
+use crate::transport::dtls::{DtlsSession, HANDSHAKE_TIMEOUT, Handshake, Job, Progress};
+use crate::transport::estimate::Estimate;
+use crate::transport::feedback::Feedback;
+use crate::transport::ice::Ice;
+use crate::transport::outgoing::OutgoingStreams;
+use crate::transport::path::Path;
+use crate::transport::policer::{IngressLimit, Policer};
+use crate::transport::sink::{TransmitSink, send_plain};
+use crate::transport::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
+use crate::transport::traffic::Traffic;
+use crate::transport::verification::PeerBudget;
+use crate::wire::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
+use crate::wire::rtp;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// From the naming of the peer to its first authenticated check.
+pub const ICE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between two reports (RFC 3550 §6.2 allows less than its 5 s for sessions with bandwidth to spare).
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Parts, report blocks, sources and numbers of RTCP that one peer may name at once and a second: a subscriber of 512
+/// tracks reports on each of them every second, and asks for a tenth of 300 packets a second on each of ten.
+const RTCP_BURST: f64 = 4096.0;
+const RTCP_RATE: f64 = 4096.0;
+
+/// Incoming SSRCs of one peer: two for each of the most tracks it may publish.
+pub const MAX_STREAMS: usize = 64;
+
+/// The largest UDP payload of an Ethernet over IPv4. What is larger would only be fragmented.
+pub const MAX_DATAGRAM: usize = 1472;
+
+/// Datagrams of a handshake that wait for their address to be proven: two flights.
+const MAX_HELD: usize = 16;
+
+/// RTCP packets are kept below the smallest MTU that IPv6 allows (RFC 8200 §5).
+pub(crate) const MAX_RTCP: usize = 1200;
+
+/// An SSRC that is known to belong to a producer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stream {
+    pub(crate) ssrc: Ssrc,
+    /// Index of the producer.
+    pub(crate) producer: usize,
+    /// Whether it carries retransmissions.
+    pub(crate) rtx: bool,
+}
+
+/// The keys of both directions.
+pub(crate) struct Srtp {
+    pub(crate) profile: SrtpProfile,
+    pub(crate) receiver: SrtpReceiver,
+    pub(crate) sender: SrtpSender,
+}
+
+/// The header of a packet to send.
+pub(crate) struct OutgoingHeader<'a> {
+    pub(crate) marker: bool,
+    pub(crate) payload_type: PayloadType,
+    pub(crate) ext: ExtSeqNo,
+    pub(crate) timestamp: RtpTime,
+    pub(crate) ssrc: Ssrc,
+    pub(crate) mid: Option<(u8, &'a str)>,
+    /// The number before the payload of a retransmission (RFC 4588 §4).
+    pub(crate) original: Option<SeqNo>,
+    /// Whether the same packet may be sent again under the same number: the stream has no RTX.
+    pub(crate) repeatable: bool,
+}
+
+/// Where our half of a handshake went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DtlsTo {
+    Nowhere,
+    One(Path),
+    Several,
+}
+
+impl DtlsTo {
+    pub(crate) fn and(self, address: Path) -> Self {
+        match self {
+            DtlsTo::Nowhere => DtlsTo::One(address),
+            DtlsTo::One(before) if before == address => self,
+            _ => DtlsTo::Several,
+        }
+    }
+}
+
+/// One peer.
+pub(crate) struct Transport {
+    pub(crate) id: TransportId,
+    pub(crate) ice: Ice,
+    pub(crate) dtls: DtlsSession,
+    /// A handshake that ended before the peer was named.
+    pub(crate) pending: Option<Box<Handshake>>,
+    /// What the peer said of the handshake and waits for its turn.
+    pub(crate) handshake: VecDeque<(Path, Job)>,
+    /// Parts of the handshake that wait for their address to be proven or to earn them.
+    pub(crate) held: VecDeque<Vec<u8>>,
+    /// Where the last DTLS datagram came from: where the answer goes while there is no path.
+    pub(crate) dtls_from: Option<Path>,
+    /// Where our half of the handshake went, as long as that was one address.
+    pub(crate) dtls_to: DtlsTo,
+    pub(crate) expected_fingerprint: Option<[u8; 32]>,
+    pub(crate) srtp: Option<Srtp>,
+    /// Indices.
+    pub(crate) producers: Vec<usize>,
+    /// Indices.
+    pub(crate) consumers: Vec<usize>,
+    pub(crate) streams: HashMap<Ssrc, Stream>,
+    /// Which consumer leaves under which SSRC, for what its peer says about them.
+    pub(crate) outgoing: HashMap<Ssrc, usize>,
+    /// Items of RTCP that its peer may have looked at.
+    pub(crate) rtcp_budget: Budget,
+    /// Verifications of its peer's checks.
+    pub(crate) stun_budget: PeerBudget,
+    /// What was sent under this key.
+    pub(crate) sent: OutgoingStreams,
+    /// Who our feedback says it is from.
+    pub(crate) feedback_ssrc: Ssrc,
+    pub(crate) feedback: Option<Feedback>,
+    pub(crate) estimate: Option<Estimate>,
+    pub(crate) named_at: Option<Instant>,
+    pub(crate) validated_at: Option<Instant>,
+    pub(crate) next_report: Option<Instant>,
+    /// When it wants to be served next; may be too early, never too late.
+    pub(crate) due: Option<Instant>,
+    pub(crate) traffic: Traffic,
+    pub(crate) policer: Policer,
+}
+
+impl Transport {
+    pub(crate) fn new(id: TransportId, ice: Ice, feedback_ssrc: Ssrc, limit: IngressLimit) -> Self {
+        Transport {
+            id,
+            ice,
+            dtls: DtlsSession::new(),
+            pending: None,
+            handshake: VecDeque::new(),
+            held: VecDeque::new(),
+            dtls_from: None,
+            dtls_to: DtlsTo::Nowhere,
+            expected_fingerprint: None,
+            srtp: None,
+            producers: Vec::new(),
+            consumers: Vec::new(),
+            streams: HashMap::new(),
+            outgoing: HashMap::new(),
+            rtcp_budget: Budget::new(RTCP_BURST, RTCP_RATE),
+            stun_budget: PeerBudget::new(),
+            sent: OutgoingStreams::new(),
+            feedback_ssrc,
+            feedback: None,
+            estimate: None,
+            named_at: None,
+            validated_at: None,
+            next_report: None,
+            due: None,
+            traffic: Traffic::default(),
+            policer: Policer::new(limit),
+        }
+    }
+
+    /// Installs the keys, unless the peer showed another certificate than the announced one.
+    pub(crate) fn finish_handshake(
+        &mut self,
+        handshake: &Handshake,
+    ) -> Result<SrtpProfile, CloseReason> {
+        if self.expected_fingerprint != Some(handshake.fingerprint) {
+            return Err(CloseReason::FingerprintMismatch);
+        }
+        let profile = handshake.profile;
+        // We are the DTLS server: what the client writes we read (RFC 5764 §4.2).
+        let srtp = SrtpKeys::from_exporter(profile, &handshake.keys).and_then(|keys| {
+            let (receiver, sender) = (
+                SrtpReceiver::new(&keys.client)?,
+                SrtpSender::new(&keys.server)?,
+            );
+            Ok(Srtp {
+                profile,
+                receiver,
+                sender,
+            })
+        });
+        self.srtp = Some(srtp.map_err(|_| CloseReason::DtlsFailed)?);
+        Ok(profile)
+    }
+
+    /// Lets DTLS work. What it has to say goes to the path; while there is none, to whoever spoke last, as far as that
+    /// address has earned it. The rest is held until the address is proven.
+    pub(crate) fn drive_dtls(
+        &mut self,
+        now: Instant,
+        sink: &mut impl TransmitSink,
+        work: impl FnOnce(&mut DtlsSession, &mut dyn FnMut(&[u8])) -> Progress,
+    ) -> Progress {
+        let mut said = Vec::new();
+        let progress = work(&mut self.dtls, &mut |packet| said.push(packet.to_vec()));
+        if said.is_empty() {
+            return progress;
+        }
+        if said.len() + self.held.len() > MAX_HELD {
+            // What is held was said too long ago: what comes now is said instead of it.
+            self.held.clear();
+        }
+        said.truncate(MAX_HELD);
+        self.held.extend(said);
+        self.send_held(now, sink);
+        progress
+    }
+
+    /// Sends what is held of the handshake, as far as it may go.
+    pub(crate) fn send_held(&mut self, now: Instant, sink: &mut impl TransmitSink) {
+        let Some(to) = self.ice.path().or(self.dtls_from) else {
+            return;
+        };
+        while let Some(packet) = self.held.front()
+            && self.ice.admit_handshake(now, to, packet.len())
+        {
+            send_plain(sink, Some(to), packet);
+            self.traffic.packets_out += 1;
+            self.traffic.bytes_out += packet.len() as u64;
+            self.dtls_to = self.dtls_to.and(to);
+            self.held.pop_front();
+        }
+    }
+
+    /// Whether our half of the handshake went to that address and to no other.
+    pub(crate) fn dtls_went_to(&self, address: Path) -> bool {
+        self.dtls_to == DtlsTo::One(address)
+    }
+
+    /// Whether its peer's certificate is known to be a wrong one.
+    pub(crate) fn has_wrong_fingerprint(&self) -> bool {
+        let shown = self.dtls.peer_fingerprint();
+        shown.is_some() && self.expected_fingerprint.is_some() && shown != self.expected_fingerprint
+    }
+
+    /// Which negotiated stream an SSRC is.
+    pub(crate) fn stream(&self, ssrc: Ssrc) -> Option<Stream> {
+        self.streams.get(&ssrc).copied()
+    }
+
+    /// Remembers or changes what an SSRC is; false when there are too many.
+    pub(crate) fn set_stream(&mut self, stream: Stream) -> bool {
+        if self.streams.len() >= MAX_STREAMS && !self.streams.contains_key(&stream.ssrc) {
+            return false;
+        }
+        self.streams.insert(stream.ssrc, stream);
+        true
+    }
+
+    /// Seals a packet straight into the sink. Its payload is the concatenation of the two parts.
+    pub(crate) fn send_rtp(
+        &mut self,
+        sink: &mut impl TransmitSink,
+        header: &OutgoingHeader<'_>,
+        payload: &[u8],
+    ) -> Result<usize, DropReason> {
+        let (Some(srtp), Some(path)) = (self.srtp.as_mut(), self.ice.path()) else {
+            return Err(DropReason::NotConnected);
+        };
+        let mut extension = [(0, &[][..])];
+        let extensions: &[(u8, &[u8])] = match header.mid {
+            Some((id, mid)) => {
+                extension[0] = (id, mid.as_bytes());
+                &extension
+            }
+            None => &[],
+        };
+        let extension_room = header
+            .mid
+            .map_or(0, |(_, mid)| 4 + (1 + mid.len()).next_multiple_of(4));
+        let original_len = if header.original.is_some() { 2 } else { 0 };
+        let plain_len = rtp::RTP_HEADER_LEN + extension_room + original_len + payload.len();
+        if plain_len + SRTP_OVERHEAD > MAX_DATAGRAM {
+            return Err(DropReason::TooLarge);
+        }
+        let buffer = sink.buffer(path, plain_len + SRTP_OVERHEAD);
+        let OutgoingHeader {
+            marker,
+            payload_type,
+            ext,
+            timestamp,
+            ssrc,
+            repeatable,
+            ..
+        } = *header;
+        let mut at = rtp::write_header(
+            buffer,
+            marker,
+            payload_type,
+            ext.seq(),
+            timestamp,
+            ssrc,
+            extensions,
+        );
+        if at == 0 {
+            return Err(DropReason::SealFailed);
+        }
+        if let Some(original) = header.original {
+            buffer[at..at + 2].copy_from_slice(&original.0.to_be_bytes());
+            at += 2;
+        }
+        buffer[at..at + payload.len()].copy_from_slice(payload);
+        let plain_len = at + payload.len();
+        let plain = repeatable.then_some(&buffer[..plain_len]);
+        self.sent.use_index(ssrc, ext, plain)?;
+        let sealed = srtp.sender.protect_rtp(buffer, plain_len, ext.roc());
+        let len = sealed.map_err(|_| DropReason::SealFailed)?;
+        sink.commit(len);
+        self.traffic.packets_out += 1;
+        self.traffic.bytes_out += len as u64;
+        Ok(len)
+    }
+
+    /// Seals RTCP straight into the sink; `write` returns the length, 0: nothing is sent.
+    pub(crate) fn send_rtcp(
+        &mut self,
+        sink: &mut impl TransmitSink,
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) -> bool {
+        let (Some(srtp), Some(path)) = (self.srtp.as_mut(), self.ice.path()) else {
+            return false;
+        };
+        let buffer = sink.buffer(path, MAX_RTCP + SRTP_OVERHEAD);
+        let plain_len = write(&mut buffer[..MAX_RTCP]);
+        if plain_len == 0 {
+            return false;
+        }
+        let Ok(len) = srtp.sender.protect_rtcp(buffer, plain_len) else {
+            return false;
+        };
+        sink.commit(len);
+        self.traffic.packets_out += 1;
+        self.traffic.bytes_out += len as u64;
+        true
+    }
+
+    /// The peer's packets carry transport-wide numbers in this extension.
+    pub(crate) fn enable_feedback(&mut self, extension: u8) {
+        match &mut self.feedback {
+            Some(feedback) => feedback.read(extension),
+            None => self.feedback = Some(Feedback::new(extension)),
+        }
+    }
+
+    /// Notes when a packet came; returns when feedback is due. `arrival` is the time since the epoch of all
+    /// arrivals.
+    pub(crate) fn record_arrival(
+        &mut self,
+        now: Instant,
+        arrival: Duration,
+        packet: &rtp::RtpView<'_>,
+    ) -> Option<Instant> {
+        self.feedback.as_mut()?.on_packet(now, arrival, packet)
+    }
+
+    /// Sends feedback when it is due.
+    pub(crate) fn send_feedback(&mut self, now: Instant, sink: &mut impl TransmitSink) {
+        let Some(mut feedback) = self.feedback.take() else {
+            return;
+        };
+        if feedback.due().is_some_and(|due| due <= now) {
+            let sender = self.feedback_ssrc;
+            while self.send_rtcp(sink, |buf| feedback.build(buf, sender)) {}
+            feedback.on_sent();
+        }
+        self.feedback = Some(feedback);
+    }
+
+    /// When feedback is due.
+    pub(crate) fn feedback_due(&self) -> Option<Instant> {
+        self.feedback.as_ref()?.due()
+    }
+
+    /// When to give up on a peer that does not come or does not finish, and how that is called.
+    pub(crate) fn connect_deadline(&self) -> Option<(Instant, CloseReason)> {
+        if self.srtp.is_some() || self.pending.is_some() {
+            return None;
+        }
+        match (self.validated_at, self.named_at) {
+            (Some(at), _) => Some((at + HANDSHAKE_TIMEOUT, CloseReason::HandshakeTimeout)),
+            (None, Some(at)) => Some((at + ICE_TIMEOUT, CloseReason::IceTimeout)),
+            (None, None) => None,
+        }
+    }
+
+    /// Wants to be served at `at` or before.
+    pub(crate) fn wake(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// Where it may be reached, for the router's map of addresses.
+    pub(crate) fn addresses(&self) -> Vec<Path> {
+        self.ice.addresses().collect()
+    }
+}

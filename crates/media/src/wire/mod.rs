@@ -1,0 +1,10 @@
+//! The formats on the wire, a file each: bytes to values and back, without state and without a clock.
+
+pub(crate) mod bytes;
+pub mod codecs;
+pub(crate) mod extensions;
+pub mod num;
+pub mod rtcp;
+pub mod rtp;
+pub mod stun;
+pub mod twcc;
