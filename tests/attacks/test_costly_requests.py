@@ -118,7 +118,7 @@ async def test_what_a_request_causes_makes_the_next_ones_wait(
     start_server: StartServer, price: float, flapping: list[dict[str, Any]]
 ) -> None:
     """Messages of one socket whose number alone would be allowed at once: each has at least that price."""
-    rate, burst = 50, 200
+    rate, burst = 25, 200
     server = await start_server(limits__messages_per_second=rate, limits__message_burst=burst)
     witness, _ = await join(server, "witness")
     others = [(await join(server, f"user{number}"))[0] for number in range(60)]
@@ -129,7 +129,7 @@ async def test_what_a_request_causes_makes_the_next_ones_wait(
     for other in others:
         await other.ask("subscribe", userId="ann")
     messages = [{**message, **({"ticket": ticket} if "ticket" in message else {})} for message in flapping]
-    count = math.ceil((burst + 2 * rate) / price)
+    count = math.ceil((burst + 4 * rate) / price)
     started = time.monotonic()
     await flood(ann, (messages * count)[:count])
     answers = await ann.answered(count)

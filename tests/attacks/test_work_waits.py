@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -85,6 +86,7 @@ async def test_a_flood_of_mutes_makes_no_more_work_than_is_paid_for_and_piles_up
     await ann.close()
     memory = server.memory
     mal = await Raw.open(server.signaling_url)
+    mal.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
     login = {"id": 1, "type": "login", "sdkAppId": server.app, "userId": "mal", "userSig": server.user_sig("mal")}
     await mal.send(frame(TEXT, json.dumps(login).encode()))
     ticket = json.loads(await mal.text())["ok"]["ticket"]
@@ -95,15 +97,15 @@ async def test_a_flood_of_mutes_makes_no_more_work_than_is_paid_for_and_piles_up
         pass
     async with pinging(others[1]):
         started = time.monotonic()
-        piece = b"".join(frame(TEXT, mute(number).encode()) for number in range(1000))
-        sent = 0
+        piece = b"".join(frame(TEXT, mute(number).encode()) for number in range(200))
+        sent = 0  # the kernels' two buffers, what one read brings and what is read ahead are some 400 kB
         while time.monotonic() < started + 5:
             assert await mal.send(piece), "an honest client may have as much to wait for: none is closed"
             sent += mal.writer.transport.get_write_buffer_size() == 0
         await others[0].ask("ping")
         took, told = time.monotonic() - started, others[0].events.qsize()
         assert told <= (BURST + RATE * took) / MUTE_PRICE + 1
-        assert sent * len(piece) < 32 * MEGABYTE, "what is not read stays with the sender"
+        assert sent * len(piece) < 640 * 1024, "what is not read stays with the sender"
     assert server.memory - memory < 32 * MEGABYTE
     mal.close()
 
