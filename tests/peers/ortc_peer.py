@@ -53,6 +53,11 @@ class OrtcPeer:
         (fingerprint,) = (print.value for print in fingerprints if print.algorithm == "sha-256")
         return RemoteTransport(ufrag=ice.usernameFragment, pwd=ice.password, fingerprint=fingerprint.upper())
 
+    async def gather(self) -> set[int]:
+        """Open its sockets; returns their ports."""
+        await self._gatherer.gather()
+        return {candidate.port for candidate in self._gatherer.getLocalCandidates()}
+
     async def connect(self, server: LocalTransport) -> None:
         """ICE, then DTLS; returns when both are through on this end."""
         await self._gatherer.gather()

@@ -6,10 +6,15 @@
 use crate::reasons::DropReason;
 use crate::router::Router;
 use crate::router::turns::{MAX_WAITING, MAX_WAITING_OF_ONE, PER_TURN};
+use crate::transport::dtls::cookies::{hello_verify_request, is_cookie};
 use crate::transport::dtls::{DtlsSession, DtlsSettings, Job, Progress};
 use crate::transport::path::Path;
-use crate::transport::sink::TransmitSink;
-use std::time::Instant;
+use crate::transport::sink::{TransmitSink, send_plain};
+use std::time::{Duration, Instant};
+
+/// DTLS that comes sooner behind the first check of its address is taken with care: our answer to that check was hardly
+/// there. A peer that is so near does not notice the round trip that a cookie costs it.
+const EARLY: Duration = Duration::from_millis(2);
 
 impl Router {
     pub(crate) fn receive_dtls(
@@ -19,15 +24,22 @@ impl Router {
         datagram: &[u8],
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
-        let index = *self
-            .addresses
-            .get(&source)
-            .ok_or(DropReason::UnknownSource)?;
+        let Some(&index) = self.addresses.get(&source) else {
+            self.strangers.note(source);
+            return Err(DropReason::UnknownSource);
+        };
         let transport = self
             .transports
             .get_mut(index)
             .ok_or(DropReason::UnknownSource)?;
         self.working_on = Some(index);
+        if !transport.dtls.is_proven() {
+            let first_check = transport.ice.first_check(source);
+            let is_early = first_check.is_some_and(|at| now.saturating_duration_since(at) < EARLY);
+            if self.strangers.take(source) || is_early {
+                transport.dtls.be_wary();
+            }
+        }
         let sifted = transport.dtls.sift(datagram);
         if sifted.is_empty() {
             return Err(DropReason::DtlsOutOfTurn);
@@ -36,12 +48,17 @@ impl Router {
         transport.traffic.bytes_in += datagram.len() as u64;
         transport.ice.on_received(source, datagram.len());
         let announced = transport.expected_fingerprint;
-        let mut found = Ok(Vec::new());
-        self.drive(now, index, source, sink, |dtls, _, send| {
-            match dtls.handle_datagram(now, &sifted, announced, send) {
-                Ok((progress, jobs)) => {
-                    found = Ok(jobs);
-                    progress
+        let (id, asked) = (transport.id, transport.asked_for_cookies(now, source));
+        let mut found = Ok((Vec::new(), false));
+        self.drive(now, index, source, sink, |dtls, settings, send| {
+            let is_ours = |sent: &[u8]| {
+                let mut cookies = asked.iter().map(|to| settings.cookies.make(id, *to));
+                cookies.any(|cookie| is_cookie(sent, &cookie))
+            };
+            match dtls.handle_datagram(now, &sifted, announced, is_ours, send) {
+                Ok(taken) => {
+                    found = Ok((taken.jobs, taken.asks));
+                    taken.progress
                 }
                 Err(reason) => {
                     found = Err(reason);
@@ -49,10 +66,36 @@ impl Router {
                 }
             }
         });
-        for job in found? {
+        let (jobs, asks) = found?;
+        for job in jobs {
             self.work_or_wait(now, index, source, job, sink)?;
         }
+        if asks {
+            self.ask_for_cookie(now, index, source, sink);
+        }
         Ok(())
+    }
+
+    /// Asks the peer, where it is, to say its hello again with a cookie. Nothing is kept for that.
+    fn ask_for_cookie(
+        &mut self,
+        now: Instant,
+        index: usize,
+        source: Path,
+        sink: &mut impl TransmitSink,
+    ) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        // What waits there would answer one who may be another.
+        transport.held.clear();
+        let to = transport.ice.path().unwrap_or(source);
+        let request = hello_verify_request(&self.dtls.cookies.make(transport.id, to));
+        if transport.ice.admit_handshake(now, to, request.len()) {
+            send_plain(sink, Some(to), &request);
+            transport.traffic.packets_out += 1;
+            transport.traffic.bytes_out += request.len() as u64;
+        }
     }
 
     fn work_or_wait(

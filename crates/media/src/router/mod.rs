@@ -14,6 +14,7 @@ mod handshakes;
 mod policing;
 mod removal;
 mod snapshot;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -25,6 +26,7 @@ use crate::reasons::{CloseReason, DropReason, Drops, RefuseReason};
 use crate::router::command::Command;
 use crate::router::counters::PathCounters;
 use crate::router::event::Event;
+use crate::router::strangers::Strangers;
 use crate::router::turns::Handshakes;
 use crate::slab::Slab;
 use crate::transport::Transport;
@@ -74,6 +76,7 @@ pub struct Router {
     /// What may still be verified of what fails.
     pub(crate) failures: Failures,
     pub(crate) handshakes: Handshakes,
+    pub(crate) strangers: Strangers,
     pub(crate) started: Instant,
     pub(crate) transports: Slab<Transport>,
     pub(crate) producers: Slab<Producer>,
@@ -103,11 +106,12 @@ impl Router {
     /// A router without transports.
     pub fn new(config: RouterConfig) -> Router {
         Router {
-            dtls: DtlsSettings::new(config.certificate),
+            dtls: DtlsSettings::new(config.certificate, &config.secret),
             rng: Rng::new(config.seed),
             transactions: TransactionIds::new(&config.secret),
             failures: Failures::new(&config.secret),
             handshakes: Handshakes::new(),
+            strangers: Strangers::new(&config.secret),
             started: config.started,
             transports: Slab::new(),
             producers: Slab::new(),

@@ -2,18 +2,22 @@
 //! the SRTP profile (RFC 5764).
 
 mod certificate;
+pub(crate) mod cookies;
 pub(crate) mod flight;
+mod hello;
 pub(crate) mod records;
 
 use crate::reasons::CloseReason;
 use crate::reasons::DropReason;
 use crate::transport::budget::Budget;
 use crate::transport::srtp::SrtpProfile;
+use cookies::{CheckedCookie, Cookies, cookie_of, with_checked_cookie, without_cookie};
+use dimpl::crypto::CryptoProvider;
 use dimpl::{Config, Dtls, DtlsCertificate, KeyingMaterial, Output};
 use flight::{Found, Judge, MAX_SEALED, Messages, OwnFlight, UnprovenFlight, in_one_datagram};
+use hello::{Heard, Hello, Hellos};
 use records::{
-    CLIENT_HELLO, Phase, Pieces, SECOND_FLIGHT, fragments, framed, is_client_hello, is_sealed,
-    record, records, sift,
+    CLIENT_HELLO, Phase, fragments, framed, is_sealed, record, records, second_flight, sift,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,10 +26,6 @@ pub use certificate::fingerprint;
 
 /// From the first ClientHello to the end of the handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// ClientHellos that are well-formed but cannot be answered, at once and a second: each costs us a key.
-const HELLO_BURST: f64 = 96.0;
-const HELLO_RATE: f64 = 20.0;
 
 /// Datagrams of sealed records, and of what was said before, at once and a second: each costs us a decryption.
 const ROUTINE_BURST: f64 = 9600.0;
@@ -37,23 +37,57 @@ const POLL_BUFFER: usize = 2048;
 /// What all transports of a router share.
 pub(crate) struct DtlsSettings {
     config: Arc<Config>,
+    /// For those who brought a cookie.
+    cookie_config: Arc<Config>,
     certificate: DtlsCertificate,
+    pub(crate) cookies: Cookies,
 }
 
 impl DtlsSettings {
-    /// The cookie exchange is left out: ICE has proven the address already.
-    pub(crate) fn new(certificate: DtlsCertificate) -> Self {
-        let config = Config::builder()
-            .use_server_cookie(false)
-            .flight_start_rto(Duration::from_millis(500))
-            .flight_retries(6)
-            .handshake_timeout(HANDSHAKE_TIMEOUT)
-            .build()
-            .expect("these DTLS settings are constants that dimpl accepts");
+    /// Who is asked for a cookie is not left to dimpl, which would ask everybody or nobody.
+    pub(crate) fn new(certificate: DtlsCertificate, secret: &[u8; 32]) -> Self {
+        let config = |with_cookie| {
+            let provider = dimpl::crypto::aws_lc_rs::default_provider();
+            let hmac_provider = match with_cookie {
+                true => &CheckedCookie,
+                false => provider.hmac_provider,
+            };
+            let provider = CryptoProvider {
+                hmac_provider,
+                ..provider
+            };
+            let config = Config::builder()
+                .with_crypto_provider(provider)
+                .use_server_cookie(with_cookie)
+                .flight_start_rto(Duration::from_millis(500))
+                .flight_retries(6)
+                .handshake_timeout(HANDSHAKE_TIMEOUT)
+                .build();
+            Arc::new(config.expect("these DTLS settings are constants that dimpl accepts"))
+        };
         DtlsSettings {
-            config: Arc::new(config),
+            config: config(false),
+            cookie_config: config(true),
             certificate,
+            cookies: Cookies::new(secret),
         }
+    }
+
+    /// The server's side, before it has heard this ClientHello.
+    fn server(&self, now: Instant, hello: &Hello) -> Dtls {
+        let certificate = self.certificate.clone();
+        if hello.seq == 0 {
+            return Dtls::new_12(self.config.clone(), certificate, now);
+        }
+        // It counts its messages from the one that asks for a cookie, which the client has from us.
+        let mut dtls = Dtls::new_12(self.cookie_config.clone(), certificate, now);
+        let before = framed(CLIENT_HELLO, &without_cookie(&hello.body));
+        let heard = dtls
+            .handle_timeout(now)
+            .and_then(|()| dtls.handle_packet(&record(22, 0, &before)));
+        let mut buffer = [0; POLL_BUFFER];
+        while heard.is_ok() && !matches!(dtls.poll_output(&mut buffer), Output::Timeout(_)) {}
+        dtls
     }
 }
 
@@ -65,8 +99,10 @@ pub(crate) struct Handshake {
 }
 
 /// What a drive of the state machine came to.
+#[derive(Default)]
 pub(crate) enum Progress {
     /// Nothing to tell.
+    #[default]
     None,
     /// The handshake ended; the keys may be used when the fingerprint is the announced one.
     Finished(Box<Handshake>),
@@ -87,21 +123,30 @@ impl Progress {
 /// What costs public-key cryptography, and so waits for a turn.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// To answer a ClientHello, without its header.
-    Hello(Vec<u8>),
+    /// To answer a ClientHello.
+    Hello(Hello),
     /// To see whether messages are the client's second flight.
     Flight(Messages),
+}
+
+/// What a datagram came to.
+#[derive(Default)]
+pub(crate) struct Taken {
+    pub(crate) progress: Progress,
+    /// What is to be worked on in its turn.
+    pub(crate) jobs: Vec<Job>,
+    /// Whether the peer is to be asked for a cookie.
+    pub(crate) asks: bool,
 }
 
 /// One DTLS association. Nothing is allocated before the first datagram from a validated address.
 pub(crate) struct DtlsSession {
     dtls: Option<Dtls>,
     timer: Option<Instant>,
-    /// What came of a ClientHello before we answered one.
-    pieces: Pieces,
+    hellos: Hellos,
     answered: bool,
-    /// The ClientHello that was answered, without its header.
-    hello: Vec<u8>,
+    /// The ClientHello that was answered.
+    hello: Hello,
     own: OwnFlight,
     /// Until the client has proven itself.
     unproven: UnprovenFlight,
@@ -109,7 +154,6 @@ pub(crate) struct DtlsSession {
     key_exchange: Option<Vec<u8>>,
     finished: bool,
     peer_fingerprint: Option<[u8; 32]>,
-    hellos: Budget,
     routine: Budget,
 }
 
@@ -118,15 +162,14 @@ impl DtlsSession {
         DtlsSession {
             dtls: None,
             timer: None,
-            pieces: Pieces::default(),
+            hellos: Hellos::new(),
             answered: false,
-            hello: Vec::new(),
-            own: OwnFlight::default(),
-            unproven: UnprovenFlight::new(),
+            hello: Hello::default(),
+            own: OwnFlight::new(0),
+            unproven: UnprovenFlight::new(0),
             key_exchange: None,
             finished: false,
             peer_fingerprint: None,
-            hellos: Budget::new(HELLO_BURST, HELLO_RATE),
             routine: Budget::new(ROUTINE_BURST, ROUTINE_RATE),
         }
     }
@@ -146,45 +189,61 @@ impl DtlsSession {
         self.peer_fingerprint
     }
 
+    /// Whether the client has proven that it answers our flight.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.key_exchange.is_some()
+    }
+
+    /// Somebody speaks in the peer's name: until the client is proven, only a cookie makes us answer.
+    pub(crate) fn be_wary(&mut self) {
+        self.hellos.be_wary();
+    }
+
     /// What of a datagram a client may say at this point of the handshake; empty: nothing.
-    pub(crate) fn sift(&self, datagram: &[u8]) -> Vec<u8> {
+    pub(crate) fn sift(&mut self, datagram: &[u8]) -> Vec<u8> {
         let phase = match () {
             () if self.finished => Phase::Finished,
             () if self.answered => Phase::Answered,
             () => Phase::BeforeHello,
         };
-        sift(datagram, phase)
+        let sifted = sift(datagram, phase);
+        if !self.is_proven() && sifted.len() < datagram.len() {
+            self.be_wary();
+        }
+        sifted
     }
 
     /// Takes in a sifted datagram from a validated address; `announced` is the SHA-256 of the peer's certificate, once
-    /// that is known. `send` gets what is to be sent back. Returns what is to be worked on in its turn, too. What comes
-    /// to nothing is an error; that ends nothing.
+    /// that is known, and `is_ours` tells our cookies. `send` gets what is to be sent back. What comes to nothing is an
+    /// error; that ends nothing.
     pub(crate) fn handle_datagram(
         &mut self,
         now: Instant,
         datagram: &[u8],
         announced: Option<[u8; 32]>,
+        is_ours: impl Fn(&[u8]) -> bool,
         mut send: impl FnMut(&[u8]),
-    ) -> Result<(Progress, Vec<Job>), DropReason> {
-        if !self.answered {
-            let hello = self.take_hello(now, datagram)?;
-            return Ok((Progress::None, hello.map(Job::Hello).into_iter().collect()));
-        }
-        let again = self.repeated(datagram);
-        if again.is_none() && self.key_exchange.is_none() {
-            return match self.unproven.take_in(now, datagram, announced) {
-                Found::Flights(flights) => {
-                    let jobs = flights.into_iter().map(Job::Flight).collect();
-                    Ok((Progress::None, jobs))
+    ) -> Result<Taken, DropReason> {
+        let mut taken = Taken::default();
+        let again = match self.is_proven() {
+            true => self.repeated(datagram),
+            false => {
+                let heard = self.hear_hellos(now, datagram, is_ours);
+                if heard.is_empty() {
+                    taken.jobs = self.take_in_flight(now, datagram, announced)?;
+                    return Ok(taken);
                 }
-                Found::Nothing => Err(DropReason::DtlsOutOfTurn),
-                Found::TooMany => Err(DropReason::DtlsTooMany),
-            };
-        }
+                let again = self.take_hellos(heard, &mut taken)?;
+                if again.is_none() {
+                    return Ok(taken);
+                }
+                again
+            }
+        };
         let sealed = records(datagram).filter(|record| is_sealed(record));
-        let sealed: Vec<&[u8]> = match self.key_exchange {
-            Some(_) => sealed.take(MAX_SEALED).collect(),
-            None => Vec::new(),
+        let sealed: Vec<&[u8]> = match self.is_proven() {
+            true => sealed.take(MAX_SEALED).collect(),
+            false => Vec::new(),
         };
         if again.is_none() && sealed.is_empty() {
             return Err(DropReason::DtlsOutOfTurn);
@@ -192,21 +251,65 @@ impl DtlsSession {
         if !self.routine.take(now) {
             return Err(DropReason::DtlsTooMany);
         }
-        let mut progress = Progress::None;
         for record in again.as_deref().into_iter().chain(sealed) {
-            progress = progress.and(self.feed(now, record, &mut send));
+            taken.progress = taken.progress.and(self.feed(now, record, &mut send));
         }
-        Ok((progress, Vec::new()))
+        Ok(taken)
     }
 
-    fn take_hello(&mut self, now: Instant, datagram: &[u8]) -> Result<Option<Vec<u8>>, DropReason> {
-        let pieces = &mut self.pieces;
-        let whole = fragments(datagram).filter_map(|piece| pieces.add(&piece));
-        match whole.last() {
-            Some(hello) if !is_client_hello(&hello) => Err(DropReason::DtlsOutOfTurn),
-            Some(_) if !self.hellos.take(now) => Err(DropReason::DtlsTooMany),
-            hello => Ok(hello),
+    /// What may be the client's second flight, or a piece of it.
+    fn take_in_flight(
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+        announced: Option<[u8; 32]>,
+    ) -> Result<Vec<Job>, DropReason> {
+        if !self.answered {
+            return Err(DropReason::DtlsOutOfTurn);
         }
+        match self.unproven.take_in(now, datagram, announced) {
+            Found::Flights(flights) => Ok(flights.into_iter().map(Job::Flight).collect()),
+            Found::Nothing => Err(DropReason::DtlsOutOfTurn),
+            Found::TooMany => Err(DropReason::DtlsTooMany),
+        }
+    }
+
+    /// What each piece of a ClientHello in a datagram comes to.
+    fn hear_hellos(
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+        is_ours: impl Fn(&[u8]) -> bool,
+    ) -> Vec<Heard> {
+        let answered = self.answered.then_some(self.hello.seq);
+        let pieces = fragments(datagram).filter(|piece| piece.kind == CLIENT_HELLO.0);
+        pieces
+            .map(|piece| self.hellos.take_in(now, &piece, answered, &is_ours))
+            .collect()
+    }
+
+    /// Notes what is to be done about hellos. Returns the one that asks for our answer again.
+    fn take_hellos(
+        &self,
+        heard: Vec<Heard>,
+        taken: &mut Taken,
+    ) -> Result<Option<Vec<u8>>, DropReason> {
+        let (mut again, mut refused) = (None, Err(DropReason::DtlsOutOfTurn));
+        for one in heard {
+            match one {
+                Heard::OutOfTurn => continue,
+                Heard::TooMany => {
+                    refused = refused.or(Err(DropReason::DtlsTooMany));
+                    continue;
+                }
+                Heard::Part => {}
+                Heard::Whole(hello) => taken.jobs.push(Job::Hello(hello)),
+                Heard::Again => again = Some(self.hello.as_record()),
+                Heard::Ask => taken.asks = true,
+            }
+            refused = Ok(());
+        }
+        refused.map(|()| again)
     }
 
     /// Works on something whose turn it is. It comes to nothing when another was first.
@@ -218,23 +321,20 @@ impl DtlsSession {
         mut send: impl FnMut(&[u8]),
     ) -> Progress {
         match job {
-            Job::Hello(hello) if !self.answered => {
-                // Nothing was promised to anybody yet: each whole ClientHello begins anew, whatever broke the one
-                // before.
-                let (config, certificate) = (settings.config.clone(), &settings.certificate);
-                self.dtls = Some(Dtls::new_12(config, certificate.clone(), now));
-                self.own = OwnFlight::default();
-                self.hello.clone_from(hello);
-                let record = record(22, 0, &framed(CLIENT_HELLO, hello));
-                let progress = self.feed(now, &record, send);
-                if self.answered {
-                    self.pieces = Pieces::default();
-                }
-                progress
+            Job::Hello(hello) if self.may_answer(hello) => {
+                // Nothing was proven by anybody yet: it begins anew, whatever was before.
+                self.dtls = Some(settings.server(now, hello));
+                self.answered = false;
+                self.hello = hello.clone();
+                self.own = OwnFlight::new(hello.seq);
+                self.unproven = UnprovenFlight::new(hello.seq);
+                let record = hello.as_record();
+                let cookie = cookie_of(&hello.body).unwrap_or_default();
+                with_checked_cookie(cookie, || self.feed(now, &record, send))
             }
             Job::Flight(messages) if self.key_exchange.is_none() => {
                 let judge = Judge {
-                    hello: &framed(CLIENT_HELLO, &self.hello),
+                    hello: &self.hello,
                     own: &self.own,
                     verifier: settings.config.crypto_provider().signature_verification,
                 };
@@ -242,8 +342,10 @@ impl DtlsSession {
                     return Progress::None;
                 }
                 self.key_exchange = Some(messages[1].clone());
-                let sealed = std::mem::replace(&mut self.unproven, UnprovenFlight::new()).sealed;
-                let mut progress = self.feed(now, &in_one_datagram(messages), &mut send);
+                let unproven = UnprovenFlight::new(self.hello.seq);
+                let sealed = std::mem::replace(&mut self.unproven, unproven).sealed;
+                let flight = in_one_datagram(self.hello.seq, messages);
+                let mut progress = self.feed(now, &flight, &mut send);
                 for record in sealed {
                     progress = progress.and(self.feed(now, &record, &mut send));
                 }
@@ -253,12 +355,22 @@ impl DtlsSession {
         }
     }
 
+    /// One with a cookie comes before one without, which may be anybody's.
+    fn may_answer(&self, hello: &Hello) -> bool {
+        let is_first = match hello.seq {
+            0 => !self.answered && !self.hellos.is_wary(),
+            _ => !self.answered || self.hello != *hello,
+        };
+        is_first && !self.is_proven()
+    }
+
     /// What of a datagram was said before and asks for our answer again: as it was, not as it came.
     fn repeated(&self, datagram: &[u8]) -> Option<Vec<u8>> {
-        let key_exchange = SECOND_FLIGHT[1];
+        let hello = (CLIENT_HELLO.0, self.hello.seq);
+        let key_exchange = second_flight(self.hello.seq)[1];
         let (message, body) = fragments(datagram).find_map(|piece| {
             let before = match (piece.kind, piece.seq) {
-                CLIENT_HELLO => Some(&self.hello),
+                message if message == hello => Some(&self.hello.body),
                 message if message == key_exchange => self.key_exchange.as_ref(),
                 _ => None,
             };
@@ -322,6 +434,9 @@ impl DtlsSession {
         let Some(dtls) = self.dtls.as_mut() else {
             return Progress::None;
         };
+        // Nothing is said to one who may be another while somebody speaks in the peer's name: a browser that waits for
+        // our answer would take it for that, find its signature wrong and give up.
+        let muted = self.hello.seq == 0 && self.hellos.is_wary() && self.key_exchange.is_none();
         let mut buffer = [0; POLL_BUFFER];
         let mut connected = false;
         let mut keys = None;
@@ -330,7 +445,9 @@ impl DtlsSession {
                 Output::Packet(packet) => {
                     self.answered = true;
                     self.own.take_in(packet);
-                    send(packet);
+                    if !muted {
+                        send(packet);
+                    }
                 }
                 Output::PeerCert(der) => self.peer_fingerprint = Some(fingerprint(der)),
                 Output::Connected => connected = true,

@@ -238,6 +238,11 @@ impl Ice {
         self.paths.iter_mut().find(|path| path.address == address)
     }
 
+    /// When the first check from `address` came.
+    pub(crate) fn first_check(&self, address: Path) -> Option<Instant> {
+        self.known(address).map(|path| path.first_check)
+    }
+
     /// When the last check from `address` came.
     pub(crate) fn last_check(&self, address: Path) -> Option<Instant> {
         self.known(address).map(|path| path.last_check)

@@ -243,6 +243,17 @@ impl Transport {
         }
     }
 
+    /// Where a peer that speaks from `source` may have got a cookie: where it is proven to be, or there while it is
+    /// proven to be nowhere.
+    pub(crate) fn asked_for_cookies(&self, now: Instant, source: Path) -> Vec<Path> {
+        let proven = self.ice.addresses();
+        let proven: Vec<Path> = proven.filter(|at| self.ice.has_consent(now, *at)).collect();
+        match proven.is_empty() {
+            true => vec![source],
+            false => proven,
+        }
+    }
+
     /// Whether our half of the handshake went to that address and to no other.
     pub(crate) fn dtls_went_to(&self, address: Path) -> bool {
         self.dtls_to == DtlsTo::One(address)

@@ -3,8 +3,9 @@
 //! but the signature covers our own flight (RFC 5246 §7.4.8), which nobody can sign who has not seen it.
 
 use super::certificate::fingerprint;
+use super::hello::Hello;
 use super::records::{
-    Fragment, Pieces, SECOND_FLIGHT, fragments, framed, is_sealed, record, records,
+    Fragment, Pieces, fragments, framed, is_sealed, record, records, second_flight,
 };
 use crate::transport::budget::Budget;
 use dimpl::crypto::{HashAlgorithm, SignatureAlgorithm, SignatureVerifier};
@@ -35,7 +36,7 @@ pub(crate) const MAX_SEALED: usize = 8;
 const MAX_MESSAGE: usize = 8192;
 
 /// Our own messages, as the transcript has them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct OwnFlight {
     messages: Vec<u8>,
     next: u16,
@@ -43,6 +44,15 @@ pub(crate) struct OwnFlight {
 }
 
 impl OwnFlight {
+    /// Of the answer to the ClientHello of that number.
+    pub(crate) fn new(hello: u16) -> Self {
+        OwnFlight {
+            messages: Vec::new(),
+            next: hello,
+            partial: Vec::new(),
+        }
+    }
+
     /// Takes in a datagram of ours, first or repeated.
     pub(crate) fn take_in(&mut self, datagram: &[u8]) {
         for piece in fragments(datagram) {
@@ -74,8 +84,8 @@ pub(crate) enum Found {
 
 /// What is needed to tell a flight of the peer's from a forged one.
 pub(crate) struct Judge<'a> {
-    /// The ClientHello that was answered, with its header.
-    pub(crate) hello: &'a [u8],
+    /// The ClientHello that was answered.
+    pub(crate) hello: &'a Hello,
     pub(crate) own: &'a OwnFlight,
     pub(crate) verifier: &'a dyn SignatureVerifier,
 }
@@ -83,6 +93,8 @@ pub(crate) struct Judge<'a> {
 /// What came after the ClientHello and is not proven yet.
 #[derive(Debug)]
 pub(crate) struct UnprovenFlight {
+    /// The number of the ClientHello before it.
+    hello: u16,
     pieces: Pieces,
     /// The newest first.
     kept: [VecDeque<Vec<u8>>; 3],
@@ -93,8 +105,10 @@ pub(crate) struct UnprovenFlight {
 }
 
 impl UnprovenFlight {
-    pub(crate) fn new() -> Self {
+    /// What follows the ClientHello of that number.
+    pub(crate) fn new(hello: u16) -> Self {
         UnprovenFlight {
+            hello,
             pieces: Pieces::default(),
             kept: Default::default(),
             sealed: VecDeque::new(),
@@ -124,7 +138,7 @@ impl UnprovenFlight {
         }
         let mut fresh: [Option<Vec<u8>>; 3] = Default::default();
         for piece in fragments(datagram) {
-            if let Some(place) = place(&piece) {
+            if let Some(place) = place(&piece, self.hello) {
                 found = Found::Flights(Vec::new());
                 let message = self.pieces.add(&piece);
                 if let Some(message) = message.filter(|message| has_form(place, message)) {
@@ -181,11 +195,13 @@ impl Judge<'_> {
         let (Some(leaf), Some((hash, signature))) = (leaf(certificate), signature(verify)) else {
             return false;
         };
+        let Hello { seq, body } = self.hello;
+        let follows = second_flight(*seq);
         let transcript = [
-            self.hello,
+            &framed((1, *seq), body)[..],
             &self.own.messages,
-            &framed(SECOND_FLIGHT[CERTIFICATE], certificate),
-            &framed(SECOND_FLIGHT[KEY_EXCHANGE], key_exchange),
+            &framed(follows[CERTIFICATE], certificate),
+            &framed(follows[KEY_EXCHANGE], key_exchange),
         ]
         .concat();
         let ecdsa = SignatureAlgorithm::ECDSA;
@@ -196,10 +212,10 @@ impl Judge<'_> {
 }
 
 /// Which message of the flight a piece is of.
-fn place(piece: &Fragment<'_>) -> Option<usize> {
+fn place(piece: &Fragment<'_>, hello: u16) -> Option<usize> {
     let message = (piece.kind, piece.seq);
     let fits = piece.length <= MAX_MESSAGE && !piece.bytes.is_empty();
-    SECOND_FLIGHT
+    second_flight(hello)
         .iter()
         .position(|known| fits && *known == message)
 }
@@ -256,10 +272,10 @@ fn combinations(kept: &[VecDeque<Vec<u8>>; 3], is_fresh: [bool; 3]) -> Vec<[usiz
 
 /// A flight, a record a message. The ChangeCipherSpec is ours: it has no content, and what follows it does not open
 /// unless it belongs to this flight.
-pub(crate) fn in_one_datagram(messages: &Messages) -> Vec<u8> {
+pub(crate) fn in_one_datagram(hello: u16, messages: &Messages) -> Vec<u8> {
     let mut datagram = Vec::new();
-    for (number, (which, body)) in SECOND_FLIGHT.iter().zip(messages).enumerate() {
-        datagram.extend(record(22, 1 + number as u8, &framed(*which, body)));
+    for (number, (which, body)) in second_flight(hello).into_iter().zip(messages).enumerate() {
+        datagram.extend(record(22, 1 + number as u8, &framed(which, body)));
     }
     datagram.extend(record(20, 4, &[1]));
     datagram

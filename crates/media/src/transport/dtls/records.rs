@@ -11,9 +11,16 @@ const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 
-/// The messages of a DTLS 1.2 client with a certificate, without a cookie, in clear: type and number (RFC 6347 §4.2.4).
+/// The messages of a DTLS 1.2 client with a certificate in clear: type and number (RFC 6347 §4.2.4). Whoever was asked
+/// for a cookie says hello again, and what follows has one number more.
 pub(crate) const CLIENT_HELLO: (u8, u16) = (1, 0);
-pub(crate) const SECOND_FLIGHT: [(u8, u16); 3] = [(11, 1), (16, 2), (15, 3)];
+pub(crate) const HELLO_AGAIN: (u8, u16) = (1, 1);
+const SECOND_FLIGHT: [(u8, u16); 3] = [(11, 1), (16, 2), (15, 3)];
+
+/// What follows the ClientHello of that number: Certificate, ClientKeyExchange and CertificateVerify.
+pub(crate) fn second_flight(hello: u16) -> [(u8, u16); 3] {
+    SECOND_FLIGHT.map(|(kind, seq)| (kind, seq + hello))
+}
 
 /// Longer than any certificate of a browser; a message that claims more is a claim on our memory.
 const MAX_MESSAGE: usize = 16_384;
@@ -124,6 +131,12 @@ impl<'a> Fragment<'a> {
             && self.bytes.len() >= message.len().min(UNGUESSED)
             && message.starts_with(self.bytes)
     }
+
+    /// Whether it says nothing but what `message` says.
+    pub(crate) fn is_part_of(&self, message: &[u8]) -> bool {
+        let rest = message.get(self.offset..);
+        self.length == message.len() && rest.is_some_and(|rest| rest.starts_with(self.bytes))
+    }
 }
 
 /// The pieces of handshake messages in the clear records of a datagram.
@@ -146,8 +159,9 @@ fn are_expected(mut body: &[u8], phase: Phase) -> bool {
             return false;
         };
         let message = (piece.kind, piece.seq);
-        let known = message == CLIENT_HELLO
-            || phase != Phase::BeforeHello && SECOND_FLIGHT.contains(&message);
+        let follows = |hello| second_flight(hello).contains(&message);
+        let known = matches!(message, CLIENT_HELLO | HELLO_AGAIN)
+            || phase != Phase::BeforeHello && (follows(0) || follows(1));
         if !known || piece.length > MAX_MESSAGE || piece.offset + piece.bytes.len() > piece.length {
             return false;
         }
@@ -230,6 +244,20 @@ impl Pieces {
         self.0
             .retain(|piece| piece.message != message || piece.length != length);
         Some(whole)
+    }
+
+    /// Whether a piece contradicts none of the same message: in its length, and where both have something to say.
+    pub(crate) fn agree_with(&self, piece: &Fragment<'_>) -> bool {
+        let ends = |offset: usize, bytes: &[u8]| offset + bytes.len();
+        let message = (piece.kind, piece.seq);
+        self.0.iter().filter(|it| it.message == message).all(|it| {
+            let from = it.offset.max(piece.offset);
+            let to = ends(it.offset, &it.bytes).min(ends(piece.offset, piece.bytes));
+            let same = from >= to
+                || it.bytes[from - it.offset..to - it.offset]
+                    == piece.bytes[from - piece.offset..to - piece.offset];
+            it.length == piece.length && same
+        })
     }
 }
 

@@ -34,6 +34,7 @@ struct Probe {
 #[derive(Clone, Debug)]
 pub(super) struct PeerPath {
     pub(super) address: Path,
+    pub(super) first_check: Instant,
     pub(super) last_check: Instant,
     /// The number of the last nomination; 0: never.
     pub(super) nominated: u64,
@@ -52,6 +53,7 @@ impl PeerPath {
     pub(super) fn new(now: Instant, address: Path) -> Self {
         PeerPath {
             address,
+            first_check: now,
             last_check: now,
             nominated: 0,
             proof: None,
