@@ -17,9 +17,12 @@ use parlour_media::{
     Router, RouterConfig, TransportId, VecSink,
 };
 
+#[path = "handshake.rs"]
+mod handshake;
 #[path = "../../crates/media/tests/common/ledger.rs"]
 mod ledger;
 
+pub use handshake::handshake;
 use ledger::Ledger;
 
 const UFRAGS: [&str; 2] = ["fuzzedufrag0", "fuzzedufrag1"];

@@ -15,7 +15,7 @@ use parlour_media::twcc::TwccRecorder;
 #[path = "session.rs"]
 mod session;
 
-pub use session::{media, router};
+pub use session::{handshake, media, router};
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
@@ -29,6 +29,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("srtp", srtp),
     ("keyframe", keyframe),
     ("router", router),
+    ("handshake", handshake),
     ("media", media),
 ];
 
