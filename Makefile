@@ -88,8 +88,9 @@ fuzz: build $(STAMPS)/dev
 	  tests/unit/test_usersig_fuzz.py tests/unit/test_sdp.py tests/unit/test_signaling_connection.py tests/unit/test_admin_bodies.py
 	@$(VENV)/bin/python fuzz/python/rest_bodies.py -max_total_time=$(SECONDS) -max_len=2000
 
-# RECORD=1 keeps what was measured: the results file, and the page that is made of it.
+# RECORD=1 keeps what was measured: the results files, and the page that is made of them.
 bench: build $(STAMPS)/dev
+	@$(VENV)/bin/python -m bench.media $(if $(RECORD),--json bench/results/media.json)
 	@$(VENV)/bin/python -m bench.accounts $(if $(RECORD),--json bench/results/accounts.json)
 	@$(if $(RECORD),$(VENV)/bin/python -m bench.page,true)
 

@@ -60,6 +60,11 @@ def facts() -> dict[str, object]:
     }
 
 
+def kernel() -> dict[str, object]:
+    """The kernel, whose UDP paths are most of what forwarding costs."""
+    return {"linux": platform.release()}
+
+
 def cpu_seconds(pid: int) -> float:
     """Seconds of CPU, user and system, that all threads of a process and its dead children have taken."""
     return sum(int(field) for field in _stat(pid)[11:15]) / TICK
@@ -73,6 +78,23 @@ def family_cpu_seconds(pid: int) -> float:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             total += cpu_seconds(int(child))
     return total
+
+
+def thread_cpu_seconds(pid: int) -> float:
+    """The same of the living threads alone, to the nanosecond where the kernel tells (sched_info)."""
+    try:
+        parts = [path.read_text(encoding="ascii").split() for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    except OSError:
+        return cpu_seconds(pid)  # a thread ended just now
+    return sum(int(part[0]) for part in parts) / 1e9 if parts else cpu_seconds(pid)
+
+
+def memory_kib(pid: int) -> int:
+    """The process's share of memory (PSS), in KiB."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise LookupError(f"/proc/{pid}/smaps_rollup has no Pss")
 
 
 def busy_seconds(core: int) -> float:

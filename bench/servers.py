@@ -26,6 +26,9 @@ LIFTED = {
     "PARLOUR_RATES__MULTIACCOUNT_IMPORT": "0",
     "PARLOUR_LIMITS__MESSAGES_PER_SECOND": "1000000",
     "PARLOUR_LIMITS__MESSAGE_BURST": "1000000",
+    "PARLOUR_LIMITS__STRANGERS_PER_SOURCE": "5000",
+    "PARLOUR_LIMITS__CONNECTIONS_PER_SOURCE": "10000",
+    "PARLOUR_ROOMS__MAX_MEMBERS": "5000",
 }
 """Settings that take away every bound a measurement would run into; all others are the defaults."""
 
@@ -84,6 +87,11 @@ def parlour(place: Place, *, profile: Path | None = None) -> Served:
 def null_server(folder: Path) -> Served:
     """A server that answers without looking: what the load generator reaches there is all it can do."""
     return Served([sys.executable, "-m", "bench.null_server"], {}, folder / "log")
+
+
+def null_reflector(folder: Path) -> Served:
+    """A server that fans out what it gets: what the load generator reaches there is all it can do."""
+    return Served([sys.executable, "-m", "bench.null_reflector"], {}, folder / "log")
 
 
 async def _make_app(place: Place) -> None:

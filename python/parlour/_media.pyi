@@ -329,8 +329,8 @@ class LoadPeer(TypedDict):
     srtp_profile: str | None
     connected_at: float | None
     """When ICE and DTLS were through."""
-    first_frame_at: float | None
-    """When a frame was complete for the first time."""
+    first_picture_at: float | None
+    """When a keyframe was there for the first time."""
     sent: int
     streams: list[LoadStreamReport]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
+from pathlib import Path
 
 import pytest
 
-from bench import accounts, page, servers, stores
+from bench import accounts, contenders, janus, machine, media, media_page, page, servers, stores
 from bench.load import WrongAnswerError, frame, frames
 from bench.measure import Timing, Workload
 
@@ -37,6 +38,29 @@ def test_a_wrong_answer_ends_the_bench_instead_of_counting(workload: Workload) -
             measured.figure(wrong)
 
 
+def test_every_media_scenario_is_delivered_whole_by_each_server(tmp_path: Path) -> None:
+    timing = media.Timing(1, 0.2)
+    with (
+        machine.on_core(machine.CORES.others),
+        contenders.everybody(tmp_path / "all", with_janus=janus.library() is not None) as found,
+    ):
+        for scenario in media.scenarios(4):
+            measured = asyncio.run(media.measure(scenario, found, timing))
+            assert list(measured["servers"]) == [one.name for one in found]
+            for name, figures in measured["servers"].items():
+                received, expected = figures["delivered"]
+                assert received == expected > 0, (name, figures)
+                assert figures["duplicates"] == 0
+            assert measured["name"][1:] in media_page.scenario(measured)
+
+
+def test_joins_and_memory_of_our_server_are_measured(tmp_path: Path) -> None:
+    with contenders.parlour_alone(tmp_path / "parlour") as served:
+        joined = asyncio.run(media.joins(served, 4, 1, lone=1))
+        assert joined["cpuMilliseconds"]["median"] >= 0 < joined["firstPictureMilliseconds"]["median"]
+        assert asyncio.run(media.memory(served, (1, 3)))["kib"][0] > 10_000
+
+
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535])
 @pytest.mark.parametrize("masked", [True, False])
 def test_frames_are_found_in_whatever_pieces_they_come(size: int, masked: bool) -> None:
@@ -49,5 +73,5 @@ def test_frames_are_found_in_whatever_pieces_they_come(size: int, masked: bool) 
         assert rest == b""
 
 
-def test_the_page_about_speed_says_what_the_results_file_says() -> None:
-    assert page.PAGE.read_text(encoding="utf-8") == page.page(json.loads(page.RESULTS.read_text(encoding="utf-8")))
+def test_the_page_about_speed_says_what_the_results_files_say() -> None:
+    assert page.PAGE.read_text(encoding="utf-8") == page.recorded()

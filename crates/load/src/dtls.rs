@@ -7,6 +7,8 @@ use parlour_media::srtp::{SrtpKeys, SrtpReceiver, SrtpSender};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// As Chromium has it: a server that hears of ICE's success a moment later misses the first flight.
+const FIRST_REPEAT: Duration = Duration::from_millis(50);
 const POLL_BUFFER: usize = 2048; // above the MTU of dimpl
 
 /// What all peers of a generator share: one certificate, made at start.
@@ -20,7 +22,7 @@ impl Identity {
         let certificate = dimpl::certificate::generate_self_signed_certificate()
             .map_err(|error| format!("no certificate can be made: {error}"))?;
         let config = Config::builder()
-            .flight_start_rto(Duration::from_millis(500))
+            .flight_start_rto(FIRST_REPEAT)
             .build()
             .map_err(|error| format!("these settings are none for DTLS: {error}"))?;
         Ok(Identity {

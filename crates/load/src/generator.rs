@@ -51,8 +51,8 @@ pub struct PeerReport {
     pub state: State,
     /// CLOCK_MONOTONIC when ICE and DTLS were through.
     pub connected_at: Option<Duration>,
-    /// CLOCK_MONOTONIC when the last packet of a frame came for the first time.
-    pub first_frame_at: Option<Duration>,
+    /// CLOCK_MONOTONIC when a keyframe had begun and a frame's last packet came, for the first time.
+    pub first_picture_at: Option<Duration>,
     /// Packets that it sent.
     pub sent: u64,
     /// What came of each stream.
@@ -394,7 +394,7 @@ impl Core {
                 peer: index,
                 state: peer.state.clone(),
                 connected_at: peer.connected_at,
-                first_frame_at: peer.first_frame_at,
+                first_picture_at: peer.first_picture_at,
                 sent: peer.outgoing.iter().map(|stream| stream.packets).sum(),
                 streams: peer.reports().collect(),
             })

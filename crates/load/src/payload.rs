@@ -1,12 +1,14 @@
 //! What is in the generated packets: as much of a codec as a server looks at, and when the packet was sent.
 
 use crate::pattern::Kind;
+use parlour_media::codecs::{Codec, is_keyframe_start};
 
 /// Where the stamp begins in a payload: behind all that a server may read or rewrite of a codec.
 const STAMP_AT: usize = 16;
-const MAGIC: [u8; 4] = *b"load";
+const AUDIO: &[u8; 4] = b"loda";
+const VIDEO: &[u8; 4] = b"lodv";
 /// The shortest payload that holds a stamp.
-pub(crate) const MIN_PAYLOAD: usize = STAMP_AT + MAGIC.len() + 8;
+pub(crate) const MIN_PAYLOAD: usize = STAMP_AT + 4 + 8;
 
 /// One packet's part of a frame.
 pub(crate) struct Part {
@@ -18,11 +20,17 @@ pub(crate) struct Part {
 
 /// Fills a payload of at least [`MIN_PAYLOAD`] bytes.
 pub(crate) fn write(payload: &mut [u8], part: &Part, sent_ns: u64) {
-    match part.kind {
-        Kind::Audio => payload[0] = 0x78, // RFC 6716 §3.1: CELT, full band, 20 ms, mono, one frame
-        Kind::Video => write_vp8(payload, part),
-    }
-    payload[STAMP_AT..STAMP_AT + 4].copy_from_slice(&MAGIC);
+    let magic = match part.kind {
+        Kind::Audio => {
+            payload[0] = 0x78; // RFC 6716 §3.1: CELT, full band, 20 ms, mono, one frame
+            AUDIO
+        }
+        Kind::Video => {
+            write_vp8(payload, part);
+            VIDEO
+        }
+    };
+    payload[STAMP_AT..STAMP_AT + 4].copy_from_slice(magic);
     payload[STAMP_AT + 4..MIN_PAYLOAD].copy_from_slice(&sent_ns.to_be_bytes());
 }
 
@@ -39,17 +47,33 @@ fn write_vp8(payload: &mut [u8], part: &Part) {
     }
 }
 
-/// When the packet with this payload was sent; `None` when it is none of ours.
-pub(crate) fn sent_ns(payload: &[u8]) -> Option<u64> {
+/// What a payload of ours says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamped {
+    /// CLOCK_REALTIME when it was sent.
+    pub(crate) sent_ns: u64,
+    /// Whether a receiver that has nothing yet can begin here.
+    pub(crate) begins: bool,
+}
+
+/// Reads a payload; `None` when it is none of ours.
+pub(crate) fn read(payload: &[u8]) -> Option<Stamped> {
     let stamp = payload.get(STAMP_AT..MIN_PAYLOAD)?;
     let (magic, time) = stamp.split_first_chunk::<4>()?;
-    (*magic == MAGIC).then(|| u64::from_be_bytes(time.try_into().unwrap_or_default()))
+    let begins = match magic {
+        AUDIO => true,
+        VIDEO => is_keyframe_start(Codec::Vp8, payload),
+        _ => return None,
+    };
+    Some(Stamped {
+        sent_ns: u64::from_be_bytes(time.try_into().unwrap_or_default()),
+        begins,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parlour_media::codecs;
 
     #[test]
     fn the_stamp_is_read_back_from_both_kinds() {
@@ -62,11 +86,15 @@ mod tests {
             };
             let mut payload = [0; MIN_PAYLOAD];
             write(&mut payload, &part, u64::MAX - 1);
-            assert_eq!(sent_ns(&payload), Some(u64::MAX - 1));
+            let told = Stamped {
+                sent_ns: u64::MAX - 1,
+                begins: true,
+            };
+            assert_eq!(read(&payload), Some(told));
             payload[STAMP_AT] ^= 1;
-            assert_eq!(sent_ns(&payload), None);
+            assert_eq!(read(&payload), None);
         }
-        assert_eq!(sent_ns(&[0; MIN_PAYLOAD - 1]), None);
+        assert_eq!(read(&[0; MIN_PAYLOAD - 1]), None);
     }
 
     #[test]
@@ -80,8 +108,7 @@ mod tests {
             };
             let mut payload = [0; 100];
             write(&mut payload, &part, 1);
-            let seen = codecs::is_keyframe_start(codecs::Codec::Vp8, &payload);
-            assert_eq!(seen, first && keyframe);
+            assert_eq!(read(&payload).unwrap().begins, first && keyframe);
         }
     }
 }

@@ -87,7 +87,9 @@ pub(crate) struct Peer {
     patience: Duration,
     deadline: Instant,
     pub(crate) connected_at: Option<Duration>,
-    pub(crate) first_frame_at: Option<Duration>,
+    pub(crate) first_picture_at: Option<Duration>,
+    /// Whether the first packet of a keyframe came.
+    began: bool,
     pub(crate) outgoing: Vec<Outgoing>,
     transport_seq: u16,
     tallies: Vec<Tally>,
@@ -119,7 +121,8 @@ impl Peer {
             patience,
             deadline: now + patience,
             connected_at: None,
-            first_frame_at: None,
+            first_picture_at: None,
+            began: false,
             outgoing: streams,
             transport_seq: 0,
             tallies: Vec::new(),
@@ -290,11 +293,9 @@ impl Peer {
         let Place::Fresh { roc } = self.tallies[at].take(&header) else {
             return;
         };
-        if self.first_frame_at.is_none() && header.marker {
-            self.first_frame_at = Some(clock::monotonic());
-        }
         self.came += 1;
-        if self.came % SAMPLE != self.sample {
+        let is_sample = self.came % SAMPLE == self.sample;
+        if !is_sample && self.first_picture_at.is_some() {
             return;
         }
         let len = match &self.security {
@@ -304,12 +305,19 @@ impl Peer {
                 srtp: Some(srtp), ..
             } => srtp.receiver.unprotect_rtp_at(packet, roc).ok(),
         };
-        let sent = len
+        let stamped = len
             .and_then(|len| RtpView::parse(&packet[..len]).ok())
-            .and_then(|view| payload::sent_ns(view.payload()));
-        match sent {
-            Some(sent) => sums.times.add(stamp.0.saturating_sub(sent)),
-            None => sums.undecryptable += 1,
+            .and_then(|view| payload::read(view.payload()));
+        let Some(stamped) = stamped else {
+            sums.undecryptable += 1;
+            return;
+        };
+        if is_sample {
+            sums.times.add(stamp.0.saturating_sub(stamped.sent_ns));
+        }
+        self.began |= stamped.begins;
+        if self.began && header.marker && self.first_picture_at.is_none() {
+            self.first_picture_at = Some(clock::monotonic());
         }
     }
 

@@ -10,13 +10,16 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Packets of one run at most: what the best servers send at a time.
 const MOST_IN_RUN: usize = 8;
 /// A run whose frame is open may wait so long for the rest of it.
-const HOLD_MS: libc::c_int = 1;
+const HOLD: Duration = Duration::from_millis(1);
+/// As our shards ask for, since all publishers share this socket.
+const BUFFER_BYTES: libc::c_int = 4 << 20;
 /// How soon the end is noticed.
-const LOOK_MS: libc::c_int = 50;
+const LOOK: Duration = Duration::from_millis(50);
 /// Addresses it knows, a limit of ours.
 const MOST_GUESTS: usize = 30_000;
 
@@ -79,7 +82,7 @@ impl Reflector {
     pub fn start(address: IpAddr) -> io::Result<Reflector> {
         let socket = UdpSocket::bind(SocketAddr::new(address, 0))?;
         socket.set_nonblocking(true)?;
-        socket::buffers(&socket);
+        socket::buffers(&socket, BUFFER_BYTES);
         let address = socket.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(Counters::default());
@@ -144,6 +147,7 @@ struct Run {
     segment: usize,
     bytes: Vec<u8>,
     packets: usize,
+    since: Option<Instant>,
 }
 
 struct Worker {
@@ -165,29 +169,33 @@ impl Worker {
                 let datagram = self.receiver.datagram(index).0.to_vec();
                 self.take(Address(source, len), &datagram);
             }
-            if count < BATCH {
-                let holding = self.run.packets > 0;
-                if !self.wait(if holding { HOLD_MS } else { LOOK_MS })? && holding {
-                    self.flush();
-                }
+            let held = self.run.since.map(|since| since.elapsed());
+            if held.is_some_and(|held| held >= HOLD) {
+                self.flush();
+            } else if count < BATCH {
+                self.wait(held.map_or(LOOK, |held| HOLD - held))?;
             }
         }
         Ok(())
     }
 
-    /// Waits for a datagram; false when none came in that time.
-    fn wait(&self, milliseconds: libc::c_int) -> io::Result<bool> {
+    /// Waits for a datagram, so long at most.
+    fn wait(&self, time: Duration) -> io::Result<()> {
         let mut poll = libc::pollfd {
             fd: self.socket.as_raw_fd(),
             events: libc::POLLIN,
             revents: 0,
         };
-        // SAFETY: `poll` is one descriptor and outlives the call.
-        match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {
-            0 => Ok(false),
-            ready if ready > 0 => Ok(true),
+        let time = libc::timespec {
+            tv_sec: time.as_secs() as libc::time_t,
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        // SAFETY: one descriptor and a time, which outlive the call; no signal mask.
+        let ready = unsafe { libc::ppoll(&raw mut poll, 1, &raw const time, std::ptr::null()) };
+        match ready {
+            0.. => Ok(()),
             _ => match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+                error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
                 error => Err(error),
             },
         }
@@ -217,6 +225,7 @@ impl Worker {
         self.run.segment = datagram.len();
         self.run.bytes.extend_from_slice(datagram);
         self.run.packets += 1;
+        self.run.since.get_or_insert_with(Instant::now);
         let frame_is_open = RtpHeader::parse(datagram).is_ok_and(|header| {
             !header.marker && header.payload_type.0 >= 96 && datagram.len() > DATAGRAM / 4
         });

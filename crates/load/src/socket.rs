@@ -26,20 +26,20 @@ pub(crate) fn open(remote: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(any)?;
     socket.connect(remote)?;
     socket.set_nonblocking(true)?;
-    buffers(&socket);
+    buffers(&socket, BUFFER_BYTES);
     set(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     Ok(socket)
 }
 
 /// Large buffers, as far as the kernel allows them.
-pub(crate) fn buffers(socket: &UdpSocket) {
+pub(crate) fn buffers(socket: &UdpSocket, bytes: libc::c_int) {
     for (forced, asked) in [
         (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
         (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
     ] {
-        if set(socket, libc::SOL_SOCKET, forced, BUFFER_BYTES).is_err() {
+        if set(socket, libc::SOL_SOCKET, forced, bytes).is_err() {
             // Without it there is the kernel's default, and what that loses is counted.
-            let _ = set(socket, libc::SOL_SOCKET, asked, BUFFER_BYTES);
+            let _ = set(socket, libc::SOL_SOCKET, asked, bytes);
         }
     }
 }

@@ -276,8 +276,8 @@ fn peer_dict<'py>(py: Python<'py>, report: &PeerReport) -> PyResult<Bound<'py, P
         report.connected_at.map(|at| at.as_secs_f64()),
     )?;
     dict.set_item(
-        "first_frame_at",
-        report.first_frame_at.map(|at| at.as_secs_f64()),
+        "first_picture_at",
+        report.first_picture_at.map(|at| at.as_secs_f64()),
     )?;
     dict.set_item("sent", report.sent)?;
     let streams = PyList::empty(py);

@@ -18,7 +18,7 @@ SETTLE = 0.1
 """Seconds in which nothing more may come before all is taken to have come."""
 SETTLE_TIMEOUT = 3.0
 AT_A_TIME = 20
-"""Users who come in at the same time."""
+"""Users who come in at the same time, unless the stage says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class Stage:
     prefix: str
     """What names begin with, so that two runs do not put each other out."""
     first_room: int = 1
+    at_a_time: int = AT_A_TIME
     publishers: list[list[Member]] = field(default_factory=list)
     subscribers: list[list[Member]] = field(default_factory=list)
     join_times: list[float] = field(default_factory=list)
@@ -101,9 +102,13 @@ class Stage:
 
     async def fill(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Take everybody in; nobody sends yet. Raises LoadError with the first reason."""
+        await self.fill_publishers(progress)
+        await self.fill_subscribers(progress)
+
+    async def fill_publishers(self, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Take those in who send."""
         self.publishers = [[] for _ in range(self.layout.rooms)]
-        self.subscribers = [[] for _ in range(self.layout.rooms)]
-        turns = asyncio.Semaphore(AT_A_TIME)
+        turns = asyncio.Semaphore(self.at_a_time)
 
         async def publish(room: int, number: int) -> None:
             async with turns:
@@ -111,6 +116,15 @@ class Stage:
                 self.publishers[room].append(member)
                 await member.publish(self._tracks(room * self.layout.publishers + number))
                 progress(1)
+
+        await _all(
+            publish(room, number) for room in range(self.layout.rooms) for number in range(self.layout.publishers)
+        )
+
+    async def fill_subscribers(self, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Take those in who receive."""
+        self.subscribers = [[] for _ in range(self.layout.rooms)]
+        turns = asyncio.Semaphore(self.at_a_time)
 
         async def subscribe(room: int, number: int) -> None:
             async with turns:
@@ -127,9 +141,6 @@ class Stage:
                     self.join_times.append(time.monotonic() - began)
                 progress(1)
 
-        await _all(
-            publish(room, number) for room in range(self.layout.rooms) for number in range(self.layout.publishers)
-        )
         receivers = self.layout.publishers if self.layout.mutual else self.layout.subscribers
         await _all(subscribe(room, number) for room in range(self.layout.rooms) for number in range(receivers))
 
@@ -162,7 +173,7 @@ class Stage:
 
         Exact when everybody was there before :meth:`start`.
         """
-        await self._settle()
+        await self.settle()
         reports = self.peers.reports()
         expected = received = duplicates = incomplete = repeated = 0
         for publishers, subscribers in zip(self.publishers, self.subscribers, strict=True):
@@ -186,7 +197,8 @@ class Stage:
             await asyncio.gather(*(member.leave() for member in members[at : at + AT_A_TIME]), return_exceptions=True)
         self.publishers, self.subscribers = [], []
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
+        """Wait until nothing comes any more, three seconds at most."""
         deadline = time.monotonic() + SETTLE_TIMEOUT
         before: LoadTotals | None = None
         while time.monotonic() < deadline:
