@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import structlog
 
@@ -27,7 +27,10 @@ from parlour.storage import (
 
 log = structlog.get_logger(__name__)
 
-_ACCOUNT_STORE: tuple[tuple[type[StorageError], ErrorCode, str], ...] = (
+Fault = tuple[type[StorageError], ErrorCode, str]
+"""A failure of a store, the code that stands for it, and what a client is told."""
+
+_ACCOUNT_STORE: tuple[Fault, ...] = (
     (StoreTimeoutError, ErrorCode.ACCOUNT_STORE_TIMEOUT, "the account store did not answer in time"),
     (UnreadableRowError, ErrorCode.STORED_ROW_UNREADABLE, "what is stored cannot be read"),
     (UnreadableDatabaseError, ErrorCode.STORED_ROW_UNREADABLE, "the account store is damaged or of another version"),
@@ -38,56 +41,58 @@ _ACCOUNT_STORE: tuple[tuple[type[StorageError], ErrorCode, str], ...] = (
     (MasterKeyError, ErrorCode.STORED_SECRET_UNREADABLE, "this server's master key is missing"),
     (AccountLimitError, ErrorCode.ACCOUNT_COUNT_LIMIT, "the app has as many accounts as it may have"),
     (NoSuchAppError, ErrorCode.SDKAPPID_NOT_FOUND, "the app is not there any more"),
+    (StorageError, ErrorCode.ACCOUNT_STORE_UNREACHABLE, "the account store cannot be reached"),
 )
-_UNREACHABLE = (ErrorCode.ACCOUNT_STORE_UNREACHABLE, "the account store cannot be reached")
+_LOGIN_STATES: tuple[Fault, ...] = (
+    (
+        ConflictError,
+        ErrorCode.LOGIN_STATE_WRITE_CONFLICT,
+        "the login state could not be written: other writes were in the way",
+    ),
+    (StorageError, ErrorCode.LOGIN_STATE_STORE_UNAVAILABLE, "the login-state store is not available"),
+)
+_COUNTERS: tuple[Fault, ...] = (
+    (
+        StorageError,
+        ErrorCode.COUNTERS_UNAVAILABLE,
+        "the counters behind lock-out and rate limits are not available",
+    ),
+)
 
 
 def account_store_refusal(error: StorageError) -> AccountRefusedError:
     """The refusal for a failure of the account store. The log has the whole sentence, the client has not."""
-    code, sentence = next(
-        ((code, sentence) for kind, code, sentence in _ACCOUNT_STORE if isinstance(error, kind)), _UNREACHABLE
-    )
-    if code is not ErrorCode.ACCOUNT_COUNT_LIMIT:
-        log.warning("account store failed", code=int(code), reason=str(error))
+    return _refusal(error, "account store", _ACCOUNT_STORE)
+
+
+def account_store() -> AbstractContextManager[None]:
+    """Failures of the account store become refusals."""
+    return _refusing("account store", _ACCOUNT_STORE)
+
+
+def login_state_store() -> AbstractContextManager[None]:
+    """Failures of the login-state store become 70222, or 70225 for a conflict that persisted."""
+    return _refusing("login-state store", _LOGIN_STATES)
+
+
+def counters_store() -> AbstractContextManager[None]:
+    """Failures of the counters become 70231: who cannot be counted is not let in."""
+    return _refusing("counters", _COUNTERS)
+
+
+def _refusal(error: StorageError, store: str, faults: tuple[Fault, ...]) -> AccountRefusedError:
+    code, sentence = next((code, sentence) for kind, code, sentence in faults if isinstance(error, kind))
+    if code is not ErrorCode.ACCOUNT_COUNT_LIMIT:  # which is the app's bound and no failure
+        log.warning(f"{store} failed", code=int(code), reason=str(error))
     return AccountRefusedError(code, sentence)
 
 
 @contextmanager
-def account_store() -> Iterator[None]:
-    """Failures of the account store become refusals."""
+def _refusing(store: str, faults: tuple[Fault, ...]) -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        raise account_store_refusal(error) from None
-
-
-@contextmanager
-def login_state_store() -> Iterator[None]:
-    """Failures of the login-state store become 70222, or 70225 for a conflict that persisted."""
-    try:
-        yield
-    except ConflictError as error:
-        log.warning("login-state store failed", code=int(ErrorCode.LOGIN_STATE_WRITE_CONFLICT), reason=str(error))
-        raise AccountRefusedError(
-            ErrorCode.LOGIN_STATE_WRITE_CONFLICT, "the login state could not be written: other writes were in the way"
-        ) from None
-    except StorageError as error:
-        log.warning("login-state store failed", code=int(ErrorCode.LOGIN_STATE_STORE_UNAVAILABLE), reason=str(error))
-        raise AccountRefusedError(
-            ErrorCode.LOGIN_STATE_STORE_UNAVAILABLE, "the login-state store is not available"
-        ) from None
-
-
-@contextmanager
-def counters_store() -> Iterator[None]:
-    """Failures of the counters become 70231: who cannot be counted is not let in."""
-    try:
-        yield
-    except StorageError as error:
-        log.warning("counters failed", code=int(ErrorCode.COUNTERS_UNAVAILABLE), reason=str(error))
-        raise AccountRefusedError(
-            ErrorCode.COUNTERS_UNAVAILABLE, "the counters behind lock-out and rate limits are not available"
-        ) from None
+        raise _refusal(error, store, faults) from None
 
 
 @contextmanager

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Row, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,6 +25,9 @@ from parlour.storage.rows import (
 from parlour.storage.schema import accounts, restrictions
 from parlour.storage.secrets import MasterKey
 from parlour.storage.statements import User
+
+Stored = TypeVar("Stored")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +327,7 @@ def _type_of(
     return AccountTypeUnreadableError(f"The account type {app.account_type} of app {app.sdk_app_id}: {why}.")
 
 
-def _attempt(read: Any, row: Any) -> Any:
+def _attempt(read: Callable[[Stored], Value], row: Stored) -> Value | StorageError:
     try:
         return read(row)
     except StorageError as error:

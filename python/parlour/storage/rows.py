@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 from sqlalchemy import Row
@@ -33,8 +34,7 @@ TOKEN_SECRET_BYTES = 32
 
 def read_app(row: Row[Any], keys: Sequence[Row[Any]], master: MasterKey) -> App:
     """An app from its row and the rows of its keys. Raises ``UnreadableRowError`` or ``SealedError``."""
-    subject = f"app {row.sdk_app_id}"
-    try:
+    with _reading(f"What is stored about app {row.sdk_app_id}"):
         stored = [read_key(key, master) for key in keys]
         return App(
             sdk_app_id=row.sdk_app_id,
@@ -54,20 +54,14 @@ def read_app(row: Row[Any], keys: Sequence[Row[Any]], master: MasterKey) -> App:
             limits=AppLimits(**{_text(name): _number(value) for name, value in _object(row.limits).items()}),
             verification=None if row.verification is None else _verification(row.verification, row.sdk_app_id, master),
         )
-    except StorageError:
-        raise
-    except (TypeError, ValueError, KeyError) as error:
-        raise UnreadableRowError(f"What is stored about {subject} cannot be read: {_why(error)}.") from None
 
 
 def read_key(row: Row[Any], master: MasterKey) -> StoredKey:
     """A key of an app; the secret of one is opened."""
-    try:
+    with _reading(f"A stored key of app {row.sdk_app_id}"):
         kind = _one_of(row.kind, ("secret", "public"))
         value = _text(row.value)
         created_at = _number(row.created_at)
-    except (TypeError, ValueError) as error:
-        raise UnreadableRowError(f"A stored key of app {row.sdk_app_id} cannot be read: {_why(error)}.") from None
     if kind == "secret":
         value = master.open(value, key_place(row.sdk_app_id))
     return StoredKey(row.id, kind, value, created_at)
@@ -75,7 +69,7 @@ def read_key(row: Row[Any], master: MasterKey) -> StoredKey:
 
 def read_account(row: Row[Any]) -> Account:
     """An account from its row."""
-    try:
+    with _reading(f"The stored account {row.user_id!r} of app {row.sdk_app_id}"):
         return Account(
             row.sdk_app_id,
             row.user_id,
@@ -84,33 +78,23 @@ def read_account(row: Row[Any]) -> Account:
             _text(row.face_url),
             _number(row.created_at),
         )
-    except (TypeError, ValueError) as error:
-        raise UnreadableRowError(
-            f"The stored account {row.user_id!r} of app {row.sdk_app_id} cannot be read: {_why(error)}."
-        ) from None
 
 
 def read_restrictions(row: Row[Any]) -> Restrictions:
     """What is held against a userId."""
-    try:
+    with _reading(f"The stored standing of {row.user_id!r} in app {row.sdk_app_id}"):
         return Restrictions(
             None if row.blocked_at is None else _number(row.blocked_at),
             _text(row.reason),
             None if row.invalidated_at is None else _number(row.invalidated_at),
         )
-    except (TypeError, ValueError) as error:
-        raise UnreadableRowError(
-            f"The stored standing of {row.user_id!r} in app {row.sdk_app_id} cannot be read: {_why(error)}."
-        ) from None
 
 
 def read_account_type(row: Row[Any]) -> AccountType:
     """An account type from its row."""
-    try:
+    with _reading(f"The stored account type {row.number}"):
         methods = tuple(_one_of(method, METHODS) for method in _list(row.methods))
         return AccountType(_number(row.number), _text(row.name), methods)
-    except (TypeError, ValueError) as error:
-        raise UnreadableRowError(f"The stored account type {row.number} cannot be read: {_why(error)}.") from None
 
 
 def read_token_secret(stored: object, master: MasterKey) -> bytes:
@@ -207,5 +191,13 @@ def _object(stored: object) -> dict[str, Any]:
     return cast(dict[str, Any], value)
 
 
-def _why(error: Exception) -> str:
-    return "a structure is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
+@contextmanager
+def _reading(subject: str) -> Iterator[None]:
+    """Whatever is wrong with a row is said of its ``subject``; what is sealed has sentences of its own."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except (TypeError, ValueError, KeyError) as error:
+        why = "a structure is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise UnreadableRowError(f"{subject} cannot be read: {why}.") from None
