@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from urllib.parse import parse_qsl
 
+import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from parlour.accounts.refusal import AccountRefusedError
+from parlour.admin import wire
 from parlour.admin.texts import shown
 from parlour.errors import ErrorCode
 
@@ -22,6 +24,12 @@ LINGER = 2.0
 with unread bytes is reset, and the reset can overtake the answer (RFC 9112, section 9.6)."""
 
 MAX_PARAMETERS = 32
+
+_HEADERS = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -66,6 +74,14 @@ def read_parameters(query: bytes) -> Mapping[str, str]:
 
 def _bad_url(reason: str) -> AccountRefusedError:
     return AccountRefusedError(ErrorCode.URL_MALFORMED, f"The URL cannot be read: {reason}.")
+
+
+def json_response(answer: msgspec.Struct, status: int = 200, *, more: Iterable[tuple[bytes, bytes]] = ()) -> Response:
+    """An answer in JSON that nobody keeps; ``more`` are further headers."""
+    response = Response(wire.encode(answer), status)
+    response.raw_headers += _HEADERS
+    response.raw_headers += more
+    return response
 
 
 class BoundedRequest(Request):

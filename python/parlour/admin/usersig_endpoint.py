@@ -17,7 +17,7 @@ from parlour.accounts.refusal import AccountRefusedError
 from parlour.admin import wire
 from parlour.admin.bodies import read_object, read_shape
 from parlour.admin.commands import USERSIG_RATE, cause
-from parlour.admin.exchange import BodyTooLargeError, BodyTooSlowError, BoundedRequest
+from parlour.admin.exchange import BodyTooLargeError, BodyTooSlowError, BoundedRequest, json_response
 from parlour.admin.incidents import record_incident
 from parlour.admin.rest import SourceOf, is_user_id
 from parlour.errors import ErrorCode, entry_of
@@ -25,9 +25,8 @@ from parlour.errors import ErrorCode, entry_of
 MAX_BODY = 16 * 1024
 """Bytes; a request of the longest userId has about 100."""
 
-_HEADERS = {"content-type": "application/json", "cache-control": "no-store", "x-content-type-options": "nosniff"}
-_CHALLENGE = 'Basic realm="Parlour: an administrator and its UserSig", charset="UTF-8"'
-_SECONDS_LOCKED = "60"
+_CHALLENGE = b'Basic realm="Parlour: an administrator and its UserSig", charset="UTF-8"'
+_SECONDS_LOCKED = b"60"
 
 _STATUS: dict[ErrorCode, int] = {
     ErrorCode.COMMAND_UNKNOWN: 404,
@@ -81,7 +80,7 @@ class UserSigEndpoint:
             self._check_open(request.method)
             admin, user_sig = read_credential(request.headers.get("authorization", ""))
             issued = await self._issued(request, admin, user_sig, self._source_of(request.scope))
-            return Response(wire.encode(issued), headers=_HEADERS)
+            return json_response(issued)
         except ClientDisconnect:
             raise
         except AccountRefusedError as refused:
@@ -150,7 +149,7 @@ def _refusal(status: int, code: ErrorCode, detail: str) -> Response:
     error = wire.ErrorDetail(
         code=int(code), key=code.name, message=message, remedy="" if entry is None else entry.remedy
     )
-    return Response(wire.encode(wire.UserSigError(error=error)), status, headers=_HEADERS | _headers_of(status, code))
+    return json_response(wire.UserSigError(error=error), status, more=_headers_of(status, code))
 
 
 def _status_of(refused: AccountRefusedError) -> int:
@@ -164,12 +163,12 @@ def _status_of(refused: AccountRefusedError) -> int:
     return _STATUS.get(refused.code, 400)
 
 
-def _headers_of(status: int, code: ErrorCode) -> dict[str, str]:
+def _headers_of(status: int, code: ErrorCode) -> tuple[tuple[bytes, bytes], ...]:
     match status:
         case 401:
-            return {"www-authenticate": _CHALLENGE}
+            return ((b"www-authenticate", _CHALLENGE),)
         case 405:
-            return {"allow": "POST"}
+            return ((b"allow", b"POST"),)
         case 429:
-            return {"retry-after": _SECONDS_LOCKED if code == ErrorCode.LOGIN_LOCKED_OUT else "1"}
-    return {}
+            return ((b"retry-after", _SECONDS_LOCKED if code == ErrorCode.LOGIN_LOCKED_OUT else b"1"),)
+    return ()
