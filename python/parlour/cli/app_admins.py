@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from parlour.cli.output import fail, message, print_json, print_line, visible
 from parlour.cli.store import known_app
 
 if TYPE_CHECKING:
-    from parlour.storage import App, Storage
+    from parlour.storage import Storage
 
 MAX_ADMINS = 10
 """Admins of one app, as many as the public account service allows."""
@@ -44,22 +45,14 @@ def add(options: StoreOptions, app_id: AppArgument, user: UserArgument) -> None:
     """Let a userId call the account REST, with a UserSig of its own."""
     sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
 
-    def added(app: App) -> App:
-        if user_id in app.admins:
+    def added(admins: tuple[str, ...]) -> tuple[str, ...]:
+        if user_id in admins:
             fail(f"{visible(user_id)} is an admin of app {sdk_app_id} already.")
-        if len(app.admins) >= MAX_ADMINS:
-            fail(f"App {sdk_app_id} has {len(app.admins)} admins, and {MAX_ADMINS} are allowed: remove one first.")
-        return replace(app, admins=(*app.admins, user_id))
+        if len(admins) >= MAX_ADMINS:
+            fail(f"App {sdk_app_id} has {len(admins)} admins, and {MAX_ADMINS} are allowed: remove one first.")
+        return (*admins, user_id)
 
-    async def work(storage: Storage) -> tuple[str, ...]:
-        await known_app(storage, sdk_app_id)
-        return (await storage.edit_app(sdk_app_id, added)).admins
-
-    admins = options.run(work)
-    if options.as_json:
-        print_json(list(admins))
-        return
-    print_line(f"{visible(user_id)} is an admin of app {sdk_app_id}.")
+    _edit(options, sdk_app_id, added, f"{visible(user_id)} is an admin of app {sdk_app_id}.")
 
 
 @command.command("remove")
@@ -68,19 +61,25 @@ def remove(options: StoreOptions, app_id: AppArgument, user: UserArgument) -> No
     """Take the right away again: further calls are refused at once (70403)."""
     sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
 
-    def removed(app: App) -> App:
-        if user_id not in app.admins:
+    def removed(admins: tuple[str, ...]) -> tuple[str, ...]:
+        if user_id not in admins:
             fail(f"{visible(user_id)} is no admin of app {sdk_app_id}: see `parlour app admin list {sdk_app_id}`.")
-        return replace(app, admins=tuple(admin for admin in app.admins if admin != user_id))
+        return tuple(admin for admin in admins if admin != user_id)
 
+    _edit(options, sdk_app_id, removed, f"{visible(user_id)} is no admin of app {sdk_app_id} any more.")
+
+
+def _edit(
+    options: StoreOptions, sdk_app_id: int, change: Callable[[tuple[str, ...]], tuple[str, ...]], done: str
+) -> None:
     async def work(storage: Storage) -> tuple[str, ...]:
         await known_app(storage, sdk_app_id)
-        return (await storage.edit_app(sdk_app_id, removed)).admins
+        return (await storage.edit_app(sdk_app_id, lambda app: replace(app, admins=change(app.admins)))).admins
 
     admins = options.run(work)
     if options.as_json:
         print_json(list(admins))
         return
-    print_line(f"{visible(user_id)} is no admin of app {sdk_app_id} any more.")
+    print_line(done)
     if not admins:
         message("That was the last one: nobody may call its account REST now.")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parlour.cli.output import AnnounceOption, JsonOption, fail, message, print_json
+from parlour.cli.output import AnnounceOption, JsonOption, fail, print_json
+from parlour.cli.store import loaded_settings
 
 if TYPE_CHECKING:
     from parlour.client.robot import Robot
@@ -45,19 +46,15 @@ def command(
     """
     from parlour.cli.serve import run
     from parlour.logs import configure_logs
-    from parlour.settings import SettingsError, load_settings
 
-    try:
-        overrides = {
-            "host": host,
-            "port": port,
-            "media_port": media_port,
-            "media.announce": announce or None,
-            "data": data,
-        }
-        settings = load_settings(None, overrides, warn=message)
-    except SettingsError as error:
-        fail(str(error))
+    overrides = {
+        "host": host,
+        "port": port,
+        "media_port": media_port,
+        "media.announce": announce or None,
+        "data": data,
+    }
+    settings = loaded_settings(None, overrides)
     configure_logs("warning", as_json=False)
     run(_run(settings, with_robot=robot, as_json=as_json))
 

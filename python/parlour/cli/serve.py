@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from parlour.cli.output import AnnounceOption, JsonOption, fail, message, print_line
+from parlour.cli.store import loaded_settings
 
 if TYPE_CHECKING:
     from parlour.server import Server
@@ -67,7 +68,6 @@ def command(
     Options win over the environment (PARLOUR_PORT=…), which wins over the file. Logs go to stderr.
     """
     from parlour.logs import configure_logs
-    from parlour.settings import SettingsError, load_settings
 
     overrides: dict[str, object] = {
         "data": data,
@@ -81,10 +81,7 @@ def command(
         "tls_key": tls_key,
         "tls_self_signed": tls_self_signed or None,
     }
-    try:
-        settings = load_settings(config, overrides, warn=message)
-    except SettingsError as error:
-        fail(str(error))
+    settings = loaded_settings(config, overrides)
     configure_logs(settings.log_level, as_json=settings.log_json)
     run(serve(settings, as_json=as_json))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,10 +26,15 @@ def server_settings(data: str | None, config: Path | None = None) -> Settings:
     """The settings that a server started with the same ``--data``, ``--config`` and environment would have."""
     if data is not None and not data:
         raise typer.BadParameter("the name of the folder is empty", param_hint="--data")
+    return loaded_settings(config, {"data": data})
+
+
+def loaded_settings(config: Path | None, overrides: Mapping[str, object]) -> Settings:
+    """The settings with what the command line gives; what cannot be used ends the command with its sentence."""
     from parlour.settings import SettingsError, load_settings
 
     try:
-        return load_settings(config, {"data": data}, warn=message)
+        return load_settings(config, overrides, warn=message)
     except SettingsError as error:
         fail(str(error))
 
