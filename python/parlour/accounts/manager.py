@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from parlour.accounts.faults import account_store, account_store_refusal, login_state_store, unexpected
 from parlour.accounts.refusal import AccountRefusedError
@@ -22,8 +22,10 @@ from parlour.storage import (
     StorageError,
     StoreTimeoutError,
 )
-from parlour.storage.model import bound
+from parlour.storage.model import Kind, bound
 from parlour.usersig import sign_v2
+
+Item = TypeVar("Item")
 
 CHUNK = 20
 """Items of a batch that are one transaction: what was done when the deadline passes is done whole."""
@@ -105,7 +107,7 @@ class AccountManager:
         """Make an account of a kind; its format is checked (70102 to 70106)."""
         with unexpected():
             checked = checked_kind(app, kind)
-            new = self._new(app, checked_format(checked, user_id), kind=checked)
+            new = self._new(app, checked_format(checked, user_id), checked)
             with account_store():
                 await self._accounts.put(new)
 
@@ -116,7 +118,7 @@ class AccountManager:
         for user_id, kind in accounts:
             try:
                 checked = checked_kind(app, kind)
-                new.append(self._new(app, checked_format(checked, user_id), kind=checked))
+                new.append(self._new(app, checked_format(checked, user_id), checked))
             except AccountRefusedError as refusal:
                 refused.append(ItemResult(user_id, refusal.code))
         made = await self._put_many(app, new)
@@ -251,11 +253,11 @@ class AccountManager:
 
     # --- steps ---
 
-    def _new(self, app: App, user_id: str, **members: Any) -> NewAccount:
+    def _new(
+        self, app: App, user_id: str, kind: Kind = "plain", *, nick: str | None = None, face_url: str | None = None
+    ) -> NewAccount:
         most = bound(app.limits.max_accounts, self._max_accounts)
-        return NewAccount(
-            app.sdk_app_id, user_id, members.pop("kind", "plain"), int(self._clock()), most=most, **members
-        )
+        return NewAccount(app.sdk_app_id, user_id, kind, int(self._clock()), nick, face_url, most)
 
     async def _put_many(self, app: App, new: Sequence[NewAccount]) -> BatchResult:
         async def work(chunk: Sequence[NewAccount], within: float) -> list[ItemResult]:
@@ -268,7 +270,7 @@ class AccountManager:
         return await self._in_chunks(new, work)
 
     async def _in_chunks(
-        self, items: Sequence[Any], work: Callable[[Sequence[Any], float], Awaitable[list[ItemResult]]]
+        self, items: Sequence[Item], work: Callable[[Sequence[Item], float], Awaitable[list[ItemResult]]]
     ) -> BatchResult:
         """Do a batch in transactions of some items each, until the deadline: 70202 then, with what was done."""
         done: list[ItemResult] = []
