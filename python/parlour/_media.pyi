@@ -390,9 +390,7 @@ class LoadGenerator:
     ) -> int:
         """Connect a new peer to a server; returns its number. ``local``, ``peer``: ufrag and password of each side."""
 
-    def connect_to_reflector(
-        self, remote: tuple[str, int], *, room: int, outgoing: Sequence[_LoadStream] = ...
-    ) -> int:
+    def connect_to_reflector(self, remote: tuple[str, int], *, room: int, outgoing: Sequence[_LoadStream] = ...) -> int:
         """Connect a new peer to a null reflector, to send in a room or, with nothing to send, to receive there."""
 
     def state(self, peer: int) -> tuple[Literal["connecting", "connected", "failed"], str | None]:

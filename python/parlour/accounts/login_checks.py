@@ -69,18 +69,18 @@ class Candidate:
 class Check(NamedTuple):
     """One check: its step in docs/usersig.md, and what passes silently or raises ``AccountRefusedError``.
 
-    ``again`` tells of a login that passed why it would not pass any more, or ""; None where nothing can have changed.
+    ``again`` asks the same of a login that passed; None where nothing can have changed.
     """
 
     step: str
-    run: Callable[[Candidate], Awaitable[None]]
-    again: Callable[[Login, LoginContext, App, int | None], str] | None = None
+    run: Callable[[Candidate], Awaitable[None] | None]
+    again: Callable[[Candidate], None] | None = None
 
 
 async def pass_checks(candidate: Candidate) -> Proof:
     """Make the checks of a login; the first that fails is the ``AccountRefusedError``."""
     for check in CHECKS:
-        await check.run(candidate)
+        await _made(check, candidate)
     return candidate.proof
 
 
@@ -89,20 +89,30 @@ async def refusals(candidate: Candidate, checks: Sequence[Check]) -> list[Accoun
     found = []
     for check in checks:
         try:
-            await check.run(candidate)
+            await _made(check, candidate)
         except AccountRefusedError as refusal:
             found.append(refusal)
     return found
 
 
-def why_void(login: Login, context: LoginContext, app: App, now: int | None) -> str:
-    """Why a login that passed would not pass any more, or ""; the blacklist refuses by itself (70051).
+async def _made(check: Check, candidate: Candidate) -> None:
+    answer = check.run(candidate)
+    if answer is not None:
+        await answer
 
-    ``now`` in unix seconds; None where an expiry does not count.
-    """
-    for check in CHECKS:
-        if check.again is not None and (why := check.again(login, context, app, now)):
-            return why
+
+def why_void(login: Login, context: LoginContext, app: App, now: float) -> str:
+    """Why a login that passed would not pass any more, or ""; other refusals are raised. ``now`` in unix seconds."""
+    candidate = Candidate(app, context, login.identity.user_id, None, None, now, prove_by_usersig)
+    candidate.proof = Proof(login.issued_at, login.expires_at, login.key)
+    try:
+        for check in CHECKS:
+            if check.again is not None:
+                check.again(candidate)
+    except AccountRefusedError as refusal:
+        if refusal.code not in _VOID:
+            raise
+        return _VOID[refusal.code]
     return ""
 
 
@@ -156,7 +166,7 @@ async def prove_by_usersig(candidate: Candidate, user_sig: str) -> Proof:
 # --- the checks -----------------------------------------------------------------------------------------------
 
 
-async def _account_type(candidate: Candidate) -> None:
+def _account_type(candidate: Candidate) -> None:
     """The app's account type (70204, 70205), the one asked for, and the one in a UserSig of version 1."""
     app, context, envelope = candidate.app, candidate.context, candidate.envelope
     if app.account_type is None:
@@ -169,7 +179,7 @@ async def _account_type(candidate: Candidate) -> None:
             check_requested_type(context, app, value)
 
 
-async def _user_id(candidate: Candidate) -> None:
+def _user_id(candidate: Candidate) -> None:
     """The userId is one (70402)."""
     candidate.user_id = checked_user_id(candidate.claimed_id)
 
@@ -190,24 +200,16 @@ async def _not_locked_out(candidate: Candidate) -> None:
         )
 
 
-async def _not_blocked(candidate: Candidate) -> None:
+def _not_blocked(candidate: Candidate) -> None:
     """The user is not on the blacklist (70051)."""
-    _refuse_blocked(candidate.context, candidate.app, candidate.user_id)
-
-
-def _still_not_blocked(login: Login, context: LoginContext, app: App, _: int | None) -> str:
-    _refuse_blocked(context, app, login.identity.user_id)
-    return ""
-
-
-def _refuse_blocked(context: LoginContext, app: App, user_id: str) -> None:
-    if readable(context.restrictions).blocked_at is not None:
+    if readable(candidate.context.restrictions).blocked_at is not None:
         raise AccountRefusedError(
-            ErrorCode.ACCOUNT_BLACKLISTED, f"user {user_id} is on the blacklist of app {app.sdk_app_id}"
+            ErrorCode.ACCOUNT_BLACKLISTED,
+            f"user {candidate.user_id} is on the blacklist of app {candidate.app.sdk_app_id}",
         )
 
 
-async def _within_rate(candidate: Candidate) -> None:
+def _within_rate(candidate: Candidate) -> None:
     """The app has not had its logins of this second (70114)."""
     if candidate.admission.too_many:
         raise AccountRefusedError(
@@ -230,48 +232,32 @@ async def _credential(candidate: Candidate) -> None:
         raise
 
 
-def _credential_still_good(login: Login, _: LoginContext, app: App, now: int | None) -> str:
-    if now is not None and login.expires_at is not None and now > login.expires_at:
-        return "it expired"
-    if login.key and login.key not in map(fingerprint, (*app.keys.secrets, *app.keys.public_keys)):
-        return "the key that signed it was taken away"
-    return ""
+def _credential_still_good(candidate: Candidate) -> None:
+    """It has not expired, and the key that verified it is still one of the app's."""
+    proof, keys = candidate.proof, candidate.app.keys
+    if proof.expires_at is not None and candidate.now > proof.expires_at:
+        raise AccountRefusedError(ErrorCode.USERSIG_EXPIRED, "it expired")
+    if proof.key and proof.key not in map(fingerprint, (*keys.secrets, *keys.public_keys)):
+        raise AccountRefusedError(ErrorCode.USERSIG_KEY_MISMATCH, "its key was taken away")
 
 
-async def _not_kicked(candidate: Candidate) -> None:
+def _not_kicked(candidate: Candidate) -> None:
     """The credential was not voided by a kick or a deletion (70052)."""
-    if _was_kicked(candidate.context, candidate.proof.issued_at):
+    invalidated_at = readable(candidate.context.restrictions).invalidated_at
+    if invalidated_at is not None and candidate.proof.issued_at <= invalidated_at:
         raise AccountRefusedError(
             ErrorCode.USERSIG_INVALIDATED,
             f"user {candidate.user_id} was kicked or deleted after this UserSig was issued: sign a new one",
         )
 
 
-def _still_not_kicked(login: Login, context: LoginContext, _: App, __: int | None) -> str:
-    return "the user was kicked" if _was_kicked(context, login.issued_at) else ""
-
-
-def _was_kicked(context: LoginContext, issued_at: int) -> bool:
-    invalidated_at = readable(context.restrictions).invalidated_at
-    return invalidated_at is not None and issued_at <= invalidated_at
-
-
-async def _registered(candidate: Candidate) -> None:
-    """The account is there already, where it has to be (70107)."""
-    app, user_id = candidate.app, candidate.user_id
-    if _is_missing(candidate.context, app, user_id):
+def _registered(candidate: Candidate) -> None:
+    """The account is there already, where it has to be (70107); an app's admins need none."""
+    app, user_id, account = candidate.app, candidate.user_id, readable(candidate.context.account)
+    if account is None and app.registration == "imported" and user_id not in app.admins:
         raise AccountRefusedError(
             ErrorCode.USERID_NOT_REGISTERED, f"app {app.sdk_app_id} takes imported accounts only, and has no {user_id}"
         )
-
-
-def _still_registered(login: Login, context: LoginContext, app: App, _: int | None) -> str:
-    return "the account was deleted" if _is_missing(context, app, login.identity.user_id) else ""
-
-
-def _is_missing(context: LoginContext, app: App, user_id: str) -> bool:
-    """An app's admins need no account."""
-    return readable(context.account) is None and app.registration == "imported" and user_id not in app.admins
 
 
 def _account_type_number(value: object) -> int | None:
@@ -286,10 +272,18 @@ CHECKS = (
     Check("1", _account_type),
     Check("2", _user_id),
     Check("lock-out", _not_locked_out),
-    Check("blacklist", _not_blocked, _still_not_blocked),
+    Check("blacklist", _not_blocked, again=_not_blocked),
     Check("rate", _within_rate),
-    Check("3 to 8", _credential, _credential_still_good),
-    Check("9", _not_kicked, _still_not_kicked),
-    Check("10", _registered, _still_registered),
+    Check("3 to 8", _credential, again=_credential_still_good),
+    Check("9", _not_kicked, again=_not_kicked),
+    Check("10", _registered, again=_registered),
 )
 """Every check of a login once its app is found. What stands between steps 2 and 3 has a name instead of a number."""
+
+_VOID = {
+    ErrorCode.USERSIG_EXPIRED: "it expired",
+    ErrorCode.USERSIG_KEY_MISMATCH: "the key that signed it was taken away",
+    ErrorCode.USERSIG_INVALIDATED: "the user was kicked",
+    ErrorCode.USERID_NOT_REGISTERED: "the account was deleted",
+}
+"""How ``enter`` and ``resume`` say it of a login that passed."""

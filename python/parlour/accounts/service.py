@@ -249,7 +249,7 @@ class Accounts:
         app = readable(context.app)
         if app is None or app.state != "active":
             raise _state_invalid("the app is not active")
-        void = why_void(login, context, app, None)
+        void = why_void(login, context, app, 0)  # an expiry ends no session
         if void:
             raise _state_invalid(void)
         with login_state_store():
