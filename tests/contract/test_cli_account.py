@@ -285,7 +285,7 @@ def test_a_user_without_an_account_cannot_be_kicked(parlour: Here) -> None:
 async def test_who_is_kicked_or_blocked_is_refused_by_a_running_server(
     start_server: StartServer, beside: Beside
 ) -> None:
-    server = await start_server()
+    server = await start_server(limits__login_timeout=120)  # a socket waits for a command meanwhile
     wire, _ = await join(server, "ann")
     assert (await beside.good("account", "show", server.app, "ann"))["online"] == ["Web"]
     before = server.user_sig("ann")
