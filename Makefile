@@ -96,7 +96,7 @@ bench: build $(STAMPS)/dev
 
 generate: $(STAMPS)/python core
 	@$(VENV)/bin/python -m parlour.errors.generate
-	@$(VENV)/bin/python -m parlour.signaling.generate
+	@$(VENV)/bin/python -m parlour.protocol.generate
 	@$(VENV)/bin/python -m tests.scenarios.generate
 	@$(VENV)/bin/python -m parlour.admin.generate
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, Literal, Self, TypedDict, final, type_check_only
 
-from parlour.sdp.model import Codec, Kind
+from parlour.protocol.words import Codec, Kind
 
 __all__ = ["ClientTransport", "LoadGenerator", "LoadPattern", "MediaEngine", "NullReflector", "interface_addresses"]
 

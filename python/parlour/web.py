@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ExceptionHandler
 from starlette.websockets import WebSocket
 
-from parlour.signaling.messages import PROTOCOL_VERSION
+from parlour.protocol.messages import PROTOCOL_VERSION
 from parlour.signaling.service import SignalingService
 from parlour.signaling.socket import NoControl, serve_socket
 from parlour.signaling.wsprotocol import STATE_KEY

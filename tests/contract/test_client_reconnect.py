@@ -22,7 +22,7 @@ from parlour.client.events import (
     StreamRemoved,
 )
 from parlour.errors import ErrorCode
-from parlour.signaling import messages as m
+from parlour.protocol import messages as m
 
 from tests.databases import AnyDatabase, SqliteDatabase
 from tests.peers.relay import Relay

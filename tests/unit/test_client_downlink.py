@@ -8,7 +8,7 @@ from typing import TypeVar
 from parlour.client.downlink import Downlink
 from parlour.client.link import Link
 from parlour.errors import ErrorCode, RtcError
-from parlour.signaling import messages as m
+from parlour.protocol import messages as m
 
 Ok = TypeVar("Ok", bound=m.Message)
 

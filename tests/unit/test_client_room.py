@@ -1,7 +1,7 @@
 """The client's picture of its room, and how it catches up with a snapshot."""
 
 from parlour.client.room import RoomView
-from parlour.signaling import messages as m
+from parlour.protocol import messages as m
 
 
 def stream(user, *, id="1", audio=True, video=True, muted=False):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parlour.errors import ErrorCode, RtcError
+from parlour.protocol.messages import ANSWERS, CloseCode, DownlinkAnswer, Empty, Enter, Login, Mute, Ping
 from parlour.signaling.codec import MalformedError, decode_request, encode_error, encode_ok
 from parlour.signaling.connection import (
     COST_UNIT,
@@ -23,7 +24,6 @@ from parlour.signaling.connection import (
     Refusal,
     State,
 )
-from parlour.signaling.messages import ANSWERS, CloseCode, DownlinkAnswer, Empty, Enter, Login, Mute, Ping
 from parlour.signaling.outbox import BURST_FACTOR, MAX_BYTES, Outbox
 from parlour.token_bucket import TokenBucket
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from parlour.errors import RtcError
 from parlour.media import Policed
+from parlour.protocol.messages import DownlinkOffer
 from parlour.sdp import Candidate, LocalTransport, RemoteTransport, TrackSpec
 from parlour.signaling.downlink import MAX_LINES, REMEMBERED, Downlink, Key, RemoteTrack
-from parlour.signaling.messages import DownlinkOffer
 from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Transport
 

@@ -14,7 +14,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from parlour.errors import ErrorCode, RtcError
-from parlour.signaling import messages as m
+from parlour.protocol import messages as m
 
 Ok = TypeVar("Ok", bound=m.Message)
 

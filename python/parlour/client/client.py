@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from parlour.client.channel import Channel
 from parlour.client.downlink import Downlink
 from parlour.client.events import ClientEvent, ConnectionChanged, Failed
-from parlour.client.link import Codec, Kind, Link
+from parlour.client.link import Link
 from parlour.client.room import RoomView, stream_key
 from parlour.client.schedule import delays, is_unknown_session, may_pass
 from parlour.client.settler import CONNECT_TIMEOUT
@@ -21,7 +21,8 @@ from parlour.client.streams import LocalStream, RemoteStream
 from parlour.client.turns import SESSION, Turns
 from parlour.client.uplink import Uplink
 from parlour.errors import ErrorCode, RtcError
-from parlour.signaling import messages as m
+from parlour.protocol import messages as m
+from parlour.protocol.words import Codec, Kind, StreamType
 
 Ok = TypeVar("Ok", bound=m.Message)
 E = TypeVar("E")
@@ -104,7 +105,7 @@ class Client:
         *,
         audio: bool = True,
         video: Literal["vp8", "h264"] | None = "vp8",
-        stream_type: m.StreamType = "main",
+        stream_type: StreamType = "main",
     ) -> LocalStream:
         """Publish a stream; write encoded frames to what is returned, which reaches the server then.
 
@@ -143,7 +144,7 @@ class Client:
         await self._turns.run(stream.stream_type, work)
 
     async def subscribe(
-        self, user_id: str, stream_type: m.StreamType = "main", *, audio: bool = True, video: bool = True
+        self, user_id: str, stream_type: StreamType = "main", *, audio: bool = True, video: bool = True
     ) -> RemoteStream:
         """Receive a user's stream; returns once it is connected. Repeated, it replaces what was asked before.
 
@@ -156,7 +157,7 @@ class Client:
 
         return await self._turns.run((user_id, stream_type), work)
 
-    async def unsubscribe(self, user_id: str, stream_type: m.StreamType = "main") -> None:
+    async def unsubscribe(self, user_id: str, stream_type: StreamType = "main") -> None:
         """Receive a user's stream no more. Without a socket the server is told as soon as there is one."""
 
         async def work() -> None:

@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable, Iterable
 
 from parlour.client.channel import ChannelLostError, forget
-from parlour.client.link import NOT_SET_UP, EncodedFrame, Kind
+from parlour.client.link import NOT_SET_UP, EncodedFrame
 from parlour.client.room import StreamKey
 from parlour.client.settler import CONNECT_TIMEOUT, Ask, OpenLink, Settler
 from parlour.client.streams import RemoteStream
 from parlour.errors import ErrorCode, RtcError
-from parlour.signaling import messages as m
+from parlour.protocol import messages as m
+from parlour.protocol.words import Kind
 
 Kinds = tuple[bool, bool]
 """Audio, video."""

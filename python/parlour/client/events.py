@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from parlour.errors import RtcError
-from parlour.signaling.messages import (
+from parlour.protocol.messages import (
     ClientBanned,
     MuteChanged,
     PeerJoin,

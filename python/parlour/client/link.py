@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from parlour._media import ClientTransport
+from parlour.protocol.words import Codec, Kind
 
 if TYPE_CHECKING:
     from parlour._media import ClientTransportStats, FrameEvent
-
-Kind = Literal["audio", "video"]
-Codec = Literal["opus", "vp8", "h264"]
 
 DISCONNECTED_TIMEOUT = 10.0
 """Ours: seconds without a working path after which a link is given up."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from parlour.signaling import messages as m
+from parlour.protocol import messages as m
+from parlour.protocol.words import StreamType
 
-StreamKey = tuple[str, m.StreamType]
+StreamKey = tuple[str, StreamType]
 
 
 def stream_key(stream: m.StreamInfo) -> StreamKey:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from parlour.client.channel import ChannelLostError
-from parlour.client.link import Codec, Link
+from parlour.client.link import Link
 from parlour.errors import ErrorCode, RtcError
-from parlour.signaling import messages as m
+from parlour.protocol import messages as m
+from parlour.protocol.words import Codec
 
 Ok = TypeVar("Ok", bound=m.Message)
 

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from parlour.client.link import Codec, EncodedFrame, Kind, Link
-from parlour.signaling.messages import StreamType
+from parlour.client.link import EncodedFrame, Link
+from parlour.protocol.words import Codec, Kind, StreamType
 
 FRAME_QUEUE = 256
 """Ours: received frames of one track that wait for their reader; about five seconds of sound, eight of video."""

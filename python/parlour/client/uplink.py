@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from parlour.client.channel import ChannelLostError, forget
-from parlour.client.link import NOT_SET_UP, Codec, Kind, Link
+from parlour.client.link import NOT_SET_UP, Link
 from parlour.client.settler import CONNECT_TIMEOUT, Ask, OpenLink, Settler
 from parlour.client.streams import LocalStream, LocalTrack
 from parlour.errors import ErrorCode, RtcError
-from parlour.signaling import messages as m
+from parlour.protocol import messages as m
+from parlour.protocol.words import Codec, Kind, StreamType
 
 VIDEO_CODECS: tuple[Codec, ...] = ("vp8", "h264")
 
@@ -33,8 +34,8 @@ class Uplink(Settler):
         self, ask: Ask, open_link: OpenLink, online: asyncio.Event, on_problem: Callable[[RtcError], None]
     ) -> None:
         super().__init__(ask, open_link, online, on_problem)
-        self.streams: dict[m.StreamType, LocalStream] = {}
-        self._held: dict[m.StreamType, tuple[bool, bool]] = {}
+        self.streams: dict[StreamType, LocalStream] = {}
+        self._held: dict[StreamType, tuple[bool, bool]] = {}
         """What the server holds, with the mute states it knows."""
         self._asked: dict[LocalStream, asyncio.Future[None]] = {}
         self._codec: Codec = "vp8"
@@ -44,7 +45,7 @@ class Uplink(Settler):
 
     # --- what the application asks for ---
 
-    async def publish(self, stream_type: m.StreamType, *, audio: bool, video: Codec | None) -> LocalStream:
+    async def publish(self, stream_type: StreamType, *, audio: bool, video: Codec | None) -> LocalStream:
         """Publish a stream with the tracks asked for; returns once what is written reaches the server.
 
         Rejects after ``CONNECT_TIMEOUT``: 0x4041 when the server does not answer, 0x4003 when no media gets through.

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib import resources
-from typing import Literal
 
 from parlour._media import LoadPattern
-
-Kind = Literal["audio", "video"]
+from parlour.protocol.words import Kind
 
 FRAME = 33_333
 """Microseconds of a picture at 30 a second."""

@@ -16,7 +16,7 @@ from parlour.load.patterns import Track
 
 if TYPE_CHECKING:
     from parlour._media import LoadPattern, LoadPeer
-    from parlour.load.patterns import Kind
+    from parlour.protocol.words import Kind
 
 LOOK = 0.01
 """Seconds between two looks at peers that connect."""

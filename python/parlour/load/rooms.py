@@ -13,7 +13,7 @@ from parlour.load import description
 from parlour.load.errors import LoadError
 from parlour.load.patterns import Track
 from parlour.load.peers import Member, Peers
-from parlour.signaling import messages as m
+from parlour.protocol import messages as m
 
 OFFER_TIMEOUT = 20.0
 """Seconds that the server has for an offer after it accepted a subscription."""

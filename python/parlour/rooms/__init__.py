@@ -5,7 +5,6 @@ from parlour.rooms.events import (
     MemberLeft,
     MemberRemoved,
     MuteChanged,
-    RemovalReason,
     RoomEvent,
     StreamChanged,
     StreamPublished,
@@ -14,7 +13,7 @@ from parlour.rooms.events import (
 from parlour.rooms.ids import RoomId, read_room_id
 from parlour.rooms.registry import Rooms
 from parlour.rooms.room import Member, Room, RoomLimits
-from parlour.rooms.streams import Role, Stream, StreamType
+from parlour.rooms.streams import Stream
 
 __all__ = [
     "Member",
@@ -22,8 +21,6 @@ __all__ = [
     "MemberLeft",
     "MemberRemoved",
     "MuteChanged",
-    "RemovalReason",
-    "Role",
     "Room",
     "RoomEvent",
     "RoomId",
@@ -32,7 +29,6 @@ __all__ = [
     "Stream",
     "StreamChanged",
     "StreamPublished",
-    "StreamType",
     "StreamUnpublished",
     "read_room_id",
 ]

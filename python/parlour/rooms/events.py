@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from parlour.rooms.streams import Role, Stream
-
-RemovalReason = Literal["kick", "banned", "room-disband"]
+from parlour.protocol.words import RemovalReason, Role
+from parlour.rooms.streams import Stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from parlour.errors import ErrorCode, RtcError, enter_refused
+from parlour.protocol.words import RemovalReason, Role, StreamType
 from parlour.rooms.events import (
     MemberJoined,
     MemberLeft,
     MemberRemoved,
     MuteChanged,
-    RemovalReason,
     RoomEvent,
     StreamChanged,
     StreamPublished,
     StreamUnpublished,
 )
 from parlour.rooms.ids import RoomId
-from parlour.rooms.streams import Role, Stream, StreamType
+from parlour.rooms.streams import Stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,10 @@
-"""A published stream and the words that describe it."""
+"""A published stream."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-StreamType = Literal["main", "auxiliary"]
-Role = Literal["anchor", "audience"]
+from parlour.protocol.words import StreamType
 
 
 @dataclass(frozen=True, slots=True)

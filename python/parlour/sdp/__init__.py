@@ -2,16 +2,14 @@
 
 from parlour.sdp.downlink import AcceptedLine, DownlinkAnswer, DownlinkLine, read_downlink_answer, write_downlink_offer
 from parlour.sdp.errors import SdpError
-from parlour.sdp.model import Candidate, Codec, Kind, LocalTransport, RemoteTransport, TrackSpec
+from parlour.sdp.model import Candidate, LocalTransport, RemoteTransport, TrackSpec
 from parlour.sdp.uplink import UplinkOffer, downlink_format, read_uplink_offer, write_uplink_answer
 
 __all__ = [
     "AcceptedLine",
     "Candidate",
-    "Codec",
     "DownlinkAnswer",
     "DownlinkLine",
-    "Kind",
     "LocalTransport",
     "RemoteTransport",
     "SdpError",

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from parlour.protocol.words import Kind
 from parlour.sdp.errors import SdpError
-from parlour.sdp.model import Kind, LocalTransport, RemoteTransport, TrackSpec
+from parlour.sdp.model import LocalTransport, RemoteTransport, TrackSpec
 from parlour.sdp.reader import MAX_SECTIONS, Bounds, Section, read_description
 from parlour.sdp.uplink import known_codec, remote_transport
 from parlour.sdp.writer import (

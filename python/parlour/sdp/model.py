@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Codec = Literal["opus", "vp8", "h264"]
-Kind = Literal["audio", "video"]
+from parlour.protocol.words import Codec, Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from parlour.protocol.words import Codec
 from parlour.sdp.errors import SdpError
-from parlour.sdp.model import Codec, LocalTransport, RemoteTransport, TrackSpec
+from parlour.sdp.model import LocalTransport, RemoteTransport, TrackSpec
 from parlour.sdp.reader import Bounds, CodecLine, Section, read_description
 from parlour.sdp.writer import (
     MID_URI,

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from parlour.errors import ErrorCode, RtcError
-from parlour.signaling.messages import (
+from parlour.protocol.messages import (
     AnyRequest,
     ErrorAnswer,
     ErrorBody,

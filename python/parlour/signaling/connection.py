@@ -6,8 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from parlour.errors import ErrorCode, RtcError
-from parlour.signaling.codec import MalformedError, decode_request, request_type
-from parlour.signaling.messages import (
+from parlour.protocol.messages import (
     AnyRequest,
     CloseCode,
     DownlinkAnswer,
@@ -18,6 +17,7 @@ from parlour.signaling.messages import (
     Publish,
     Resume,
 )
+from parlour.signaling.codec import MalformedError, decode_request, request_type
 from parlour.token_bucket import TokenBucket
 
 COST_UNIT = 8192

@@ -15,18 +15,17 @@ from dataclasses import dataclass, replace
 
 from parlour.errors import ErrorCode, RtcError
 from parlour.media import MediaFullError
-from parlour.rooms import StreamType
+from parlour.protocol.messages import DownlinkOffer, DownlinkTrack
+from parlour.protocol.words import Kind, StreamType
 from parlour.sdp import (
     AcceptedLine,
     DownlinkLine,
-    Kind,
     RemoteTransport,
     TrackSpec,
     downlink_format,
     read_downlink_answer,
     write_downlink_offer,
 )
-from parlour.signaling.messages import DownlinkOffer, DownlinkTrack
 from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Media, Transport
 

@@ -8,26 +8,24 @@ from collections.abc import Callable
 import structlog
 
 from parlour.errors import ErrorCode, RtcError
+from parlour.protocol import messages
+from parlour.protocol.messages import CloseCode
+from parlour.protocol.words import Kind, RemovalReason, StreamType
 from parlour.rooms import (
     MemberJoined,
     MemberLeft,
     MemberRemoved,
     MuteChanged,
-    RemovalReason,
     Room,
     RoomEvent,
     Stream,
     StreamChanged,
     StreamPublished,
-    StreamType,
     StreamUnpublished,
 )
-from parlour.sdp import Kind
-from parlour.signaling import messages
 from parlour.signaling.codec import encode_event
 from parlour.signaling.downlink import Key, RemoteTrack
 from parlour.signaling.link import Link
-from parlour.signaling.messages import CloseCode
 from parlour.signaling.privileges import may_receive, may_send
 from parlour.signaling.session import Session
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from parlour.accounts import Login
 from parlour.errors import RtcError
+from parlour.protocol.messages import CloseCode, Event, Message
 from parlour.signaling.codec import encode_error, encode_event, encode_ok
 from parlour.signaling.connection import Closing, Connection
-from parlour.signaling.messages import CloseCode, Event, Message
 from parlour.signaling.outbox import Outbox
 
 

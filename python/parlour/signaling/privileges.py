@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from parlour.errors import ErrorCode, RtcError
-from parlour.rooms import StreamType
-from parlour.sdp import Kind
+from parlour.protocol.words import Kind, StreamType
 from parlour.usersig import Privilege
 
 _SEND: dict[tuple[StreamType, Kind], tuple[Privilege, ErrorCode]] = {

@@ -14,14 +14,15 @@ from parlour.accounts import AccountRefusedError, Accounts, Entrant, LoginReques
 from parlour.accounts.sources import counted_source
 from parlour.errors import ErrorCode, RtcError, enter_refused, login_refused, resume_refused
 from parlour.logs import Window
-from parlour.rooms import RemovalReason, RoomId, RoomLimits, Rooms, read_room_id
-from parlour.signaling import messages
+from parlour.protocol import messages
+from parlour.protocol.messages import AnyRequest, CloseCode, Empty, Message
+from parlour.protocol.words import RemovalReason
+from parlour.rooms import RoomId, RoomLimits, Rooms, read_room_id
 from parlour.signaling.codec import request_type
 from parlour.signaling.connection import ConnectionLimits
 from parlour.signaling.ended import EndedSessions
 from parlour.signaling.hall import REMOVED, Hall, stream_info
 from parlour.signaling.link import Link
-from parlour.signaling.messages import AnyRequest, CloseCode, Empty, Message
 from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Media
 from parlour.signaling.session import Session

@@ -10,10 +10,10 @@ import structlog
 
 from parlour.accounts import Login
 from parlour.media import Policed
-from parlour.rooms import Role
+from parlour.protocol.messages import DownlinkOffer, Event, MediaFailed
+from parlour.protocol.words import Role
 from parlour.signaling.downlink import Downlink, Key, RemoteTrack
 from parlour.signaling.link import Link
-from parlour.signaling.messages import DownlinkOffer, Event, MediaFailed
 from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Media
 from parlour.signaling.uplink import Uplink

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from parlour.errors import ErrorCode, RtcError
 from parlour.media import MediaFullError, Policed
-from parlour.rooms import StreamType
-from parlour.sdp import Kind, RemoteTransport, TrackSpec, UplinkOffer, read_uplink_offer, write_uplink_answer
-from parlour.signaling.messages import Publish
+from parlour.protocol.messages import Publish
+from parlour.protocol.words import Kind, StreamType
+from parlour.sdp import RemoteTransport, TrackSpec, UplinkOffer, read_uplink_offer, write_uplink_answer
 from parlour.signaling.ports import Media, Transport
 
 

@@ -18,7 +18,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
 from parlour.doorkeeper import Slot
-from parlour.signaling.messages import CloseCode
+from parlour.protocol.messages import CloseCode
 from parlour.token_bucket import TokenBucket
 from parlour.turns import Turns
 

@@ -1,4 +1,4 @@
-// Made from messages.py by python -m parlour.signaling.generate; do not edit.
+// Made from messages.py by python -m parlour.protocol.generate; do not edit.
 
 export const PROTOCOL_VERSION = 1;
 
@@ -6,7 +6,7 @@ export type StreamType = "auxiliary" | "main";
 export type Scene = "live" | "rtc";
 export type Role = "anchor" | "audience";
 export type Kind = "audio" | "video";
-export type BanReason = "banned" | "kick" | "room-disband";
+export type RemovalReason = "banned" | "kick" | "room-disband";
 
 /** Prove who you are. First request on a socket, unless it resumes. */
 export interface Login {
@@ -305,7 +305,7 @@ export interface MediaFailed {
 /** The client was removed from the room; the socket closes with 4409 next. */
 export interface ClientBanned {
   type: "client-banned";
-  reason: BanReason;
+  reason: RemovalReason;
   message: string;
 }
 

@@ -1,6 +1,6 @@
-"""Make what other languages and readers need from ``messages.py``.
+"""Make what other languages and readers need of the protocol.
 
-``python -m parlour.signaling.generate`` writes, from a checkout:
+``python -m parlour.protocol.generate`` writes, from a checkout:
 
 - ``docs/protocol.schema.json``, a JSON Schema (2020-12) of every message;
 - ``web/sdk/src/generated/messages.ts``, TypeScript types;
@@ -22,7 +22,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from parlour.signaling import messages
+from parlour.protocol import messages, words
 
 Schema = dict[str, Any]
 
@@ -31,7 +31,7 @@ EVENTS: tuple[type[Any], ...] = get_args(messages.AnyEvent)
 ANSWERS: tuple[type[Any], ...] = get_args(messages.AnyOk)
 UNIONS = {"AnyRequest": REQUESTS, "AnyEvent": EVENTS}
 ALIASES = {
-    frozenset(get_args(getattr(messages, name))): name for name in ("StreamType", "Scene", "Role", "Kind", "BanReason")
+    frozenset(get_args(getattr(words, name))): name for name in ("StreamType", "Scene", "Role", "Kind", "RemovalReason")
 }
 
 
@@ -67,7 +67,7 @@ def render_schema(defs: dict[str, Schema]) -> str:
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Parlour signaling, version {messages.PROTOCOL_VERSION}",
-        "description": "Made by python -m parlour.signaling.generate; edit messages.py instead.",
+        "description": "Made by python -m parlour.protocol.generate; edit messages.py instead.",
         "$defs": defs | unions,
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -154,7 +154,7 @@ def member_notes(kind: type[enum.IntEnum]) -> dict[str, str]:
 def render_typescript(defs: dict[str, Schema]) -> str:
     """The TypeScript module."""
     lines = [
-        "// Made from messages.py by python -m parlour.signaling.generate; do not edit.",
+        "// Made from messages.py by python -m parlour.protocol.generate; do not edit.",
         "",
         f"export const PROTOCOL_VERSION = {messages.PROTOCOL_VERSION};",
         "",
@@ -245,7 +245,7 @@ def render_page(page: str, defs: dict[str, Schema]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files, or with ``--check`` say which are stale. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m parlour.signaling.generate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m parlour.protocol.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
     parser.add_argument("--root", type=Path, default=Path(__file__).parents[3], help="the checkout (default: this one)")
     options = parser.parse_args(arguments)
@@ -260,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in stale:
         name = path.relative_to(options.root)
         if options.check:
-            sys.stderr.write(f"{name} is stale; run python -m parlour.signaling.generate\n")
+            sys.stderr.write(f"{name} is stale; run python -m parlour.protocol.generate\n")
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(files[path], encoding="utf-8")

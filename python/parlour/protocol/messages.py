@@ -2,7 +2,7 @@
 
 This module is the one source of the wire format. JSON Schema, the TypeScript types in
 ``web/sdk/src/generated`` and the tables of ``docs/protocol.md`` are made from it by
-``python -m parlour.signaling.generate``.
+``python -m parlour.protocol.generate``.
 
 A client sends *requests* ``{"id": n, "type": "...", ...}``. The server sends one *answer* a request,
 ``{"id": n, "ok": {...}}`` or ``{"id": n, "error": {...}}``, and *events* ``{"type": "...", ...}`` without an id.
@@ -17,13 +17,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from parlour.protocol.words import Kind, RemovalReason, Role, Scene, StreamType
+
 PROTOCOL_VERSION = 1
 
-StreamType = Literal["main", "auxiliary"]
-Scene = Literal["rtc", "live"]
-Role = Literal["anchor", "audience"]
-Kind = Literal["audio", "video"]
-BanReason = Literal["kick", "banned", "room-disband"]
 RequestId = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 
@@ -366,7 +363,7 @@ class MediaFailed(Event, tag="media-failed", frozen=True):
 class ClientBanned(Event, tag="client-banned", frozen=True):
     """The client was removed from the room; the socket closes with 4409 next."""
 
-    reason: BanReason
+    reason: RemovalReason
     message: str
 
 
