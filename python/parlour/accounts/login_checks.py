@@ -80,7 +80,8 @@ class Check(NamedTuple):
 async def pass_checks(candidate: Candidate) -> Proof:
     """Make the checks of a login; the first that fails is the ``AccountRefusedError``."""
     for check in CHECKS:
-        await _made(check, candidate)
+        if (under_way := check.run(candidate)) is not None:
+            await under_way
     return candidate.proof
 
 
@@ -89,16 +90,11 @@ async def refusals(candidate: Candidate, checks: Sequence[Check]) -> list[Accoun
     found = []
     for check in checks:
         try:
-            await _made(check, candidate)
+            if (under_way := check.run(candidate)) is not None:
+                await under_way
         except AccountRefusedError as refusal:
             found.append(refusal)
     return found
-
-
-async def _made(check: Check, candidate: Candidate) -> None:
-    answer = check.run(candidate)
-    if answer is not None:
-        await answer
 
 
 def why_void(login: Login, context: LoginContext, app: App, now: float) -> str:

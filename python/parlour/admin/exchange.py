@@ -118,8 +118,7 @@ class BoundedRequest(Request):
 
     async def answer(self, response: Response) -> None:
         """Send the answer, and get rid of the rest of the body."""
-        rest_is_small = "transfer-encoding" not in self.headers and self._announced() <= self._most
-        if not self._too_slow and (self._stream_consumed or rest_is_small):
+        if not self._too_slow and (self._stream_consumed or self._rest_is_small()):
             await response(self.scope, self._receive, self._send)
             return
         response.headers["connection"] = "close"
@@ -133,6 +132,9 @@ class BoundedRequest(Request):
                     async for _ in self.stream():
                         pass
             await self._send({"type": "http.response.body", "body": b""})
+
+    def _rest_is_small(self) -> bool:
+        return "transfer-encoding" not in self.headers and self._announced() <= self._most
 
     def _announced(self) -> int:
         length = self.headers.get("content-length", "")
