@@ -52,7 +52,7 @@ class Contender:
         return ParlourRooms(peers, url, APP, _user_sig)
 
 
-def _user_sig(user: str) -> str:
+async def _user_sig(user: str) -> str:
     return sign_v2(APP, user, KEY, now=int(time.time()))
 
 

@@ -63,7 +63,11 @@ class Timing:
 def scenarios(subscribers: int) -> list[Scenario]:
     """What is measured; ``subscribers`` in the rooms of one to many."""
     few, many = max(2, subscribers // 10), 3 * subscribers
+    browser = patterns.recorded()
     return [
+        Scenario(
+            f"video 1 to {subscribers}, as a browser sends it", Layout(1, subscribers, patterns=(browser,)), (6, 1.6)
+        ),
         Scenario(f"video 1 to {subscribers}", Layout(1, subscribers, patterns=(patterns.BURSTS,)), (6, 1.6)),
         Scenario(f"video 1 to {few}", Layout(1, few, patterns=(patterns.BURSTS,)), growth=True),
         Scenario(f"video 1 to {many}", Layout(1, many, patterns=(patterns.BURSTS,)), growth=True),

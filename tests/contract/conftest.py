@@ -11,7 +11,15 @@ from tests.databases import AnyDatabase, SqliteDatabase
 from tests.postgres import Cluster
 
 ON_ONE_DATABASE = {
-    *("test_client", "test_client_media", "test_liveness", "test_load", "test_media_limits", "test_other_servers"),
+    *(
+        "test_cli_load",
+        "test_client",
+        "test_client_media",
+        "test_liveness",
+        "test_load",
+        "test_media_limits",
+        "test_other_servers",
+    ),
     *("test_signaling", "test_supervision"),
 }
 """Modules about sockets, media and processes: what is behind them makes no difference."""

@@ -22,8 +22,11 @@ def peers() -> Iterator[Peers]:
     made.close()
 
 
-def rooms_of(server: RunningServer, peers: Peers) -> ParlourRooms:
-    return ParlourRooms(peers, server.url, server.app, server.user_sig)
+def rooms_of(server: RunningServer, peers: Peers, **options: int) -> ParlourRooms:
+    async def user_sig(user: str) -> str:
+        return server.user_sig(user, **options)
+
+    return ParlourRooms(peers, server.url, server.app, user_sig)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +72,7 @@ async def test_a_packet_that_never_comes_makes_the_delivery_incomplete(start_ser
 
 async def test_a_refusal_is_told_with_its_code(start_server: StartServer, peers: Peers) -> None:
     server = await start_server()
-    rooms = ParlourRooms(peers, server.url, server.app, lambda user: server.user_sig(user, expire=1, age=60))
+    rooms = rooms_of(server, peers, expire=1, age=60)
     with pytest.raises(LoadError, match=r"load-p0-0 was not let in: .*70001"):
         await Stage(peers, rooms, Layout(), "load").fill()
 

@@ -94,14 +94,14 @@ def sign(
     target, allowed = _room(room, string_room), _privileges(privileges)
     now = int(time.time()) if at is None else at
     lifetime = expire if expire is not None else DEFAULT_EXPIRE if target is None else DEFAULT_TICKET_EXPIRE
-    given = _given(key)
+    given = given_key(key)
     try:
         if given is not None and given.pem is not None:
             if target is not None:
                 fail("A privateMapKey is signed with the app's secret key, not with a PEM key.")
             signature = sign_v1(sdk_app_id, user, given.pem, now=now, expire=lifetime)
         else:
-            secret = given.secret if given is not None else _stored_secret(options, sdk_app_id)
+            secret = given.secret if given is not None else stored_secret(options, sdk_app_id)
             if target is None:
                 signature = sign_v2(sdk_app_id, user, secret, now=now, expire=lifetime)
             else:
@@ -145,7 +145,7 @@ def verify(
     from parlour.usersig import verify as check
 
     sdk_app_id = parse_app_id(app)
-    given, envelope = _given(key, sig), open_envelope(_text(sig))
+    given, envelope = given_key(key, sig), open_envelope(_text(sig))
     now = int(time.time()) if at is None else at
     try:
         if given is not None:
@@ -198,7 +198,7 @@ def inspect(
     from parlour.usersig import ALL_METHODS
     from parlour.usersig import inspect as look
 
-    given, text = _given(key, sig), _text(sig)
+    given, text = given_key(key, sig), _text(sig)
     now = int(time.time()) if at is None else at
     sdk_app_id = None if app is None else parse_app_id(app)
     target = _room(room, string_room)
@@ -325,23 +325,23 @@ def _standard_input() -> str:
         fail("What came through standard input is no text in UTF-8.")
 
 
-class _Given(NamedTuple):
+class GivenKey(NamedTuple):
     """The key of --key: a secret, or a PEM text."""
 
     secret: str
     pem: str | None
 
 
-def _given(key: str | None, sig: str = "") -> _Given | None:
+def given_key(key: str | None, sig: str = "") -> GivenKey | None:
     """The key if one was given: as the option, in the file that it names, or through standard input."""
     if key != "-":
-        return None if key is None else _Given(key, _pem(key))
+        return None if key is None else GivenKey(key, _pem(key))
     if sig == "-":
         raise typer.BadParameter("standard input holds SIG or the key, not both", param_hint="--key")
     text = _standard_input()
     if not text:
         raise typer.BadParameter("there is no key in standard input", param_hint="--key")
-    return _Given(text, text + "\n" if "-----BEGIN" in text else None)
+    return GivenKey(text, text + "\n" if "-----BEGIN" in text else None)
 
 
 def _pem(key: str) -> str | None:
@@ -366,7 +366,7 @@ def _pem(key: str) -> str | None:
     return text
 
 
-def _keys_of(given: _Given) -> AppKeys:
+def _keys_of(given: GivenKey) -> AppKeys:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     from parlour.usersig import AppKeys, KeyRefusedError, load_private_key, load_public_key
@@ -427,7 +427,9 @@ def _readable_app(context: LoginContext) -> App | None:
     return context.app
 
 
-def _stored_secret(options: StoreOptions, sdk_app_id: int) -> str:
+def stored_secret(options: StoreOptions, sdk_app_id: int) -> str:
+    """The app's newest secret key, from the data folder."""
+
     async def work(storage: Storage) -> App | None:
         return await storage.get_app(sdk_app_id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -20,8 +20,8 @@ OFFER_TIMEOUT = 20.0
 
 Ok = TypeVar("Ok", bound=m.Message)
 
-UserSigs = Callable[[str], str]
-"""The UserSig of a user."""
+UserSigs = Callable[[str], Awaitable[str]]
+"""Gets the UserSig of a user."""
 
 
 class ParlourMember:
@@ -118,9 +118,10 @@ class ParlourRooms:
 
     async def join(self, room: int, name: str) -> ParlourMember:
         """Log a user in and take it into a room."""
+        user_sig = await self._user_sig(name)
         member = ParlourMember(self._peers, name, self._host)
         try:
-            await member.enter(self._url, self._app, self._user_sig(name), room)
+            await member.enter(self._url, self._app, user_sig, room)
         except RtcError as error:
             await member.channel.close()
             raise LoadError(f"{name} was not let in: {error.message}") from error

@@ -152,12 +152,25 @@ class Stage:
         """Let them send no more."""
         self.peers.generator.stop(self._uplinks())
 
-    async def window(self, seconds: float, cpu: Callable[[], float] = lambda: 0.0) -> Window:
-        """Look for a while. ``cpu`` tells the seconds of CPU that the server has taken."""
+    async def window(
+        self,
+        seconds: float,
+        cpu: Callable[[], float] = lambda: 0.0,
+        *,
+        step: float | None = None,
+        look: Callable[[float, LoadTotals], None] = lambda passed, now: None,
+    ) -> Window:
+        """Look for a while. ``cpu`` tells the seconds of CPU that the server has taken.
+
+        ``look`` is called every ``step`` seconds with the time that passed and what all did since the start.
+        """
         generator = self.peers.generator
         generator.take_times()
         spent, before, began = cpu(), generator.totals(), time.monotonic()
-        await asyncio.sleep(seconds)
+        while (left := began + seconds - time.monotonic()) > 0:
+            await asyncio.sleep(left if step is None else min(left, step))
+            if step is not None:
+                look(time.monotonic() - began, generator.totals())
         after, ended = generator.totals(), time.monotonic()
         spent = cpu() - spent
         travel, lateness = generator.take_times()
