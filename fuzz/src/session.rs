@@ -79,7 +79,6 @@ impl Session {
             seed: 1,
             secret: [1; 32],
             started: now,
-            started_ntp: 0xe000_0000_0000_0000,
             ingress: IngressLimit::default(),
         };
         let mut session = Session {
@@ -396,7 +395,7 @@ pub fn router(mut data: &[u8]) {
         }
         session.sink.sent.clear();
     }
-    assert!(!session.router.snapshot(session.now).to_json().is_empty());
+    assert!(!session.router.snapshot().to_json().is_empty());
 }
 
 /// Media and reports that are authentic, whatever they say, through a router with a publisher and a subscriber.

@@ -113,7 +113,7 @@ named!(
         /// A check with an attribute that must be understood and is not, or of a peer that thinks it is
         /// controlled; it was answered with an error.
         StunRefused = "stun-refused",
-        /// DTLS or media from an address no check has validated.
+        /// DTLS or media by a path that no genuine check came by.
         UnknownSource = "unknown-source",
         /// DTLS that no client sends at that point of a handshake: plain alerts, messages out of turn.
         DtlsOutOfTurn = "dtls-out-of-turn",

@@ -112,9 +112,9 @@ fn after_warm_up_nothing_is_allocated_for_media_repair_reports_and_checks() {
         _ => true,
     });
     call.go_on(40);
-    let before = call.sim.router.snapshot(call.sim.now);
+    let before = call.sim.router.snapshot();
     let count = call.counted(20);
-    let after = call.sim.router.snapshot(call.sim.now);
+    let after = call.sim.router.snapshot();
     assert_eq!(
         count,
         0,

@@ -18,7 +18,7 @@ fn stranger() -> SocketAddr {
 }
 
 fn drops(sim: &Sim, reason: DropReason) -> u64 {
-    sim.router.snapshot(sim.now).drops.get(reason)
+    sim.router.snapshot().drops.get(reason)
 }
 
 fn closed(sim: &Sim) -> Vec<(TransportId, CloseReason)> {
@@ -253,10 +253,7 @@ fn another_certificate_than_the_announced_one_ends_it_all() {
         if late {
             sim.run(Duration::from_secs(2));
             assert_eq!(connected(&sim), 0, "nobody knows yet who it is");
-            assert_eq!(
-                sim.router.snapshot(sim.now).transports[0].srtp_profile,
-                None
-            );
+            assert_eq!(sim.router.snapshot().transports[0].srtp_profile, None);
         }
         sim.name_peer(0, wrong);
         sim.run_until(Duration::from_secs(5), |sim| !closed(sim).is_empty());
@@ -271,7 +268,7 @@ fn another_certificate_than_the_announced_one_ends_it_all() {
             sent.iter().all(|(_, datagram)| datagram[0] < 128),
             "media or RTCP was sent"
         );
-        assert!(sim.router.snapshot(sim.now).transports.is_empty());
+        assert!(sim.router.snapshot().transports.is_empty());
     }
 }
 
@@ -322,7 +319,7 @@ fn bad_tags_replays_and_cut_packets_change_nothing() {
 fn random_datagrams_change_nothing_from_any_address() {
     let mut call = Call::new(8);
     call.talk(5);
-    let before = call.sim.router.snapshot(call.sim.now);
+    let before = call.sim.router.snapshot();
     let sources = [
         call.sim.peers[0].address,
         call.sim.peers[1].address,
@@ -344,7 +341,7 @@ fn random_datagrams_change_nothing_from_any_address() {
         }
     }
     call.assert_undisturbed();
-    let after = call.sim.router.snapshot(call.sim.now);
+    let after = call.sim.router.snapshot();
     assert_eq!(before.transports.len(), after.transports.len());
     assert!(call.sim.sink.is_empty());
 }

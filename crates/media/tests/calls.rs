@@ -101,7 +101,7 @@ fn a_link_that_loses_a_tenth_is_repaired_from_the_cache() {
             .zip(&camera.sent)
             .all(|(got, sent)| got == sent)
     );
-    let snapshot = sim.router.snapshot(sim.now);
+    let snapshot = sim.router.snapshot();
     let consumer = &snapshot.consumers[0];
     assert!(consumer.retransmitted > 80, "{consumer:?}");
     assert!(

@@ -111,7 +111,7 @@ impl Sender {
     }
 
     fn dropped(&self) -> u64 {
-        self.sim.router.snapshot(self.sim.now).transports[0].policed
+        self.sim.router.snapshot().transports[0].policed
     }
 
     /// Since when packets have been dropped, in milliseconds; it runs until that happens.

@@ -49,7 +49,7 @@ impl Pair {
     }
 
     fn drops(&self, reason: DropReason) -> u64 {
-        self.sim.router.snapshot(self.sim.now).drops.get(reason)
+        self.sim.router.snapshot().drops.get(reason)
     }
 }
 

@@ -168,7 +168,7 @@ fn what_a_flood_becomes_is_bounded_before_it_is_multiplied_and_its_sound_survive
     let each = flood.video * 8 / 3 / SECONDS;
     assert!((1_400_000..=2_200_000).contains(&each), "{each} bit/s");
     assert_eq!(flood.audio, 3 * SECONDS * 50, "every packet of sound");
-    let drops = flood.sim.router.snapshot(flood.sim.now).drops;
+    let drops = flood.sim.router.snapshot().drops;
     assert!(drops.get(DropReason::OverBitrate) > 40_000);
 }
 
@@ -176,7 +176,7 @@ fn what_a_flood_becomes_is_bounded_before_it_is_multiplied_and_its_sound_survive
 fn the_sender_hears_of_what_was_dropped_as_of_loss_and_is_not_asked_to_repeat_it() {
     let mut flood = Flood::new(1);
     flood.run(1); // 9.6 Mbit/s
-    let snapshot = flood.sim.router.snapshot(flood.sim.now);
+    let snapshot = flood.sim.router.snapshot();
     let policed = snapshot.transports.iter().map(|it| it.policed).max();
     let policed = policed.unwrap();
     assert!(policed > 3000, "{policed}");
@@ -223,7 +223,7 @@ fn datagrams_that_do_not_authenticate_take_nothing_from_what_a_peer_may_send() {
     for _ in 0..70 {
         flood.send(VIDEO_PT, 100, &[7; 1200]);
     }
-    let drops = flood.sim.router.snapshot(flood.sim.now).drops;
+    let drops = flood.sim.router.snapshot().drops;
     assert_eq!(drops.get(DropReason::BadTag), 20_000);
     assert_eq!(drops.get(DropReason::OverBitrate), 0);
 }

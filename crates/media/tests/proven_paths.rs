@@ -20,7 +20,7 @@ fn victim() -> SocketAddr {
 }
 
 fn drops(sim: &Sim, reason: DropReason) -> u64 {
-    sim.router.snapshot(sim.now).drops.get(reason)
+    sim.router.snapshot().drops.get(reason)
 }
 
 fn closed(sim: &Sim) -> Vec<(TransportId, CloseReason)> {
@@ -343,7 +343,7 @@ fn a_peer_that_moved_is_served_at_the_new_address_as_soon_as_it_answers_there() 
     pair.subscriber
         .answer(&mut pair.sim, &asked[0], RAW_PASSWORD);
     assert_eq!(pair.destinations(), [elsewhere()]);
-    let snapshot = pair.sim.router.snapshot(pair.sim.now);
+    let snapshot = pair.sim.router.snapshot();
     // Both peers joined by an answer, and one moved by another.
     assert_eq!(snapshot.paths.by_answer, 3);
     assert_eq!(snapshot.transports[1].proof, Some("answer"));
@@ -375,7 +375,7 @@ fn a_peer_that_answers_no_checks_proves_a_new_address_by_fresh_packets_and_not_b
     assert_eq!(pair.destinations(), [old], "somebody held it back");
     pair.subscriber.send_rtcp(&mut pair.sim, &report(1));
     assert_eq!(pair.destinations(), [elsewhere()]);
-    let snapshot = pair.sim.router.snapshot(pair.sim.now);
+    let snapshot = pair.sim.router.snapshot();
     let paths = snapshot.paths;
     assert_eq!(
         (paths.by_answer, paths.by_handshake, paths.by_media),
@@ -438,7 +438,7 @@ fn an_address_goes_to_the_next_peer_once_the_one_before_is_gone() {
         .iter()
         .any(|it| heir.answer(&mut pair.sim, it, RAW_PASSWORD));
     assert!(answered);
-    let snapshot = pair.sim.router.snapshot(pair.sim.now);
+    let snapshot = pair.sim.router.snapshot();
     let paths: Vec<_> = snapshot.transports.iter().map(|it| it.path).collect();
     assert!(paths.contains(&Some(old.into())), "{paths:?}");
 }

@@ -43,12 +43,12 @@ impl Room {
     }
 
     fn over_budget(&self) -> u64 {
-        let drops = self.sim.router.snapshot(self.sim.now).drops;
+        let drops = self.sim.router.snapshot().drops;
         drops.get(DropReason::RtcpOverBudget)
     }
 
     fn loss_told_of(&self, ssrc: u32) -> f64 {
-        let consumers = self.sim.router.snapshot(self.sim.now).consumers;
+        let consumers = self.sim.router.snapshot().consumers;
         let it = consumers.iter().find(|it| it.id == ConsumerId(ssrc.into()));
         it.unwrap().fraction_lost
     }
@@ -111,7 +111,7 @@ fn storms_of_reports_and_requests_are_cut_off_for_who_sends_them_and_for_nobody_
             room.many.send_rtcp(&mut room.sim, &storm);
         }
         assert!(room.over_budget() > 800, "{}", room.over_budget());
-        let asked = room.sim.router.snapshot(room.sim.now).consumers;
+        let asked = room.sim.router.snapshot().consumers;
         let asked: u64 = asked.iter().map(|it| it.keyframe_requests).sum();
         assert!(asked <= 4096, "{asked} requests were looked at");
         let before = room.over_budget();
@@ -136,7 +136,7 @@ fn what_a_nack_names_beyond_its_bound_is_counted_by_name() {
         body.extend([0xff; 2]);
     }
     room.many.send_rtcp(&mut room.sim, &part(205, 1, &body));
-    let drops = room.sim.router.snapshot(room.sim.now).drops;
+    let drops = room.sim.router.snapshot().drops;
     assert_eq!(drops.get(DropReason::NackTooMany), 40 * 17 - 512);
 }
 

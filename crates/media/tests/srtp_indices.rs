@@ -146,7 +146,7 @@ impl Stage {
     }
 
     fn drops(&self, reason: DropReason) -> u64 {
-        self.sim.router.snapshot(self.sim.now).drops.get(reason)
+        self.sim.router.snapshot().drops.get(reason)
     }
 }
 

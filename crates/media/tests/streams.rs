@@ -57,7 +57,7 @@ fn losses_of_the_publisher_are_repaired_before_anyone_asks() {
             .zip(&camera.sent)
             .all(|(got, sent)| &got.payload[..] == sent)
     );
-    let snapshot = sim.router.snapshot(sim.now);
+    let snapshot = sim.router.snapshot();
     assert!(
         snapshot.producers[0].repaired >= 20,
         "{:?}",
@@ -120,7 +120,7 @@ fn a_pause_and_a_new_source_leave_no_trace_in_the_numbers() {
         got,
         expected.map(|payload| &payload[..]).collect::<Vec<_>>()
     );
-    let snapshot = sim.router.snapshot(sim.now);
+    let snapshot = sim.router.snapshot();
     assert_eq!(snapshot.producers[0].ssrc, Some(7000));
 }
 
@@ -282,12 +282,7 @@ fn packets_find_their_track_by_mid_when_no_ssrc_was_signalled() {
     }
     for (ssrc, consumer) in [(1000u32, 3000), (2000, 4000)] {
         let packets = pictures(&sim, 1, consumer);
-        assert_eq!(
-            packets.len(),
-            10,
-            "{:?}",
-            sim.router.snapshot(sim.now).drops
-        );
+        assert_eq!(packets.len(), 10, "{:?}", sim.router.snapshot().drops);
         assert!(
             packets
                 .iter()

@@ -54,7 +54,7 @@ fn join_in_a_storm(sources: u64) -> (Duration, u64) {
         storm(&mut sim);
         sim.step();
     }
-    let drops = sim.router.snapshot(sim.now).drops;
+    let drops = sim.router.snapshot().drops;
     assert!(drops.get(DropReason::StunOverBudget) > 0);
     (sim.now - began, drops.get(DropReason::StunBadIntegrity))
 }
@@ -109,7 +109,7 @@ fn handshakes_of_a_whole_class_at_once_leave_room_in_every_turn_for_the_call_nex
         sim.add_peer();
     }
     let (mut turns, mut most_waiting) = (0, 0);
-    let mut before = sim.router.snapshot(sim.now).handshakes;
+    let mut before = sim.router.snapshot().handshakes;
     let subscriber = sim.peers[1].address;
     while !sim.peers.iter().all(|peer| peer.connected) {
         let joined = sim.peers.iter().filter(|peer| peer.connected).count() - 2;
@@ -126,7 +126,7 @@ fn handshakes_of_a_whole_class_at_once_leave_room_in_every_turn_for_the_call_nex
         sim.sent = Some(Vec::new());
         sim.step();
         turns += 1;
-        let now = sim.router.snapshot(sim.now).handshakes;
+        let now = sim.router.snapshot().handshakes;
         let worked = now.worked - before.worked;
         assert!(worked <= PER_TURN as u64, "{worked} in one turn");
         before = now;
@@ -154,6 +154,6 @@ fn a_lone_handshake_waits_for_nobody() {
     let peer = sim.add_peer();
     while !sim.peers[peer].connected {
         sim.step();
-        assert_eq!(sim.router.snapshot(sim.now).handshakes.waiting, 0);
+        assert_eq!(sim.router.snapshot().handshakes.waiting, 0);
     }
 }

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Commands that may wait for one shard. The rings are the standard library's bounded channels:
 /// `try_send` never blocks, any thread may send, and at some hundred commands a second a
@@ -27,9 +27,6 @@ pub const COMMAND_RING: usize = 4096;
 
 /// How long a stop waits for the threads. A turn takes less than a millisecond.
 const JOIN_DEADLINE: Duration = Duration::from_secs(3);
-
-/// Seconds between the NTP epoch (1900) and the Unix epoch (RFC 5905 §6).
-const NTP_OFFSET: u64 = 2_208_988_800;
 
 /// What an engine is made of.
 #[derive(Clone, Copy, Debug)]
@@ -123,10 +120,6 @@ impl Engine {
         let waker = Shard::register(&poll, &socket)?;
         let (orders, ring) = mpsc::sync_channel(COMMAND_RING);
         let stop = Arc::new(AtomicBool::new(false));
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let fraction = (u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000;
         let shard = Shard {
             socket,
             poll,
@@ -138,7 +131,6 @@ impl Engine {
                 seed: u64::from_ne_bytes(random()?),
                 secret: random()?,
                 started: Instant::now(),
-                started_ntp: ((since_1970.as_secs() + NTP_OFFSET) << 32) | fraction,
                 ingress: self.ingress,
             },
         };

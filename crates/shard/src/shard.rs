@@ -149,7 +149,7 @@ impl Turn<'_> {
                     // What led to these numbers can be fetched before they are seen.
                     self.pass_events();
                     // Nobody waits any more if it cannot be sent.
-                    let _ = reply.try_send(self.snapshot(now, socket));
+                    let _ = reply.try_send(self.snapshot(socket));
                 }
                 Err(_) => return false,
             }
@@ -196,7 +196,7 @@ impl Turn<'_> {
         }
     }
 
-    fn snapshot(&self, now: Instant, socket: &UdpSocket) -> ShardStats {
+    fn snapshot(&self, socket: &UdpSocket) -> ShardStats {
         ShardStats {
             socket: SocketStats {
                 received: self.receiver.stats.clone(),
@@ -205,7 +205,7 @@ impl Turn<'_> {
                 overrun: kernel_drops(socket.as_fd()),
                 panics: self.panics,
             },
-            router: self.router.snapshot(now),
+            router: self.router.snapshot(),
         }
     }
 }

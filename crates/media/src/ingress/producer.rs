@@ -53,7 +53,6 @@ pub(crate) struct Producer {
     /// Indices of its consumers.
     pub(crate) consumers: Vec<usize>,
     pub(crate) ssrc: Option<Ssrc>,
-    pub(crate) rtx_ssrc: Option<Ssrc>,
     retired: Vec<Ssrc>,
     /// Counts the streams this track has been: another SSRC, or the same one after a jump.
     pub(crate) epoch: u32,
@@ -80,7 +79,6 @@ impl Producer {
             transport,
             consumers: Vec::new(),
             ssrc: spec.ssrc,
-            rtx_ssrc: spec.rtx_ssrc,
             retired: Vec::new(),
             epoch: 0,
             reception,

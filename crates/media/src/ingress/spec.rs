@@ -37,3 +37,16 @@ pub struct ProducerSpec {
     /// (`goog-remb`): never both.
     pub remb: bool,
 }
+
+impl ProducerSpec {
+    /// Whether packets of this type are retransmissions; none when they are not the track's.
+    pub(crate) fn is_rtx(&self, payload_type: PayloadType) -> Option<bool> {
+        if payload_type == self.payload_type {
+            Some(false)
+        } else if Some(payload_type) == self.rtx_payload_type {
+            Some(true)
+        } else {
+            None
+        }
+    }
+}

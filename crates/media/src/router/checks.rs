@@ -3,7 +3,8 @@
 
 use crate::reasons::DropReason;
 use crate::router::Router;
-use crate::transport::ice::{Check, Ice};
+use crate::transport::Transport;
+use crate::transport::ice::{Check, Ice, Proof};
 use crate::transport::path::Path;
 use crate::transport::sink::TransmitSink;
 use crate::transport::verification::Origin;
@@ -93,10 +94,12 @@ impl Router {
             return Err(DropReason::StunBadIntegrity);
         }
         budget.on_genuine(now, origin);
-        let refusal = match () {
-            () if !message.unknown_required().is_empty() => Some(UNKNOWN_ATTRIBUTE),
-            () if message.ice_controlled().is_some() => Some(ROLE_CONFLICT),
-            () => None,
+        let refusal = if !message.unknown_required().is_empty() {
+            Some(UNKNOWN_ATTRIBUTE)
+        } else if message.ice_controlled().is_some() {
+            Some(ROLE_CONFLICT)
+        } else {
+            None
         };
         if let Some(code) = refusal {
             let buffer = sink.buffer(source, stun::MAX_WRITTEN_LEN);
@@ -263,13 +266,9 @@ impl Router {
         self.is_free(now, source, index)?;
         self.give_address(now, source, index);
         self.paths.checks_answered += 1;
-        let jitter = self.rng.unit();
-        if let Some(transport) = self.transports.get_mut(index)
-            && transport.ice.on_answer(now, jitter, source, transaction)
-        {
-            self.paths.by_answer += 1;
-            self.on_path(now, index, sink);
-        }
+        self.prove(now, index, sink, Proof::Answer, |transport, jitter| {
+            transport.ice.on_answer(now, jitter, source, transaction)
+        });
         Ok(())
     }
 
@@ -281,14 +280,9 @@ impl Router {
         source: Path,
         sink: &mut impl TransmitSink,
     ) {
-        let jitter = self.rng.unit();
-        if let Some(transport) = self.transports.get_mut(index)
-            && transport.dtls_went_to(source)
-            && transport.ice.on_handshake(now, jitter, source)
-        {
-            self.paths.by_handshake += 1;
-            self.on_path(now, index, sink);
-        }
+        self.prove(now, index, sink, Proof::Handshake, |transport, jitter| {
+            transport.dtls_went_to(source) && transport.ice.on_handshake(now, jitter, source)
+        });
     }
 
     /// Authentic media came from `source` that is newer than all before.
@@ -299,20 +293,29 @@ impl Router {
         source: Path,
         sink: &mut impl TransmitSink,
     ) {
-        let jitter = self.rng.unit();
-        if let Some(transport) = self.transports.get_mut(index)
-            && transport.ice.on_media(now, jitter, source)
-        {
-            self.paths.by_media += 1;
-            self.on_path(now, index, sink);
-        }
+        self.prove(now, index, sink, Proof::Media, |transport, jitter| {
+            transport.ice.on_media(now, jitter, source)
+        });
     }
 
-    /// Media takes a path from now on: what waited for it goes out.
-    fn on_path(&mut self, now: Instant, index: usize, sink: &mut impl TransmitSink) {
-        if let Some(transport) = self.transports.get_mut(index) {
-            transport.send_held(now, sink);
+    /// Takes in a proof of where a peer is. When media takes another path for it, what waited for that goes out.
+    fn prove(
+        &mut self,
+        now: Instant,
+        index: usize,
+        sink: &mut impl TransmitSink,
+        proof: Proof,
+        take: impl FnOnce(&mut Transport, f64) -> bool,
+    ) {
+        let jitter = self.rng.unit();
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        if !take(transport, jitter) {
+            return;
         }
+        transport.send_held(now, sink);
+        self.paths.count(proof);
         self.wake(index, now);
     }
 }

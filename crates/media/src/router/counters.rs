@@ -2,6 +2,7 @@
 
 use crate::ids::{ConsumerId, ProducerId, TransportId};
 use crate::reasons::Drops;
+use crate::transport::ice::Proof;
 use crate::transport::path::Path;
 use crate::transport::traffic::Traffic;
 
@@ -18,6 +19,16 @@ pub struct PathCounters {
     pub by_handshake: u64,
     /// Paths taken into use after authentic media, since the peer answers no checks.
     pub by_media: u64,
+}
+
+impl PathCounters {
+    pub(crate) fn count(&mut self, proof: Proof) {
+        match proof {
+            Proof::Answer => self.by_answer += 1,
+            Proof::Handshake => self.by_handshake += 1,
+            Proof::Media => self.by_media += 1,
+        }
+    }
 }
 
 /// Datagrams of DTLS handshakes, of which each turn works on a few.

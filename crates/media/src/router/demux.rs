@@ -1,5 +1,5 @@
 //! What a datagram is (RFC 7983) and whose: STUN finds its transport by user fragment, everything else by
-//! the address that STUN has validated. What fails here leaves nothing behind but a count.
+//! the path that a genuine check came by. What fails here leaves nothing behind but a count.
 
 use crate::reasons::DropReason;
 use crate::router::Router;
@@ -25,6 +25,17 @@ impl Router {
         }
     }
 
+    /// The transport whose peer this path leads to. It is the one that is worked on from here.
+    pub(super) fn transport_at(&mut self, path: Path) -> Result<usize, DropReason> {
+        let index = *self
+            .addresses
+            .get(&path)
+            .filter(|index| self.transports.get(**index).is_some())
+            .ok_or(DropReason::UnknownSource)?;
+        self.working_on = Some(index);
+        Ok(index)
+    }
+
     fn receive_media(
         &mut self,
         now: Instant,
@@ -32,15 +43,11 @@ impl Router {
         datagram: &mut [u8],
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
-        let index = *self
-            .addresses
-            .get(&source)
-            .ok_or(DropReason::UnknownSource)?;
+        let index = self.transport_at(source)?;
         let transport = self
             .transports
             .get_mut(index)
             .ok_or(DropReason::UnknownSource)?;
-        self.working_on = Some(index);
         let srtp = transport.srtp.as_mut().ok_or(DropReason::NoKeys)?;
         let is_rtcp = rtp::is_rtcp(datagram);
         let opened = match is_rtcp {

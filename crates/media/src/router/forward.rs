@@ -63,11 +63,7 @@ impl Router {
             .get_mut(index)
             .ok_or(DropReason::UnknownSource)?;
         let (ssrc, payload_type) = (view.ssrc(), view.payload_type());
-        let rtx_of = |producer: &Producer| match () {
-            () if payload_type == producer.spec.payload_type => Some(false),
-            () if Some(payload_type) == producer.spec.rtx_payload_type => Some(true),
-            () => None,
-        };
+        let rtx_of = |producer: &Producer| producer.spec.is_rtx(payload_type);
         if let Some(known) = transport.stream(ssrc) {
             let producer = self
                 .producers
@@ -127,9 +123,8 @@ impl Router {
         if !transport.set_stream(stream) {
             return Err(DropReason::TooManySources);
         }
-        match rtx {
-            true => producer.rtx_ssrc = Some(ssrc),
-            false => producer.switch_stream(ssrc),
+        if !rtx {
+            producer.switch_stream(ssrc);
         }
         Ok(stream)
     }

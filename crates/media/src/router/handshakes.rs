@@ -24,15 +24,15 @@ impl Router {
         datagram: &[u8],
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
-        let Some(&index) = self.addresses.get(&source) else {
+        if !self.addresses.contains_key(&source) {
             self.strangers.note(source);
             return Err(DropReason::UnknownSource);
-        };
+        }
+        let index = self.transport_at(source)?;
         let transport = self
             .transports
             .get_mut(index)
             .ok_or(DropReason::UnknownSource)?;
-        self.working_on = Some(index);
         if !transport.dtls.is_proven() {
             let first_check = transport.ice.first_check(source);
             let is_early = first_check.is_some_and(|at| now.saturating_duration_since(at) < EARLY);
@@ -147,12 +147,11 @@ impl Router {
             if !transport.handshake.is_empty() {
                 self.handshakes.order.push_back(id);
             }
-            if self.addresses.get(&source) != Some(&index) {
+            if self.transport_at(source) != Ok(index) {
                 self.drops.count(DropReason::UnknownSource);
                 continue;
             }
             self.handshakes.take_turn();
-            self.working_on = Some(index);
             self.isolated(|router| {
                 router.drive(now, index, source, sink, |dtls, settings, send| {
                     dtls.work(now, &job, settings, send)

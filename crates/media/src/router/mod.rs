@@ -60,10 +60,8 @@ pub struct RouterConfig {
     pub seed: u64,
     /// Key of the transaction identifiers of our checks, different for each router.
     pub secret: [u8; 32],
-    /// The moment `started_ntp` names.
+    /// The epoch of what is told of arrival times: not after any moment that a router is given.
     pub started: Instant,
-    /// NTP time at `started`, 32.32 fixed point (RFC 3550 §4).
-    pub started_ntp: u64,
     /// What each transport may send.
     pub ingress: IngressLimit,
 }

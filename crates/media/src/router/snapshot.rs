@@ -8,12 +8,10 @@ use crate::transport::Transport;
 use crate::transport::ice::Proof;
 use crate::transport::traffic::Traffic;
 use std::fmt::Write as _;
-use std::time::Instant;
 
 impl Router {
     /// All counters at this moment.
-    pub fn snapshot(&self, now: Instant) -> Snapshot {
-        let _ = now;
+    pub fn snapshot(&self) -> Snapshot {
         let producers = self.producers.iter().map(|(_, producer)| ProducerStats {
             id: producer.spec.producer,
             transport: producer.spec.transport,

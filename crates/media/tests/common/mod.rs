@@ -117,7 +117,6 @@ impl Sim {
             seed,
             secret: [seed as u8; 32],
             started: now,
-            started_ntp: 0xe000_0000_0000_0000,
             ingress,
         };
         Sim {
@@ -338,7 +337,7 @@ impl Sim {
         self.router
             .handle_datagram(self.now, source, &mut datagram, &mut self.sink);
         // A turn of its own, with what waits for a next turn and not for a time.
-        while self.router.snapshot(self.now).handshakes.waiting > 0 {
+        while self.router.snapshot().handshakes.waiting > 0 {
             self.router.handle_timeout(self.now, &mut self.sink);
         }
         self.collect();
