@@ -1,13 +1,16 @@
 //! How a subscriber sees one unbroken stream whatever its source does: pauses, restarts, probes with
 //! padding, another SSRC. Only numbers are looked at here; a packet is forwarded at most once.
 
+use crate::ingress::cache::SLOTS;
 use crate::reasons::DropReason;
 use crate::wire::num::{ExtSeqNo, RtpTime, SeqNo};
+use std::cmp::Ordering;
+use std::ops::Range;
 use std::time::Instant;
 
-/// Places where the distance between incoming and outgoing numbers changed. Late packets and
-/// retransmissions from before the oldest one are not served any more.
-const MAX_SHIFTS: usize = 32;
+/// Numbers remembered with where they came from: what is older can be asked for in vain, since the cache of the source
+/// does not hold it any more, either.
+const RING: u64 = SLOTS as u64;
 
 /// What the rewriter needs to know of an incoming packet.
 #[derive(Clone, Copy, Debug)]
@@ -29,25 +32,83 @@ pub(crate) struct Outgoing {
     pub(crate) timestamp: RtpTime,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Shift {
-    /// The first incoming number it holds for.
-    from: u64,
-    /// Outgoing minus incoming.
-    by: i64,
-}
-
 /// The state of one rewritten stream.
 #[derive(Debug)]
 pub(crate) struct Rewriter {
     clock_rate: u32,
     flowing: bool,
     epoch: u32,
-    shifts: Vec<Shift>,
     highest_in: u64,
+    /// One above the newest that was sent.
     next_out: u64,
+    history: History,
     timestamp_shift: u32,
     newest_timestamp: Option<(RtpTime, Instant)>,
+}
+
+/// Which incoming number each of the last outgoing ones stands for: a ring, in which both only grow. Numbers are in it
+/// that were given to packets which have not come yet.
+#[derive(Debug, Default)]
+struct History {
+    /// The low halves of the incoming numbers, each in the slot of its outgoing number. Empty before the first.
+    slots: Vec<u32>,
+    /// The first outgoing number, and one above the last.
+    start: u64,
+    end: u64,
+    /// The incoming number that belongs to the last.
+    newest: u64,
+}
+
+impl History {
+    /// Forgets all; what comes next gets this number.
+    fn restart(&mut self, start: u64) {
+        if self.slots.is_empty() {
+            self.slots = vec![0; RING as usize];
+        }
+        (self.start, self.end) = (start, start);
+    }
+
+    /// Gives the next number to an incoming one, which is newer than all before.
+    fn push(&mut self, number: u64) -> u64 {
+        let out = self.end;
+        self.slots[(out % RING) as usize] = number as u32;
+        self.end += 1;
+        self.newest = number;
+        out
+    }
+
+    /// The same for all of a gap, of which the ring may hold the end only.
+    fn push_all(&mut self, numbers: Range<u64>) {
+        let first = numbers.end.saturating_sub(RING).max(numbers.start);
+        self.end += first - numbers.start;
+        for number in first..numbers.end {
+            self.push(number);
+        }
+    }
+
+    /// The incoming number behind one of ours; none when that is not remembered.
+    fn source_of(&self, out: u64) -> Option<u64> {
+        let oldest = self.end.saturating_sub(RING).max(self.start);
+        if !(oldest..self.end).contains(&out) {
+            return None;
+        }
+        let low = self.slots[(out % RING) as usize];
+        Some(self.newest - u64::from((self.newest as u32).wrapping_sub(low)))
+    }
+
+    /// The number that an incoming one got; none when it got none, or one that is not remembered.
+    fn number_of(&self, number: u64) -> Option<u64> {
+        let (mut low, mut high) = (self.end.saturating_sub(RING).max(self.start), self.end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.source_of(middle)?.cmp(&number) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return Some(middle),
+                Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
 }
 
 impl Rewriter {
@@ -58,9 +119,9 @@ impl Rewriter {
             clock_rate,
             flowing: false,
             epoch: 0,
-            shifts: Vec::with_capacity(4),
             highest_in: 0,
             next_out: u64::from(first),
+            history: History::default(),
             timestamp_shift,
             newest_timestamp: None,
         }
@@ -96,17 +157,19 @@ impl Rewriter {
             }
             self.start(now, packet);
         }
-        let Some(by) = self.shift_of(packet.ext.0) else {
-            return Err(DropReason::BeforeStart);
-        };
-        if packet.ext.0 > self.highest_in {
-            self.highest_in = packet.ext.0;
+        let number = packet.ext.0;
+        let ext = if number > self.highest_in {
+            // What is missing has its numbers kept for it; what is left out gets none, and what follows closes up.
+            self.history.push_all(self.highest_in + 1..number);
+            self.highest_in = number;
             if packet.empty {
-                self.skip(packet.ext.0);
                 return Err(DropReason::PaddingOnly);
             }
-        }
-        let ext = packet.ext.0.saturating_add_signed(by);
+            self.history.push(number)
+        } else {
+            let given = self.history.number_of(number);
+            given.ok_or(DropReason::BeforeStart)?
+        };
         self.next_out = self.next_out.max(ext + 1);
         let timestamp = packet.timestamp.wrapping_add(self.timestamp_shift);
         if self
@@ -126,11 +189,8 @@ impl Rewriter {
         let same_stream = self.epoch == packet.epoch;
         self.flowing = true;
         self.epoch = packet.epoch;
-        self.shifts.clear();
-        self.shifts.push(Shift {
-            from: packet.ext.0,
-            by: self.next_out as i64 - packet.ext.0 as i64,
-        });
+        self.history.restart(self.next_out);
+        self.history.push(packet.ext.0);
         self.highest_in = packet.ext.0;
         let Some((newest, at)) = self.newest_timestamp else {
             return;
@@ -145,33 +205,6 @@ impl Rewriter {
         self.timestamp_shift = due.0.wrapping_sub(packet.timestamp.0);
     }
 
-    /// The newest packet is left out: what follows it closes up.
-    fn skip(&mut self, number: u64) {
-        let Some(last) = self.shifts.last_mut() else {
-            return;
-        };
-        let next = Shift {
-            from: number + 1,
-            by: last.by - 1,
-        };
-        if last.from == number {
-            *last = next;
-            return;
-        }
-        if self.shifts.len() >= MAX_SHIFTS {
-            self.shifts.remove(0);
-        }
-        self.shifts.push(next);
-    }
-
-    fn shift_of(&self, number: u64) -> Option<i64> {
-        self.shifts
-            .iter()
-            .rev()
-            .find(|shift| shift.from <= number)
-            .map(|shift| shift.by)
-    }
-
     /// Which incoming packet went out under this number, with its outgoing numbers but for the timestamp,
     /// whose distance comes with it. None: none that is still served.
     pub(crate) fn source_of(&self, seq: SeqNo) -> Option<(ExtSeqNo, ExtSeqNo, u32)> {
@@ -181,16 +214,8 @@ impl Rewriter {
         if distance > 0 {
             return None;
         }
-        let shift = self
-            .shifts
-            .iter()
-            .rev()
-            .find(|shift| shift.from.saturating_add_signed(shift.by) <= out)?;
-        Some((
-            ExtSeqNo(out.saturating_add_signed(-shift.by)),
-            ExtSeqNo(out),
-            self.timestamp_shift,
-        ))
+        let source = self.history.source_of(out)?;
+        Some((ExtSeqNo(source), ExtSeqNo(out), self.timestamp_shift))
     }
 }
 
@@ -279,6 +304,63 @@ mod tests {
                 timestamp: RtpTime(600 + 500)
             }
         );
+    }
+
+    /// However much is left out, as layers will be, and whatever is lost or late: numbers are given in the order of the
+    /// source to all that is not left out, and each inside the ring leads back to its packet, and none outside of it.
+    #[test]
+    fn numbers_have_no_gap_and_lead_back_to_their_packets_inside_the_ring_and_nowhere_else() {
+        for seed in 0..100 {
+            let (mut rng, now) = (Rng::new(seed), Instant::now());
+            let first = (rng.next_u32() & 0x7fff) as u16;
+            let mut rewriter = Rewriter::new(90_000, first, 0);
+            let mut number = 0x1_0000 + rng.below(0x2_0000);
+            let left_out = 1 + rng.below(7);
+            // What is to be numbered, in order, and whether it came already; and how much of it is numbered: what is
+            // lost, once something follows it.
+            let mut numbered = vec![(number, true)];
+            let (mut end, mut newest) = (1, 0);
+            rewriter.rewrite(now, packet(0, number, true)).unwrap();
+            for _ in 0..4000 {
+                number += 1;
+                match rng.below(8) {
+                    sort if sort < left_out => {
+                        let dropped = rewriter.rewrite(now, padding(number));
+                        assert_eq!(dropped, Err(DropReason::PaddingOnly));
+                        end = numbered.len();
+                    }
+                    7 => numbered.push((number, false)),
+                    _ => {
+                        newest = numbered.len();
+                        let out = rewriter.rewrite(now, packet(0, number, false)).unwrap();
+                        assert_eq!(out.ext.0, u64::from(first) + newest as u64);
+                        numbered.push((number, true));
+                        end = numbered.len();
+                    }
+                }
+                let remembered = end.saturating_sub(RING as usize)..end;
+                let number_of = |at: usize| ExtSeqNo(u64::from(first) + at as u64);
+                let at = rng.below(end as u64) as usize;
+                if !numbered[at].1 {
+                    let late = rewriter.rewrite(now, packet(0, numbered[at].0, false));
+                    let expected = remembered.contains(&at).then(|| number_of(at));
+                    assert_eq!(late.ok().map(|it| it.ext), expected, "seed {seed}");
+                    numbered[at].1 = true;
+                    if expected.is_some() {
+                        newest = newest.max(at);
+                    }
+                }
+                let asked = rng.below(newest as u64 + 20) as usize;
+                let found = rewriter.source_of(number_of(asked).seq());
+                let expected = remembered.contains(&asked) && asked <= newest;
+                let expected = expected.then(|| numbered[asked].0);
+                assert_eq!(found.map(|(source, ..)| source.0), expected, "seed {seed}");
+            }
+            assert!(
+                numbered.len() > 400,
+                "seed {seed}: the scenario numbers something"
+            );
+        }
     }
 
     /// Whatever the source does: every number is used once, the newest numbers have no gap but that of

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// The largest packet a slot holds: the UDP payload of an Ethernet frame over IPv4.
 pub const SLOT_SIZE: usize = 1472;
 
+/// Packets that are kept of a track for retransmission: more than a second of 4 Mbit/s.
+pub(crate) const SLOTS: usize = 512;
+
 /// A packet older than this is not sent again: no receiver waits for it any more.
 pub const MAX_AGE: Duration = Duration::from_secs(2);
 

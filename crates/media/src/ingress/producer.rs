@@ -1,6 +1,6 @@
 //! One incoming track: what came, what is missing, and what the publisher is to be asked for.
 
-use crate::ingress::cache::{PacketCache, SLOT_SIZE};
+use crate::ingress::cache::{PacketCache, SLOT_SIZE, SLOTS};
 use crate::ingress::keyframe_requests::{KeyframeRequests, Need};
 use crate::ingress::reception::Reception;
 use crate::ingress::spec::ProducerSpec;
@@ -8,9 +8,6 @@ use crate::wire::codecs::Kind;
 use crate::wire::num::{ExtSeqNo, RtpTime, SeqNo, Ssrc};
 use crate::wire::rtp;
 use std::time::{Duration, Instant};
-
-/// Packets kept for retransmission: more than a second of 4 Mbit/s.
-const CACHE_SLOTS: usize = 512;
 
 /// Missing packets tracked. A larger hole is not worth repairing packet by packet: a keyframe is asked for.
 const MAX_MISSING: usize = 256;
@@ -259,7 +256,7 @@ impl Producer {
         room.copy_from_slice(payload);
         let end = len + payload.len();
         self.cache
-            .get_or_insert_with(|| PacketCache::new(CACHE_SLOTS))
+            .get_or_insert_with(|| PacketCache::new(SLOTS))
             .put(ext, &packet[..end], now);
     }
 }
