@@ -4,6 +4,9 @@
 pub(crate) struct Slab<T> {
     slots: Vec<Option<T>>,
     free: Vec<usize>,
+    /// How often something in it was looked at.
+    #[cfg(test)]
+    visits: std::cell::Cell<usize>,
 }
 
 impl<T> Slab<T> {
@@ -11,6 +14,8 @@ impl<T> Slab<T> {
         Slab {
             slots: Vec::new(),
             free: Vec::new(),
+            #[cfg(test)]
+            visits: std::cell::Cell::new(0),
         }
     }
 
@@ -36,23 +41,33 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&T> {
+        self.note_visits(1);
         self.slots.get(index)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+        self.note_visits(1);
         self.slots.get_mut(index)?.as_mut()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+        self.note_visits(self.len());
         self.slots
             .iter()
             .enumerate()
             .filter_map(|(index, slot)| slot.as_ref().map(|value| (index, value)))
     }
 
-    /// One past the highest index in use, for loops that change the slab as they go.
-    pub(crate) fn end(&self) -> usize {
-        self.slots.len()
+    #[inline]
+    fn note_visits(&self, _count: usize) {
+        #[cfg(test)]
+        self.visits.set(self.visits.get() + _count);
+    }
+
+    /// How often something in it was looked at since this was asked last.
+    #[cfg(test)]
+    pub(crate) fn take_visits(&self) -> usize {
+        self.visits.take()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -71,6 +86,6 @@ mod tests {
         assert_eq!(slab.remove(a), Some("a"));
         assert_eq!(slab.remove(a), None);
         assert_eq!((slab.insert("c"), slab.get(b)), (a, Some(&"b")));
-        assert_eq!((slab.len(), slab.end()), (2, 2));
+        assert_eq!((slab.len(), slab.slots.len()), (2, 2));
     }
 }

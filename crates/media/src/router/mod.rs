@@ -17,6 +17,7 @@ mod snapshot;
 mod strangers;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod turns;
 
 use crate::egress::consumer::Consumer;
@@ -27,6 +28,7 @@ use crate::router::command::Command;
 use crate::router::counters::PathCounters;
 use crate::router::event::Event;
 use crate::router::strangers::Strangers;
+use crate::router::timers::Timers;
 use crate::router::turns::Handshakes;
 use crate::slab::Slab;
 use crate::transport::Transport;
@@ -94,7 +96,10 @@ pub struct Router {
     pub(crate) working_on: Option<usize>,
     /// Transports whose publishers are to be asked for keyframes before this turn ends.
     hurried: Vec<usize>,
-    next: Option<Instant>,
+    /// When each transport wants to be served; may be too early, never too late.
+    timers: Timers,
+    /// Transports whose time has come; kept so that the list need not be allocated again.
+    ripe: Vec<usize>,
     served: Option<Instant>,
     /// Room for lists made on the way, kept so that it need not be allocated again.
     pub(crate) numbers: Vec<crate::wire::num::SeqNo>,
@@ -126,7 +131,8 @@ impl Router {
             events: VecDeque::new(),
             working_on: None,
             hurried: Vec::new(),
-            next: None,
+            timers: Timers::default(),
+            ripe: Vec::new(),
             served: None,
             numbers: Vec::new(),
         }
@@ -186,28 +192,15 @@ impl Router {
             return;
         }
         self.served = Some(now);
-        self.next = None;
-        for index in 0..self.transports.end() {
-            let Some(due) = self
-                .transports
-                .get(index)
-                .and_then(|transport| transport.due)
-            else {
-                continue;
-            };
-            if due <= now {
-                self.working_on = Some(index);
-                self.isolated(|router| router.serve(now, index, sink));
-                self.serve_hurried(now, sink);
-            }
-            if let Some(due) = self
-                .transports
-                .get(index)
-                .and_then(|transport| transport.due)
-            {
-                self.next = Some(self.next.map_or(due, |next| next.min(due)));
-            }
+        // Taken out first: what is due again by what is done now is done a tick later.
+        let mut ripe = std::mem::take(&mut self.ripe);
+        ripe.extend(std::iter::from_fn(|| self.timers.pop(now)));
+        for index in ripe.drain(..) {
+            self.working_on = Some(index);
+            self.isolated(|router| router.serve(now, index, sink));
+            self.serve_hurried(now, sink);
         }
+        self.ripe = ripe;
     }
 
     /// When [`Router::handle_timeout`] wants to be called next; none while there is nothing to wait for.
@@ -217,7 +210,7 @@ impl Router {
     }
 
     fn next_timer(&self) -> Option<Instant> {
-        let next = self.next?;
+        let next = self.timers.next()?;
         Some(self.served.map_or(next, |served| next.max(served + TICK)))
     }
 
@@ -261,9 +254,8 @@ impl Router {
 
     /// A transport wants to be served at `at` or before.
     pub(crate) fn wake(&mut self, index: usize, at: Instant) {
-        if let Some(transport) = self.transports.get_mut(index) {
-            transport.wake(at);
-            self.next = Some(self.next.map_or(at, |next| next.min(at)));
+        if self.transports.get(index).is_some() {
+            self.timers.bring_forward(index, at);
         }
     }
 
@@ -272,7 +264,6 @@ impl Router {
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
-        transport.due = None;
         let jitter = self.rng.unit();
         if transport.ice.consent_deadline().is_some_and(|at| at <= now)
             && !transport.ice.keep_consent(now, jitter)
@@ -291,9 +282,7 @@ impl Router {
         self.serve_estimate(now, index, sink);
         self.serve_reports(now, index, sink);
         let due = self.next_due(now, index);
-        if let Some(transport) = self.transports.get_mut(index) {
-            transport.due = due;
-        }
+        self.timers.set(index, due);
     }
 
     fn next_due(&self, now: Instant, index: usize) -> Option<Instant> {

@@ -30,6 +30,7 @@ impl Router {
         let Some(transport) = self.transports.remove(index) else {
             return;
         };
+        self.timers.set(index, None);
         self.traffic.packets_out += transport.traffic.packets_out;
         self.traffic.bytes_out += transport.traffic.bytes_out;
         self.handshakes.waiting -= transport.handshake.len();

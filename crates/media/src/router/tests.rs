@@ -1,22 +1,23 @@
 //! What no honest part of the router does, and what stands below it.
 
-use super::{Router, RouterConfig};
+use super::{Router, RouterConfig, TICK};
 use crate::egress::rewrite::Rewriter;
 use crate::egress::spec::ConsumerSpec;
 use crate::ids::{ConsumerId, ProducerId, TransportId};
 use crate::ingress::spec::ProducerSpec;
-use crate::reasons::DropReason;
+use crate::reasons::{CloseReason, DropReason};
 use crate::router::command::Command;
-use crate::transport::Srtp;
+use crate::router::event::Event;
 use crate::transport::path::Path;
 use crate::transport::policer::IngressLimit;
 use crate::transport::sink::VecSink;
 use crate::transport::srtp::{KeySalt, SrtpProfile, SrtpReceiver, SrtpSender};
+use crate::transport::{ICE_TIMEOUT, Srtp};
 use crate::wire::codecs::{Codec, Kind};
 use crate::wire::num::{PayloadType, RtpTime, SeqNo, Ssrc};
 use crate::wire::rtp;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const OPUS: PayloadType = PayloadType(111);
 
@@ -130,4 +131,46 @@ fn a_second_packet_under_a_used_index_is_refused_below_whatever_numbered_it() {
     assert_eq!(refused, 20);
     // What is new goes on.
     assert_eq!(talk(&mut router, now, publisher, 40, &mut sink).len(), 20);
+}
+
+#[test]
+fn what_is_not_due_is_not_looked_at_however_many_transports_there_are() {
+    let (start, mut sink) = (Instant::now(), VecSink::default());
+    let mut router = router(start);
+    for number in 1..=1000 {
+        let transport = TransportId(number);
+        let add = Command::AddTransport {
+            transport,
+            local_ufrag: format!("ufrag{number}"),
+            local_pwd: "a password of enough letters".into(),
+        };
+        router.handle_command(start, add, &mut sink);
+        // From here it has a time: its peer is waited for.
+        let name = Command::SetRemote {
+            transport,
+            remote_ufrag: "theirs".into(),
+            remote_pwd: "another password of theirs".into(),
+            fingerprint: [0; 32],
+        };
+        router.handle_command(start, name, &mut sink);
+    }
+    let busy = router.transport_ids[&TransportId(500)];
+    let mut now = start + Duration::from_secs(1);
+    router.handle_timeout(now, &mut sink);
+    router.transports.take_visits();
+    for _ in 0..100 {
+        now += TICK;
+        router.wake(busy, now);
+        router.handle_timeout(now, &mut sink);
+    }
+    let visits = router.transports.take_visits();
+    assert!((100..2500).contains(&visits), "{visits} in 100 turns");
+    // All of them are when their time has come, in one turn.
+    router.handle_timeout(start + ICE_TIMEOUT, &mut sink);
+    let closed = std::iter::from_fn(|| router.poll_event());
+    let timed_out = closed.filter(|event| {
+        matches!(event, Event::TransportClosed { reason, .. } if *reason == CloseReason::IceTimeout)
+    });
+    assert_eq!(timed_out.count(), 1000);
+    assert_eq!(router.next_timeout(), None);
 }

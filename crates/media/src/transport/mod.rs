@@ -141,8 +141,6 @@ pub(crate) struct Transport {
     pub(crate) named_at: Option<Instant>,
     pub(crate) validated_at: Option<Instant>,
     pub(crate) next_report: Option<Instant>,
-    /// When it wants to be served next; may be too early, never too late.
-    pub(crate) due: Option<Instant>,
     pub(crate) traffic: Traffic,
     pub(crate) policer: Policer,
 }
@@ -173,7 +171,6 @@ impl Transport {
             named_at: None,
             validated_at: None,
             next_report: None,
-            due: None,
             traffic: Traffic::default(),
             policer: Policer::new(limit),
         }
@@ -413,11 +410,6 @@ impl Transport {
             (None, Some(at)) => Some((at + ICE_TIMEOUT, CloseReason::IceTimeout)),
             (None, None) => None,
         }
-    }
-
-    /// Wants to be served at `at` or before.
-    pub(crate) fn wake(&mut self, at: Instant) {
-        self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
     /// Where it may be reached, for the router's map of addresses.
