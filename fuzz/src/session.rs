@@ -16,14 +16,12 @@ use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, ProducerId, ProducerSpec,
     Router, RouterConfig, TransportId, VecSink,
 };
+use parlour_sim::ledger::Ledger;
 
 #[path = "handshake.rs"]
 mod handshake;
-#[path = "../../crates/media/tests/common/ledger.rs"]
-mod ledger;
 
 pub use handshake::handshake;
-use ledger::Ledger;
 
 const UFRAGS: [&str; 2] = ["fuzzedufrag0", "fuzzedufrag1"];
 const PASSWORDS: [&str; 2] = ["a-password-of-24-letters", "another-one-of-24-letter"];

@@ -1,10 +1,8 @@
 //! After warm-up nothing is allocated on the packet path: not for media, repair, reports, checks or keyframe requests.
 //! The global allocator of this test counts while the router works on a datagram or on what is due.
 
-mod common;
-
-use common::{AUDIO_PT, Camera, Hop, Sim};
 use parlour_media::Kind;
+use parlour_sim::{AUDIO_PT, Camera, Hop, Sim};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};

@@ -1,11 +1,9 @@
 //! What others may send to our port, and what must not come of it.
 
-mod common;
-
-use common::{AUDIO_PT, Hop, Sim, password, ufrag};
 use parlour_media::num::Rng;
 use parlour_media::stun::{self, BindingRequest};
 use parlour_media::{CloseReason, DropReason, Event, TransportId};
+use parlour_sim::{AUDIO_PT, Hop, Sim, password, ufrag};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;

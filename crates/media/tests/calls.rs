@@ -1,9 +1,7 @@
 //! Two str0m peers call each other through a router.
 
-mod common;
-
-use common::{AUDIO_PT, Camera, Hop, Sim};
 use parlour_media::{Event, Kind, SrtpProfile};
+use parlour_sim::{AUDIO_PT, Camera, Hop, Sim};
 use std::time::Duration;
 
 #[test]

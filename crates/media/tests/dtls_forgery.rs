@@ -1,11 +1,9 @@
 //! DTLS that an attacker sends from the peer's own address, who knows it but sees nothing of what is said: until the
 //! handshake is done such records are all in clear. None of them ends anything.
 
-mod common;
-
-use common::{Hop, Sim};
 use parlour_media::num::Rng;
 use parlour_media::{DropReason, Event};
+use parlour_sim::{Hop, Sim};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,15 +1,13 @@
 //! A peer that has no transport-wide feedback is told in bits a second what it may send (REMB).
 
-mod common;
-
-use common::raw::{RawPeer, rtp_packet};
-use common::{AUDIO_PT, Sim, TWCC_EXTENSION, VIDEO_PT};
 use parlour_media::num::PayloadType;
 use parlour_media::rtcp::{Rtcp, parse_compound};
 use parlour_media::{
     Codec, Command, Event, IngressLimit, Kind, ProducerId, ProducerSpec, RefuseReason, Ssrc,
     TransportId,
 };
+use parlour_sim::raw::{RawPeer, rtp_packet};
+use parlour_sim::{AUDIO_PT, Sim, TWCC_EXTENSION, VIDEO_PT};
 use std::time::Duration;
 
 const LIMIT: IngressLimit = IngressLimit {

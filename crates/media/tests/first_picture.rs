@@ -1,10 +1,8 @@
 //! How long a subscriber waits for its first picture, to the millisecond of virtual time, and what publishers are
 //! asked meanwhile.
 
-mod common;
-
-use common::{Camera, Sim};
 use parlour_media::{Command, ConsumerId, Event, Kind};
+use parlour_sim::{Camera, Sim};
 use std::time::{Duration, Instant};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -110,7 +108,7 @@ fn a_request_that_is_lost_is_repeated_after_half_a_second() {
     let (mut sim, _, video) = publisher(5);
     let viewer = sim.add_peer();
     sim.subscribe(viewer, video, Kind::Video, 3000);
-    sim.filter = Box::new(|hop, _, _| hop != common::Hop::Down(0));
+    sim.filter = Box::new(|hop, _, _| hop != parlour_sim::Hop::Down(0));
     let since = connected(&mut sim, 2);
     sim.run(Duration::from_millis(300));
     sim.filter = Box::new(|_, _, _| true);

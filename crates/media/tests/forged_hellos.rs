@@ -1,11 +1,9 @@
 //! Whole ClientHellos that an attacker sends in the peer's name before the peer's own: well-formed, each with another
 //! random, from the peer's own address, without seeing what is said to it. The peer's join goes on.
 
-mod common;
-
-use common::{Hop, Sim};
 use parlour_media::num::Rng;
 use parlour_media::{DropReason, Event};
+use parlour_sim::{Hop, Sim};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,13 +1,11 @@
 //! What a peer with valid keys may do, and what must not come of it.
 
-mod common;
-
-use common::raw::{RawPeer, consumer, producer, rtp_packet};
-use common::{AUDIO_PT, Sim, VIDEO_PT, vp8};
 use parlour_media::num::{Rng, SeqNo, Ssrc};
 use parlour_media::rtcp::{self, Rtcp};
 use parlour_media::rtp::RtpView;
 use parlour_media::{Command, ConsumerSpec, DropReason, Event, Kind, PayloadType};
+use parlour_sim::raw::{RawPeer, consumer, producer, rtp_packet};
+use parlour_sim::{AUDIO_PT, Sim, VIDEO_PT, vp8};
 use std::time::Duration;
 
 /// A publisher and a subscriber that say what the test wants, with one video track between them.

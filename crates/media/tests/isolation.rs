@@ -1,10 +1,8 @@
 //! A panic costs one transport. The panic is made where packets are sealed, the deepest point of the work.
 
-mod common;
-
-use common::{AUDIO_PT, Sim};
 use parlour_media::rtp::{is_rtcp, is_rtp_or_rtcp};
 use parlour_media::{CloseReason, Command, Event, Kind, RefuseReason, TransportId};
+use parlour_sim::{AUDIO_PT, Sim};
 use std::time::Duration;
 
 fn is_media(datagram: &[u8]) -> bool {

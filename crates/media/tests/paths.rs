@@ -1,10 +1,8 @@
 //! Which way datagrams come and go: our address and the peer's.
 
-mod common;
-
-use common::{Sim, password, ufrag};
 use parlour_media::stun::{self, BindingRequest};
 use parlour_media::{CloseReason, Command, DropReason, Event, Path, RefuseReason, TransportId};
+use parlour_sim::{Sim, password, ufrag};
 use std::net::SocketAddr;
 
 fn waiting_transport(sim: &mut Sim) {

@@ -1,9 +1,5 @@
 //! A peer that sends more than it may: how much is passed on, what goes first, and who hears of it.
 
-mod common;
-
-use common::raw::{RawPeer, rtp_packet};
-use common::{AUDIO_PT, Sim, TWCC_EXTENSION, VIDEO_PT};
 use parlour_media::num::{PayloadType, RtpTime, SeqNo};
 use parlour_media::rtcp::{Rtcp, parse_compound};
 use parlour_media::rtp::{is_rtcp, peek_ssrc, write_header};
@@ -11,6 +7,8 @@ use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, DropReason, Event, IngressLimit, Kind, ProducerId,
     ProducerSpec, Ssrc, TransportId,
 };
+use parlour_sim::raw::{RawPeer, rtp_packet};
+use parlour_sim::{AUDIO_PT, Sim, TWCC_EXTENSION, VIDEO_PT};
 use std::time::Duration;
 
 const LIMIT: IngressLimit = IngressLimit {

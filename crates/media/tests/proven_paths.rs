@@ -1,11 +1,9 @@
 //! Where media goes: to addresses that the peer proved to have, and nowhere else.
 
-mod common;
-
-use common::raw::{RAW_PASSWORD, RawPeer, consumer, producer, rtp_packet};
-use common::{AUDIO_PT, Hop, Sim, password, ufrag};
 use parlour_media::stun::{self, BindingRequest, StunMessage};
 use parlour_media::{CloseReason, Command, DropReason, Event, Kind, TransportId};
+use parlour_sim::raw::{RAW_PASSWORD, RawPeer, consumer, producer, rtp_packet};
+use parlour_sim::{AUDIO_PT, Hop, Sim, password, ufrag};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -1,9 +1,7 @@
 //! What publishers and subscribers learn from our reports, as str0m understands them.
 
-mod common;
-
-use common::{AUDIO_PT, Hop, Sim, VIDEO_PT, vp8};
 use parlour_media::Kind;
+use parlour_sim::{AUDIO_PT, Hop, Sim, VIDEO_PT, vp8};
 use std::time::{Duration, SystemTime};
 use str0m::rtp::RtpPacket;
 
@@ -123,7 +121,7 @@ fn an_idle_call_wakes_the_router_seldom() {
         wakes += u32::from(
             sim.router
                 .next_timeout()
-                .is_some_and(|at| at <= sim.now + common::STEP),
+                .is_some_and(|at| at <= sim.now + parlour_sim::STEP),
         );
         sim.step();
     }

@@ -1,11 +1,9 @@
 //! What a peer may make us look at by RTCP. Every look-up is by SSRC, and their number has a bound of its own for each
 //! peer, so that one peer's storm is paid by that peer.
 
-mod common;
-
-use common::raw::{RawPeer, consumer, producer, rtp_packet};
-use common::{AUDIO_PT, Sim};
 use parlour_media::{Command, ConsumerId, ConsumerSpec, DropReason, Kind};
+use parlour_sim::raw::{RawPeer, consumer, producer, rtp_packet};
+use parlour_sim::{AUDIO_PT, Sim};
 use std::time::Duration;
 
 const TRACKS: u32 = 500;

@@ -1,10 +1,6 @@
 //! Whatever a publisher and its subscribers do: no two packets are sealed under one index of a subscriber's key
 //! (RFC 3711 §9.1). Each test keeps the exact set of indices and the packet of each.
 
-mod common;
-
-use common::raw::{RawPeer, rtp_packet};
-use common::{Sim, VIDEO_PT, VIDEO_RTX_PT, vp8};
 use parlour_media::num::{Rng, SeqNo, Ssrc};
 use parlour_media::rtcp;
 use parlour_media::rtp::{RtpView, is_rtp_or_rtcp};
@@ -12,6 +8,8 @@ use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, DropReason, Event, IngressLimit, Kind, PayloadType,
     ProducerId, ProducerSpec,
 };
+use parlour_sim::raw::{RawPeer, rtp_packet};
+use parlour_sim::{Sim, VIDEO_PT, VIDEO_RTX_PT, vp8};
 use std::collections::HashMap;
 use std::time::Duration;
 

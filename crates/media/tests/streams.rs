@@ -1,9 +1,7 @@
 //! What subscribers see while sources come, go, pause and fail.
 
-mod common;
-
-use common::{Camera, Hop, Sim, VIDEO_PT};
 use parlour_media::{Command, Kind, TransportId};
+use parlour_sim::{Camera, Hop, Sim, VIDEO_PT};
 use std::collections::HashMap;
 use std::time::Duration;
 use str0m::rtp::RtpPacket;
@@ -268,7 +266,7 @@ fn packets_find_their_track_by_mid_when_no_ssrc_was_signalled() {
     }
     for number in 0..10u64 {
         for ssrc in [1000u32, 2000] {
-            let payload = common::vp8(number == 0, true, &ssrc.to_be_bytes());
+            let payload = parlour_sim::vp8(number == 0, true, &ssrc.to_be_bytes());
             sim.send(
                 (0, ssrc),
                 VIDEO_PT,

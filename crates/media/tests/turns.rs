@@ -1,12 +1,10 @@
 //! What one turn may spend on strangers and on whoever joins: a storm is bounded by what it costs, and neither the calls
 //! next door nor an honest peer that joins in the middle of it are in its way.
 
-mod common;
-
-use common::{AUDIO_PT, Sim, ufrag};
 use parlour_media::router::{MAX_WAITING, PER_TURN};
 use parlour_media::stun::{self, BindingRequest};
 use parlour_media::{DropReason, Kind, rtp};
+use parlour_sim::{AUDIO_PT, Sim, ufrag};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -42,7 +40,7 @@ fn join_in_a_storm(sources: u64) -> (Duration, u64) {
     // The storm was there first.
     for _ in 0..2000 {
         storm(&mut sim);
-        sim.now += common::STEP;
+        sim.now += parlour_sim::STEP;
     }
     let (began, fingerprint) = (sim.now, sim.peers[peer].fingerprint);
     sim.name_peer(peer, fingerprint);

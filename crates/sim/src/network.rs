@@ -1,19 +1,12 @@
 //! A router and some peers on a network that is all in memory: time is virtual, loss has a seed. The peers are
 //! str0m, an implementation of WebRTC that shares no packet code with the router.
-#![allow(dead_code, unused_imports)]
 
-mod camera;
-pub mod ledger;
-pub mod raw;
-pub mod sink;
-
-pub use camera::{Camera, vp8};
+use crate::sink::Outbox;
 use parlour_media::num::Rng;
 use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, PayloadType, ProducerId,
     ProducerSpec, Router, RouterConfig, Ssrc, TransportId,
 };
-use sink::Outbox;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -25,11 +18,17 @@ use str0m::rtp::{RtpPacket, RtpWrite};
 use str0m::stats::{MediaEgressStats, PeerStats};
 use str0m::{Candidate, Event as PeerEvent, Input, Output, Rtc};
 
+/// What a step of virtual time is.
 pub const STEP: Duration = Duration::from_millis(1);
+/// The payload type of video.
 pub const VIDEO_PT: u8 = 96;
+/// The payload type of its retransmissions.
 pub const VIDEO_RTX_PT: u8 = 97;
+/// The payload type of audio.
 pub const AUDIO_PT: u8 = 111;
+/// The id of the MID header extension.
 pub const MID_EXTENSION: u8 = 4;
+/// The id of the extension with transport-wide numbers.
 pub const TWCC_EXTENSION: u8 = 3;
 
 /// Which way a datagram travels, and whose it is.
@@ -50,15 +49,23 @@ struct InFlight {
 
 /// One str0m peer.
 pub struct Peer {
+    /// Its stack.
     pub rtc: Rtc,
+    /// Its transport in the router.
     pub transport: TransportId,
+    /// Where it is.
     pub address: SocketAddr,
     /// Its fingerprint as it will really be.
     pub fingerprint: [u8; 32],
+    /// Whether its stack is connected.
     pub connected: bool,
+    /// What came, in the order of its coming.
     pub received: Vec<RtpPacket>,
+    /// When it was asked for keyframes.
     pub keyframe_requests: Vec<Instant>,
+    /// What it measured of each stream it sends.
     pub egress_stats: Vec<MediaEgressStats>,
+    /// What it measured of its connection.
     pub stats: Vec<PeerStats>,
     /// It goes silent when this is set.
     pub dead: bool,
@@ -67,17 +74,29 @@ pub struct Peer {
 /// Decides about each datagram: true lets it pass.
 pub type Filter = Box<dyn FnMut(Hop, &[u8], &mut Rng) -> bool>;
 
+/// The network, the router on it and its clients.
 pub struct Sim {
+    /// The virtual time.
     pub now: Instant,
+    /// When it began.
     pub started: Instant,
+    /// What is tested.
     pub router: Router,
+    /// Where the router is.
     pub address: SocketAddr,
+    /// Of its certificate.
     pub fingerprint: [u8; 32],
+    /// Where it writes.
     pub sink: Outbox,
+    /// Its clients.
     pub peers: Vec<Peer>,
+    /// What it said, in order.
     pub events: Vec<Event>,
+    /// What is random here.
     pub rng: Rng,
+    /// How long a datagram travels.
     pub delay: Duration,
+    /// Which datagrams pass.
     pub filter: Filter,
     /// Every datagram the router sent, when they are kept.
     pub sent: Option<Vec<(SocketAddr, Vec<u8>)>>,
@@ -86,10 +105,12 @@ pub struct Sim {
     in_flight: VecDeque<InFlight>,
 }
 
+/// The password that the router has for a transport.
 pub fn password(transport: u64) -> String {
     format!("password-of-transport-{transport:04}")
 }
 
+/// The user fragment that the router has for a transport.
 pub fn ufrag(transport: u64) -> String {
     format!("ufrag{transport:04}")
 }
@@ -103,6 +124,7 @@ impl Sim {
         sim
     }
 
+    /// A network with a router and nobody else.
     pub fn new(seed: u64) -> Sim {
         Sim::limited(seed, IngressLimit::default())
     }
@@ -125,7 +147,7 @@ impl Sim {
             router: Router::new(config),
             address: SocketAddr::from(([192, 0, 2, 1], 8081)),
             fingerprint,
-            sink: Outbox::new(),
+            sink: Outbox::default(),
             peers: Vec::new(),
             events: Vec::new(),
             rng: Rng::new(seed),
@@ -137,6 +159,7 @@ impl Sim {
         }
     }
 
+    /// Has the router do something.
     pub fn command(&mut self, command: Command) {
         self.router
             .handle_command(self.now, command, &mut self.sink);
@@ -189,6 +212,7 @@ impl Sim {
         index
     }
 
+    /// Tells the router who the peer is: its credentials, and a fingerprint, which may be a wrong one.
     pub fn name_peer(&mut self, index: usize, fingerprint: [u8; 32]) {
         let peer = &mut self.peers[index];
         let theirs = peer.rtc.direct_api().local_ice_credentials();
@@ -201,6 +225,7 @@ impl Sim {
         });
     }
 
+    /// A peer that begins to connect; returns its index.
     pub fn add_peer(&mut self) -> usize {
         let index = self.add_unnamed_peer();
         let fingerprint = self.peers[index].fingerprint;
@@ -245,6 +270,7 @@ impl Sim {
         producer
     }
 
+    /// What `publish` adds.
     pub fn producer_spec(&self, peer: usize, kind: Kind, ssrc: u32) -> ProducerSpec {
         let video = kind == Kind::Video;
         ProducerSpec {
@@ -292,6 +318,7 @@ impl Sim {
         consumer
     }
 
+    /// What `subscribe` adds.
     pub fn consumer_spec(
         &self,
         peer: usize,
@@ -343,6 +370,7 @@ impl Sim {
         self.collect();
     }
 
+    /// Lets time pass.
     pub fn run(&mut self, time: Duration) {
         self.run_until(time, |_| false);
     }
@@ -355,6 +383,7 @@ impl Sim {
         }
     }
 
+    /// Lets one step of time pass: what is due arrives, timers fire.
     pub fn step(&mut self) {
         self.now += STEP;
         while let Some(first) = self.in_flight.front()

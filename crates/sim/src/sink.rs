@@ -12,11 +12,12 @@ pub struct Outbox {
     bytes: Vec<u8>,
     datagrams: Vec<(Path, Range<usize>)>,
     open: Option<(Path, usize)>,
+    /// What makes a panic, if anything.
     pub fault: Option<Fault>,
 }
 
-impl Outbox {
-    pub fn new() -> Outbox {
+impl Default for Outbox {
+    fn default() -> Outbox {
         Outbox {
             bytes: vec![0; 1 << 22],
             datagrams: Vec::with_capacity(1 << 14),
@@ -24,7 +25,9 @@ impl Outbox {
             fault: None,
         }
     }
+}
 
+impl Outbox {
     fn end(&self) -> usize {
         self.datagrams.last().map_or(0, |(_, range)| range.end)
     }

@@ -1,8 +1,8 @@
 //! A peer that says exactly what a test wants: DTLS by dimpl, everything else by the wire modules. Time stands
 //! still while it shakes hands.
 
-use super::ledger::Ledger;
-use super::{AUDIO_PT, Sim, VIDEO_PT, password, ufrag};
+use crate::ledger::Ledger;
+use crate::{AUDIO_PT, Sim, VIDEO_PT, password, ufrag};
 use dimpl::{Config, Dtls, Output};
 use parlour_media::num::{PayloadType, RtpTime, SeqNo, Ssrc};
 use parlour_media::rtp;
@@ -55,8 +55,11 @@ pub fn consumer(transport: TransportId, producer: &ProducerSpec, ssrc: u32) -> C
     }
 }
 
+/// A peer without a stack of its own.
 pub struct RawPeer {
+    /// Where it is.
     pub address: SocketAddr,
+    /// Its transport in the router.
     pub transport: TransportId,
     dtls: Dtls,
     srtp: Option<SrtpSender>,
@@ -222,6 +225,7 @@ impl RawPeer {
         sim.sent.take().unwrap()
     }
 
+    /// Seals and sends RTCP; returns what came back at once.
     pub fn send_rtcp(&mut self, sim: &mut Sim, plain: &[u8]) -> Vec<Vec<u8>> {
         let packet = self.seal_rtcp(plain);
         self.exchange(sim, &packet)

@@ -1,8 +1,6 @@
 //! What was sealed under one key: the exact set of indices with the packet of each. A receiver's own replay window
 //! would take a second packet under an old index for a straggler; this never forgets.
 
-#![allow(dead_code)] // not everybody who keeps one asks it everything
-
 use parlour_media::num::Ssrc;
 use parlour_media::rtp::{RtpHeader, is_rtcp};
 use parlour_media::srtp::SrtpReceiver;

@@ -1,6 +1,6 @@
 //! Made-up video.
 
-use super::{Sim, VIDEO_PT};
+use crate::{Sim, VIDEO_PT};
 use std::time::Duration;
 
 /// A payload that looks like VP8 (RFC 7741 §4.2): the first packet of a keyframe, or anything else.
@@ -12,16 +12,24 @@ pub fn vp8(keyframe: bool, first: bool, filling: &[u8]) -> Vec<u8> {
 
 /// A publisher of made-up video: frames of some packets, 30 a second.
 pub struct Camera {
+    /// Whose it is.
     pub peer: usize,
+    /// The SSRC it sends under.
     pub ssrc: u32,
+    /// The number of the next packet.
     pub seq: u64,
+    /// The timestamp of the next frame.
     pub time: u32,
+    /// Packets of a frame.
     pub packets_per_frame: u64,
+    /// Frames so far.
     pub frames: u64,
+    /// The payloads so far.
     pub sent: Vec<Vec<u8>>,
 }
 
 impl Camera {
+    /// One that has sent nothing yet.
     pub fn new(peer: usize, ssrc: u32, seq: u64, time: u32) -> Camera {
         Camera {
             peer,
