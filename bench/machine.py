@@ -62,7 +62,7 @@ def facts() -> dict[str, object]:
 
 def kernel() -> dict[str, object]:
     """The kernel, whose UDP paths are most of what forwarding costs."""
-    return {"linux": platform.release()}
+    return {"linux": platform.release().partition("-")[0]}
 
 
 def cpu_seconds(pid: int) -> float:

@@ -62,7 +62,7 @@ def remarks(one: dict[str, Any]) -> list[str]:
         lines.append(f"{_ratio(ratios['toNull'])} times the null reflector{_wanted(targets.get('toNull'), 'at most')}")
     late = max(figures["lateness"]["median"] for figures in one["servers"].values())
     if late > MOST_LATE:
-        lines.append(f"the generator was {late:.1f} ms late (p99): others took of its core")
+        lines.append(f"the generator was {late:.1f} ms late (p99): its core was not its own")
     strangers = max(figures["strangers"] for figures in one["servers"].values())
     if strangers > CROWDED:
         lines.append(f"others took {strangers:.0%} of the server's core")

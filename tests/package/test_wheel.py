@@ -75,6 +75,7 @@ def test_the_wheel_carries_the_core_the_sdk_and_the_pages_and_no_source_of_them(
         "parlour/static/sdk/index.d.ts",
         "parlour/static/demo/index.html",
         "parlour/errors/catalogue.toml",
+        "parlour/load/bursts.json",
     ):
         assert wanted in names, f"{wanted} is missing from the wheel"
     assert not [name for name in names if "node_modules" in name or name.endswith(".rs")]

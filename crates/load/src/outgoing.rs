@@ -1,7 +1,8 @@
 //! A stream that a publisher sends: its packets when they are due, its sender reports, its keyframes when asked.
 
-use crate::pattern::{Kind, Pattern};
+use crate::pattern::{Pattern, clock_rate};
 use crate::payload::{self, MIN_PAYLOAD, Part};
+use parlour_media::Kind;
 use parlour_media::num::{ExtSeqNo, PayloadType, RtpTime, Ssrc};
 use parlour_media::rtcp::{self, SenderInfo};
 use parlour_media::rtp;
@@ -148,7 +149,7 @@ impl Outgoing {
     /// The RTP time that long after it started last.
     fn rtp_time(&self, since: Duration) -> RtpTime {
         let before = self.started.unwrap_or_default() - self.began.unwrap_or_default();
-        let clock_rate = u128::from(self.spec.kind.clock_rate());
+        let clock_rate = u128::from(clock_rate(self.spec.kind));
         let ticks = (before + since).as_nanos() * clock_rate / 1_000_000_000;
         RtpTime(self.time_base.wrapping_add(ticks as u32))
     }

@@ -1,23 +1,13 @@
 //! What a publisher sends and when: frames of packets, repeated for ever.
 
+use parlour_media::Kind;
 use std::time::Duration;
 
-/// What a stream carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Opus at 48 kHz.
-    Audio,
-    /// VP8 at 90 kHz.
-    Video,
-}
-
-impl Kind {
-    /// Ticks of the RTP clock in a second (RFC 7587 §4.1, RFC 7741 §4.1).
-    pub fn clock_rate(self) -> u32 {
-        match self {
-            Kind::Audio => 48_000,
-            Kind::Video => 90_000,
-        }
+/// Ticks of the RTP clock in a second: of Opus (RFC 7587 §4.1) and of video (RFC 7741 §4.1).
+pub(crate) fn clock_rate(kind: Kind) -> u32 {
+    match kind {
+        Kind::Audio => 48_000,
+        Kind::Video => 90_000,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is in the generated packets: as much of a codec as a server looks at, and when the packet was sent.
 
-use crate::pattern::Kind;
+use parlour_media::Kind;
 use parlour_media::codecs::{Codec, is_keyframe_start};
 
 /// Where the stamp begins in a payload: behind all that a server may read or rewrite of a codec.

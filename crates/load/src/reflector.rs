@@ -226,6 +226,7 @@ impl Worker {
         self.run.bytes.extend_from_slice(datagram);
         self.run.packets += 1;
         self.run.since.get_or_insert_with(Instant::now);
+        // Sound is told by its short packets: each is a frame of its own, and its marker says something else.
         let frame_is_open = RtpHeader::parse(datagram).is_ok_and(|header| {
             !header.marker && header.payload_type.0 >= 96 && datagram.len() > DATAGRAM / 4
         });
