@@ -167,7 +167,7 @@ class MediaEngine:
     def snapshot(self, timeout: float = 1.0) -> bytes:
         """Counters of every shard, transport, producer and consumer as JSON. Blocks up to ``timeout`` seconds.
 
-        Its form is :class:`parlour.media.snapshot.Snapshot`.
+        Its form is :class:`parlour.media.MediaCounters`.
 
         Raises TimeoutError when a shard does not answer.
         """

@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from parlour.doorkeeper import Slot
 from parlour.signaling.wsprotocol import MAX_LINE, BoundedWebSocketProtocol
-from parlour.turns import Turns
+from parlour.work_queue import WorkQueue
 
 MAX_HEAD = 16 * 1024
 """Bytes of a request's line and fields together; of trailers too. More is answered 431 (RFC 6585 §5)."""
@@ -80,13 +80,13 @@ class HttpProtocol(HttpToolsProtocol):
     body_timeout: float = 10.0
     tell: Callable[..., None] = staticmethod(lambda *_, **__: None)
     """Told of refusals, as a line of the log and its fields."""
-    turns: Turns | None = None
+    work_queue: WorkQueue | None = None
     """Shared by all connections of a server."""
 
     def __init__(self, *args: Any, slot: Slot | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.slot = slot
-        self._turns = Turns() if self.turns is None else self.turns
+        self._work_queue = WorkQueue() if self.work_queue is None else self.work_queue
         self._asked = False
         self._held, self._at = b"", 0
         self._reading_body = False
@@ -145,7 +145,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _ask(self) -> None:
         if not self._asked:
             self._asked = True
-            self._turns.ask(self._in_turn)
+            self._work_queue.ask(self._in_turn)
 
     def _in_turn(self) -> None:
         """Give the parser one piece, if what came before it has been dealt with."""

@@ -34,8 +34,8 @@ from parlour.storage.folder_lock import sole_server
 from parlour.storage.sqlite import make_folder
 from parlour.supervisor import Supervisor, bounded
 from parlour.tls import CertificateError, own_names, self_signed_context, server_context
-from parlour.turns import Turns
 from parlour.web import create_http_app
+from parlour.work_queue import WorkQueue
 
 log = structlog.get_logger(__name__)
 
@@ -195,10 +195,10 @@ class Server:
     ) -> None:
         limits = self.settings.limits
         supervisor = self._supervisor
-        shared = Turns()
+        shared = WorkQueue()
 
         class Sockets(BoundedWebSocketProtocol):
-            turns = shared
+            work_queue = shared
             control_rate = limits.messages_per_second
             control_burst = limits.message_burst
 
@@ -229,7 +229,7 @@ class Server:
         tell = WindowedLog()
 
         class Requests(HttpProtocol):
-            turns = shared
+            work_queue = shared
             request_timeout = limits.request_timeout
             # The account REST says in words that a body is late; what it does not see ends here.
             body_timeout = max(limits.request_timeout, self.settings.admin.body_timeout) + 1

@@ -130,16 +130,16 @@ async def test_a_link_that_fails_is_made_anew(server: RunningServer, robot: Robo
         await ann.join(1)
         stream = await ann.subscribe("robot")
         decoder, numbers, pulled = Decoder("vp8"), [], False
-        link = robot.client._uplink._link if side == "uplink" else ann._downlink._link
-        assert link
+        connection = robot.client._uplink._connection if side == "uplink" else ann._downlink._connection
+        assert connection
         async for frame in stream.video():
             numbers += [read_number(picture) for picture in decoder.pictures(frame)]
             if len(numbers) >= 5 and not pulled:
                 pulled = True
-                link.fail("the test pulled the cable")  # what ten seconds without a path do
+                connection.fail("the test pulled the cable")  # what ten seconds without a path do
             if numbers[-1] > numbers[0] + 60:
                 break
-        assert link not in (robot.client._uplink._link, ann._downlink._link)
+        assert connection not in (robot.client._uplink._connection, ann._downlink._connection)
         assert not [event for event in ann._events if isinstance(event, Failed)]
 
 

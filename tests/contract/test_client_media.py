@@ -1,4 +1,4 @@
-"""The SDK's two links through the media core, negotiated with the server's own SDP functions, over real UDP."""
+"""The SDK's two connections through the media core, negotiated with the server's own SDP functions, over real UDP."""
 
 import asyncio
 import itertools
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from parlour.client.card import FPS, TestCard, melody, note_of, read_number
 from parlour.client.codecs import AUDIO_CLOCK, PACKET_SAMPLES, AudioEncoder, Decoder, VideoEncoder
-from parlour.client.link import Link
+from parlour.client.peer_connection import PeerConnection
 from parlour.client.streams import LocalStream, LocalTrack, RemoteStream
 from parlour.media import MediaCore
 from parlour.sdp import (
@@ -31,11 +31,14 @@ async def core():
 
 
 class Call:
-    """One uplink and one downlink link on a core. ``renegotiate`` offers ``lines`` as a server would."""
+    """One uplink and one downlink connection on a core. ``renegotiate`` offers ``lines`` as a server would."""
 
     def __init__(self, core, codec):
         self.core = core
-        self.up, self.down = Link("127.0.0.1", ["opus", codec]), Link("127.0.0.1", ["opus", "vp8", "h264"])
+        self.up, self.down = (
+            PeerConnection("127.0.0.1", ["opus", codec]),
+            PeerConnection("127.0.0.1", ["opus", "vp8", "h264"]),
+        )
         self.profiles = []
         self.downlink = core.create_transport(0, on_connected=self.profiles.append)
         self.remote = RemoteStream("ann", "main")

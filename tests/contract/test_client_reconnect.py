@@ -12,7 +12,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from parlour.client import Client, LocalStream, RemoteStream, RtcError, channel, settler
+from parlour.client import Client, LocalStream, RemoteStream, RtcError, channel, reconciler
 from parlour.client.events import (
     ClientEvent,
     ConnectionChanged,
@@ -293,14 +293,14 @@ async def test_what_is_published_and_subscribed_while_the_socket_is_down_waits_f
 async def test_media_that_fails_while_signaling_is_down_costs_no_attempt_and_comes_back(
     server: RunningServer, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settler, "MEDIA_RESTARTS", 1)
+    monkeypatch.setattr(reconciler, "MEDIA_RESTARTS", 1)
     pair = await Pair.joined(client(server, "ann", relay.url), client(server, "ben", relay.url))
     await relay.cut()
     for one in (pair.ann, pair.ben):
         await until(one, lambda event: event == RECONNECTING)
     for side in (pair.ann._uplink, pair.ben._downlink):
         for _ in range(3):  # more often than there are attempts
-            side._link_failed("the test pulled the cable", False)
+            side._connection_failed("the test pulled the cable", False)
     await relay.heal()
     for one in (pair.ann, pair.ben):
         await until(one, lambda event: event == CONNECTED)
@@ -397,13 +397,13 @@ async def test_after_0x4007_and_0x4008_one_publishes_and_subscribes_again(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = await Pair.joined(client(server, "ann"), client(server, "ben"))
-    monkeypatch.setattr(settler, "MEDIA_RESTARTS", 0)
+    monkeypatch.setattr(reconciler, "MEDIA_RESTARTS", 0)
     for side, one, code in (
         (pair.ben._downlink, pair.ben, ErrorCode.DOWNLINK_RECONNECTION_FAILED),
         (pair.ann._uplink, pair.ann, ErrorCode.UPLINK_RECONNECTION_FAILED),
     ):
-        assert side._link is not None
-        side._link.fail("the test pulled the cable")
+        assert side._connection is not None
+        side._connection.fail("the test pulled the cable")
         failed = (await until(one, lambda event: isinstance(event, Failed)))[-1]
         assert isinstance(failed, Failed)
         assert failed.error.code == code
@@ -427,7 +427,7 @@ async def test_what_dies_in_the_background_is_told_and_the_rest_goes_on(
         raise ZeroDivisionError("a fault")
 
     monkeypatch.setattr(pair.ben._downlink, "step", faulty)
-    pair.ben._downlink.kick()
+    pair.ben._downlink.wake()
     failed = (await until(pair.ben, lambda event: isinstance(event, Failed)))[-1]
     assert isinstance(failed, Failed)
     assert (failed.error.code, "ZeroDivisionError: a fault" in failed.error.message) == (ErrorCode.UNKNOWN, True)
@@ -465,7 +465,7 @@ async def test_a_track_that_cannot_be_decoded_rejects_with_its_code_and_the_othe
     ann, ben = client(server, "ann"), client(server, "ben")
     await ann.join(1)
     await ben.join(1)
-    ben._downlink._open_link = lambda codecs: ben._open_link(["opus", "vp8"])
+    ben._downlink._open_connection = lambda codecs: ben._open_connection(["opus", "vp8"])
     sent = await ann.publish(audio=True, video="h264")
     await until(ben, lambda event: isinstance(event, StreamAdded))
     with pytest.raises(RtcError, match="H264, which cannot be decoded here") as refused:

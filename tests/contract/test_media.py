@@ -11,7 +11,7 @@ from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 from tests.peers.aiortc_peer import AiortcPeer
 
 if TYPE_CHECKING:
-    from parlour.media.snapshot import RouterCounters
+    from parlour.media.counters import RouterCounters
 
     from tests.conftest import RunningServer
 

@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from parlour.client import RtcError, settler
+from parlour.client import RtcError, reconciler
 from parlour.client.events import Failed
 from parlour.errors import ErrorCode
 from parlour.settings import SettingsError, load_settings
@@ -57,7 +57,7 @@ async def test_who_enters_a_server_whose_media_port_is_full_is_refused_with_1001
 async def test_a_subscriber_for_whom_a_full_media_port_has_no_downlink_gets_0x4008_and_later_a_place(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settler, "MEDIA_RESTARTS", 1)
+    monkeypatch.setattr(reconciler, "MEDIA_RESTARTS", 1)
     server = await start_server(media__max_transports=3)
     publishers = [(await join(server, user, 1))[0] for user in ("ann", "cid", "dan")]
     ben = client(server, "ben")

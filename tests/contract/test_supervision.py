@@ -43,10 +43,10 @@ async def test_background_work_that_dies_is_logged_under_an_incident_and_started
 ) -> None:
     service = server._service
     assert service is not None
-    rooms, broken = service._halls, BrokenRooms()
-    service._halls = broken  # type: ignore[assignment]
+    rooms, broken = service._room_sessions, BrokenRooms()
+    service._room_sessions = broken  # type: ignore[assignment]
     await until(lambda: broken.asked > 0, "nobody looks after sessions")
-    service._halls = rooms
+    service._room_sessions = rooms
     await until(lambda: "background work died" in capsys.readouterr().out, "its death is not told")
     server.settings.rooms  # noqa: B018 - the server goes on
     ann, _ = await join(server, "ann")

@@ -6,7 +6,7 @@ import asyncio
 from typing import TypeVar
 
 from parlour.client.downlink import Downlink
-from parlour.client.link import Link
+from parlour.client.peer_connection import PeerConnection
 from parlour.errors import ErrorCode, RtcError
 from parlour.protocol import messages as m
 
@@ -21,7 +21,7 @@ async def test_a_stream_that_goes_in_the_moment_before_it_is_asked_for_is_not_as
         asked.append(request.user_id)
         raise RtcError(ErrorCode.REMOTE_STREAM_NOT_EXIST, "it went")
 
-    downlink = Downlink(ask, lambda codecs: Link("127.0.0.1", codecs), asyncio.Event(), lambda problem: None)
+    downlink = Downlink(ask, lambda codecs: PeerConnection("127.0.0.1", codecs), asyncio.Event(), lambda problem: None)
     subscribing = [
         asyncio.create_task(downlink.subscribe((name, "main"), audio=True, video=True)) for name in ("a", "b")
     ]

@@ -6,8 +6,8 @@ import asyncio
 import itertools
 
 import pytest
+from parlour.client.call_queue import SESSION, CallQueue
 from parlour.client.schedule import delays, is_unknown_session, may_pass
-from parlour.client.turns import SESSION, Turns
 from parlour.errors import ErrorCode, RtcError
 
 
@@ -45,7 +45,7 @@ def test_an_unknown_session_is_told_by_its_own_code() -> None:
 
 
 async def test_operations_take_turns_in_the_order_of_their_calls_and_other_things_do_not_wait() -> None:
-    turns, done = Turns(), []
+    turns, done = CallQueue(), []
     gate = asyncio.Event()
 
     async def work(name: str) -> None:
@@ -67,7 +67,7 @@ async def test_operations_take_turns_in_the_order_of_their_calls_and_other_thing
 
 
 async def test_what_is_aborted_raises_the_reason_and_what_comes_later_runs() -> None:
-    turns = Turns()
+    turns = CallQueue()
     forever = asyncio.ensure_future(turns.run("a", asyncio.Event().wait))
     waiting = asyncio.ensure_future(turns.run("a", asyncio.Event().wait))
     await asyncio.sleep(0)

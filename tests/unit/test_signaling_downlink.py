@@ -15,7 +15,7 @@ from parlour.errors import RtcError
 from parlour.media import Policed
 from parlour.protocol.messages import DownlinkOffer
 from parlour.sdp import Candidate, LocalTransport, RemoteTransport, TrackSpec
-from parlour.signaling.downlink import MAX_LINES, REMEMBERED, Downlink, Key, RemoteTrack
+from parlour.signaling.downlink import MAX_LINES, REMEMBERED, Downlink, RemoteTrack, TrackKey
 from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Transport
 
@@ -116,7 +116,7 @@ class Client:
 
     def __init__(self) -> None:
         self.book = Book()
-        self.tracks: dict[Key, RemoteTrack] = {}
+        self.tracks: dict[TrackKey, RemoteTrack] = {}
         self.offers: list[DownlinkOffer] = []
         self.failures: list[str] = []
         self.online = True
@@ -148,7 +148,7 @@ class Client:
     def publish(
         self, user: str, kind: str = "video", *, codec: str = "vp8", fmtp: str = H264, producer: int | None = -1
     ) -> None:
-        key: Key = (user, "main", kind)  # type: ignore[assignment]
+        key: TrackKey = (user, "main", kind)  # type: ignore[assignment]
         number = next(self.book.ids) if producer == -1 else producer
         track = TrackSpec("9", kind, "opus" if kind == "audio" else codec, 50, fmtp=fmtp if codec == "h264" else "")  # type: ignore[arg-type]
         self.tracks[key] = RemoteTrack(track, number, f"stream-{user}", f"cname-{user}")
@@ -348,7 +348,9 @@ def test_a_codec_that_the_client_refused_is_not_offered_again_and_another_of_tha
     for _ in range(3):  # published anew, as after a lost uplink: still H264
         client.publish("ann", codec="h264")
     assert len(client.offers) == 1
-    assert client.downlink.wanted["ann", "main"] == {"audio", "video"}, "it is still wanted, once it can be played"
+    assert client.downlink.subscriptions["ann", "main"] == {"audio", "video"}, (
+        "it is still wanted, once it can be played"
+    )
     client.publish("ann", codec="vp8")
     client.answer()
     assert client.receiving == {client.producer("ann", "audio"), client.producer("ann")}
@@ -479,7 +481,7 @@ class DownlinkMachine(RuleBasedStateMachine):
 
     @invariant()
     def only_what_is_wanted_is_received(self) -> None:
-        wanted = self.client.downlink.wanted
+        wanted = self.client.downlink.subscriptions
         for key, track in self.client.tracks.items():
             if track.producer in self.client.receiving:
                 assert key[2] in wanted.get((key[0], key[1]), ())
@@ -497,7 +499,7 @@ class DownlinkMachine(RuleBasedStateMachine):
         expected = {
             track.producer
             for key, track in client.tracks.items()
-            if track.producer is not None and key[2] in client.downlink.wanted.get((key[0], key[1]), ())
+            if track.producer is not None and key[2] in client.downlink.subscriptions.get((key[0], key[1]), ())
         }
         assert expected <= client.receiving
         assert len(client.book.transports) <= 1

@@ -5,7 +5,7 @@ Nothing here imports the server.
 """
 
 from parlour.client.client import Client
-from parlour.client.link import EncodedFrame
+from parlour.client.peer_connection import EncodedFrame
 from parlour.client.streams import LocalStream, RemoteStream
 from parlour.errors import RtcError
 

@@ -10,15 +10,15 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
+from parlour.client.call_queue import SESSION, CallQueue
 from parlour.client.channel import Channel
 from parlour.client.downlink import Downlink
 from parlour.client.events import ClientEvent, ConnectionChanged, Failed
-from parlour.client.link import Link
+from parlour.client.peer_connection import PeerConnection
+from parlour.client.reconciler import CONNECT_TIMEOUT
 from parlour.client.room import RoomView, stream_key
 from parlour.client.schedule import delays, is_unknown_session, may_pass
-from parlour.client.settler import CONNECT_TIMEOUT
 from parlour.client.streams import LocalStream, RemoteStream
-from parlour.client.turns import SESSION, Turns
 from parlour.client.uplink import Uplink
 from parlour.errors import ErrorCode, RtcError
 from parlour.protocol import messages as m
@@ -63,9 +63,9 @@ class Client:
         self._address = ""
         self._joined = False
         self._online = asyncio.Event()
-        self._turns = Turns()
-        self._uplink = Uplink(self._ask, self._open_link, self._online, self._problem)
-        self._downlink = Downlink(self._ask, self._open_link, self._online, self._problem)
+        self._calls = CallQueue()
+        self._uplink = Uplink(self._ask, self._open_connection, self._online, self._problem)
+        self._downlink = Downlink(self._ask, self._open_connection, self._online, self._problem)
         self._handlers: list[tuple[type[Any], Callable[[Any], None]]] = []
         self._events: deque[ClientEvent] = deque(maxlen=EVENT_QUEUE)
         self._news = asyncio.Event()
@@ -89,7 +89,7 @@ class Client:
 
         What is there comes as events: every member, then every stream, then what is muted.
         """
-        await self._turns.run(SESSION, lambda: self._join(room_id, private_map_key))
+        await self._calls.run(SESSION, lambda: self._join(room_id, private_map_key))
 
     async def leave(self) -> None:
         """Leave the room and close everything. Idempotent.
@@ -97,8 +97,8 @@ class Client:
         What was called before and is not done yet is given up with INVALID_OPERATION.
         """
         text = f"{self.user_id} left the room before this was done"
-        self._turns.abort(RtcError(ErrorCode.INVALID_OPERATION, text))
-        await self._turns.run(SESSION, self._leave, abortable=False)
+        self._calls.abort(RtcError(ErrorCode.INVALID_OPERATION, text))
+        await self._calls.run(SESSION, self._leave, abortable=False)
 
     async def publish(
         self,
@@ -116,7 +116,7 @@ class Client:
             self._must_have_joined()
             return await self._uplink.publish(stream_type, audio=audio, video=video)
 
-        return await self._turns.run(stream_type, work)
+        return await self._calls.run(stream_type, work)
 
     async def unpublish(self, stream: LocalStream) -> None:
         """Stop publishing a stream. Without a socket the server is told as soon as there is one."""
@@ -125,7 +125,7 @@ class Client:
             self._must_have_joined()
             await self._uplink.unpublish(stream)
 
-        await self._turns.run(stream.stream_type, work)
+        await self._calls.run(stream.stream_type, work)
 
     async def mute(self, stream: LocalStream, *, audio: bool | None = None, video: bool | None = None) -> None:
         """Mute (true) or unmute (false) tracks of a published stream; others are told. None leaves a track alone."""
@@ -141,7 +141,7 @@ class Client:
             if video is False:
                 stream.on_keyframe_request()
 
-        await self._turns.run(stream.stream_type, work)
+        await self._calls.run(stream.stream_type, work)
 
     async def subscribe(
         self, user_id: str, stream_type: StreamType = "main", *, audio: bool = True, video: bool = True
@@ -155,7 +155,7 @@ class Client:
             self._must_have_joined()
             return await self._downlink.subscribe((user_id, stream_type), audio=audio, video=video)
 
-        return await self._turns.run((user_id, stream_type), work)
+        return await self._calls.run((user_id, stream_type), work)
 
     async def unsubscribe(self, user_id: str, stream_type: StreamType = "main") -> None:
         """Receive a user's stream no more. Without a socket the server is told as soon as there is one."""
@@ -164,7 +164,7 @@ class Client:
             self._must_have_joined()
             await self._downlink.unsubscribe((user_id, stream_type))
 
-        await self._turns.run((user_id, stream_type), work)
+        await self._calls.run((user_id, stream_type), work)
 
     def on(self, kind: type[E], handler: Callable[[E], None]) -> None:
         """Call ``handler`` for every event of a class of :mod:`parlour.client.events`, in the event loop."""
@@ -382,7 +382,7 @@ class Client:
         self._joined = False
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
-        self._turns.abort(RtcError(code, problem or "the user was removed from the room"))
+        self._calls.abort(RtcError(code, problem or "the user was removed from the room"))
         self._uplink.close()
         self._downlink.close()
         if problem is not None:
@@ -391,8 +391,8 @@ class Client:
 
     # --- media -------------------------------------------------------------------------------------------------
 
-    def _open_link(self, codecs: list[Codec]) -> Link:
-        return Link(self._address, codecs)
+    def _open_connection(self, codecs: list[Codec]) -> PeerConnection:
+        return PeerConnection(self._address, codecs)
 
     def _problem(self, error: RtcError) -> None:
         """Something that no call can raise; what a lost channel causes is told by its loss."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
-from parlour.client.link import EncodedFrame
+from parlour.client.peer_connection import EncodedFrame
 
 if TYPE_CHECKING:
     import av

@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Iterable
 
 from parlour.client.channel import ChannelLostError, forget
-from parlour.client.link import NOT_SET_UP, EncodedFrame
+from parlour.client.peer_connection import NOT_SET_UP, EncodedFrame
+from parlour.client.reconciler import CONNECT_TIMEOUT, Ask, OpenConnection, Reconciler
 from parlour.client.room import StreamKey
-from parlour.client.settler import CONNECT_TIMEOUT, Ask, OpenLink, Settler
 from parlour.client.streams import RemoteStream
 from parlour.errors import ErrorCode, RtcError
 from parlour.protocol import messages as m
@@ -23,16 +23,16 @@ MEDIA_FULL = "media-full"
 """What the server gives as the reason when it cannot make the transport of a downlink."""
 
 
-class Downlink(Settler):
+class Downlink(Reconciler):
     """Subscribes to streams and answers the server's offers. ``streams`` and ``_wanted`` have the same keys."""
 
     def __init__(
-        self, ask: Ask, open_link: OpenLink, online: asyncio.Event, on_problem: Callable[[RtcError], None]
+        self, ask: Ask, open_connection: OpenConnection, online: asyncio.Event, on_problem: Callable[[RtcError], None]
     ) -> None:
-        super().__init__(ask, open_link, online, on_problem)
+        super().__init__(ask, open_connection, online, on_problem)
         self.streams: dict[StreamKey, RemoteStream] = {}
         self._wanted: dict[StreamKey, Kinds] = {}
-        self._held: dict[StreamKey, Kinds] = {}
+        self._on_server: dict[StreamKey, Kinds] = {}
         """What the server sends, as far as it was told."""
         self._asked: dict[StreamKey, asyncio.Future[int]] = {}
         self._missing: dict[StreamKey, float] = {}
@@ -57,7 +57,7 @@ class Downlink(Settler):
         stream = self.streams.setdefault(key, RemoteStream(*key))
         self._wanted[key] = (audio, video)
         asked = self._asked[key] = asyncio.get_running_loop().create_future()
-        self.kick()
+        self.wake()
         negotiated = False
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -93,14 +93,14 @@ class Downlink(Settler):
         if key not in self.streams:
             raise RtcError(ErrorCode.INVALID_OPERATION, f"the {key[1]} stream of {key[0]} is not subscribed")
         self._forget(key)
-        self.kick()
-        await self.told(lambda: key not in self._held or key in self._wanted)
+        self.wake()
+        await self.told(lambda: key not in self._on_server or key in self._wanted)
 
     # --- what the room tells ---
 
     def gone(self, key: StreamKey) -> None:
         """The stream is no longer published, and the server has dropped it: its readers end."""
-        self._held.pop(key, None)
+        self._on_server.pop(key, None)
         self._forget(key)
 
     def away(self, key: StreamKey, patience: float) -> None:
@@ -111,17 +111,17 @@ class Downlink(Settler):
     def arrived(self, key: StreamKey) -> None:
         """A stream is published."""
         if self._missing.pop(key, None) is not None:
-            self.kick()
+            self.wake()
 
     def offered(self, offer: m.DownlinkOffer) -> None:
         """The server's offer; a newer one stands for an older."""
         self._offer = offer
-        self.kick()
+        self.wake()
 
     def failed(self, reason: str) -> None:
-        """The server says that the link is dead, or that it has no room for one: then none is there to fail."""
+        """The server says that the connection is dead, or that it has no room for one: then none is there to fail."""
         if reason == MEDIA_FULL:
-            self._link_failed(reason, was_connected=False)
+            self._connection_failed(reason, was_connected=False)
         else:
             super().failed(reason)
 
@@ -129,25 +129,25 @@ class Downlink(Settler):
 
     def resumed(self, subscriptions: Iterable[m.Subscription]) -> None:
         """The session goes on; this is what the server still sends. An offer without answer comes again."""
-        self._held = {(one.user_id, one.stream_type): (one.audio, one.video) for one in subscriptions}
+        self._on_server = {(one.user_id, one.stream_type): (one.audio, one.video) for one in subscriptions}
         self.online_again()
 
     def entered_anew(self) -> None:
         """There is a new session, which sends nothing."""
-        self._forget_link()
-        self._held.clear()
+        self._forget_connection()
+        self._on_server.clear()
         self._restart = False
         self.online_again()
 
     def close(self) -> None:
-        """Close the link and end the readers."""
+        """Close the connection and end the readers."""
         for key in list(self.streams):
             self._forget(key)
-        self._forget_link()
-        self._held.clear()
+        self._forget_connection()
+        self._on_server.clear()
         self._restart = False
 
-    # --- settling ---
+    # --- reconciling ---
 
     async def step(self) -> float | None:
         """The next request that the difference asks for."""
@@ -164,10 +164,10 @@ class Downlink(Settler):
                     self._restart = True
                     raise
             return wait
-        for key in self._held:
+        for key in self._on_server:
             if key not in self._wanted:
                 await self._ask(m.Unsubscribe(id=0, user_id=key[0], stream_type=key[1]), m.Empty)
-                self._held.pop(key, None)
+                self._on_server.pop(key, None)
                 return 0
         now = asyncio.get_running_loop().time()
         for key in [key for key, until in self._missing.items() if until <= now]:
@@ -175,7 +175,7 @@ class Downlink(Settler):
         differing = [
             key
             for key, kinds in self._wanted.items()
-            if key not in self._missing and (self._held.get(key) != kinds or self._waits(key))
+            if key not in self._missing and (self._on_server.get(key) != kinds or self._waits(key))
         ]
         if differing:
             await asyncio.gather(*map(self._subscribe, differing))
@@ -203,28 +203,28 @@ class Downlink(Settler):
             elif self._wanted.get(key) == kinds:
                 self.gone(key)
             return
-        self._held[key] = kinds
+        self._on_server[key] = kinds
         if asked is not None and not asked.done():
             asked.set_result(accepted.revision)
 
     async def _answer(self) -> None:
         offer, self._offer = self._offer, None
         if offer is None or (self._restart and not offer.restart):
-            return  # it is for a link that is dead; the restart brings another
-        again = self._answered is not None and self._answered[0] == offer.revision and self._link is not None
+            return  # it is for a connection that is dead; the restart brings another
+        again = self._answered is not None and self._answered[0] == offer.revision and self._connection is not None
         if self._answered is not None and again:
             sdp = self._answered[1]  # answered already, but the answer was lost
         else:
             try:
-                if offer.restart or self._link is None:
-                    self._forget_link()
-                    self._link = self._open_link(["opus", "vp8", "h264"])
-                    self._link.on_frame = self._take
-                    self._link.on_failed = self._link_failed
-                    self._link.on_connected = self.kick
-                sdp = self._link.accept_offer(offer.sdp)
+                if offer.restart or self._connection is None:
+                    self._forget_connection()
+                    self._connection = self._open_connection(["opus", "vp8", "h264"])
+                    self._connection.on_frame = self._take
+                    self._connection.on_failed = self._connection_failed
+                    self._connection.on_connected = self.wake
+                sdp = self._connection.accept_offer(offer.sdp)
             except NOT_SET_UP as error:
-                self._close_link()
+                self._close_connection()
                 self._failed_to_restart(f"the server's offer cannot be answered: {error}")
                 return
             self._answered = offer.revision, sdp
@@ -234,7 +234,7 @@ class Downlink(Settler):
         except ChannelLostError:
             raise
         except RtcError as error:
-            self._close_link()
+            self._close_connection()
             self._failed_to_restart(error.message)
             return
         self._revision = max(self._revision, offer.revision)
@@ -246,24 +246,24 @@ class Downlink(Settler):
             self._refused.pop((key, kind), None)
             if mid in rejected:
                 self._refused[key, kind] = _codec_of(offer.sdp, mid)
-            elif key in self.streams and self._link is not None:
-                self.streams[key].place(kind, self._link, mid)
+            elif key in self.streams and self._connection is not None:
+                self.streams[key].place(kind, self._connection, mid)
 
     async def _connected(self, key: StreamKey) -> None:
         """Wait until what the stream's tracks come over is connected."""
         while any(key == there for there, _ in self._tracks.values()):
-            if self._link is not None and self._link.was_connected:
+            if self._connection is not None and self._connection.was_connected:
                 return
-            # Another link in its place is news, too.
+            # Another connection in its place is news, too.
             self._news.clear()
             await self._news.wait()
 
-    def _link_failed(self, reason: str, was_connected: bool) -> None:
-        self._close_link()
+    def _connection_failed(self, reason: str, was_connected: bool) -> None:
+        self._close_connection()
         self._restart = True
         if not self._count_failure(was_connected):
             self._failed_to_restart(reason, for_good=True)
-        self.kick()
+        self.wake()
 
     def _failed_to_restart(self, reason: str, *, for_good: bool = False) -> None:
         """Try again; or end what is received, so that the application may subscribe anew."""
@@ -280,7 +280,7 @@ class Downlink(Settler):
             self._forget(key)
         elif key in self.streams:
             self._wanted[key] = before
-        self.kick()
+        self.wake()
 
     def _forget(self, key: StreamKey) -> None:
         self._wanted.pop(key, None)
@@ -296,21 +296,21 @@ class Downlink(Settler):
         if stream is not None:
             stream.take(frame)
 
-    def _forget_link(self) -> None:
-        self._close_link()
+    def _forget_connection(self) -> None:
+        self._close_connection()
         self._revision = 0
         self._answered = self._offer = None
         self._tracks.clear()
 
-    def _close_link(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
+    def _close_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
             with contextlib.suppress(OSError):
-                link.close()
+                connection.close()
 
 
 def _rejected(answer: str) -> set[str]:
-    """The mids of the m-lines that an answer of our own link rejects (RFC 3264 §6)."""
+    """The mids of the m-lines that an answer of our own connection rejects (RFC 3264 §6)."""
     sections = re.split(r"(?m)^(?=m=)", answer)[1:]
     found = [re.search(r"(?m)^a=mid:(\S+)", section) for section in sections if re.match(r"m=\w+ 0 ", section)]
     return {mid[1] for mid in found if mid is not None}

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from parlour.client.link import EncodedFrame, Link
+from parlour.client.peer_connection import EncodedFrame, PeerConnection
 from parlour.protocol.words import Codec, Kind, StreamType
 
 FRAME_QUEUE = 256
@@ -21,13 +21,13 @@ class LocalTrack:
     kind: Kind
     codec: Codec
     muted: bool = False
-    link: Link | None = None
+    connection: PeerConnection | None = None
     mid: str = ""
 
     def write(self, timestamp: int, data: bytes) -> bool:
         """Send a frame; False when it was dropped."""
-        link = self.link
-        return link is not None and not self.muted and link.write(self.mid, self.codec, timestamp, data)
+        connection = self.connection
+        return connection is not None and not self.muted and connection.write(self.mid, self.codec, timestamp, data)
 
 
 class LocalStream:
@@ -56,30 +56,30 @@ class LocalStream:
 
     @property
     def is_placed(self) -> bool:
-        """Whether a link carries the tracks."""
+        """Whether a connection carries the tracks."""
         return self._placed.is_set()
 
-    def place(self, link: Link, mids: dict[Kind, str]) -> None:
+    def place(self, connection: PeerConnection, mids: dict[Kind, str]) -> None:
         """Which m-lines carry the tracks now."""
         for track in self.tracks:
-            track.link, track.mid = link, mids[track.kind]
+            track.connection, track.mid = connection, mids[track.kind]
         self._placed.set()
 
     def displace(self) -> None:
         """Nothing carries the tracks: what is written is dropped."""
         self._placed.clear()
         for track in self.tracks:
-            track.link = None
+            track.connection = None
 
     async def connected(self) -> None:
         """Wait until what is written reaches the server."""
         while True:
             await self._placed.wait()
-            links = {track.link for track in self.tracks if track.link is not None}
-            for link in links:
-                await link.connected()
-            if self._placed.is_set() and links == {track.link for track in self.tracks}:
-                if all(link.was_connected for link in links):
+            connections = {track.connection for track in self.tracks if track.connection is not None}
+            for connection in connections:
+                await connection.connected()
+            if self._placed.is_set() and connections == {track.connection for track in self.tracks}:
+                if all(connection.was_connected for connection in connections):
                     return
                 await asyncio.sleep(0)  # it is closed; its owner takes the tracks off it
 
@@ -102,7 +102,7 @@ class RemoteStream:
         self.user_id = user_id
         self.stream_type: StreamType = stream_type
         self._queues: dict[Kind, _FrameQueue] = {"audio": _FrameQueue(), "video": _FrameQueue()}
-        self._places: dict[Kind, tuple[Link, str]] = {}
+        self._places: dict[Kind, tuple[PeerConnection, str]] = {}
 
     def audio(self) -> AsyncIterator[EncodedFrame]:
         """The frames of the audio track as they arrive; ends with the subscription. One reader a track."""
@@ -121,9 +121,9 @@ class RemoteStream:
         if place is not None:
             place[0].request_keyframe(place[1])
 
-    def place(self, kind: Kind, link: Link, mid: str) -> None:
+    def place(self, kind: Kind, connection: PeerConnection, mid: str) -> None:
         """Which m-line carries the track now."""
-        self._places[kind] = (link, mid)
+        self._places[kind] = (connection, mid)
 
     def take(self, frame: EncodedFrame) -> None:
         """A frame arrived."""
@@ -137,7 +137,7 @@ class RemoteStream:
 
 
 class _FrameQueue:
-    """Frames between the link and a reader. Bounded: what a slow reader cannot take is dropped."""
+    """Frames between the connection and a reader. Bounded: what a slow reader cannot take is dropped."""
 
     def __init__(self) -> None:
         self._frames: deque[EncodedFrame] = deque()

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from parlour.client.channel import ChannelLostError, forget
-from parlour.client.link import NOT_SET_UP, Link
-from parlour.client.settler import CONNECT_TIMEOUT, Ask, OpenLink, Settler
+from parlour.client.peer_connection import NOT_SET_UP, PeerConnection
+from parlour.client.reconciler import CONNECT_TIMEOUT, Ask, OpenConnection, Reconciler
 from parlour.client.streams import LocalStream, LocalTrack
 from parlour.errors import ErrorCode, RtcError
 from parlour.protocol import messages as m
@@ -20,22 +20,22 @@ VIDEO_CODECS: tuple[Codec, ...] = ("vp8", "h264")
 
 @dataclass(frozen=True)
 class _Offer:
-    """An offer of the link without answer: for whom, with which mids."""
+    """An offer of the connection without answer: for whom, with which mids."""
 
     stream: LocalStream
     sdp: str
     mids: dict[Kind, str]
 
 
-class Uplink(Settler):
-    """Publishes streams over one link, and makes a new one when it fails. ``streams`` is the one record of them."""
+class Uplink(Reconciler):
+    """Publishes streams over one connection, made anew when it fails. ``streams`` is the one record of them."""
 
     def __init__(
-        self, ask: Ask, open_link: OpenLink, online: asyncio.Event, on_problem: Callable[[RtcError], None]
+        self, ask: Ask, open_connection: OpenConnection, online: asyncio.Event, on_problem: Callable[[RtcError], None]
     ) -> None:
-        super().__init__(ask, open_link, online, on_problem)
+        super().__init__(ask, open_connection, online, on_problem)
         self.streams: dict[StreamType, LocalStream] = {}
-        self._held: dict[StreamType, tuple[bool, bool]] = {}
+        self._on_server: dict[StreamType, tuple[bool, bool]] = {}
         """What the server holds, with the mute states it knows."""
         self._asked: dict[LocalStream, asyncio.Future[None]] = {}
         self._codec: Codec = "vp8"
@@ -69,7 +69,7 @@ class Uplink(Settler):
         )
         asked = self._asked[stream] = asyncio.get_running_loop().create_future()
         self.streams[stream_type] = stream
-        self.kick()
+        self.wake()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await asked
@@ -92,11 +92,11 @@ class Uplink(Settler):
         return stream
 
     async def unpublish(self, stream: LocalStream) -> None:
-        """Stop publishing a stream; the link closes with the last one."""
+        """Stop publishing a stream; the connection closes with the last one."""
         if self.streams.get(stream.stream_type) is not stream:
             raise RtcError(ErrorCode.INVALID_OPERATION, f"the {stream.stream_type} stream is not published")
         self._withdraw(stream)
-        await self.told(lambda: stream.stream_type not in self._held or stream.stream_type in self.streams)
+        await self.told(lambda: stream.stream_type not in self._on_server or stream.stream_type in self.streams)
 
     async def mute(self, stream: LocalStream, muted: dict[Kind, bool]) -> None:
         """Set the mute state of tracks."""
@@ -106,41 +106,41 @@ class Uplink(Settler):
             track = stream.track(kind)
             if track is not None:
                 track.muted = is_muted
-        self.kick()
-        await self.told(lambda: self._held.get(stream.stream_type) in {None, _mutes(stream)})
+        self.wake()
+        await self.told(lambda: self._on_server.get(stream.stream_type) in {None, _mutes(stream)})
 
     # --- what became of the channel ---
 
     def resumed(self, published: Iterable[m.StreamInfo]) -> None:
         """The session goes on; this is what the server still holds."""
-        self._held = {stream.stream_type: (stream.audio_muted, stream.video_muted) for stream in published}
-        if not self._held and self._unanswered is None:
-            self._close_link()  # its transport is gone, and everything is published anew
+        self._on_server = {stream.stream_type: (stream.audio_muted, stream.video_muted) for stream in published}
+        if not self._on_server and self._unanswered is None:
+            self._close_connection()  # its transport is gone, and everything is published anew
         self.online_again()
 
     def entered_anew(self) -> None:
         """There is a new session, which holds nothing."""
-        self._held = {}
-        self._close_link()
+        self._on_server = {}
+        self._close_connection()
         self.online_again()
 
     def close(self) -> None:
-        """Close the link and forget the streams."""
-        self._close_link()
+        """Close the connection and forget the streams."""
+        self._close_connection()
         self.streams.clear()
-        self._held.clear()
+        self._on_server.clear()
 
-    # --- settling ---
+    # --- reconciling ---
 
     async def step(self) -> float | None:
         """The next request that the difference asks for."""
-        for stream_type in self._held:
+        for stream_type in self._on_server:
             if stream_type not in self.streams:
                 await self._ask(m.Unpublish(id=0, stream_type=stream_type), m.Empty)
-                self._held.pop(stream_type, None)
+                self._on_server.pop(stream_type, None)
                 return 0
         for stream in self.streams.values():
-            held = self._held.get(stream.stream_type)
+            held = self._on_server.get(stream.stream_type)
             if held is None or not stream.is_placed:
                 wait = self._pause()
                 if not wait:
@@ -150,21 +150,21 @@ class Uplink(Settler):
                 audio, video = _mutes(stream)
                 request = m.Mute(id=0, stream_type=stream.stream_type, audio=audio, video=video)
                 await self._ask(request, m.Empty)
-                if stream.stream_type in self._held:
-                    self._held[stream.stream_type] = (audio, video)
+                if stream.stream_type in self._on_server:
+                    self._on_server[stream.stream_type] = (audio, video)
                 return 0
         return None
 
     async def _offer(self, stream: LocalStream) -> None:
-        link: Link | None = None
+        connection: PeerConnection | None = None
         kinds = [track.kind for track in stream.tracks]
         try:
-            link = self._link or self._new_link()
+            connection = self._connection or self._new_connection()
             if self._unanswered is None or self._unanswered.stream is not stream:
                 if stream.is_placed:
                     self._stopped += [track.mid for track in stream.tracks]
                     stream.displace()
-                sdp, added = link.create_offer(kinds, self._stopped)
+                sdp, added = connection.create_offer(kinds, self._stopped)
                 self._unanswered = _Offer(stream, sdp, dict(zip(kinds, added, strict=True)))
             offer, (audio_muted, video_muted) = self._unanswered, _mutes(stream)
             request = m.Publish(
@@ -178,18 +178,18 @@ class Uplink(Settler):
                 restart=self._fresh,
             )
             answer = await self._ask(request, m.PublishOk)
-            self._held[stream.stream_type] = (audio_muted, video_muted)
-            if self._link is not link or self._unanswered is not offer:
+            self._on_server[stream.stream_type] = (audio_muted, video_muted)
+            if self._connection is not connection or self._unanswered is not offer:
                 return  # it failed meanwhile
             self._unanswered = None
-            link.accept_answer(answer.sdp)
+            connection.accept_answer(answer.sdp)
         except ChannelLostError:
             raise
         except (RtcError, *NOT_SET_UP) as error:
             self._unanswered = None
             refusal = error if isinstance(error, RtcError) else _not_set_up(error)
-            if self._link is link and not any(other.is_placed for other in self.streams.values()):
-                self._close_link()
+            if self._connection is connection and not any(other.is_placed for other in self.streams.values()):
+                self._close_connection()
             self._refused(stream, refusal)
             return
         self._fresh = False
@@ -198,17 +198,17 @@ class Uplink(Settler):
             self._stopped += offer.mids.values()  # withdrawn meanwhile
             return
         stream.stream_id = answer.stream_id
-        stream.place(link, offer.mids)
+        stream.place(connection, offer.mids)
         asked = self._asked.get(stream)
         if asked is not None and not asked.done():
             asked.set_result(None)
 
-    def _new_link(self) -> Link:
-        link = self._link = self._open_link(["opus", self._codec])
-        link.on_keyframe_request = self._keyframe_requested
-        link.on_failed = self._link_failed
+    def _new_connection(self) -> PeerConnection:
+        connection = self._connection = self._open_connection(["opus", self._codec])
+        connection.on_keyframe_request = self._keyframe_requested
+        connection.on_failed = self._connection_failed
         self._fresh = True
-        return link
+        return connection
 
     def _refused(self, stream: LocalStream, error: RtcError) -> None:
         asked = self._asked.get(stream)
@@ -216,16 +216,16 @@ class Uplink(Settler):
             self._withdraw(stream)
             asked.set_exception(error)
             return
-        # It was published before: its link is made anew, as often as after other failures.
-        self._close_link()
+        # It was published before: its connection is made anew, as often as after other failures.
+        self._close_connection()
         if not self._count_failure(was_connected=False):
             self._give_up(error.message)
 
-    def _link_failed(self, reason: str, was_connected: bool) -> None:
-        self._close_link()
+    def _connection_failed(self, reason: str, was_connected: bool) -> None:
+        self._close_connection()
         if not self._count_failure(was_connected):
             self._give_up(reason)
-        self.kick()
+        self.wake()
 
     def _give_up(self, reason: str) -> None:
         """Nothing is published any more, here and, once it is told, at the server."""
@@ -243,25 +243,25 @@ class Uplink(Settler):
             if self._unanswered is not None and self._unanswered.stream is stream:
                 self._unanswered = None
             if not self.streams:
-                self._close_link()
-            self.kick()
+                self._close_connection()
+            self.wake()
 
     def _keyframe_requested(self, mid: str) -> None:
         for stream in self.streams.values():
             video = stream.track("video")
             if video is not None and video.mid == mid:
-                # Not from here: what a handler raises is not the link's to catch.
+                # Not from here: what a handler raises is not the connection's to catch.
                 asyncio.get_running_loop().call_soon(stream.on_keyframe_request)
 
-    def _close_link(self) -> None:
-        link, self._link = self._link, None
+    def _close_connection(self) -> None:
+        connection, self._connection = self._connection, None
         self._stopped.clear()
         self._unanswered = None
         for stream in self.streams.values():
             stream.displace()
-        if link is not None:
+        if connection is not None:
             with contextlib.suppress(OSError):
-                link.close()
+                connection.close()
 
 
 def _mutes(stream: LocalStream) -> tuple[bool, bool]:

@@ -1,6 +1,6 @@
 """The media core as the control plane uses it: transports, tracks and their events on the event loop."""
 
 from parlour.media.core import MediaCore, MediaFullError, Policed, TransportHandle
-from parlour.media.snapshot import Snapshot
+from parlour.media.counters import MediaCounters
 
-__all__ = ["MediaCore", "MediaFullError", "Policed", "Snapshot", "TransportHandle"]
+__all__ = ["MediaCore", "MediaCounters", "MediaFullError", "Policed", "TransportHandle"]

@@ -16,7 +16,7 @@ from typing import TypeVar
 import structlog
 
 from parlour._media import MediaEngine, interface_addresses
-from parlour.media.snapshot import Snapshot, decode
+from parlour.media.counters import MediaCounters, decode
 from parlour.sdp.model import Candidate, LocalTransport, RemoteTransport, TrackSpec
 
 log = structlog.get_logger(__name__)
@@ -271,7 +271,7 @@ class MediaCore:
         """Pause or go on; going on with video asks for a keyframe."""
         self._submit(partial(self._running.set_consumer_paused, consumer, paused))
 
-    async def snapshot(self, timeout: float = 1.0) -> Snapshot:
+    async def snapshot(self, timeout: float = 1.0) -> MediaCounters:
         """All counters. Raises TimeoutError when a shard does not answer in that many seconds."""
         engine = self._running
         return await asyncio.to_thread(lambda: decode(engine.snapshot(timeout)))

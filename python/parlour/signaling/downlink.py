@@ -37,7 +37,7 @@ REMEMBERED = 16
 PAYLOAD_TYPES = (*range(96, 128), *range(35, 64))
 """The dynamic ones (RFC 3551 §6) and, after them, those that rtcp-mux leaves free (RFC 5761 §4)."""
 
-Key = tuple[str, StreamType, Kind]
+TrackKey = tuple[str, StreamType, Kind]
 """A remote track: whose, of which stream, audio or video."""
 
 
@@ -56,13 +56,13 @@ class Line:
     """One m-line. ``key`` is None while it is free; ``producer`` is what ``offered`` was made for."""
 
     offered: DownlinkLine
-    key: Key | None = None
+    key: TrackKey | None = None
     producer: int | None = None
     consumer: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Outstanding:
+class PendingOffer:
     """An offer without answer: its message, and the lines as they were then."""
 
     message: DownlinkOffer
@@ -77,7 +77,7 @@ class Downlink:
         media: Media,
         shard: int,
         *,
-        find: Callable[[Key], RemoteTrack | None],
+        find: Callable[[TrackKey], RemoteTrack | None],
         send: Callable[[DownlinkOffer], bool],
         on_failed: Callable[[str], None],
         pace: OfferPace,
@@ -93,8 +93,8 @@ class Downlink:
         self._lines: list[Line] = []
         self._mids = itertools.count()
         self._payload_types: dict[tuple[str, str], tuple[int, int]] = {}
-        self._refused: set[tuple[Key, str, str]] = set()
-        self._outstanding: Outstanding | None = None
+        self._refused: set[tuple[TrackKey, str, str]] = set()
+        self._pending: PendingOffer | None = None
         self._withdrawn: deque[int] = deque(maxlen=REMEMBERED)
         """Revisions of offers that were told and are not to be answered any more."""
         self._dirty = False
@@ -103,7 +103,7 @@ class Downlink:
         """Whether the offer that is due could not be told: none is made before the client has a socket again."""
         self.revision = 0
         self.failure: str | None = None
-        self.wanted: dict[tuple[str, StreamType], frozenset[Kind]] = {}
+        self.subscriptions: dict[tuple[str, StreamType], frozenset[Kind]] = {}
 
     # --- what the client asks for ---
 
@@ -113,13 +113,13 @@ class Downlink:
         INVALID_OPERATION when that would be more tracks than a connection has m-lines.
         """
         asked = frozenset(kinds)
-        others = sum(len(wanted) for key, wanted in self.wanted.items() if key != (user_id, stream_type))
+        others = sum(len(wanted) for key, wanted in self.subscriptions.items() if key != (user_id, stream_type))
         if others + len(asked) > MAX_LINES:
             raise RtcError(
                 ErrorCode.INVALID_OPERATION,
                 f"this client receives {others} tracks already; one connection has at most {MAX_LINES}",
             )
-        self.wanted[user_id, stream_type] = asked
+        self.subscriptions[user_id, stream_type] = asked
         self.refresh()
         if self._dirty or self._differs():
             self._dirty = True  # the client waits for that offer, even if by then there is nothing new in it
@@ -128,14 +128,14 @@ class Downlink:
 
     def drop(self, user_id: str, stream_type: StreamType) -> None:
         """Receive nothing of a stream any more: its consumers stop now, its m-lines with the next offer."""
-        if self.wanted.pop((user_id, stream_type), None) is not None:
+        if self.subscriptions.pop((user_id, stream_type), None) is not None:
             # Asked for again, it is offered again: the client may have learnt to play it.
             self._refused = {refused for refused in self._refused if refused[0][:2] != (user_id, stream_type)}
             self.refresh()
 
-    def wants(self, user_id: str) -> bool:
+    def subscribes_to(self, user_id: str) -> bool:
         """Whether a stream of that user is to be received."""
-        return (user_id, "main") in self.wanted or (user_id, "auxiliary") in self.wanted
+        return (user_id, "main") in self.subscriptions or (user_id, "auxiliary") in self.subscriptions
 
     def restart(self) -> None:
         """Begin anew on a fresh transport; the next offer says so."""
@@ -146,14 +146,14 @@ class Downlink:
     def resend(self) -> None:
         """The client has a new socket: repeat the offer without answer, or make the one that is due."""
         self._unsent = False
-        if self._outstanding is not None:
-            self._send(self._outstanding.message)
+        if self._pending is not None:
+            self._send(self._pending.message)
         else:
             self.refresh()
 
     def close(self) -> None:
         """Stop everything."""
-        self.wanted.clear()
+        self.subscriptions.clear()
         self._stop()
 
     @property
@@ -187,9 +187,9 @@ class Downlink:
 
     def _withdraw(self) -> None:
         """The offer without answer is void; an answer may have been made by now."""
-        if self._outstanding is not None:
-            self._withdrawn.append(self._outstanding.message.revision)
-            self._outstanding = None
+        if self._pending is not None:
+            self._withdrawn.append(self._pending.message.revision)
+            self._pending = None
 
     # --- from what is wanted to m-lines ---
 
@@ -202,7 +202,7 @@ class Downlink:
             if line.consumer is not None and (line.key is None or line.key not in sources):
                 self._stop_consumer(line)
                 line.producer = None  # wanted again, it gets new SSRCs
-        if self._outstanding is not None or self._unsent or not (self._dirty or self._differs(sources)):
+        if self._pending is not None or self._unsent or not (self._dirty or self._differs(sources)):
             return  # the answer brings us here again
         if not self._pace.take(self.refresh):
             return
@@ -224,7 +224,7 @@ class Downlink:
                 self._carry(line_for, key, source)
         self._offer()
 
-    def _differs(self, sources: dict[Key, RemoteTrack] | None = None) -> bool:
+    def _differs(self, sources: dict[TrackKey, RemoteTrack] | None = None) -> bool:
         """Whether the m-lines are not as they should be."""
         missing = self._sources() if sources is None else dict(sources)
         for line in self._lines:
@@ -235,10 +235,10 @@ class Downlink:
                 return True
         return any(source.producer is not None and not self._is_refused(key, source) for key, source in missing.items())
 
-    def _is_refused(self, key: Key, source: RemoteTrack) -> bool:
+    def _is_refused(self, key: TrackKey, source: RemoteTrack) -> bool:
         return (key, source.track.codec, downlink_format(source.track)) in self._refused
 
-    def _is_worn_out(self, sources: dict[Key, RemoteTrack]) -> bool:
+    def _is_worn_out(self, sources: dict[TrackKey, RemoteTrack]) -> bool:
         """Whether there is no m-line for a track, because rejected ones and ones of the other kind take its place."""
         carried = {line.key for line in self._lines}
         more = 0
@@ -262,11 +262,11 @@ class Downlink:
         self._refused = refused
         self._fresh = self.revision > 0
 
-    def _sources(self) -> dict[Key, RemoteTrack]:
-        found: dict[Key, RemoteTrack] = {}
-        for (user_id, stream_type), kinds in self.wanted.items():
+    def _sources(self) -> dict[TrackKey, RemoteTrack]:
+        found: dict[TrackKey, RemoteTrack] = {}
+        for (user_id, stream_type), kinds in self.subscriptions.items():
             for kind in ("audio", "video"):
-                key: Key = (user_id, stream_type, kind)
+                key: TrackKey = (user_id, stream_type, kind)
                 source = self._find(key) if kind in kinds else None
                 if source is not None:
                     found[key] = source
@@ -281,7 +281,7 @@ class Downlink:
             return None
         return Line(DownlinkLine(TrackSpec(str(next(self._mids)), kind, "opus", 0), active=False))
 
-    def _carry(self, line: Line, key: Key, source: RemoteTrack) -> None:
+    def _carry(self, line: Line, key: TrackKey, source: RemoteTrack) -> None:
         """Put a track on a line, under new SSRCs and this connection's payload types."""
         self._stop_consumer(line)
         if self.failure is not None:
@@ -338,7 +338,7 @@ class Downlink:
     # --- offer and answer ---
 
     def _offer(self) -> None:
-        if not self._dirty or self._outstanding is not None or self._transport is None:
+        if not self._dirty or self._pending is not None or self._transport is None:
             return
         lines = tuple(line.offered for line in self._lines)
         message = DownlinkOffer(
@@ -356,7 +356,7 @@ class Downlink:
         self._unsent = not self._send(message)
         if not self._unsent:
             self.revision += 1
-            self._outstanding = Outstanding(message, lines)
+            self._pending = PendingOffer(message, lines)
             self._dirty = self._fresh = False
             self._pace.offered(len(lines))
 
@@ -365,14 +365,14 @@ class Downlink:
 
         Returns whether it is the first to an offer of ours, also to one that was withdrawn meanwhile.
         """
-        if self._outstanding is None or revision != self._outstanding.message.revision:
+        if self._pending is None or revision != self._pending.message.revision:
             if revision in self._withdrawn:
                 self._withdrawn.remove(revision)
                 return True
             if revision <= self.revision:
                 return False
             raise RtcError(ErrorCode.INVALID_PARAMETER, f"there was no downlink-offer with revision {revision}")
-        offered = self._outstanding.lines
+        offered = self._pending.lines
         answer = read_downlink_answer(sdp, offered)
         if self._transport is None:
             return True
@@ -384,7 +384,7 @@ class Downlink:
                 ErrorCode.INVALID_OPERATION,
                 "the answer is from another connection than the downlink's; send downlink-restart for a new one",
             )
-        self._outstanding = None
+        self._pending = None
         sources = self._sources()
         for line, then in zip(self._lines, offered, strict=True):
             there = line.key is not None and line.key in sources and sources[line.key].producer == line.producer

@@ -18,13 +18,13 @@ from parlour.protocol import messages
 from parlour.protocol.messages import AnyRequest, CloseCode, Empty, Message
 from parlour.protocol.words import RemovalReason
 from parlour.rooms import RoomId, RoomLimits, Rooms, read_room_id
+from parlour.signaling.channel import Channel
 from parlour.signaling.codec import request_type
 from parlour.signaling.connection import ConnectionLimits
 from parlour.signaling.ended import EndedSessions
-from parlour.signaling.hall import REMOVED, Hall, stream_info
-from parlour.signaling.link import Link
 from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Media
+from parlour.signaling.room_session import REMOVED, RoomSession, stream_info
 from parlour.signaling.session import Session
 
 log = structlog.get_logger(__name__)
@@ -73,93 +73,93 @@ class SignalingService:
         self._media = media
         self._version = version
         self._rooms = Rooms(limits.rooms)
-        self._halls: dict[tuple[int, RoomId], Hall] = {}
-        self._sessions: dict[str, tuple[Hall, Session]] = {}
-        self._by_link: dict[Link, tuple[Hall, Session]] = {}
+        self._room_sessions: dict[tuple[int, RoomId], RoomSession] = {}
+        self._sessions: dict[str, tuple[RoomSession, Session]] = {}
+        self._by_channel: dict[Channel, tuple[RoomSession, Session]] = {}
         self._ended = EndedSessions(remember=MAX_RESUME_TOKEN_LIFE)
-        self._links: set[Link] = set()
+        self._channels: set[Channel] = set()
         self._refusals = Window()
         self._stopping = False
         self._idle = asyncio.Event()
 
     # --- sockets ---
 
-    def opened(self, link: Link) -> None:
+    def opened(self, channel: Channel) -> None:
         """A socket is open."""
-        self._links.add(link)
+        self._channels.add(channel)
         if self._stopping:
-            self._dismiss(link)
+            self._dismiss(channel)
 
-    def closed(self, link: Link, code: int) -> None:
+    def closed(self, channel: Channel, code: int) -> None:
         """A socket is gone. With 1000 or 1001 from the client its user leaves, else the user stays for a while."""
-        self._links.discard(link)
-        if self._stopping and not self._links:
+        self._channels.discard(channel)
+        if self._stopping and not self._channels:
             self._idle.set()
-        found = self._by_link.pop(link, None)
-        if found is None or found[1].link is not link:
-            if link.login is not None:
-                self._accounts.presence.ended(link.login)
+        found = self._by_channel.pop(channel, None)
+        if found is None or found[1].channel is not channel:
+            if channel.login is not None:
+                self._accounts.presence.ended(channel.login)
             return
-        hall, session = found
-        if link.closing is None and code in {1000, 1001}:
-            self._leave(hall, session)
+        room_session, session = found
+        if channel.closing is None and code in {1000, 1001}:
+            self._leave(room_session, session)
             self._ended.add(session.id, LEFT, self.clock())
             self._accounts.presence.ended(session.login)
         else:
             self._accounts.presence.lost(session.login)
             log.info("socket lost", session=session.id, user=session.user_id, code=code)
-            hall.lose(session, self.clock())
+            room_session.lose(session, self.clock())
 
     async def stop(self, timeout: float) -> None:
         """Tell every client that the server goes down and close; wait for that up to ``timeout`` seconds."""
         self._stopping = True
-        if not self._links:
+        if not self._channels:
             return
-        for link in tuple(self._links):
-            self._dismiss(link)
+        for channel in tuple(self._channels):
+            self._dismiss(channel)
         try:
             await asyncio.wait_for(self._idle.wait(), timeout)
         except TimeoutError:
-            log.warning("some clients did not close in time", sockets=len(self._links))
+            log.warning("some clients did not close in time", sockets=len(self._channels))
 
-    def _dismiss(self, link: Link) -> None:
+    def _dismiss(self, channel: Channel) -> None:
         text = "the server is going down; come back in a moment"
-        link.tell(messages.ServerStopping(message=text))
-        link.close(CloseCode.SERVER_STOPPING, text)
+        channel.tell(messages.ServerStopping(message=text))
+        channel.close(CloseCode.SERVER_STOPPING, text)
 
     async def reap(self) -> None:
         """Let users leave whose time without a socket is over. Runs until cancelled."""
         while True:
             await asyncio.sleep(REAP_INTERVAL)
-            for hall in tuple(self._halls.values()):
-                for member in hall.room.expired(self.clock()):
+            for room_session in tuple(self._room_sessions.values()):
+                for member in room_session.room.expired(self.clock()):
                     found = self._sessions.get(member.session)
-                    if found is not None and found[1].link is None:
+                    if found is not None and found[1].channel is None:
                         log.info("session expired", session=member.session, user=member.user_id)
                         self._leave(*found)
                         await asyncio.sleep(0)  # the others read what they are told before there is more
 
     # --- requests ---
 
-    async def handle(self, link: Link, request: AnyRequest) -> None:
+    async def handle(self, channel: Channel, request: AnyRequest) -> None:
         """Carry out one request and answer it."""
         try:
-            await self._carry_out(link, request)
+            await self._carry_out(channel, request)
         except (RtcError, AccountRefusedError) as thrown:
             error = thrown if isinstance(thrown, RtcError) else _as_refusal_of(request, thrown)
-            self._log_refusal(link, request, error)
-            link.refuse(request.id, error)
+            self._log_refusal(channel, request, error)
+            channel.refuse(request.id, error)
         except Exception:
             # One request may fail; the socket, the room and the others go on.
             log.exception("a request failed", request=request_type(request))
-            link.refuse(request.id, RtcError(ErrorCode.UNKNOWN, "the server failed to carry out the request"))
+            channel.refuse(request.id, RtcError(ErrorCode.UNKNOWN, "the server failed to carry out the request"))
 
-    def _log_refusal(self, link: Link, request: AnyRequest, error: RtcError) -> None:
+    def _log_refusal(self, channel: Channel, request: AnyRequest, error: RtcError) -> None:
         """Some lines of a socket's user; of sockets without one, one of a kind from an address in a window."""
-        link.refusals += 1
-        loud, more = link.refusals <= LOGGED_REFUSALS, {}
-        if link.login is None:
-            kind = (counted_source(link.host), request_type(request), error.code, error.extra_code)
+        channel.refusals += 1
+        loud, more = channel.refusals <= LOGGED_REFUSALS, {}
+        if channel.login is None:
+            kind = (counted_source(channel.host), request_type(request), error.code, error.extra_code)
             held = self._refusals.take(kind, self.clock())
             loud, more = held is not None, {"more_before": held} if held else {}
         log.log(
@@ -169,81 +169,81 @@ class SignalingService:
             code=error.code,
             extra_code=error.extra_code,
             reason=error.message,
-            user=link.user_id,
-            source=link.source,
+            user=channel.user_id,
+            source=channel.source,
             **more,
         )
 
-    async def _carry_out(self, link: Link, request: AnyRequest) -> None:
+    async def _carry_out(self, channel: Channel, request: AnyRequest) -> None:
         match request:
             case messages.Login():
-                await self._login(link, request)
+                await self._login(channel, request)
                 return
             case messages.Enter():
-                await self._enter(link, request)
+                await self._enter(channel, request)
                 return
             case messages.Resume():
-                await self._resume(link, request)
+                await self._resume(channel, request)
                 return
             case messages.Ping():
-                link.answer(request.id, Empty())
+                channel.answer(request.id, Empty())
                 return
-            case messages.Leave() if link not in self._by_link:
-                link.answer(request.id, Empty())
+            case messages.Leave() if channel not in self._by_channel:
+                channel.answer(request.id, Empty())
                 return
-        found = self._by_link.get(link)
+        found = self._by_channel.get(channel)
         if found is None:
             raise RtcError(ErrorCode.INVALID_OPERATION, "this socket is in no room; enter one first")
-        hall, session = found
-        link.answer(request.id, self._in_room(link, hall, session, request))
+        room_session, session = found
+        channel.answer(request.id, self._in_room(channel, room_session, session, request))
 
-    def _in_room(self, link: Link, hall: Hall, session: Session, request: AnyRequest) -> Message:
+    def _in_room(self, channel: Channel, room_session: RoomSession, session: Session, request: AnyRequest) -> Message:
         match request:
             case messages.Publish():
-                return hall.publish(session, request)
+                return room_session.publish(session, request)
             case messages.Unpublish():
-                hall.unpublish(session, request.stream_type)
+                room_session.unpublish(session, request.stream_type)
             case messages.Subscribe():
-                return messages.SubscribeOk(revision=hall.subscribe(session, request))
+                return messages.SubscribeOk(revision=room_session.subscribe(session, request))
             case messages.Unsubscribe():
                 session.downlink.drop(request.user_id, request.stream_type)
             case messages.DownlinkAnswer():
                 try:
                     asked_for = session.downlink.answer(request.revision, request.sdp)
                 except RtcError:
-                    link.connection.answered(request, asked_for=False)
+                    channel.connection.answered(request, asked_for=False)
                     raise
-                link.connection.answered(request, asked_for=asked_for)
+                channel.connection.answered(request, asked_for=asked_for)
             case messages.DownlinkRestart():
                 session.owe(lines=session.downlink.lines)
                 session.downlink.restart()
             case messages.Mute():
-                hall.mute(session, request)
+                room_session.mute(session, request)
             case messages.Leave():
-                self._leave(hall, session)
+                self._leave(room_session, session)
                 self._ended.add(session.id, LEFT, self.clock())
-                link.connection.left()
+                channel.connection.left()
         return Empty()
 
-    async def _login(self, link: Link, request: messages.Login) -> None:
+    async def _login(self, channel: Channel, request: messages.Login) -> None:
         granted = await self._accounts.login(
             LoginRequest(
                 request.sdk_app_id,
                 request.user_id,
                 request.user_sig,
                 request.account_type,
-                link.host,
+                channel.host,
                 platform_of(request.sdk_version),
             )
         )
-        if link.closing is not None or link not in self._links:
+        if channel.closing is not None or channel not in self._channels:
             self._accounts.presence.ended(granted.login)
             return
-        if link.login is not None:
-            self._accounts.presence.ended(link.login)
-        link.login = granted.login
-        link.connection.logged_in()
-        link.answer(
+        if channel.login is not None:
+            self._accounts.presence.ended(channel.login)
+        channel.login = granted.login
+        channel.connection.logged_in()
+        channel.answer(
             request.id,
             messages.LoginOk(
                 ticket=granted.ticket,
@@ -254,9 +254,9 @@ class SignalingService:
             ),
         )
 
-    async def _enter(self, link: Link, request: messages.Enter) -> None:
-        entrant = await self._accounts.enter(link.login, request.ticket)
-        if link.closing is not None or link not in self._links:
+    async def _enter(self, channel: Channel, request: messages.Enter) -> None:
+        entrant = await self._accounts.enter(channel.login, request.ticket)
+        if channel.closing is not None or channel not in self._channels:
             return
         identity = entrant.login.identity
         room_id = read_room_id(request.room_id, string_room=request.string_room)
@@ -264,34 +264,36 @@ class SignalingService:
             raise RtcError(ErrorCode.INVALID_OPERATION, "the scene live is not there yet; enter with rtc")
         privileges = entrant.admit(
             room_id.value,
-            room_exists=(identity.sdk_app_id, room_id) in self._halls,
+            room_exists=(identity.sdk_app_id, room_id) in self._room_sessions,
             private_map_key=request.private_map_key,
         )
-        hall = self._open_hall(identity.sdk_app_id, room_id)
-        if not self._media.has_room(hall.shard, TRANSPORTS_OF_A_CLIENT):
-            self._close_hall_if_empty(hall)
+        room_session = self._open_room_session(identity.sdk_app_id, room_id)
+        if not self._media.has_room(room_session.shard, TRANSPORTS_OF_A_CLIENT):
+            self._close_if_empty(room_session)
             raise enter_refused(ErrorCode.MEDIA_NODE_UNAVAILABLE)
         pace = OfferPace(self.clock, asyncio.get_running_loop().call_later)
-        session = Session(entrant.login, privileges, "anchor", link, self._media, hall.shard, hall.find_track, pace)
+        session = Session(
+            entrant.login, privileges, "anchor", channel, self._media, room_session.shard, room_session.find_track, pace
+        )
         try:
-            snapshot = hall.enter(session)
+            snapshot = room_session.enter(session)
         except RtcError:
-            self._close_hall_if_empty(hall)
+            self._close_if_empty(room_session)
             raise
-        self._sessions[session.id] = self._by_link[link] = (hall, session)
-        link.connection.entered()
+        self._sessions[session.id] = self._by_channel[channel] = (room_session, session)
+        channel.connection.entered()
         log.info("entered", app=identity.sdk_app_id, room=str(room_id), user=identity.user_id, session=session.id)
-        link.answer(
+        channel.answer(
             request.id,
             messages.EnterOk(
                 session_id=session.id,
-                resume_token=_resume_token(session.id, hall, entrant),
+                resume_token=_resume_token(session.id, room_session, entrant),
                 resume_timeout=self.limits.rooms.resume_timeout,
                 snapshot=snapshot,
             ),
         )
 
-    async def _resume(self, link: Link, request: messages.Resume) -> None:
+    async def _resume(self, channel: Channel, request: messages.Resume) -> None:
         returning = await self._accounts.resume(request.resume_token)
         entrant = returning.entrant
         found = self._sessions.get(returning.session_id)
@@ -300,23 +302,23 @@ class SignalingService:
             raise self._not_resumed(returning)
         if not returning.login_stands:
             raise resume_refused(ErrorCode.LOGIN_STATE_INVALID, "the login was ended by an administrator: log in again")
-        if link.closing is not None or link not in self._links:
+        if channel.closing is not None or channel not in self._channels:
             self._accounts.presence.lost(entrant.login)
             return
-        hall, session = found
-        if session.link is not None:
-            self._by_link.pop(session.link, None)
-            session.link.login = None  # the login goes on with the new socket; the old one's end is not its end
-        snapshot = hall.resume(session, link)
-        self._by_link[link] = found
-        link.login = entrant.login
-        link.connection.entered()
-        streams = (hall.room.stream(session.user_id, kind) for kind in ("main", "auxiliary"))
-        link.answer(
+        room_session, session = found
+        if session.channel is not None:
+            self._by_channel.pop(session.channel, None)
+            session.channel.login = None  # the login goes on with the new socket; the old one's end is not its end
+        snapshot = room_session.resume(session, channel)
+        self._by_channel[channel] = found
+        channel.login = entrant.login
+        channel.connection.entered()
+        streams = (room_session.room.stream(session.user_id, kind) for kind in ("main", "auxiliary"))
+        channel.answer(
             request.id,
             messages.ResumeOk(
                 session_id=session.id,
-                resume_token=_resume_token(session.id, hall, entrant),
+                resume_token=_resume_token(session.id, room_session, entrant),
                 resume_timeout=self.limits.rooms.resume_timeout,
                 snapshot=snapshot,
                 published=[stream_info(stream) for stream in streams if stream is not None],
@@ -324,7 +326,7 @@ class SignalingService:
                     messages.Subscription(
                         user_id=user_id, stream_type=stream_type, audio="audio" in kinds, video="video" in kinds
                     )
-                    for (user_id, stream_type), kinds in session.downlink.wanted.items()
+                    for (user_id, stream_type), kinds in session.downlink.subscriptions.items()
                 ],
             ),
         )
@@ -336,9 +338,9 @@ class SignalingService:
         if why is None:
             # Ended by a server that has died since? Its user is back already, and is not to be put out by the old one.
             identity = returning.entrant.login.identity
-            hall = self._halls.get((identity.sdk_app_id, RoomId.shown(returning.room)))
-            again = None if hall is None else hall.sessions.get(identity.user_id)
-            why = REMOVED["kick"] if again is not None and again.link is not None else None
+            room_session = self._room_sessions.get((identity.sdk_app_id, RoomId.shown(returning.room)))
+            again = None if room_session is None else room_session.sessions.get(identity.user_id)
+            why = REMOVED["kick"] if again is not None and again.channel is not None else None
         if why is not None:
             return resume_refused(ErrorCode.LOGIN_STATE_INVALID, f"the session is over, {why}: log in again")
         return resume_refused(
@@ -352,48 +354,48 @@ class SignalingService:
     def force_off(self, sdk_app_id: int, user_ids: Sequence[str], why: str) -> None:
         """Put users of an app out of their rooms and close their sockets, at once."""
         users = set(user_ids)
-        for hall in tuple(self._halls.values()):
-            if hall.sdk_app_id == sdk_app_id:
-                for user_id in users & hall.sessions.keys():
-                    hall.remove(user_id)
-                self._close_hall_if_empty(hall)
-        for link in tuple(self._links):
-            identity = None if link.login is None else link.login.identity
+        for room_session in tuple(self._room_sessions.values()):
+            if room_session.sdk_app_id == sdk_app_id:
+                for user_id in users & room_session.sessions.keys():
+                    room_session.remove(user_id)
+                self._close_if_empty(room_session)
+        for channel in tuple(self._channels):
+            identity = None if channel.login is None else channel.login.identity
             if identity is not None and identity.sdk_app_id == sdk_app_id and identity.user_id in users:
-                link.close(CloseCode.REMOVED, why)
+                channel.close(CloseCode.REMOVED, why)
 
     # --- rooms ---
 
-    def _leave(self, hall: Hall, session: Session) -> None:
-        hall.leave(session)
-        self._close_hall_if_empty(hall)
+    def _leave(self, room_session: RoomSession, session: Session) -> None:
+        room_session.leave(session)
+        self._close_if_empty(room_session)
 
     def _departed(self, session: Session, removed: RemovalReason | None) -> None:
         """A session is in its room no more, by whatever way it went."""
         self._sessions.pop(session.id, None)
         if removed is not None:
             self._ended.add(session.id, REMOVED[removed], self.clock())
-        if session.link is not None:
-            self._by_link.pop(session.link, None)
+        if session.channel is not None:
+            self._by_channel.pop(session.channel, None)
         else:
             self._accounts.presence.ended(session.login)
 
-    def _open_hall(self, sdk_app_id: int, room_id: RoomId) -> Hall:
+    def _open_room_session(self, sdk_app_id: int, room_id: RoomId) -> RoomSession:
         key = (sdk_app_id, room_id)
-        if key not in self._halls:
+        if key not in self._room_sessions:
             room = self._rooms.open(sdk_app_id, room_id)
-            self._halls[key] = Hall(room, sdk_app_id, self._media.pick_shard(), self._departed)
-        return self._halls[key]
+            self._room_sessions[key] = RoomSession(room, sdk_app_id, self._media.pick_shard(), self._departed)
+        return self._room_sessions[key]
 
-    def _close_hall_if_empty(self, hall: Hall) -> None:
-        room_id = hall.room.room_id
-        if self._rooms.close_if_empty(hall.sdk_app_id, room_id):
-            del self._halls[hall.sdk_app_id, room_id]
+    def _close_if_empty(self, room_session: RoomSession) -> None:
+        room_id = room_session.room.room_id
+        if self._rooms.close_if_empty(room_session.sdk_app_id, room_id):
+            del self._room_sessions[room_session.sdk_app_id, room_id]
 
 
-def _resume_token(session_id: str, hall: Hall, entrant: Entrant) -> str:
+def _resume_token(session_id: str, room_session: RoomSession, entrant: Entrant) -> str:
     return entrant.signer.issue_resume(
-        session_id, entrant.login, room=str(hall.room.room_id), expires_at=entrant.now + MAX_RESUME_TOKEN_LIFE
+        session_id, entrant.login, room=str(room_session.room.room_id), expires_at=entrant.now + MAX_RESUME_TOKEN_LIFE
     )
 
 

@@ -12,8 +12,8 @@ from parlour.accounts import Login
 from parlour.media import Policed
 from parlour.protocol.messages import DownlinkOffer, Event, MediaFailed
 from parlour.protocol.words import Role
-from parlour.signaling.downlink import Downlink, Key, RemoteTrack
-from parlour.signaling.link import Link
+from parlour.signaling.channel import Channel
+from parlour.signaling.downlink import Downlink, RemoteTrack, TrackKey
 from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Media
 from parlour.signaling.uplink import Uplink
@@ -30,10 +30,10 @@ class Session:
         login: Login,
         privileges: Privilege,
         role: Role,
-        link: Link,
+        channel: Channel,
         media: Media,
         shard: int,
-        find: Callable[[Key], RemoteTrack | None],
+        find: Callable[[TrackKey], RemoteTrack | None],
         pace: OfferPace,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
@@ -41,7 +41,7 @@ class Session:
         self.identity = login.identity
         self.privileges = privileges
         self.role: Role = role
-        self.link: Link | None = link
+        self.channel: Channel | None = channel
         self.cname = secrets.token_hex(8)
         # Downlinks of others keep their m-lines for a failed uplink's tracks: it will publish again, or leave.
         self.uplink = Uplink(media, shard, lambda reason: self._failed("uplink", reason), self._policed)
@@ -61,13 +61,13 @@ class Session:
 
     def tell(self, event: Event) -> None:
         """Send an event; without a socket it is lost, and the snapshot of ``resume`` stands for it."""
-        if self.link is not None:
-            self.link.tell(event)
+        if self.channel is not None:
+            self.channel.tell(event)
 
     def owe(self, *, told: int = 0, renegotiated: int = 0, lines: int = 0) -> None:
         """Count against its socket's rate what a request of it caused."""
-        if self.link is not None:
-            self.link.connection.owe(told=told, renegotiated=renegotiated, lines=lines)
+        if self.channel is not None:
+            self.channel.connection.owe(told=told, renegotiated=renegotiated, lines=lines)
 
     def catch_up(self) -> None:
         """Tell a client that came back what no snapshot holds: failed transports, and the offer without answer."""
@@ -79,13 +79,13 @@ class Session:
 
     def close(self) -> None:
         """Stop its media."""
-        self.link = None
+        self.channel = None
         self.downlink.close()
         self.uplink.close()
 
     def _offer(self, message: DownlinkOffer) -> bool:
         self.tell(message)
-        return self.link is not None
+        return self.channel is not None
 
     def _policed(self, policed: Policed) -> None:
         log.warning(

@@ -11,8 +11,8 @@ from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from parlour.accounts.sources import counted_source
+from parlour.signaling.channel import Channel
 from parlour.signaling.connection import Closing, Connection, Refusal
-from parlour.signaling.link import Link
 from parlour.signaling.outbox import Outbox
 from parlour.signaling.service import SignalingService
 from parlour.supervisor import record_death
@@ -83,17 +83,17 @@ async def serve_socket(websocket: WebSocket, service: SignalingService, control:
         closing.set()
         ending.set()
 
-    link = Link(connection, outbox, source, on_closing)
-    service.opened(link)
+    channel = Channel(connection, outbox, source, on_closing)
+    service.opened(channel)
     code = 1006
-    writer = asyncio.create_task(_write(websocket, link, outbox))
-    keeper = asyncio.create_task(_keep(link, connection, closing, service, control, writer))
+    writer = asyncio.create_task(_write(websocket, channel, outbox))
+    keeper = asyncio.create_task(_keep(channel, connection, closing, service, control, writer))
     for task in (writer, keeper):
         task.add_done_callback(lambda task: _ended(task, control))
     try:
-        code = await _read(websocket, link, connection, ending, service, control)
+        code = await _read(websocket, channel, connection, ending, service, control)
     finally:
-        service.closed(link, code)
+        service.closed(channel, code)
         outbox.end(discard=True)
         for task in (keeper, writer):
             task.cancel()
@@ -109,7 +109,7 @@ def _ended(task: asyncio.Task[None], control: SocketControl) -> None:
 
 async def _read(
     websocket: WebSocket,
-    link: Link,
+    channel: Channel,
     connection: Connection,
     ending: asyncio.Event,
     service: SignalingService,
@@ -128,30 +128,30 @@ async def _read(
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":
             return int(message.get("code", 1005))
-        if link.closing is not None:
+        if channel.closing is not None:
             continue
         match connection.receive(message.get("text"), service.clock()):
             case Refusal(request_id, error):
-                link.refuse(request_id, error)
+                channel.refuse(request_id, error)
             case Closing() as closing:
-                link.finish(closing)
+                channel.finish(closing)
             case request:
-                await service.handle(link, request)
-                if stranger and link.login is not None:
+                await service.handle(channel, request)
+                if stranger and channel.login is not None:
                     stranger = False
                     control.signed_in()
 
 
-async def _write(websocket: WebSocket, link: Link, outbox: Outbox) -> None:
-    """Send what waits; after the last, say goodbye as the link decided."""
+async def _write(websocket: WebSocket, channel: Channel, outbox: Outbox) -> None:
+    """Send what waits; after the last, say goodbye as the channel decided."""
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
         await outbox.drain(websocket.send_text)
-        if link.closing is not None:
-            await websocket.close(link.closing.code, link.closing.reason[:120])
+        if channel.closing is not None:
+            await websocket.close(channel.closing.code, channel.closing.reason[:120])
 
 
 async def _keep(
-    link: Link,
+    channel: Channel,
     connection: Connection,
     closing: asyncio.Event,
     service: SignalingService,
@@ -171,7 +171,7 @@ async def _keep(
             await asyncio.sleep(STALL)
         overdue = connection.overdue(service.clock())
         if overdue is not None:
-            link.finish(overdue)
+            channel.finish(overdue)
     await asyncio.wait({writer}, timeout=FLUSH_TIMEOUT)
     if not writer.done():
         control.abort()

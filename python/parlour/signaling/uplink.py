@@ -14,7 +14,7 @@ from parlour.signaling.ports import Media, Transport
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PublishedTrack:
     """A published track. ``producer`` is None while its uplink has no living transport."""
 
     track: TrackSpec
@@ -38,7 +38,7 @@ class Uplink:
         self._transport: Transport | None = None
         self._remote: RemoteTransport | None = None
         self._version = 0
-        self.published: dict[tuple[StreamType, Kind], Source] = {}
+        self.published: dict[tuple[StreamType, Kind], PublishedTrack] = {}
         self.failure: str | None = None
 
     def read(self, request: Publish) -> tuple[UplinkOffer, dict[Kind, TrackSpec]]:
@@ -107,7 +107,7 @@ class Uplink:
                 if old.track == track:
                     continue
                 self._media.remove_producer(old.producer)
-            self.published[key] = Source(track, self._media.add_producer(self._transport.id, track))
+            self.published[key] = PublishedTrack(track, self._media.add_producer(self._transport.id, track))
         self._version += 1
         local = self._transport.local
         used = [source.track.mid for source in self.published.values() if source.producer is not None]
@@ -147,7 +147,7 @@ class Uplink:
     def _forget(self) -> None:
         """The transport is gone, and the producers with it; the streams stay published."""
         self._transport = self._remote = None
-        self.published = {key: Source(source.track, None) for key, source in self.published.items()}
+        self.published = {key: PublishedTrack(source.track, None) for key, source in self.published.items()}
 
     def _closed(self, reason: str) -> None:
         self._forget()

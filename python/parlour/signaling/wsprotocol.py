@@ -20,7 +20,7 @@ from websockets.http11 import Request
 from parlour.doorkeeper import Slot
 from parlour.protocol.messages import CloseCode
 from parlour.token_bucket import TokenBucket
-from parlour.turns import Turns
+from parlour.work_queue import WorkQueue
 
 LINGER = 2.0
 """Seconds between our last word and the end of the TCP connection, for a client to read it."""
@@ -58,7 +58,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     control_rate: float = 50.0
     control_burst: int = 200
-    turns: Turns | None = None
+    work_queue: WorkQueue | None = None
     """Shared by all connections of a server."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -67,7 +67,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._control = TokenBucket(self.control_rate, self.control_burst, time.monotonic())
         self._fragments = 0
         self._discarding = False
-        self._turns = Turns() if self.turns is None else self.turns
+        self._work_queue = WorkQueue() if self.work_queue is None else self.work_queue
         self._asked = self._user = False
         self._held = bytearray()
         self._piece = FIRST_PIECE
@@ -186,7 +186,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         """Parse in a turn to come, unless the application has to take something first."""
         if self._held and not self._asked and self._takes():
             self._asked = True
-            self._turns.ask(self._in_turn, user=self._user)
+            self._work_queue.ask(self._in_turn, user=self._user)
 
     def _takes(self) -> bool:
         """Whether a message more may be parsed: nobody takes any after our close."""

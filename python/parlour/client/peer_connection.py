@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from parlour._media import ClientTransportStats, FrameEvent
 
 DISCONNECTED_TIMEOUT = 10.0
-"""Ours: seconds without a working path after which a link is given up."""
+"""Ours: seconds without a working path after which a connection is given up."""
 
 NOT_SET_UP = (OSError, RuntimeError, ValueError)
-"""What making a link or describing it raises: there is no socket to be had, or the SDP or a codec is none for it."""
+"""What making one or describing it raises: there is no socket to be had, or the SDP or a codec is none for it."""
 
 OnFailed = Callable[[str, bool], None]
-"""Called with the reason, and whether the link had ever been connected."""
+"""Called with the reason, and whether the connection had ever been connected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class EncodedFrame:
     """H264 in Annex B form."""
 
 
-class Link:
+class PeerConnection:
     """One peer connection. Its callbacks run in the event loop it was made in."""
 
     def __init__(self, address: str, codecs: Sequence[Codec]) -> None:

@@ -1,4 +1,4 @@
-"""Two links of the SDK over real UDP sockets: one as uplink, one as downlink."""
+"""Two connections of the SDK over real UDP sockets: one as uplink, one as downlink."""
 
 import asyncio
 
@@ -6,13 +6,13 @@ import pytest
 from parlour.client import EncodedFrame
 from parlour.client.card import FPS, TestCard, read_number
 from parlour.client.codecs import Decoder, VideoEncoder
-from parlour.client.link import Link
+from parlour.client.peer_connection import PeerConnection
 from parlour.client.streams import FRAME_QUEUE, LocalStream, LocalTrack, RemoteStream
 
 
 @pytest.fixture
-async def links():
-    up, down = Link("127.0.0.1", ["opus", "vp8"]), Link("127.0.0.1", ["opus", "vp8"])
+async def connections():
+    up, down = PeerConnection("127.0.0.1", ["opus", "vp8"]), PeerConnection("127.0.0.1", ["opus", "vp8"])
     yield up, down
     up.close()
     down.close()
@@ -34,8 +34,8 @@ def received(*, keyframe):
     return EncodedFrame("video", "vp8", 0, 90_000, keyframe, True, b"x")
 
 
-async def test_pictures_cross_and_a_late_reader_gets_a_keyframe(links):
-    local, remote = connect(*links)
+async def test_pictures_cross_and_a_late_reader_gets_a_keyframe(connections):
+    local, remote = connect(*connections)
     card, encoder, decoder = TestCard(), VideoEncoder(640, 360, fps=FPS, bitrate=500_000), Decoder("vp8")
     requested = asyncio.Event()
 
@@ -43,7 +43,7 @@ async def test_pictures_cross_and_a_late_reader_gets_a_keyframe(links):
         requested.set()
         encoder.request_keyframe()
 
-    links[0].on_keyframe_request = keyframe_requested
+    connections[0].on_keyframe_request = keyframe_requested
     encoder.encode(card.draw(0, 0.0), 0)  # the first keyframe gets lost
 
     async def send():
@@ -64,8 +64,8 @@ async def test_pictures_cross_and_a_late_reader_gets_a_keyframe(links):
     assert numbers == list(range(numbers[0], numbers[0] + 30))
 
 
-async def test_muted_tracks_and_unplaced_streams_drop_what_is_written(links):
-    local, _ = connect(*links)
+async def test_muted_tracks_and_unplaced_streams_drop_what_is_written(connections):
+    local, _ = connect(*connections)
     assert local.write_audio(b"x", 0)
     local.track("audio").muted = True
     assert not local.write_audio(b"x", 0)
@@ -73,8 +73,8 @@ async def test_muted_tracks_and_unplaced_streams_drop_what_is_written(links):
     assert not local.write_video(b"x", 0)
 
 
-async def test_a_slow_reader_loses_pictures_up_to_the_next_keyframe(links):
-    _, remote = connect(*links)
+async def test_a_slow_reader_loses_pictures_up_to_the_next_keyframe(connections):
+    _, remote = connect(*connections)
     frame = received
     remote.take(frame(keyframe=True))
     for _ in range(FRAME_QUEUE + 5):
@@ -84,8 +84,8 @@ async def test_a_slow_reader_loses_pictures_up_to_the_next_keyframe(links):
     assert [one.keyframe async for one in remote.video()] == [True]
 
 
-async def test_the_other_side_closing_is_heard_once(links):
-    up, down = links
+async def test_the_other_side_closing_is_heard_once(connections):
+    up, down = connections
     connect(up, down)
     reasons = []
     failed = asyncio.Event()
@@ -99,8 +99,8 @@ async def test_the_other_side_closing_is_heard_once(links):
     assert not down.is_open
 
 
-async def test_an_answer_that_is_none_is_refused_with_a_sentence(links):
-    up, _ = links
+async def test_an_answer_that_is_none_is_refused_with_a_sentence(connections):
+    up, _ = connections
     up.create_offer(["audio"])
     with pytest.raises(RuntimeError, match="unreadable answer"):
         up.accept_answer("nonsense")

@@ -20,7 +20,7 @@ MOST = 8
 Work = Callable[[], None]
 
 
-class Turns:
+class WorkQueue:
     """Calls each work once, soon, in the order of asking; who wants to go on asks again. Users go before strangers."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,4 +1,4 @@
-"""A socket as sessions see it: something to send to, and to close."""
+"""Our end of a signaling channel as sessions see it: something to send to, and to close."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from parlour.signaling.connection import Closing, Connection
 from parlour.signaling.outbox import Outbox
 
 
-class Link:
-    """One socket: its rules, what waits to be sent, and who logged in on it. ``on_closing`` is called once."""
+class Channel:
+    """One signaling channel, which is one socket: its rules, what waits to be sent, and who logged in on it.
+
+    ``on_closing`` is called once.
+    """
 
     def __init__(
         self, connection: Connection, outbox: Outbox, source: str, on_closing: Callable[[Closing], None]

@@ -15,7 +15,7 @@ SESSION = "session"
 """What ``join`` and ``leave`` take turns for; everything else waits until those before it are done."""
 
 
-class Turns:
+class CallQueue:
     """Operations in the order of their calls, those for different things side by side."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Turns: so much work in one turn of the event loop, everybody before anybody twice, users before strangers."""
+"""WorkQueue: so much work in one turn of the event loop, everybody before anybody twice, users before strangers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from functools import partial
 
 from parlour.doorkeeper import MOST_AT_ONCE, Doorkeeper, DoorLimits
-from parlour.turns import MOST, Turns
+from parlour.work_queue import MOST, WorkQueue
 
 
 async def test_a_turn_of_the_loop_does_so_much_and_everybody_comes_before_anybody_twice() -> None:
-    turns = Turns(clock=lambda: 0.0)
+    turns = WorkQueue(clock=lambda: 0.0)
     done: list[int] = []
 
     def work(number: int) -> None:
@@ -27,7 +27,7 @@ async def test_a_turn_of_the_loop_does_so_much_and_everybody_comes_before_anybod
 
 
 async def test_users_come_before_strangers_who_asked_earlier() -> None:
-    turns = Turns()
+    turns = WorkQueue()
     done: list[str] = []
     turns.ask(lambda: done.append("stranger"))
     turns.ask(lambda: done.append("user"), user=True)

@@ -118,7 +118,7 @@ class ShardCounters(TypedDict):
     router: RouterCounters
 
 
-class Snapshot(TypedDict):
+class MediaCounters(TypedDict):
     """All shards at about one moment."""
 
     events_waiting: int
@@ -126,9 +126,9 @@ class Snapshot(TypedDict):
     shards: list[ShardCounters]
 
 
-_decoder = msgspec.json.Decoder(Snapshot)
+_decoder = msgspec.json.Decoder(MediaCounters)
 
 
-def decode(text: bytes) -> Snapshot:
+def decode(text: bytes) -> MediaCounters:
     """Read what ``MediaEngine.snapshot`` returns. Raises ``msgspec.ValidationError`` when core and types disagree."""
     return _decoder.decode(text)

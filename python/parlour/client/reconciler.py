@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from parlour.client.channel import ChannelLostError
-from parlour.client.link import Link
+from parlour.client.peer_connection import PeerConnection
 from parlour.errors import ErrorCode, RtcError
 from parlour.protocol import messages as m
 from parlour.protocol.words import Codec
@@ -16,7 +16,7 @@ from parlour.protocol.words import Codec
 Ok = TypeVar("Ok", bound=m.Message)
 
 MEDIA_RESTARTS = 5
-"""Ours: attempts to bring a failed link back, at 0, 1, 2, 4 and 8 seconds. None is made without signaling."""
+"""Ours: attempts to bring a failed connection back, at 0, 1, 2, 4 and 8 seconds. None is made without signaling."""
 
 CONNECT_TIMEOUT = 10.0
 """Ours: seconds within which what is published or subscribed is connected, or refused with the reason."""
@@ -32,32 +32,32 @@ class Ask(Protocol):
         """The answer; raises RtcError, a ChannelLostError when none came."""
 
 
-OpenLink = Callable[[list[Codec]], Link]
-"""Makes a link that takes these codecs."""
+OpenConnection = Callable[[list[Codec]], PeerConnection]
+"""Makes a connection that takes these codecs."""
 
 
-class Settler:
+class Reconciler:
     """A side of the client. ``on_problem`` is told what no call can raise."""
 
     def __init__(
         self,
         ask: Ask,
-        open_link: OpenLink,
+        open_connection: OpenConnection,
         online: asyncio.Event,
         on_problem: Callable[[RtcError], None],
     ) -> None:
         self._ask = ask
-        self._open_link = open_link
+        self._open_connection = open_connection
         self._online = online
         self._on_problem = on_problem
-        self._link: Link | None = None
+        self._connection: PeerConnection | None = None
         self._attempts = 0
         self._not_before = 0.0
         self._work = asyncio.Event()
         self._news = asyncio.Event()
 
     async def run(self) -> None:
-        """Settle for ever; what fails unforeseen is told, and the rest goes on."""
+        """Reconcile for ever; what fails unforeseen is told, and the rest goes on."""
         while True:
             await self._online.wait()
             self._work.clear()
@@ -84,7 +84,7 @@ class Settler:
         """Do the next thing. Returns in how many seconds there is more to do; None for when something changes."""
         raise NotImplementedError
 
-    def kick(self) -> None:
+    def wake(self) -> None:
         """Something changed."""
         self._work.set()
         self._news.set()
@@ -102,14 +102,14 @@ class Settler:
                 await self.until(lambda: true() or not self._online.is_set())
 
     def failed(self, reason: str) -> None:
-        """The server says that the link is dead; a new one that is still connecting is not the one it means."""
-        if self._link is not None and self._link.was_connected:
-            self._link.fail(reason)
+        """The server says that the connection is dead; a new one that is still connecting is not the one it means."""
+        if self._connection is not None and self._connection.was_connected:
+            self._connection.fail(reason)
 
     def online_again(self) -> None:
         """There is a channel again: what failed meanwhile was nobody's fault, and is tried at once."""
         self._attempts, self._not_before = 0, 0.0
-        self.kick()
+        self.wake()
 
     def _count_failure(self, was_connected: bool) -> bool:
         """Whether to try again, after a while."""

@@ -23,9 +23,9 @@ from parlour.rooms import (
     StreamPublished,
     StreamUnpublished,
 )
+from parlour.signaling.channel import Channel
 from parlour.signaling.codec import encode_event
-from parlour.signaling.downlink import Key, RemoteTrack
-from parlour.signaling.link import Link
+from parlour.signaling.downlink import RemoteTrack, TrackKey
 from parlour.signaling.privileges import may_receive, may_send
 from parlour.signaling.session import Session
 
@@ -42,8 +42,11 @@ OnDeparted = Callable[[Session, RemovalReason | None], None]
 """Called with a session that is out of its room, and why if it was removed."""
 
 
-class Hall:
-    """One room. Everything here happens at once, without waiting, so that no two changes ever mix."""
+class RoomSession:
+    """One room, from its first member to its last.
+
+    Everything here happens at once, without waiting, so that no two changes ever mix.
+    """
 
     def __init__(self, room: Room, sdk_app_id: int, shard: int, on_departed: OnDeparted) -> None:
         self.room = room
@@ -72,15 +75,15 @@ class Hall:
 
     def lose(self, session: Session, now: float) -> None:
         """A session lost its socket."""
-        session.link = None
+        session.channel = None
         self.room.socket_lost(session.user_id, session.id, now)
 
-    def resume(self, session: Session, link: Link) -> messages.Snapshot:
+    def resume(self, session: Session, channel: Channel) -> messages.Snapshot:
         """A session goes on with another socket, which takes the place of the one it may still have."""
-        old, session.link = session.link, None
+        old, session.channel = session.channel, None
         if old is not None:
             old.close(CloseCode.GOING_AWAY, "the session was resumed on another socket")
-        session.link = link
+        session.channel = channel
         self.room.socket_back(session.user_id, session.id)
         return self.snapshot(session)
 
@@ -113,7 +116,7 @@ class Hall:
         )
         self._apply(events, cause=session)
         if session.uplink.published != before:  # the same published again concerns nobody
-            receivers = [other for other in self.sessions.values() if other.downlink.wants(session.user_id)]
+            receivers = self._subscribers(session.user_id)
             for other in receivers:
                 other.downlink.refresh()
             session.owe(renegotiated=len(receivers))
@@ -149,7 +152,7 @@ class Hall:
         kinds = may_receive(session.privileges, request.stream_type, asked)
         return session.downlink.subscribe(request.user_id, request.stream_type, kinds)
 
-    def find_track(self, key: Key) -> RemoteTrack | None:
+    def find_track(self, key: TrackKey) -> RemoteTrack | None:
         """The published track of that key, as downlinks need it."""
         user_id, stream_type, kind = key
         publisher, stream = self.sessions.get(user_id), self.room.stream(user_id, stream_type)
@@ -160,12 +163,15 @@ class Hall:
             return None
         return RemoteTrack(source.track, source.producer, stream.stream_id, publisher.cname)
 
+    def _subscribers(self, user_id: str) -> list[Session]:
+        return [session for session in self.sessions.values() if session.downlink.subscribes_to(user_id)]
+
     # --- telling ---
 
     def _apply(self, events: list[RoomEvent], cause: Session | None = None) -> None:
         """Tell everybody else, in order; media stops before it is told. ``cause`` is charged for it."""
         removed: dict[str, RemovalReason] = {}
-        link = None if cause is None else cause.link  # who leaves has none afterwards
+        channel = None if cause is None else cause.channel  # who leaves has none afterwards
         for event in events:
             match event:
                 case MemberRemoved(user_id, session_id, reason):
@@ -173,33 +179,33 @@ class Hall:
                     self._removed(user_id, session_id, reason)
                     continue
                 case StreamUnpublished(stream):
-                    receivers = [other for other in self.sessions.values() if other.downlink.wants(stream.user_id)]
+                    receivers = self._subscribers(stream.user_id)
                     for other in receivers:
                         other.downlink.drop(stream.user_id, stream.stream_type)
-                    if link is not None:
-                        link.connection.owe(renegotiated=len(receivers))
+                    if channel is not None:
+                        channel.connection.owe(renegotiated=len(receivers))
                 case MemberLeft(user_id):
                     gone = self.sessions.pop(user_id, None)
                     if gone is not None:
                         self._on_departed(gone, removed.get(user_id))
                         gone.close()
             self._tell_others(event.user_id, wire_event(event))
-            if link is not None:
-                link.connection.owe(told=len(self.sessions))
+            if channel is not None:
+                channel.connection.owe(told=len(self.sessions))
 
     def _removed(self, user_id: str, session_id: str, reason: RemovalReason) -> None:
         session = self.sessions.get(user_id)
-        if session is None or session.id != session_id or session.link is None:
+        if session is None or session.id != session_id or session.channel is None:
             return
-        link, session.link = session.link, None
-        link.tell(messages.ClientBanned(reason=reason, message=REMOVED[reason]))
-        link.close(CloseCode.REMOVED, REMOVED[reason])
+        channel, session.channel = session.channel, None
+        channel.tell(messages.ClientBanned(reason=reason, message=REMOVED[reason]))
+        channel.close(CloseCode.REMOVED, REMOVED[reason])
 
     def _tell_others(self, user_id: str, event: messages.Event) -> None:
         text = encode_event(event)
         for session in self.sessions.values():
-            if session.user_id != user_id and session.link is not None:
-                session.link.tell_text(text)
+            if session.user_id != user_id and session.channel is not None:
+                session.channel.tell_text(text)
 
 
 def stream_info(stream: Stream) -> messages.StreamInfo:
