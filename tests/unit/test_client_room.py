@@ -1,6 +1,8 @@
 """The client's picture of its room, and how it catches up with a snapshot."""
 
+from parlour.client.events import MuteChanged, PeerJoin, PeerLeave, StreamAdded, StreamRemoved
 from parlour.client.room import RoomView
+from parlour.client.translation import published_stream
 from parlour.protocol import messages as m
 
 
@@ -48,12 +50,12 @@ def test_a_track_that_came_is_an_update():
 def test_events_keep_the_picture():
     view = RoomView()
     events = [
-        m.PeerJoin(user_id="ann"),
-        m.StreamAdded(stream=stream("ann")),
-        m.MuteChanged(user_id="ann", stream_type="main", audio_muted=True, video_muted=False),
+        PeerJoin(user_id="ann"),
+        StreamAdded(stream=published_stream(stream("ann"))),
+        MuteChanged(user_id="ann", stream_type="main", audio_muted=True, video_muted=False),
     ]
     follow(view, events)
     assert view.streams["ann", "main"].audio_muted
-    follow(view, [m.StreamRemoved(user_id="ann", stream_type="main", stream_id="1"), m.PeerLeave(user_id="ann")])
+    follow(view, [StreamRemoved(user_id="ann", stream_type="main", stream_id="1"), PeerLeave(user_id="ann")])
     assert not view.members
     assert not view.streams

@@ -13,12 +13,22 @@ from typing import Any, Literal, TypeVar
 from parlour.client.call_queue import SESSION, CallQueue
 from parlour.client.channel import Channel
 from parlour.client.downlink import Downlink
-from parlour.client.events import ClientEvent, ConnectionChanged, Failed
+from parlour.client.events import (
+    ClientBanned,
+    ClientEvent,
+    ConnectionChanged,
+    Failed,
+    RoomEvent,
+    ServerStopping,
+    StreamAdded,
+    StreamRemoved,
+)
 from parlour.client.peer_connection import PeerConnection
 from parlour.client.reconciler import CONNECT_TIMEOUT
 from parlour.client.room import RoomView, stream_key
 from parlour.client.schedule import delays, is_unknown_session, may_pass
 from parlour.client.streams import LocalStream, RemoteStream
+from parlour.client.translation import translate
 from parlour.client.uplink import Uplink
 from parlour.errors import ErrorCode, RtcError
 from parlour.protocol import messages as m
@@ -287,34 +297,37 @@ class Client:
         channel.start_heartbeat(self._heartbeat)
         early, self._early = self._early or [], None
         for event in self.room.catch_up(entered.snapshot):
-            if anew and isinstance(event, m.StreamRemoved):
+            if anew and isinstance(event, StreamRemoved):
                 self._downlink.away((event.user_id, event.stream_type), self._resume_timeout)
                 self.room.apply(event)
                 self._emit(event)
             else:
-                self._on_event(event)
+                self._tell(event)
         self._online.set()
-        for event in early:
-            self._on_event(event)
+        for message in early:
+            self._on_event(message)
 
-    def _on_event(self, event: m.AnyEvent) -> None:
+    def _on_event(self, message: m.AnyEvent) -> None:
         if self._early is not None:
-            self._early.append(event)  # what is newer than the snapshot waits for it
+            self._early.append(message)  # what is newer than the snapshot waits for it
             return
+        match message:
+            case m.DownlinkOffer():
+                self._downlink.offered(message)
+            case m.MediaFailed():
+                (self._uplink if message.link == "uplink" else self._downlink).failed(message.reason)
+            case _:
+                self._tell(translate(message))
+
+    def _tell(self, event: RoomEvent | ClientBanned | ServerStopping) -> None:
+        """Follow what happened in the room, and tell the application."""
         self.room.apply(event)
         match event:
-            case m.DownlinkOffer():
-                self._downlink.offered(event)
-            case m.MediaFailed():
-                (self._uplink if event.link == "uplink" else self._downlink).failed(event.reason)
-            case m.StreamRemoved():
+            case StreamRemoved():
                 self._downlink.gone((event.user_id, event.stream_type))
-                self._emit(event)
-            case m.StreamAdded():
+            case StreamAdded():
                 self._downlink.arrived(stream_key(event.stream))
-                self._emit(event)
-            case _:
-                self._emit(event)
+        self._emit(event)
 
     def _on_lost(self, channel: Channel, code: int, reason: str) -> None:
         if not self._joined or self._channel is not channel:

@@ -1,4 +1,7 @@
-"""What a client tells its application: the room's events of the protocol, and two of its own."""
+"""What a client tells its application. These classes are the SDK's own, so that the protocol may change beneath them.
+
+Their fields are named, never placed: a later version may add some.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,83 @@ from dataclasses import dataclass
 from typing import Literal
 
 from parlour.errors import RtcError
-from parlour.protocol.messages import (
-    ClientBanned,
-    MuteChanged,
-    PeerJoin,
-    PeerLeave,
-    ServerStopping,
-    StreamAdded,
-    StreamRemoved,
-    StreamUpdated,
-)
+from parlour.protocol.words import RemovalReason, Role, StreamType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedStream:
+    """A stream that somebody in the room publishes, with the tracks in it. ``stream_id`` is new each time."""
+
+    user_id: str
+    stream_type: StreamType
+    stream_id: str
+    audio: bool
+    video: bool
+    audio_muted: bool = False
+    video_muted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerJoin:
+    """A user entered the room, or was there before."""
+
+    user_id: str
+    role: Role = "anchor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerLeave:
+    """A user left the room; after ``StreamRemoved`` for each of the user's streams."""
+
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamAdded:
+    """A stream was published, or was there before."""
+
+    stream: PublishedStream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamUpdated:
+    """Tracks were added to or removed from a stream."""
+
+    stream: PublishedStream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRemoved:
+    """A stream is no longer published."""
+
+    user_id: str
+    stream_type: StreamType
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MuteChanged:
+    """A published stream's mute state; both fields are the state as it is now."""
+
+    user_id: str
+    stream_type: StreamType
+    audio_muted: bool
+    video_muted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientBanned:
+    """This client was removed from the room; ``ConnectionChanged("disconnected")`` comes next."""
+
+    reason: RemovalReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStopping:
+    """The server is going down in good order; the client comes back when it is there again."""
+
+    message: str
 
 
 @dataclass(frozen=True)
@@ -43,6 +113,7 @@ __all__ = [
     "MuteChanged",
     "PeerJoin",
     "PeerLeave",
+    "PublishedStream",
     "RoomEvent",
     "ServerStopping",
     "StreamAdded",
