@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import websockets
+from parlour.protocol.messages import PeerJoin
+from parlour.signaling.codec import encode_event
+from parlour.signaling.room_session import wire_event
 
 from tests.wire import Wire, answer_to, join, offer
 
@@ -29,6 +32,23 @@ async def test_login_tells_what_a_client_needs_to_know(server: RunningServer) ->
     assert login["maxMessageBytes"] == 262_144
     assert login["ticketExpiresAt"] > 1_600_000_000
     assert await wire.ask("ping") == {}
+
+
+async def test_another_reader_of_a_room_gets_what_its_members_are_told(server: RunningServer) -> None:
+    service, readers = server._service, []
+    assert service is not None
+    service.rooms.listen(lambda app, room: readers.append(room.read(limit=64)))
+    ann, _ = await join(server, "ann")
+    ben, _ = await join(server, "ben")
+    stream_id = (await publish(ann, audioMuted=True))["streamId"]
+    await ann.ask("leave")
+    told = [await ben.event() for _ in range(3)]
+    (reader,) = readers
+    events = reader.take()
+    assert [wire_event(event) for event in events][:2] == [PeerJoin(user_id="ann"), PeerJoin(user_id="ben")]
+    assert [json.loads(encode_event(wire_event(event))) for event in events[2:]] == told
+    assert [event["type"] for event in told] == ["stream-added", "stream-removed", "peer-leave"]
+    assert told[0]["stream"]["streamId"] == stream_id
 
 
 async def test_a_page_of_another_origin_may_connect(server: RunningServer) -> None:

@@ -16,7 +16,9 @@ from parlour.rooms import (
     RoomEvent,
     RoomId,
     RoomLimits,
+    RoomReader,
     Rooms,
+    RoomSnapshot,
     Stream,
     StreamChanged,
     StreamPublished,
@@ -37,6 +39,14 @@ class Listener:
     def __init__(self) -> None:
         self.members: list[str] = []
         self.streams: dict[tuple[str, str], Stream] = {}
+
+    def take(self, reader: RoomReader) -> None:
+        match reader.take():
+            case RoomSnapshot(members, streams):
+                self.members = [user_id for user_id, _ in members]
+                self.streams = {(stream.user_id, stream.stream_type): stream for stream in streams}
+            case events:
+                self.hear(events)
 
     def hear(self, events: list[RoomEvent]) -> None:
         for event in events:
@@ -73,6 +83,8 @@ class RoomMachine(RuleBasedStateMachine):
         super().__init__()
         self.room = room()
         self.listener = Listener()
+        self.reader, self.read = self.room.read(limit=16), Listener()
+        self.slow_reader, self.slowly_read = self.room.read(limit=4), Listener()
         self.now = 0.0
         self.count = 0
 
@@ -146,6 +158,24 @@ class RoomMachine(RuleBasedStateMachine):
     def the_listener_knows_what_the_room_knows(self) -> None:
         assert self.listener.members == [member.user_id for member in self.room.members]
         assert self.listener.streams == {(s.user_id, s.stream_type): s for s in self.room.streams}
+
+    @invariant()
+    def a_reader_that_keeps_up_knows_it_too_from_events_alone(self) -> None:
+        taken = self.reader.take()
+        assert not isinstance(taken, RoomSnapshot)
+        self.read.hear(taken)
+        assert self.read.members == [member.user_id for member in self.room.members]
+        assert self.read.streams == {(s.user_id, s.stream_type): s for s in self.room.streams}
+
+    @rule()
+    def a_slow_reader_knows_it_whenever_it_reads(self) -> None:
+        self.slowly_read.take(self.slow_reader)
+        assert self.slowly_read.members == [member.user_id for member in self.room.members]
+        assert self.slowly_read.streams == {(s.user_id, s.stream_type): s for s in self.room.streams}
+
+    @invariant()
+    def what_waits_is_bounded(self) -> None:
+        assert len(self.slow_reader) <= 4
 
     @invariant()
     def caps_hold(self) -> None:

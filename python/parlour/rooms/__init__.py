@@ -1,4 +1,4 @@
-"""Who is in which room and publishes what. Pure: every change is a call that returns the events it made."""
+"""Who is in which room and publishes what. Pure: every change is a call that tells its events to the room's readers."""
 
 from parlour.rooms.events import (
     MemberJoined,
@@ -11,6 +11,7 @@ from parlour.rooms.events import (
     StreamUnpublished,
 )
 from parlour.rooms.ids import RoomId, read_room_id
+from parlour.rooms.reader import RoomReader, RoomSnapshot
 from parlour.rooms.registry import Rooms
 from parlour.rooms.room import Member, Room, RoomLimits
 from parlour.rooms.streams import Stream
@@ -25,6 +26,8 @@ __all__ = [
     "RoomEvent",
     "RoomId",
     "RoomLimits",
+    "RoomReader",
+    "RoomSnapshot",
     "Rooms",
     "Stream",
     "StreamChanged",

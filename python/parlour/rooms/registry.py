@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from parlour.rooms.ids import RoomId
 from parlour.rooms.room import Room, RoomLimits
@@ -14,6 +14,7 @@ class Rooms:
     def __init__(self, limits: RoomLimits) -> None:
         self.limits = limits
         self._rooms: dict[tuple[int, RoomId], Room] = {}
+        self._listeners: list[Callable[[int, Room], None]] = []
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -22,13 +23,22 @@ class Rooms:
         """Every room with its app."""
         return iter([(app, room) for (app, _), room in self._rooms.items()])
 
+    def listen(self, on_open: Callable[[int, Room], None]) -> None:
+        """Call ``on_open(sdk_app_id, room)`` for every room that is made, before anybody is in it: to ``read`` it."""
+        self._listeners.append(on_open)
+
     def get(self, sdk_app_id: int, room_id: RoomId) -> Room | None:
         """The room, or None when nobody is in it."""
         return self._rooms.get((sdk_app_id, room_id))
 
     def open(self, sdk_app_id: int, room_id: RoomId) -> Room:
         """The room, made when it is missing. Follow with ``Room.enter``; if that refuses, with ``close_if_empty``."""
-        return self._rooms.setdefault((sdk_app_id, room_id), Room(room_id, self.limits))
+        room = self._rooms.get((sdk_app_id, room_id))
+        if room is None:
+            room = self._rooms[sdk_app_id, room_id] = Room(room_id, self.limits)
+            for on_open in self._listeners:
+                on_open(sdk_app_id, room)
+        return room
 
     def close_if_empty(self, sdk_app_id: int, room_id: RoomId) -> bool:
         """Forget the room when nobody is in it; says whether it did."""

@@ -1,8 +1,8 @@
-"""One room's state. It has one writer; time is an argument; every change returns its events in order."""
+"""One room's state. It has one writer; time is an argument; every change tells its events in order to all readers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from parlour.errors import ErrorCode, RtcError, enter_refused
@@ -18,6 +18,7 @@ from parlour.rooms.events import (
     StreamUnpublished,
 )
 from parlour.rooms.ids import RoomId
+from parlour.rooms.reader import RoomReader, RoomSnapshot
 from parlour.rooms.streams import Stream
 
 
@@ -48,8 +49,31 @@ class Room:
         self.room_id = room_id
         self.limits = limits
         self._members: dict[str, Member] = {}
+        self._readers: list[RoomReader] = []
 
     # --- reading ---
+
+    def read(self, *, limit: int, on_news: Callable[[], None] | None = None) -> RoomReader:
+        """Read the room's events from now on, with at most ``limit`` of them waiting."""
+        reader = RoomReader(
+            self._snapshot, limit=limit, on_news=on_news, on_closed=self._forget_reader, begun=bool(self._members)
+        )
+        self._readers.append(reader)
+        return reader
+
+    def _forget_reader(self, reader: RoomReader) -> None:
+        self._readers = [other for other in self._readers if other is not reader]
+
+    def _snapshot(self, missed: int) -> RoomSnapshot:
+        members = tuple((member.user_id, member.role) for member in self._members.values())
+        return RoomSnapshot(members, tuple(self.streams), missed)
+
+    def _tell(self, events: list[RoomEvent]) -> list[RoomEvent]:
+        """A change is done, and these are its events."""
+        if events:
+            for reader in self._readers:
+                reader.put(events)
+        return events
 
     def __len__(self) -> int:
         return len(self._members)
@@ -90,27 +114,30 @@ class Room:
         """A session of a user enters; an earlier one of the same user is removed. -102052 when the room is full."""
         events: list[RoomEvent] = []
         if user_id in self._members:
-            events += self.remove(user_id, "kick")
+            events += self._put_out(self._members[user_id], "kick")
         elif len(self._members) >= self.limits.max_members:
             raise enter_refused(
                 ErrorCode.ROOM_FULL, f"room {self.room_id} has its {self.limits.max_members} members already"
             )
         self._members[user_id] = Member(user_id, session, role)
-        return [*events, MemberJoined(user_id, role)]
+        return self._tell([*events, MemberJoined(user_id, role)])
 
     def leave(self, user_id: str, session: str) -> list[RoomEvent]:
         """A user leaves; nothing happens when that session is no longer here."""
         member = self._members.get(user_id)
         if member is None or member.session != session:
             return []
-        return self._take_out(member)
+        return self._tell(self._take_out(member))
 
     def remove(self, user_id: str, reason: RemovalReason) -> list[RoomEvent]:
         """Take a user out; nothing happens when the user is not here."""
         member = self._members.get(user_id)
         if member is None:
             return []
-        return [MemberRemoved(user_id, member.session, reason), *self._take_out(member)]
+        return self._tell(self._put_out(member, reason))
+
+    def _put_out(self, member: Member, reason: RemovalReason) -> list[RoomEvent]:
+        return [MemberRemoved(member.user_id, member.session, reason), *self._take_out(member)]
 
     def _take_out(self, member: Member) -> list[RoomEvent]:
         del self._members[member.user_id]
@@ -169,13 +196,13 @@ class Room:
         )
         member.streams[stream_type] = new
         if old is None:
-            return [StreamPublished(new)]
+            return self._tell([StreamPublished(new)])
         events: list[RoomEvent] = []
         if (old.audio, old.video) != (new.audio, new.video):
             events.append(StreamChanged(new))
         if (old.audio_muted, old.video_muted) != (new.audio_muted, new.video_muted):
             events.append(MuteChanged(new))
-        return events
+        return self._tell(events)
 
     def may_publish(self, user_id: str, session: str) -> None:
         """Raise what ``publish`` would raise for this member; changes nothing."""
@@ -192,7 +219,7 @@ class Room:
     def unpublish(self, user_id: str, session: str, stream_type: StreamType) -> list[RoomEvent]:
         """Take a stream away; nothing happens when it is not published, so that it may be said twice."""
         stream = self.member(user_id, session).streams.pop(stream_type, None)
-        return [] if stream is None else [StreamUnpublished(stream)]
+        return [] if stream is None else self._tell([StreamUnpublished(stream)])
 
     def mute(
         self,
@@ -216,4 +243,4 @@ class Room:
         if new == old:
             return []
         member.streams[stream_type] = new
-        return [MuteChanged(new)]
+        return self._tell([MuteChanged(new)])

@@ -18,6 +18,7 @@ from parlour.rooms import (
     MuteChanged,
     Room,
     RoomEvent,
+    RoomSnapshot,
     Stream,
     StreamChanged,
     StreamPublished,
@@ -38,6 +39,9 @@ REMOVED: dict[RemovalReason, str] = {
 }
 
 
+MOST_EVENTS = 16
+"""Events that one change may make, and more: they are read at once, so that none wait behind them."""
+
 OnDeparted = Callable[[Session, RemovalReason | None], None]
 """Called with a session that is out of its room, and why if it was removed."""
 
@@ -50,6 +54,7 @@ class RoomSession:
 
     def __init__(self, room: Room, sdk_app_id: int, shard: int, on_departed: OnDeparted) -> None:
         self.room = room
+        self._events = room.read(limit=MOST_EVENTS)
         self._on_departed = on_departed
         self.sdk_app_id = sdk_app_id
         self.shard = shard
@@ -59,19 +64,19 @@ class RoomSession:
 
     def enter(self, session: Session) -> messages.Snapshot:
         """A session enters. Returns the room as it found it."""
-        events = self.room.enter(session.user_id, session.id, session.role)
-        self._apply(events[:-1], cause=session)
-        self.sessions[session.user_id] = session
-        self._apply(events[-1:], cause=session)
+        self.room.enter(session.user_id, session.id, session.role)
+        self._tell_all(cause=session)
         return self.snapshot(session)
 
     def leave(self, session: Session) -> None:
         """A session leaves; its media stops."""
-        self._apply(self.room.leave(session.user_id, session.id), cause=session)
+        self.room.leave(session.user_id, session.id)
+        self._tell_all(cause=session)
 
     def remove(self, user_id: str) -> None:
         """An administrator's word: the user is out of the room at once."""
-        self._apply(self.room.remove(user_id, "banned"))
+        self.room.remove(user_id, "banned")
+        self._tell_all()
 
     def lose(self, session: Session, now: float) -> None:
         """A session lost its socket."""
@@ -104,7 +109,7 @@ class RoomSession:
         may_send(session.privileges, request.stream_type, tracks)
         before = dict(session.uplink.published)
         sdp = session.uplink.accept(request, offer, tracks)
-        events = self.room.publish(
+        self.room.publish(
             session.user_id,
             session.id,
             request.stream_type,
@@ -114,7 +119,7 @@ class RoomSession:
             audio_muted=request.audio_muted,
             video_muted=request.video_muted,
         )
-        self._apply(events, cause=session)
+        self._tell_all(cause=session)
         if session.uplink.published != before:  # the same published again concerns nobody
             receivers = self._subscribers(session.user_id)
             for other in receivers:
@@ -127,16 +132,14 @@ class RoomSession:
 
     def unpublish(self, session: Session, stream_type: StreamType) -> None:
         """Take a stream away."""
-        events = self.room.unpublish(session.user_id, session.id, stream_type)
-        self._apply(events, cause=session)
+        self.room.unpublish(session.user_id, session.id, stream_type)
+        self._tell_all(cause=session)
         session.uplink.unpublish(stream_type)
 
     def mute(self, session: Session, request: messages.Mute) -> None:
         """Set the mute state of a stream."""
-        self._apply(
-            self.room.mute(session.user_id, session.id, request.stream_type, audio=request.audio, video=request.video),
-            cause=session,
-        )
+        self.room.mute(session.user_id, session.id, request.stream_type, audio=request.audio, video=request.video)
+        self._tell_all(cause=session)
 
     def subscribe(self, session: Session, request: messages.Subscribe) -> int:
         """Receive a stream. Returns the revision of the offer that has it."""
@@ -168,8 +171,11 @@ class RoomSession:
 
     # --- telling ---
 
-    def _apply(self, events: list[RoomEvent], cause: Session | None = None) -> None:
-        """Tell everybody else, in order; media stops before it is told. ``cause`` is charged for it."""
+    def _tell_all(self, cause: Session | None = None) -> None:
+        """Tell everybody else what happened, in order; media stops before it is told. ``cause`` is charged for it."""
+        events = self._events.take()
+        if isinstance(events, RoomSnapshot):
+            raise AssertionError(f"a change of a room made more than {MOST_EVENTS} events, or one was not told")
         removed: dict[str, RemovalReason] = {}
         channel = None if cause is None else cause.channel  # who leaves has none afterwards
         for event in events:
@@ -178,6 +184,8 @@ class RoomSession:
                     removed[user_id] = reason
                     self._removed(user_id, session_id, reason)
                     continue
+                case MemberJoined(user_id) if cause is not None:
+                    self.sessions[user_id] = cause
                 case StreamUnpublished(stream):
                     receivers = self._subscribers(stream.user_id)
                     for other in receivers:

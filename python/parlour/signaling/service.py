@@ -72,7 +72,7 @@ class SignalingService:
         self._accounts = accounts
         self._media = media
         self._version = version
-        self._rooms = Rooms(limits.rooms)
+        self.rooms = Rooms(limits.rooms)
         self._room_sessions: dict[tuple[int, RoomId], RoomSession] = {}
         self._sessions: dict[str, tuple[RoomSession, Session]] = {}
         self._by_channel: dict[Channel, tuple[RoomSession, Session]] = {}
@@ -383,13 +383,13 @@ class SignalingService:
     def _open_room_session(self, sdk_app_id: int, room_id: RoomId) -> RoomSession:
         key = (sdk_app_id, room_id)
         if key not in self._room_sessions:
-            room = self._rooms.open(sdk_app_id, room_id)
+            room = self.rooms.open(sdk_app_id, room_id)
             self._room_sessions[key] = RoomSession(room, sdk_app_id, self._media.pick_shard(), self._departed)
         return self._room_sessions[key]
 
     def _close_if_empty(self, room_session: RoomSession) -> None:
         room_id = room_session.room.room_id
-        if self._rooms.close_if_empty(room_session.sdk_app_id, room_id):
+        if self.rooms.close_if_empty(room_session.sdk_app_id, room_id):
             del self._room_sessions[room_session.sdk_app_id, room_id]
 
 
