@@ -1,9 +1,9 @@
-//! One producer forwarded to one transport: its numbers, its retransmissions, what the subscriber reports.
+//! One track forwarded to one transport: its numbers, its retransmissions, what the subscriber reports.
 
 use crate::egress::rewrite::Rewriter;
 use crate::egress::spec::ConsumerSpec;
-use crate::ingress::producer::SenderClock;
 use crate::ingress::reception::to_ntp;
+use crate::ingress::track::SenderClock;
 use crate::reasons::DropReason;
 use crate::wire::codecs::Kind;
 use crate::wire::num::{ExtSeqNo, Rng, RtpTime, SeqNo};
@@ -54,7 +54,7 @@ pub(crate) struct SenderReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Places {
     pub(crate) at_transport: usize,
-    pub(crate) at_producer: usize,
+    pub(crate) at_track: usize,
 }
 
 /// A forwarded track.
@@ -62,8 +62,8 @@ pub(crate) struct Consumer {
     pub(crate) spec: ConsumerSpec,
     /// Index of its transport.
     pub(crate) transport: usize,
-    /// Index of its producer.
-    pub(crate) producer: usize,
+    /// Index of its track.
+    pub(crate) track: usize,
     /// Where it stands in their lists.
     pub(crate) places: Places,
     pub(crate) paused: bool,
@@ -89,7 +89,7 @@ impl Consumer {
     pub(crate) fn new(
         spec: ConsumerSpec,
         transport: usize,
-        producer: usize,
+        track: usize,
         clock_rate: u32,
         rng: &mut Rng,
     ) -> Self {
@@ -97,7 +97,7 @@ impl Consumer {
         let rewriter = Rewriter::new(clock_rate, first, rng.next_u32());
         Consumer {
             transport,
-            producer,
+            track,
             places: Places::default(),
             paused: false,
             rewriter,

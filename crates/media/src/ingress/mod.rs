@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod keyframe_requests;
-pub(crate) mod producer;
 pub(crate) mod reception;
 pub(crate) mod spec;
+pub(crate) mod stream;
+pub(crate) mod track;

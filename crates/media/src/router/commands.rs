@@ -4,8 +4,8 @@ use crate::egress::consumer::{Consumer, Places};
 use crate::egress::spec::ConsumerSpec;
 use crate::ids::TransportId;
 use crate::ingress::keyframe_requests::Need;
-use crate::ingress::producer::Producer;
 use crate::ingress::spec::ProducerSpec;
+use crate::ingress::track::Track;
 use crate::reasons::{CloseReason, RefuseReason};
 use crate::router::command::Command;
 use crate::router::{MAX_TRANSPORTS, Router};
@@ -41,8 +41,8 @@ impl Router {
             Command::AddProducer(spec) => (spec.transport, spec.producer.0),
             Command::AddConsumer(spec) => (spec.transport, spec.consumer.0),
             Command::RemoveProducer { producer } => {
-                let index = self.producer_ids.get(producer);
-                let known = index.and_then(|index| self.producers.get(*index));
+                let index = self.track_ids.get(producer);
+                let known = index.and_then(|index| self.tracks.get(*index));
                 (
                     known.map_or(TransportId(0), |known| known.spec.transport),
                     producer.0,
@@ -91,10 +91,10 @@ impl Router {
             Command::AddProducer(spec) => self.add_producer(now, spec),
             Command::RemoveProducer { producer } => {
                 let index = *self
-                    .producer_ids
+                    .track_ids
                     .get(&producer)
                     .ok_or(RefuseReason::UnknownProducer)?;
-                self.remove_producer(index);
+                self.remove_track(index);
                 Ok(())
             }
             Command::AddConsumer(spec) => self.add_consumer(now, spec),
@@ -193,10 +193,10 @@ impl Router {
         let Some(transport) = self.transports.get_mut(index) else {
             return Err(RefuseReason::UnknownTransport);
         };
-        if self.producer_ids.contains_key(&spec.producer) {
+        if self.track_ids.contains_key(&spec.producer) {
             return Err(RefuseReason::DuplicateId);
         }
-        if transport.producers.len() >= MAX_PRODUCERS {
+        if transport.tracks.len() >= MAX_PRODUCERS {
             return Err(RefuseReason::TooManyProducers);
         }
         let extensions_ok = [spec.mid_extension, spec.twcc_extension]
@@ -233,16 +233,12 @@ impl Router {
             transport.estimate.get_or_insert_default();
         }
         let id = spec.producer;
-        let producer = self.producers.insert(Producer::new(spec, index));
-        self.producer_ids.insert(id, producer);
-        transport.producers.push(producer);
+        let track = self.tracks.insert(Track::new(spec, index));
+        self.track_ids.insert(id, track);
+        transport.tracks.push(track);
         for (ssrc, rtx) in ssrcs.into_iter().zip([false, true]) {
             if let Some(ssrc) = ssrc {
-                transport.set_stream(Stream {
-                    ssrc,
-                    producer,
-                    rtx,
-                });
+                transport.set_stream(Stream { ssrc, track, rtx });
             }
         }
         self.wake(index, now);
@@ -250,12 +246,12 @@ impl Router {
     }
 
     fn add_consumer(&mut self, now: Instant, spec: ConsumerSpec) -> Result<(), RefuseReason> {
-        let producer_index = *self
-            .producer_ids
+        let track_index = *self
+            .track_ids
             .get(&spec.producer)
             .ok_or(RefuseReason::UnknownProducer)?;
         let index = self.transport_index(spec.transport)?;
-        let Some(producer) = self.producers.get_mut(producer_index) else {
+        let Some(track) = self.tracks.get_mut(track_index) else {
             return Err(RefuseReason::UnknownProducer);
         };
         let Some(transport) = self.transports.get_mut(index) else {
@@ -279,25 +275,20 @@ impl Router {
         }
         transport.sent.open(spec.ssrc, spec.rtx_ssrc)?;
         let (id, ssrc) = (spec.consumer, spec.ssrc);
-        let mut consumer = Consumer::new(
-            spec,
-            index,
-            producer_index,
-            producer.clock_rate(),
-            &mut self.rng,
-        );
+        let mut consumer =
+            Consumer::new(spec, index, track_index, track.clock_rate(), &mut self.rng);
         consumer.places = Places {
             at_transport: transport.consumers.len(),
-            at_producer: producer.consumers.len(),
+            at_track: track.consumers.len(),
         };
         let consumer = self.consumers.insert(consumer);
         self.consumer_ids.insert(id, consumer);
         transport.consumers.push(consumer);
         transport.outgoing.insert(ssrc, consumer);
-        producer.consumers.push(consumer);
+        track.consumers.push(consumer);
         // Before the transport is there a keyframe would come for nobody; it asks itself when it connects.
         if transport.srtp.is_some() {
-            self.want_keyframe(now, producer_index, Need::FirstPicture);
+            self.want_keyframe(now, track_index, Need::FirstPicture);
         }
         Ok(())
     }
@@ -311,13 +302,13 @@ impl Router {
         }
         consumer.paused = paused;
         consumer.rewriter.stop();
-        let (producer, transport) = (consumer.producer, consumer.transport);
+        let (track, transport) = (consumer.track, consumer.transport);
         let connected = self
             .transports
             .get(transport)
             .is_some_and(|transport| transport.srtp.is_some());
         if !paused && connected {
-            self.want_keyframe(now, producer, Need::FirstPicture);
+            self.want_keyframe(now, track, Need::FirstPicture);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! RTCP in both directions: reports, requests for packets and keyframes, feedback.
 
 use crate::ingress::keyframe_requests::Need;
-use crate::ingress::producer::SenderClock;
+use crate::ingress::track::SenderClock;
 use crate::reasons::DropReason;
 use crate::router::Router;
 use crate::transport::sink::TransmitSink;
@@ -83,10 +83,10 @@ impl Router {
         Ok(())
     }
 
-    /// The producer whose media this SSRC of the transport is.
-    fn producer_of(&self, index: usize, ssrc: Ssrc) -> Option<usize> {
+    /// The track whose media this SSRC of the transport is.
+    fn track_of(&self, index: usize, ssrc: Ssrc) -> Option<usize> {
         let stream = self.transports.get(index)?.stream(ssrc)?;
-        (!stream.rtx).then_some(stream.producer)
+        (!stream.rtx).then_some(stream.track)
     }
 
     /// The consumer that leaves on the transport under this SSRC.
@@ -95,12 +95,14 @@ impl Router {
     }
 
     fn on_sender_report(&mut self, now: Instant, index: usize, ssrc: Ssrc, info: SenderInfo) {
-        let producer = self
-            .producer_of(index, ssrc)
-            .and_then(|at| self.producers.get_mut(at));
-        if let Some(producer) = producer {
-            producer.reception.on_sender_report(now, info.ntp);
-            producer.clock = Some(SenderClock {
+        let track = self
+            .track_of(index, ssrc)
+            .and_then(|at| self.tracks.get_mut(at));
+        if let Some(track) = track {
+            if let Some(stream) = &mut track.stream {
+                stream.on_sender_report(now, info.ntp);
+            }
+            track.clock = Some(SenderClock {
                 ntp: info.ntp,
                 rtp: info.rtp_time,
                 at: now,
@@ -152,24 +154,24 @@ impl Router {
             .and_then(|at| self.consumers.get_mut(at));
         let Some(consumer) = consumer else { return };
         consumer.keyframe_requests += 1;
-        let (producer, paused) = (consumer.producer, consumer.paused);
+        let (track, paused) = (consumer.track, consumer.paused);
         if !paused {
-            self.want_keyframe(now, producer, Need::Repair);
+            self.want_keyframe(now, track, Need::Repair);
         }
     }
 
     /// The publisher ends a stream: what is missing of it will not come (RFC 3550 §6.6).
     fn on_bye(&mut self, index: usize, ssrc: Ssrc) {
-        let producer = self
-            .producer_of(index, ssrc)
-            .and_then(|at| self.producers.get_mut(at));
-        if let Some(producer) = producer {
-            producer.restart();
+        let track = self
+            .track_of(index, ssrc)
+            .and_then(|at| self.tracks.get_mut(at));
+        if let Some(track) = track {
+            track.restart();
         }
     }
 
-    /// Sends what a transport's producers need: requests for packets and keyframes, feedback.
-    pub(crate) fn serve_producers(
+    /// Sends what a transport's tracks need: requests for packets and keyframes, feedback.
+    pub(crate) fn serve_tracks(
         &mut self,
         now: Instant,
         index: usize,
@@ -183,12 +185,14 @@ impl Router {
             return;
         }
         let sender = transport.feedback_ssrc;
-        for at in 0..transport.producers.len() {
-            let Some(producer) = self.producers.get_mut(transport.producers[at]) else {
+        for at in 0..transport.tracks.len() {
+            let Some(track) = self.tracks.get_mut(transport.tracks[at]) else {
                 continue;
             };
-            let Some(media) = producer.ssrc else { continue };
-            producer.take_nacks(now, &mut self.numbers);
+            let Some(media) = track.ssrc() else {
+                continue;
+            };
+            track.take_nacks(now, &mut self.numbers);
             if transport.policer.is_over(now) {
                 // What we dropped is not to be sent once more, on top of what is too much already.
                 self.numbers.clear();
@@ -215,16 +219,15 @@ impl Router {
         }
         let sender = transport.feedback_ssrc;
         let mut again = None;
-        for at in 0..transport.producers.len() {
-            let producer = self.producers.get_mut(transport.producers[at]);
-            let Some((producer, media)) = producer.and_then(|it| it.ssrc.map(|ssrc| (it, ssrc)))
-            else {
+        for at in 0..transport.tracks.len() {
+            let track = self.tracks.get_mut(transport.tracks[at]);
+            let Some((track, media)) = track.and_then(|it| it.ssrc().map(|ssrc| (it, ssrc))) else {
                 continue;
             };
-            if producer.take_keyframe_request(now) {
+            if track.take_keyframe_request(now) {
                 transport.send_rtcp(sink, |buf| rtcp::write_pli(buf, sender, media));
             }
-            again = again.into_iter().chain(producer.keyframe_due(now)).min();
+            again = again.into_iter().chain(track.keyframe_due(now)).min();
         }
         if let Some(at) = again {
             self.wake(index, at);
@@ -255,11 +258,15 @@ impl Router {
         };
         let mut blocks = [ReportBlock::default(); MAX_BLOCKS];
         let mut count = 0;
-        for at in &transport.producers {
-            let Some(producer) = self.producers.get_mut(*at) else {
+        for at in &transport.tracks {
+            let Some(track) = self.tracks.get_mut(*at) else {
                 continue;
             };
-            let Some((ssrc, report)) = producer.ssrc.zip(producer.reception.report(now)) else {
+            let Some((ssrc, report)) = track
+                .stream
+                .as_mut()
+                .and_then(|it| Some((it.ssrc, it.report(now)?)))
+            else {
                 continue;
             };
             let Some(block) = blocks.get_mut(count) else {
@@ -303,11 +310,10 @@ impl Router {
                 let Some(consumer) = self.consumers.get_mut(*consumer) else {
                     continue;
                 };
-                let Some(producer) = self.producers.get(consumer.producer) else {
+                let Some(track) = self.tracks.get(consumer.track) else {
                     continue;
                 };
-                let Some(report) = consumer.sender_report(now, producer.epoch, producer.clock)
-                else {
+                let Some(report) = consumer.sender_report(now, track.epoch, track.clock) else {
                     continue;
                 };
                 let info = SenderInfo {

@@ -3,8 +3,8 @@
 use crate::egress::consumer::{Consumer, Resend};
 use crate::egress::rewrite::Incoming;
 use crate::ingress::keyframe_requests::Need;
-use crate::ingress::producer::Producer;
 use crate::ingress::reception::Arrival;
+use crate::ingress::track::Track;
 use crate::reasons::DropReason;
 use crate::router::Router;
 use crate::router::event::Event;
@@ -15,14 +15,14 @@ use crate::wire::num::{ExtSeqNo, RtpTime, SeqNo};
 use crate::wire::rtp::{self, RtpView};
 use std::time::Instant;
 
-/// A media packet of a producer, freed of how it came.
-struct Media<'a> {
-    ext: ExtSeqNo,
-    marker: bool,
-    timestamp: RtpTime,
-    payload: &'a [u8],
+/// A media packet of a track, freed of how it came.
+pub(super) struct Media<'a> {
+    pub(super) ext: ExtSeqNo,
+    pub(super) marker: bool,
+    pub(super) timestamp: RtpTime,
+    pub(super) payload: &'a [u8],
     /// Whether a keyframe begins with it.
-    keyframe: bool,
+    pub(super) keyframe: bool,
 }
 
 impl Router {
@@ -45,8 +45,8 @@ impl Router {
         }
         let stream = self.find_stream(now, index, &view)?;
         match stream.rtx {
-            false => self.receive_media_packet(now, stream.producer, &view, sink),
-            true => self.receive_retransmission(now, stream.producer, &view, sink),
+            false => self.receive_media_packet(now, stream.track, &view, sink),
+            true => self.receive_retransmission(now, stream.track, &view, sink),
         }
     }
 
@@ -63,68 +63,65 @@ impl Router {
             .get_mut(index)
             .ok_or(DropReason::UnknownSource)?;
         let (ssrc, payload_type) = (view.ssrc(), view.payload_type());
-        let rtx_of = |producer: &Producer| producer.spec.is_rtx(payload_type);
+        let rtx_of = |track: &Track| track.spec.is_rtx(payload_type);
         if let Some(known) = transport.stream(ssrc) {
-            let producer = self
-                .producers
-                .get(known.producer)
+            let track = self
+                .tracks
+                .get(known.track)
                 .ok_or(DropReason::UnknownStream)?;
             // A signalled SSRC is what was signalled; retransmissions never hide in the media's.
-            return match rtx_of(producer) == Some(known.rtx) {
+            return match rtx_of(track) == Some(known.rtx) {
                 true => Ok(known),
                 false => Err(DropReason::UnknownPayloadType),
             };
         }
         let candidates = || {
             transport
-                .producers
+                .tracks
                 .iter()
-                .filter_map(|at| Some((*at, self.producers.get(*at)?)))
+                .filter_map(|at| Some((*at, self.tracks.get(*at)?)))
         };
-        let named = |producer: &Producer| {
-            let mid = producer
-                .spec
-                .mid_extension
-                .and_then(|id| view.extension(id));
-            mid.is_some_and(|mid| !mid.is_empty() && mid == producer.spec.mid.as_bytes())
+        let named = |track: &Track| {
+            let mid = track.spec.mid_extension.and_then(|id| view.extension(id));
+            mid.is_some_and(|mid| !mid.is_empty() && mid == track.spec.mid.as_bytes())
         };
-        let carries_mid = candidates().any(|(_, producer)| {
-            producer
+        let carries_mid = candidates().any(|(_, track)| {
+            track
                 .spec
                 .mid_extension
                 .is_some_and(|id| view.extension(id).is_some())
         });
         let found = match carries_mid {
-            true => candidates().find(|(_, producer)| named(producer)),
+            true => candidates().find(|(_, track)| named(track)),
             false => {
-                let mut fitting = candidates().filter(|(_, producer)| rtx_of(producer).is_some());
+                let mut fitting = candidates().filter(|(_, track)| rtx_of(track).is_some());
                 let first = fitting.next();
                 first.filter(|_| fitting.next().is_none())
             }
         };
-        let (producer_index, producer) = found.ok_or(DropReason::UnknownStream)?;
-        let rtx = rtx_of(producer).ok_or(DropReason::UnknownPayloadType)?;
+        let (track_index, track) = found.ok_or(DropReason::UnknownStream)?;
+        let rtx = rtx_of(track).ok_or(DropReason::UnknownPayloadType)?;
         let stream = Stream {
             ssrc,
-            producer: producer_index,
+            track: track_index,
             rtx,
         };
-        let producer = self
-            .producers
-            .get_mut(producer_index)
+        let track = self
+            .tracks
+            .get_mut(track_index)
             .ok_or(DropReason::UnknownStream)?;
-        if !rtx && !producer.accepts_stream(now, ssrc) {
+        if !rtx && !track.accepts_stream(now, ssrc) {
             return Err(DropReason::UnknownStream);
         }
         // What the track was before is forgotten, so that a publisher that restarts often stays within its bounds.
         transport
             .streams
-            .retain(|_, known| known.producer != producer_index || known.rtx != rtx);
+            .retain(|_, known| known.track != track_index || known.rtx != rtx);
         if !transport.set_stream(stream) {
             return Err(DropReason::TooManySources);
         }
         if !rtx {
-            producer.switch_stream(ssrc);
+            track.switch_stream(ssrc);
         }
         Ok(stream)
     }
@@ -132,43 +129,42 @@ impl Router {
     fn receive_media_packet(
         &mut self,
         now: Instant,
-        producer: usize,
+        index: usize,
         view: &RtpView<'_>,
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
-        let Some(known) = self.producers.get_mut(producer) else {
-            return Err(DropReason::UnknownStream);
-        };
-        let arrival = known.reception.on_packet(view.seq());
-        if matches!(arrival, Arrival::Newest { .. } | Arrival::Restarted { .. }) {
-            known.reception.on_timing(now, view.timestamp());
-        }
-        self.accept(now, producer, arrival, view, view.payload(), sink)
+        let track = self.tracks.get_mut(index);
+        let stream = track
+            .and_then(|track| track.stream.as_mut())
+            .ok_or(DropReason::UnknownStream)?;
+        let arrival = stream.on_packet(now, view.seq(), view.timestamp());
+        self.accept(now, index, arrival, view, view.payload(), sink)
     }
 
     /// A retransmission carries the number and the payload of another packet (RFC 4588 §4).
     fn receive_retransmission(
         &mut self,
         now: Instant,
-        producer: usize,
+        index: usize,
         view: &RtpView<'_>,
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
         // Without even the number it is a probe.
         let original = rtp::rtx_original_seq(view.payload()).ok_or(DropReason::PaddingOnly)?;
-        let known = self
-            .producers
-            .get_mut(producer)
+        let track = self
+            .tracks
+            .get_mut(index)
             .ok_or(DropReason::UnknownStream)?;
-        let ext = known
-            .reception
+        let stream = track.stream.as_mut().ok_or(DropReason::RtxUseless)?;
+        let ext = stream
             .on_retransmission(original)
             .ok_or(DropReason::RtxUseless)?;
-        known.repaired += 1;
+        track.repaired += 1;
         let arrival = Arrival::Late { ext };
-        self.accept(now, producer, arrival, view, &view.payload()[2..], sink)
+        self.accept(now, index, arrival, view, &view.payload()[2..], sink)
     }
 
+    /// What a stream makes of a packet: its place in the track, or why it has none.
     fn accept(
         &mut self,
         now: Instant,
@@ -178,54 +174,65 @@ impl Router {
         payload: &[u8],
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
-        let producer = self
-            .producers
+        let track = self
+            .tracks
             .get_mut(index)
             .ok_or(DropReason::UnknownStream)?;
         let (ext, gap) = match arrival {
             Arrival::Newest { ext, gap } => (ext, gap),
             Arrival::Late { ext } => (ext, 0),
             Arrival::Restarted { ext } => {
-                producer.restart();
+                track.restart();
                 (ext, 0)
             }
             Arrival::Duplicate => return Err(DropReason::Replayed),
             Arrival::TooOld => return Err(DropReason::TooOld),
             Arrival::Jump => return Err(DropReason::SequenceJump),
         };
-        producer.on_accepted(now, ext, gap, payload.len());
-        let keyframe = codecs::is_keyframe_start(producer.spec.codec, payload);
-        if keyframe {
-            producer.on_keyframe(view.timestamp());
-        }
-        let wants = [producer.nack_due(), producer.keyframe_due(now)]
-            .into_iter()
-            .flatten()
-            .min();
-        let (transport, started) = (producer.transport, producer.started);
+        track.on_accepted(now, ext, gap, payload.len());
         let media = Media {
             ext,
             marker: view.marker(),
             timestamp: view.timestamp(),
             payload,
-            keyframe,
+            keyframe: codecs::is_keyframe_start(track.spec.codec, payload),
         };
-        if !started && !payload.is_empty() {
-            producer.started = true;
+        self.feed(now, index, &media, sink);
+        Ok(())
+    }
+
+    /// A track goes on by one packet, wherever that comes from.
+    pub(super) fn feed(
+        &mut self,
+        now: Instant,
+        index: usize,
+        media: &Media<'_>,
+        sink: &mut impl TransmitSink,
+    ) {
+        let Some(track) = self.tracks.get_mut(index) else {
+            return;
+        };
+        if media.keyframe {
+            track.on_keyframe(media.timestamp);
+        }
+        let wants = [track.nack_due(), track.keyframe_due(now)];
+        let wants = wants.into_iter().flatten().min();
+        let transport = track.transport;
+        if !track.started && !media.payload.is_empty() {
+            track.started = true;
             let event = Event::ProducerStarted {
-                producer: producer.spec.producer,
-                transport: producer.spec.transport,
+                producer: track.spec.producer,
+                transport: track.spec.transport,
             };
             self.emit(event);
         }
         if let Some(at) = wants {
             self.wake(transport, at);
         }
-        self.fan_out(now, index, &media, sink);
-        Ok(())
+        self.fan_out(now, index, media, sink);
     }
 
-    /// Forwards one packet to everybody who consumes the producer.
+    /// Forwards one packet to everybody who consumes the track.
     fn fan_out(
         &mut self,
         now: Instant,
@@ -233,22 +240,22 @@ impl Router {
         media: &Media<'_>,
         sink: &mut impl TransmitSink,
     ) {
-        let Some(producer) = self.producers.get_mut(index) else {
+        let Some(track) = self.tracks.get_mut(index) else {
             return;
         };
-        producer.keep(now, media.ext, media.marker, media.timestamp, media.payload);
-        let any = Consumer::starts_anywhere(producer.spec.kind);
-        let video = producer.is_video();
+        track.keep(now, media.ext, media.marker, media.timestamp, media.payload);
+        let any = Consumer::starts_anywhere(track.spec.kind);
+        let video = track.is_video();
         let incoming = Incoming {
-            epoch: producer.epoch,
+            epoch: track.epoch,
             ext: media.ext,
             timestamp: media.timestamp,
             starts: any || media.keyframe,
             empty: media.payload.is_empty(),
         };
         let mut keyframe_wanted = false;
-        for at in 0..producer.consumers.len() {
-            let Some(consumer) = self.consumers.get_mut(producer.consumers[at]) else {
+        for at in 0..track.consumers.len() {
+            let Some(consumer) = self.consumers.get_mut(track.consumers[at]) else {
                 continue;
             };
             let Some(transport) = self.transports.get_mut(consumer.transport) else {
@@ -290,14 +297,14 @@ impl Router {
         }
     }
 
-    /// Asks a producer's publisher for a keyframe: before this turn ends, or as soon as the throttle lets it.
+    /// Asks a track's publisher for a keyframe: before this turn ends, or as soon as the throttle lets it.
     pub(crate) fn want_keyframe(&mut self, now: Instant, index: usize, need: Need) {
-        let Some(producer) = self.producers.get_mut(index) else {
+        let Some(track) = self.tracks.get_mut(index) else {
             return;
         };
-        producer.want_keyframe(need);
-        let transport = producer.transport;
-        match producer.keyframe_due(now) {
+        track.want_keyframe(need);
+        let transport = track.transport;
+        match track.keyframe_due(now) {
             Some(at) if at <= now => self.hurry(transport),
             Some(at) => self.wake(transport, at),
             None => {}
@@ -315,12 +322,12 @@ impl Router {
                 .transports
                 .get(index)
                 .and_then(|transport| transport.consumers.get(at));
-            let producer = consumer
+            let track = consumer
                 .and_then(|consumer| self.consumers.get(*consumer))
                 .filter(|it| !it.paused)
-                .map(|it| it.producer);
-            if let Some(producer) = producer {
-                self.want_keyframe(now, producer, Need::FirstPicture);
+                .map(|it| it.track);
+            if let Some(track) = track {
+                self.want_keyframe(now, track, Need::FirstPicture);
             }
         }
     }
@@ -342,12 +349,12 @@ impl Router {
             original,
             timestamp_shift,
         } = consumer.on_nack(now, seq)?;
-        let producer = self
-            .producers
-            .get(consumer.producer)
+        let track = self
+            .tracks
+            .get(consumer.track)
             .ok_or(DropReason::UnknownStream)?;
-        let cache = producer.cache.as_ref().ok_or(DropReason::NackTooOld)?;
-        if consumer.rewriter.is_waiting(producer.epoch) {
+        let cache = track.cache.as_ref().ok_or(DropReason::NackTooOld)?;
+        if consumer.rewriter.is_waiting(track.epoch) {
             return Err(DropReason::NackTooOld);
         }
         let packet = cache.get_fresh(source, now).ok_or(DropReason::NackTooOld)?;

@@ -22,7 +22,7 @@ mod turns;
 
 use crate::egress::consumer::Consumer;
 use crate::ids::{ConsumerId, ProducerId, TransportId};
-use crate::ingress::producer::Producer;
+use crate::ingress::track::Track;
 use crate::reasons::{CloseReason, DropReason, Drops, RefuseReason};
 use crate::router::command::Command;
 use crate::router::counters::PathCounters;
@@ -79,10 +79,10 @@ pub struct Router {
     pub(crate) strangers: Strangers,
     pub(crate) started: Instant,
     pub(crate) transports: Slab<Transport>,
-    pub(crate) producers: Slab<Producer>,
+    pub(crate) tracks: Slab<Track>,
     pub(crate) consumers: Slab<Consumer>,
     pub(crate) transport_ids: HashMap<TransportId, usize>,
-    pub(crate) producer_ids: HashMap<ProducerId, usize>,
+    pub(crate) track_ids: HashMap<ProducerId, usize>,
     pub(crate) consumer_ids: HashMap<ConsumerId, usize>,
     pub(crate) ufrags: HashMap<String, usize>,
     pub(crate) addresses: HashMap<Path, usize>,
@@ -117,10 +117,10 @@ impl Router {
             strangers: Strangers::new(&config.secret),
             started: config.started,
             transports: Slab::new(),
-            producers: Slab::new(),
+            tracks: Slab::new(),
             consumers: Slab::new(),
             transport_ids: HashMap::new(),
-            producer_ids: HashMap::new(),
+            track_ids: HashMap::new(),
             consumer_ids: HashMap::new(),
             ufrags: HashMap::new(),
             addresses: HashMap::new(),
@@ -278,7 +278,7 @@ impl Router {
         let progress = transport.drive_dtls(now, sink, |dtls, send| dtls.handle_timeout(now, send));
         self.after_dtls(now, index, progress, sink);
         self.send_checks(now, index, sink);
-        self.serve_producers(now, index, sink);
+        self.serve_tracks(now, index, sink);
         self.serve_estimate(now, index, sink);
         self.serve_reports(now, index, sink);
         let due = self.next_due(now, index);
@@ -296,14 +296,13 @@ impl Router {
             transport.estimate.as_ref().and_then(|it| it.due),
             transport.next_report,
         ];
-        let of_producers = transport
-            .producers
+        let of_tracks = transport
+            .tracks
             .iter()
             .filter(|_| transport.srtp.is_some())
-            .filter_map(|producer| self.producers.get(*producer));
-        let of_producers =
-            of_producers.flat_map(|producer| [producer.nack_due(), producer.keyframe_due(now)]);
-        of_transport.into_iter().chain(of_producers).flatten().min()
+            .filter_map(|track| self.tracks.get(*track));
+        let of_tracks = of_tracks.flat_map(|track| [track.nack_due(), track.keyframe_due(now)]);
+        of_transport.into_iter().chain(of_tracks).flatten().min()
     }
 
     /// Takes what came of DTLS: keys, or the end.

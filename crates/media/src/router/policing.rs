@@ -62,16 +62,15 @@ impl Router {
             return Class::Video;
         };
         let is_audio = |at: &usize| {
-            let producer = self.producers.get(*at);
-            producer.is_some_and(|producer| {
-                producer.spec.kind == Kind::Audio
-                    && producer.spec.payload_type == view.payload_type()
+            let track = self.tracks.get(*at);
+            track.is_some_and(|track| {
+                track.spec.kind == Kind::Audio && track.spec.payload_type == view.payload_type()
             })
         };
         let audio = match transport.stream(view.ssrc()) {
-            Some(stream) => !stream.rtx && is_audio(&stream.producer),
+            Some(stream) => !stream.rtx && is_audio(&stream.track),
             // The first packet of a stream that was not signalled.
-            None => transport.producers.iter().any(is_audio),
+            None => transport.tracks.iter().any(is_audio),
         };
         if audio { Class::Audio } else { Class::Video }
     }
@@ -90,11 +89,11 @@ impl Router {
         let Some(bitrate) = estimate.and_then(|it| it.take(now, &transport.policer)) else {
             return;
         };
-        let of = transport.producers.iter();
-        let of = of.filter_map(|producer| self.producers.get(*producer));
-        let of = of.filter(|producer| producer.spec.remb);
+        let of = transport.tracks.iter();
+        let of = of.filter_map(|track| self.tracks.get(*track));
+        let of = of.filter(|track| track.spec.remb);
         let sources: Vec<_> = of
-            .filter_map(|producer| producer.ssrc)
+            .filter_map(|track| track.ssrc())
             .take(MAX_REMB_SOURCES)
             .collect();
         let sender = transport.feedback_ssrc;

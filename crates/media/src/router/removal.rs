@@ -25,7 +25,7 @@ fn take_out(
 }
 
 impl Router {
-    /// Ends a transport in silence, with its producers, their consumers, and its consumers.
+    /// Ends a transport in silence, with its tracks, their consumers, and its consumers.
     pub(crate) fn remove(&mut self, index: usize, reason: CloseReason) {
         let Some(transport) = self.transports.remove(index) else {
             return;
@@ -42,8 +42,8 @@ impl Router {
         for consumer in transport.consumers {
             self.remove_consumer(consumer);
         }
-        for producer in transport.producers {
-            self.remove_producer(producer);
+        for track in transport.tracks {
+            self.remove_track(track);
         }
         self.emit(Event::TransportClosed {
             transport: transport.id,
@@ -51,19 +51,17 @@ impl Router {
         });
     }
 
-    pub(crate) fn remove_producer(&mut self, index: usize) {
-        let Some(producer) = self.producers.remove(index) else {
+    pub(crate) fn remove_track(&mut self, index: usize) {
+        let Some(track) = self.tracks.remove(index) else {
             return;
         };
-        self.producer_ids.remove(&producer.spec.producer);
+        self.track_ids.remove(&track.spec.producer);
         // Both lists are bounded, by what one peer may publish.
-        if let Some(transport) = self.transports.get_mut(producer.transport) {
-            transport.producers.retain(|other| *other != index);
-            transport
-                .streams
-                .retain(|_, stream| stream.producer != index);
+        if let Some(transport) = self.transports.get_mut(track.transport) {
+            transport.tracks.retain(|other| *other != index);
+            transport.streams.retain(|_, stream| stream.track != index);
         }
-        for consumer in producer.consumers {
+        for consumer in track.consumers {
             self.remove_consumer(consumer);
         }
     }
@@ -75,7 +73,7 @@ impl Router {
         self.consumer_ids.remove(&consumer.spec.consumer);
         let Places {
             at_transport,
-            at_producer,
+            at_track,
         } = consumer.places;
         if let Some(transport) = self.transports.get_mut(consumer.transport) {
             let list = &mut transport.consumers;
@@ -88,10 +86,10 @@ impl Router {
                 transport.sent.close(rtx);
             }
         }
-        if let Some(producer) = self.producers.get_mut(consumer.producer) {
-            let list = &mut producer.consumers;
-            take_out(list, at_producer, &mut self.consumers, |places| {
-                &mut places.at_producer
+        if let Some(track) = self.tracks.get_mut(consumer.track) {
+            let list = &mut track.consumers;
+            take_out(list, at_track, &mut self.consumers, |places| {
+                &mut places.at_track
             });
         }
     }

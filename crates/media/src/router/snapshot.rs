@@ -4,6 +4,7 @@ use super::Router;
 use super::counters::{
     ConsumerStats, HandshakeCounters, PathCounters, ProducerStats, Snapshot, TransportStats,
 };
+use crate::ingress::stream::Stream;
 use crate::transport::Transport;
 use crate::transport::ice::Proof;
 use crate::transport::traffic::Traffic;
@@ -12,14 +13,14 @@ use std::fmt::Write as _;
 impl Router {
     /// All counters at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        let producers = self.producers.iter().map(|(_, producer)| ProducerStats {
+        let producers = self.tracks.iter().map(|(_, producer)| ProducerStats {
             id: producer.spec.producer,
             transport: producer.spec.transport,
-            ssrc: producer.ssrc.map(|ssrc| ssrc.0),
+            ssrc: producer.ssrc().map(|ssrc| ssrc.0),
             packets: producer.packets,
             bytes: producer.bytes,
-            lost: producer.reception.lost(),
-            jitter: producer.reception.jitter(),
+            lost: producer.stream.as_ref().map_or(0, Stream::lost),
+            jitter: producer.stream.as_ref().map_or(0, Stream::jitter),
             repaired: producer.repaired,
             nacks_sent: producer.nacks_sent,
             keyframe_requests: producer.keyframe_requests,

@@ -4,22 +4,25 @@ use super::{Router, RouterConfig, TICK};
 use crate::egress::rewrite::Rewriter;
 use crate::egress::spec::ConsumerSpec;
 use crate::ids::{ConsumerId, ProducerId, TransportId};
+use crate::ingress::keyframe_requests::Need;
 use crate::ingress::spec::ProducerSpec;
 use crate::reasons::{CloseReason, DropReason};
 use crate::router::command::Command;
 use crate::router::event::Event;
+use crate::router::forward::Media;
 use crate::transport::path::Path;
 use crate::transport::policer::IngressLimit;
 use crate::transport::sink::VecSink;
 use crate::transport::srtp::{KeySalt, SrtpProfile, SrtpReceiver, SrtpSender};
 use crate::transport::{ICE_TIMEOUT, Srtp};
 use crate::wire::codecs::{Codec, Kind};
-use crate::wire::num::{PayloadType, RtpTime, SeqNo, Ssrc};
+use crate::wire::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
 use crate::wire::rtp;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 const OPUS: PayloadType = PayloadType(111);
+const VP8: PayloadType = PayloadType(96);
 
 fn router(now: Instant) -> Router {
     let certificate = dimpl::certificate::generate_self_signed_certificate().unwrap();
@@ -56,6 +59,41 @@ fn connect(router: &mut Router, now: Instant, number: u64, sink: &mut VecSink) -
     index
 }
 
+/// A track of the first transport, and what the second gets of it.
+fn specs(kind: Kind) -> (ProducerSpec, ConsumerSpec) {
+    let is_video = kind == Kind::Video;
+    let payload_type = if is_video { VP8 } else { OPUS };
+    let track = ProducerSpec {
+        producer: ProducerId(2000),
+        transport: TransportId(1),
+        kind,
+        codec: if is_video { Codec::Vp8 } else { Codec::Opus },
+        mid: "0".into(),
+        payload_type,
+        rtx_payload_type: None,
+        ssrc: (!is_video).then_some(Ssrc(2000)),
+        rtx_ssrc: None,
+        mid_extension: None,
+        twcc_extension: None,
+        nack: is_video,
+        pli: is_video,
+        remb: false,
+    };
+    let subscription = ConsumerSpec {
+        consumer: ConsumerId(3000),
+        transport: TransportId(2),
+        producer: ProducerId(2000),
+        mid: "0".into(),
+        payload_type,
+        rtx_payload_type: None,
+        ssrc: Ssrc(3000),
+        rtx_ssrc: None,
+        mid_extension: None,
+        cname: "c".into(),
+    };
+    (track, subscription)
+}
+
 /// Twenty packets of sound; the numbers under which they went on.
 fn talk(
     router: &mut Router,
@@ -90,34 +128,7 @@ fn a_second_packet_under_a_used_index_is_refused_below_whatever_numbered_it() {
     let mut router = router(now);
     let publisher = connect(&mut router, now, 1, &mut sink);
     connect(&mut router, now, 2, &mut sink);
-    let track = ProducerSpec {
-        producer: ProducerId(2000),
-        transport: TransportId(1),
-        kind: Kind::Audio,
-        codec: Codec::Opus,
-        mid: "0".into(),
-        payload_type: OPUS,
-        rtx_payload_type: None,
-        ssrc: Some(Ssrc(2000)),
-        rtx_ssrc: None,
-        mid_extension: None,
-        twcc_extension: None,
-        nack: false,
-        pli: false,
-        remb: false,
-    };
-    let subscription = ConsumerSpec {
-        consumer: ConsumerId(3000),
-        transport: TransportId(2),
-        producer: ProducerId(2000),
-        mid: "0".into(),
-        payload_type: OPUS,
-        rtx_payload_type: None,
-        ssrc: Ssrc(3000),
-        rtx_ssrc: None,
-        mid_extension: None,
-        cname: "c".into(),
-    };
+    let (track, subscription) = specs(Kind::Audio);
     router.handle_command(now, Command::AddProducer(track), &mut sink);
     router.handle_command(now, Command::AddConsumer(subscription), &mut sink);
     let before = talk(&mut router, now, publisher, 0, &mut sink);
@@ -173,4 +184,44 @@ fn what_is_not_due_is_not_looked_at_however_many_transports_there_are() {
     });
     assert_eq!(timed_out.count(), 1000);
     assert_eq!(router.next_timeout(), None);
+}
+
+/// As one is that another shard passes on.
+#[test]
+fn a_track_without_a_stream_is_forwarded_and_repaired_from_what_it_keeps() {
+    let (now, mut sink) = (Instant::now(), VecSink::default());
+    let mut router = router(now);
+    for number in [1, 2] {
+        connect(&mut router, now, number, &mut sink);
+    }
+    let (track, subscription) = specs(Kind::Video);
+    router.handle_command(now, Command::AddProducer(track), &mut sink);
+    router.handle_command(now, Command::AddConsumer(subscription), &mut sink);
+    let track = router.track_ids[&ProducerId(2000)];
+    let consumer = router.consumer_ids[&ConsumerId(3000)];
+    assert!(router.tracks.get(track).unwrap().stream.is_none());
+    sink.sent.clear();
+    for number in 0..3 {
+        let media = Media {
+            ext: ExtSeqNo(0x1_0000 + number),
+            marker: true,
+            timestamp: RtpTime(3000 * number as u32),
+            payload: &[0x10, 0, number as u8],
+            keyframe: number == 0,
+        };
+        router.feed(now, track, &media, &mut sink);
+    }
+    let sent: Vec<_> = sink.sent.drain(..).map(|(_, datagram)| datagram).collect();
+    assert_eq!(sent.len(), 3);
+    let lost = SeqNo(u16::from_be_bytes([sent[1][2], sent[1][3]]));
+    router.resend(now, consumer, lost, &mut sink).unwrap();
+    let again = sink.sent.pop_front().map(|(_, datagram)| datagram);
+    assert_eq!(again.as_ref(), Some(&sent[1]));
+    // Nobody here is asked for a keyframe or for what is lost: there is no SSRC to name.
+    router.want_keyframe(now, track, Need::Repair);
+    router.handle_timeout(now + Duration::from_secs(2), &mut sink);
+    let snapshot = router.snapshot();
+    let track = &snapshot.producers[0];
+    let asked = (track.keyframe_requests, track.nacks_sent);
+    assert_eq!((track.ssrc, asked), (None, (0, 0)));
 }

@@ -55,12 +55,12 @@ const MAX_HELD: usize = 16;
 /// RTCP packets are kept below the smallest MTU that IPv6 allows (RFC 8200 §5).
 pub(crate) const MAX_RTCP: usize = 1200;
 
-/// An SSRC that is known to belong to a producer.
+/// An SSRC that is known to belong to a track.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stream {
     pub(crate) ssrc: Ssrc,
-    /// Index of the producer.
-    pub(crate) producer: usize,
+    /// Index of the track.
+    pub(crate) track: usize,
     /// Whether it carries retransmissions.
     pub(crate) rtx: bool,
 }
@@ -122,7 +122,7 @@ pub(crate) struct Transport {
     pub(crate) expected_fingerprint: Option<[u8; 32]>,
     pub(crate) srtp: Option<Srtp>,
     /// Indices.
-    pub(crate) producers: Vec<usize>,
+    pub(crate) tracks: Vec<usize>,
     /// Indices.
     pub(crate) consumers: Vec<usize>,
     pub(crate) streams: HashMap<Ssrc, Stream>,
@@ -158,7 +158,7 @@ impl Transport {
             dtls_to: DtlsTo::Nowhere,
             expected_fingerprint: None,
             srtp: None,
-            producers: Vec::new(),
+            tracks: Vec::new(),
             consumers: Vec::new(),
             streams: HashMap::new(),
             outgoing: HashMap::new(),

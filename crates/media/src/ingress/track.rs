@@ -1,38 +1,18 @@
-//! One incoming track: what came, what is missing, and what the publisher is to be asked for.
+//! One incoming track, whatever streams carry it one after the other: what is kept of it, on which time line it is, and
+//! whether a keyframe is wanted. It has a stream while a peer of this router sends it; one that another shard or node
+//! passes on has none, and is kept and asked for all the same, which is why the cache is here.
 
 use crate::ingress::cache::{PacketCache, SLOT_SIZE, SLOTS};
 use crate::ingress::keyframe_requests::{KeyframeRequests, Need};
-use crate::ingress::reception::Reception;
 use crate::ingress::spec::ProducerSpec;
+use crate::ingress::stream::Stream;
 use crate::wire::codecs::Kind;
 use crate::wire::num::{ExtSeqNo, RtpTime, SeqNo, Ssrc};
 use crate::wire::rtp;
-use std::time::{Duration, Instant};
-
-/// Missing packets tracked. A larger hole is not worth repairing packet by packet: a keyframe is asked for.
-const MAX_MISSING: usize = 256;
-
-/// A packet may be out of order by this much before it is asked for.
-const REORDER_TOLERANCE: Duration = Duration::from_millis(10);
-
-/// Between two requests for the same packet; about the round trip time of a continent.
-const NACK_INTERVAL: Duration = Duration::from_millis(60);
-
-/// Requests for one packet before it is given up.
-const MAX_NACKS: u8 = 10;
-
-/// A media stream that was silent for this long may be replaced by one it had replaced.
-const SILENCE: Duration = Duration::from_secs(1);
+use std::time::Instant;
 
 /// Streams remembered as replaced, so that their stragglers do not bring them back.
 const MAX_RETIRED: usize = 4;
-
-#[derive(Clone, Copy, Debug)]
-struct Missing {
-    ext: ExtSeqNo,
-    ask_at: Instant,
-    asked: u8,
-}
 
 /// The time line of the publisher: the pair of its last sender report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,22 +23,20 @@ pub(crate) struct SenderClock {
 }
 
 /// An incoming track.
-pub(crate) struct Producer {
+pub(crate) struct Track {
     pub(crate) spec: ProducerSpec,
     /// Index of its transport.
     pub(crate) transport: usize,
     /// Indices of its consumers.
     pub(crate) consumers: Vec<usize>,
-    pub(crate) ssrc: Option<Ssrc>,
+    /// Where it comes from, while that is known.
+    pub(crate) stream: Option<Stream>,
     retired: Vec<Ssrc>,
     /// Counts the streams this track has been: another SSRC, or the same one after a jump.
     pub(crate) epoch: u32,
-    pub(crate) reception: Reception,
     pub(crate) cache: Option<PacketCache>,
     pub(crate) clock: Option<SenderClock>,
     pub(crate) started: bool,
-    last_packet: Option<Instant>,
-    missing: Vec<Missing>,
     requests: KeyframeRequests,
     last_keyframe: Option<RtpTime>,
     pub(crate) packets: u64,
@@ -69,21 +47,20 @@ pub(crate) struct Producer {
     pub(crate) keyframes: u64,
 }
 
-impl Producer {
+impl Track {
     pub(crate) fn new(spec: ProducerSpec, transport: usize) -> Self {
-        let reception = Reception::new(clock_rate(spec.kind));
-        Producer {
+        let stream = spec
+            .ssrc
+            .map(|ssrc| Stream::new(ssrc, clock_rate(spec.kind)));
+        Track {
             transport,
             consumers: Vec::new(),
-            ssrc: spec.ssrc,
+            stream,
             retired: Vec::new(),
             epoch: 0,
-            reception,
             cache: None,
             clock: None,
             started: false,
-            last_packet: None,
-            missing: Vec::new(),
             requests: KeyframeRequests::default(),
             last_keyframe: None,
             packets: 0,
@@ -105,36 +82,41 @@ impl Producer {
         self.spec.kind == Kind::Video
     }
 
+    /// The SSRC it has now.
+    pub(crate) fn ssrc(&self) -> Option<Ssrc> {
+        self.stream.as_ref().map(|stream| stream.ssrc)
+    }
+
     /// Whether a stream with a new SSRC may take this track over.
     pub(crate) fn accepts_stream(&self, now: Instant, ssrc: Ssrc) -> bool {
-        !self.retired.contains(&ssrc)
-            || self
-                .last_packet
-                .is_none_or(|at| now.saturating_duration_since(at) > SILENCE)
+        let is_silent = |stream: &Stream| stream.is_silent(now);
+        !self.retired.contains(&ssrc) || self.stream.as_ref().is_none_or(is_silent)
     }
 
     /// The track goes on under another SSRC.
     pub(crate) fn switch_stream(&mut self, ssrc: Ssrc) {
         self.retired.retain(|old| *old != ssrc);
-        if let Some(old) = self.ssrc.replace(ssrc) {
+        let stream = Stream::new(ssrc, self.clock_rate());
+        if let Some(old) = self.stream.replace(stream) {
             if self.retired.len() >= MAX_RETIRED {
                 self.retired.remove(0);
             }
-            self.retired.push(old);
+            self.retired.push(old.ssrc);
         }
-        self.reception = Reception::new(self.clock_rate());
         self.restart();
     }
 
     /// Nothing that was before belongs to what comes now.
     pub(crate) fn restart(&mut self) {
         self.epoch += 1;
-        self.missing.clear();
         self.cache = None;
         self.clock = None;
+        if let Some(stream) = &mut self.stream {
+            stream.forget_missing();
+        }
     }
 
-    /// A packet was accepted. `gap` numbers before it are missing.
+    /// A packet of its stream was accepted. `gap` numbers before it are missing.
     pub(crate) fn on_accepted(
         &mut self,
         now: Instant,
@@ -144,54 +126,30 @@ impl Producer {
     ) {
         self.packets += 1;
         self.bytes += payload_len as u64;
-        self.last_packet = Some(now);
-        if !self.spec.nack {
+        let Some(stream) = &mut self.stream else {
             return;
-        }
-        if gap == 0 {
-            if !self.missing.is_empty() {
-                self.missing.retain(|missing| missing.ext != ext);
-            }
-        } else if gap as usize > MAX_MISSING - self.missing.len().min(MAX_MISSING) {
-            self.missing.clear();
+        };
+        stream.on_accepted(now);
+        if self.spec.nack && !stream.repair(now, ext, gap) {
             self.want_keyframe(Need::Repair);
-        } else {
-            for number in ext.0 - gap..ext.0 {
-                let ask_at = now + REORDER_TOLERANCE;
-                self.missing.push(Missing {
-                    ext: ExtSeqNo(number),
-                    ask_at,
-                    asked: 0,
-                });
-            }
         }
     }
 
     /// When packets are to be asked for again.
     pub(crate) fn nack_due(&self) -> Option<Instant> {
-        self.missing.iter().map(|missing| missing.ask_at).min()
+        self.stream.as_ref()?.nack_due()
     }
 
     /// The numbers to ask for now, oldest first, into `numbers`.
     pub(crate) fn take_nacks(&mut self, now: Instant, numbers: &mut Vec<SeqNo>) {
         numbers.clear();
-        let mut gave_up = false;
-        self.missing.retain_mut(|missing| {
-            if missing.ask_at > now {
-                return true;
-            }
-            if missing.asked >= MAX_NACKS {
-                gave_up = true;
-                return false;
-            }
-            missing.asked += 1;
-            missing.ask_at = now + NACK_INTERVAL * u32::from(missing.asked.min(4));
-            numbers.push(missing.ext.seq());
-            true
-        });
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        let is_all = stream.take_nacks(now, numbers);
         self.nacks_sent += numbers.len() as u64;
         // What never comes leaves decoders with a broken picture until the next keyframe.
-        if gave_up {
+        if !is_all {
             self.want_keyframe(Need::Repair);
         }
     }
@@ -213,7 +171,7 @@ impl Producer {
 
     /// When a keyframe is to be asked for, given the throttle; none when nobody needs one or none can be asked.
     pub(crate) fn keyframe_due(&self, now: Instant) -> Option<Instant> {
-        if self.ssrc.is_none() || self.consumers.is_empty() {
+        if self.stream.is_none() || self.consumers.is_empty() {
             return None;
         }
         self.requests.due(now)
@@ -240,7 +198,7 @@ impl Producer {
         }
         // How it came does not matter any more: without extensions, padding and the wrapping of RFC 4588.
         let mut packet = [0; SLOT_SIZE];
-        let (payload_type, ssrc) = (self.spec.payload_type, self.ssrc.unwrap_or_default());
+        let (payload_type, ssrc) = (self.spec.payload_type, self.ssrc().unwrap_or_default());
         let len = rtp::write_header(
             &mut packet,
             marker,
@@ -272,10 +230,12 @@ fn clock_rate(kind: Kind) -> u32 {
 mod tests {
     use super::*;
     use crate::ids::{ProducerId, TransportId};
+    use crate::ingress::stream::{MAX_NACKS, REORDER_TOLERANCE, SILENCE};
     use crate::wire::codecs::Codec;
     use crate::wire::num::PayloadType;
+    use std::time::Duration;
 
-    fn producer() -> Producer {
+    fn track() -> Track {
         let spec = ProducerSpec {
             producer: ProducerId(1),
             transport: TransportId(1),
@@ -292,54 +252,54 @@ mod tests {
             pli: true,
             remb: false,
         };
-        let mut producer = Producer::new(spec, 0);
-        producer.consumers.push(0);
-        producer
+        let mut track = Track::new(spec, 0);
+        track.consumers.push(0);
+        track
     }
 
     #[test]
     fn missing_packets_are_asked_for_after_a_moment_and_not_forever() {
-        let (mut producer, start) = (producer(), Instant::now());
-        producer.on_accepted(start, ExtSeqNo(100), 0, 10);
-        producer.on_accepted(start, ExtSeqNo(104), 3, 10);
+        let (mut track, start) = (track(), Instant::now());
+        track.on_accepted(start, ExtSeqNo(100), 0, 10);
+        track.on_accepted(start, ExtSeqNo(104), 3, 10);
         let mut numbers = Vec::new();
-        producer.take_nacks(start, &mut numbers);
+        track.take_nacks(start, &mut numbers);
         assert!(numbers.is_empty(), "reordering is given a moment");
         let now = start + REORDER_TOLERANCE;
-        producer.on_accepted(now, ExtSeqNo(102), 0, 10);
-        producer.take_nacks(now, &mut numbers);
+        track.on_accepted(now, ExtSeqNo(102), 0, 10);
+        track.take_nacks(now, &mut numbers);
         assert_eq!(numbers, [SeqNo(101), SeqNo(103)]);
         let mut rounds = 1;
         let mut now = now;
-        while let Some(due) = producer.nack_due() {
+        while let Some(due) = track.nack_due() {
             now = due;
-            producer.take_nacks(now, &mut numbers);
+            track.take_nacks(now, &mut numbers);
             rounds += usize::from(!numbers.is_empty());
         }
         assert_eq!(rounds, usize::from(MAX_NACKS));
         assert!(now - start < Duration::from_secs(3));
         assert!(
-            producer.keyframe_due(now).is_some(),
+            track.keyframe_due(now).is_some(),
             "a hole for good needs a keyframe"
         );
     }
 
     #[test]
     fn a_large_hole_asks_for_a_keyframe_instead() {
-        let (mut producer, start) = (producer(), Instant::now());
-        producer.on_accepted(start, ExtSeqNo(1000), 0, 10);
-        producer.on_accepted(start, ExtSeqNo(2000), 999, 10);
-        assert_eq!(producer.nack_due(), None);
-        assert_eq!(producer.keyframe_due(start), Some(start));
+        let (mut track, start) = (track(), Instant::now());
+        track.on_accepted(start, ExtSeqNo(1000), 0, 10);
+        track.on_accepted(start, ExtSeqNo(2000), 999, 10);
+        assert_eq!(track.nack_due(), None);
+        assert_eq!(track.keyframe_due(start), Some(start));
     }
 
     #[test]
     fn a_replaced_stream_does_not_come_back_while_its_successor_is_alive() {
-        let (mut producer, start) = (producer(), Instant::now());
-        producer.switch_stream(Ssrc(2));
-        producer.on_accepted(start, ExtSeqNo(1), 0, 10);
-        assert!(!producer.accepts_stream(start, Ssrc(1)));
-        assert!(producer.accepts_stream(start, Ssrc(3)));
-        assert!(producer.accepts_stream(start + SILENCE * 2, Ssrc(1)));
+        let (mut track, start) = (track(), Instant::now());
+        track.switch_stream(Ssrc(2));
+        track.on_accepted(start, ExtSeqNo(1), 0, 10);
+        assert!(!track.accepts_stream(start, Ssrc(1)));
+        assert!(track.accepts_stream(start, Ssrc(3)));
+        assert!(track.accepts_stream(start + SILENCE * 2, Ssrc(1)));
     }
 }
