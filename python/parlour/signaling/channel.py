@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from parlour.accounts import Login
 from parlour.errors import RtcError
@@ -10,6 +11,9 @@ from parlour.protocol.messages import CloseCode, Event, Message
 from parlour.signaling.codec import encode_error, encode_event, encode_ok
 from parlour.signaling.connection import Closing, Connection
 from parlour.signaling.outbox import Outbox
+
+if TYPE_CHECKING:
+    from parlour.signaling.session import Session
 
 
 class Channel:
@@ -24,6 +28,8 @@ class Channel:
         self.connection = connection
         self.source = source
         self.login: Login | None = None
+        self.session: Session | None = None
+        """The session that came to a room by it, or took it over; a session has one channel at most."""
         self.closing: Closing | None = None
         self.refusals = 0
         self._outbox = outbox

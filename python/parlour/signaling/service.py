@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from parlour.accounts import AccountRefusedError, Accounts, Entrant, LoginRequest, Returning
+from parlour.accounts import AccountRefusedError, Accounts, Entrant, Identity, LoginRequest, Returning
 from parlour.accounts.sources import counted_source
 from parlour.errors import ErrorCode, RtcError, enter_refused, login_refused, resume_refused
 from parlour.logs import Window
@@ -74,8 +74,6 @@ class SignalingService:
         self._version = version
         self.rooms = Rooms(limits.rooms)
         self._room_sessions: dict[tuple[int, RoomId], RoomSession] = {}
-        self._sessions: dict[str, tuple[RoomSession, Session]] = {}
-        self._by_channel: dict[Channel, tuple[RoomSession, Session]] = {}
         self._ended = EndedSessions(remember=MAX_RESUME_TOKEN_LIFE)
         self._channels: set[Channel] = set()
         self._refusals = Window()
@@ -95,20 +93,19 @@ class SignalingService:
         self._channels.discard(channel)
         if self._stopping and not self._channels:
             self._idle.set()
-        found = self._by_channel.pop(channel, None)
-        if found is None or found[1].channel is not channel:
+        session, channel.session = channel.session, None
+        if session is None or session.channel is not channel:
             if channel.login is not None:
                 self._accounts.presence.ended(channel.login)
             return
-        room_session, session = found
         if channel.closing is None and code in {1000, 1001}:
-            self._leave(room_session, session)
+            self._leave(session)
             self._ended.add(session.id, LEFT, self.clock())
             self._accounts.presence.ended(session.login)
         else:
             self._accounts.presence.lost(session.login)
             log.info("socket lost", session=session.id, user=session.user_id, code=code)
-            room_session.lose(session, self.clock())
+            session.room.lose(session, self.clock())
 
     async def stop(self, timeout: float) -> None:
         """Tell every client that the server goes down and close; wait for that up to ``timeout`` seconds."""
@@ -133,10 +130,10 @@ class SignalingService:
             await asyncio.sleep(REAP_INTERVAL)
             for room_session in tuple(self._room_sessions.values()):
                 for member in room_session.room.expired(self.clock()):
-                    found = self._sessions.get(member.session)
-                    if found is not None and found[1].channel is None:
+                    session = room_session.sessions.get(member.user_id)
+                    if session is not None and session.id == member.session and session.channel is None:
                         log.info("session expired", session=member.session, user=member.user_id)
-                        self._leave(*found)
+                        self._leave(session)
                         await asyncio.sleep(0)  # the others read what they are told before there is more
 
     # --- requests ---
@@ -188,23 +185,21 @@ class SignalingService:
             case messages.Ping():
                 channel.answer(request.id, Empty())
                 return
-            case messages.Leave() if channel not in self._by_channel:
+            case messages.Leave() if channel.session is None:
                 channel.answer(request.id, Empty())
                 return
-        found = self._by_channel.get(channel)
-        if found is None:
+        if channel.session is None:
             raise RtcError(ErrorCode.INVALID_OPERATION, "this socket is in no room; enter one first")
-        room_session, session = found
-        channel.answer(request.id, self._in_room(channel, room_session, session, request))
+        channel.answer(request.id, self._in_room(channel, channel.session, request))
 
-    def _in_room(self, channel: Channel, room_session: RoomSession, session: Session, request: AnyRequest) -> Message:
+    def _in_room(self, channel: Channel, session: Session, request: AnyRequest) -> Message:
         match request:
             case messages.Publish():
-                return room_session.publish(session, request)
+                return session.room.publish(session, request)
             case messages.Unpublish():
-                room_session.unpublish(session, request.stream_type)
+                session.room.unpublish(session, request.stream_type)
             case messages.Subscribe():
-                return messages.SubscribeOk(revision=room_session.subscribe(session, request))
+                return messages.SubscribeOk(revision=session.room.subscribe(session, request))
             case messages.Unsubscribe():
                 session.downlink.drop(request.user_id, request.stream_type)
             case messages.DownlinkAnswer():
@@ -218,9 +213,9 @@ class SignalingService:
                 session.owe(lines=session.downlink.lines)
                 session.downlink.restart()
             case messages.Mute():
-                room_session.mute(session, request)
+                session.room.mute(session, request)
             case messages.Leave():
-                self._leave(room_session, session)
+                self._leave(session)
                 self._ended.add(session.id, LEFT, self.clock())
                 channel.connection.left()
         return Empty()
@@ -272,22 +267,20 @@ class SignalingService:
             self._close_if_empty(room_session)
             raise enter_refused(ErrorCode.MEDIA_NODE_UNAVAILABLE)
         pace = OfferPace(self.clock, asyncio.get_running_loop().call_later)
-        session = Session(
-            entrant.login, privileges, "anchor", channel, self._media, room_session.shard, room_session.find_track, pace
-        )
+        session = Session(entrant.login, privileges, "anchor", channel, self._media, room_session, pace)
         try:
             snapshot = room_session.enter(session)
         except RtcError:
             self._close_if_empty(room_session)
             raise
-        self._sessions[session.id] = self._by_channel[channel] = (room_session, session)
+        channel.session = session
         channel.connection.entered()
         log.info("entered", app=identity.sdk_app_id, room=str(room_id), user=identity.user_id, session=session.id)
         channel.answer(
             request.id,
             messages.EnterOk(
                 session_id=session.id,
-                resume_token=_resume_token(session.id, room_session, entrant),
+                resume_token=_resume_token(session, entrant),
                 resume_timeout=self.limits.rooms.resume_timeout,
                 snapshot=snapshot,
             ),
@@ -296,8 +289,8 @@ class SignalingService:
     async def _resume(self, channel: Channel, request: messages.Resume) -> None:
         returning = await self._accounts.resume(request.resume_token)
         entrant = returning.entrant
-        found = self._sessions.get(returning.session_id)
-        if found is None:
+        session = self._session_of(entrant.login.identity, returning.room)
+        if session is None or session.id != returning.session_id:
             self._accounts.presence.ended(entrant.login)
             raise self._not_resumed(returning)
         if not returning.login_stands:
@@ -305,20 +298,19 @@ class SignalingService:
         if channel.closing is not None or channel not in self._channels:
             self._accounts.presence.lost(entrant.login)
             return
-        room_session, session = found
         if session.channel is not None:
-            self._by_channel.pop(session.channel, None)
+            session.channel.session = None
             session.channel.login = None  # the login goes on with the new socket; the old one's end is not its end
-        snapshot = room_session.resume(session, channel)
-        self._by_channel[channel] = found
+        snapshot = session.room.resume(session, channel)
+        channel.session = session
         channel.login = entrant.login
         channel.connection.entered()
-        streams = (room_session.room.stream(session.user_id, kind) for kind in ("main", "auxiliary"))
+        streams = (session.room.room.stream(session.user_id, kind) for kind in ("main", "auxiliary"))
         channel.answer(
             request.id,
             messages.ResumeOk(
                 session_id=session.id,
-                resume_token=_resume_token(session.id, room_session, entrant),
+                resume_token=_resume_token(session, entrant),
                 resume_timeout=self.limits.rooms.resume_timeout,
                 snapshot=snapshot,
                 published=[stream_info(stream) for stream in streams if stream is not None],
@@ -337,9 +329,7 @@ class SignalingService:
         why = self._ended.why(returning.session_id)
         if why is None:
             # Ended by a server that has died since? Its user is back already, and is not to be put out by the old one.
-            identity = returning.entrant.login.identity
-            room_session = self._room_sessions.get((identity.sdk_app_id, RoomId.shown(returning.room)))
-            again = None if room_session is None else room_session.sessions.get(identity.user_id)
+            again = self._session_of(returning.entrant.login.identity, returning.room)
             why = REMOVED["kick"] if again is not None and again.channel is not None else None
         if why is not None:
             return resume_refused(ErrorCode.LOGIN_STATE_INVALID, f"the session is over, {why}: log in again")
@@ -348,6 +338,11 @@ class SignalingService:
             "this server does not know the session, because it was started anew or the session was away for more than"
             f" {self.limits.rooms.resume_timeout:g} s: log in and enter again",
         )
+
+    def _session_of(self, identity: Identity, room: str) -> Session | None:
+        """The session by which a user is in a room, which is named as in a resume token."""
+        room_session = self._room_sessions.get((identity.sdk_app_id, RoomId.shown(room)))
+        return None if room_session is None else room_session.sessions.get(identity.user_id)
 
     # --- administrators ---
 
@@ -366,17 +361,16 @@ class SignalingService:
 
     # --- rooms ---
 
-    def _leave(self, room_session: RoomSession, session: Session) -> None:
-        room_session.leave(session)
-        self._close_if_empty(room_session)
+    def _leave(self, session: Session) -> None:
+        session.room.leave(session)
+        self._close_if_empty(session.room)
 
     def _departed(self, session: Session, removed: RemovalReason | None) -> None:
         """A session is in its room no more, by whatever way it went."""
-        self._sessions.pop(session.id, None)
         if removed is not None:
             self._ended.add(session.id, REMOVED[removed], self.clock())
         if session.channel is not None:
-            self._by_channel.pop(session.channel, None)
+            session.channel.session = None
         else:
             self._accounts.presence.ended(session.login)
 
@@ -393,9 +387,9 @@ class SignalingService:
             del self._room_sessions[room_session.sdk_app_id, room_id]
 
 
-def _resume_token(session_id: str, room_session: RoomSession, entrant: Entrant) -> str:
+def _resume_token(session: Session, entrant: Entrant) -> str:
     return entrant.signer.issue_resume(
-        session_id, entrant.login, room=str(room_session.room.room_id), expires_at=entrant.now + MAX_RESUME_TOKEN_LIFE
+        session.id, entrant.login, room=str(session.room.room.room_id), expires_at=entrant.now + MAX_RESUME_TOKEN_LIFE
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
@@ -13,11 +12,14 @@ from parlour.media import Policed
 from parlour.protocol.messages import DownlinkOffer, Event, MediaFailed
 from parlour.protocol.words import Role
 from parlour.signaling.channel import Channel
-from parlour.signaling.downlink import Downlink, RemoteTrack, TrackKey
+from parlour.signaling.downlink import Downlink
 from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Media
 from parlour.signaling.uplink import Uplink
 from parlour.usersig import Privilege
+
+if TYPE_CHECKING:
+    from parlour.signaling.room_session import RoomSession
 
 log = structlog.get_logger(__name__)
 
@@ -32,8 +34,7 @@ class Session:
         role: Role,
         channel: Channel,
         media: Media,
-        shard: int,
-        find: Callable[[TrackKey], RemoteTrack | None],
+        room: RoomSession,
         pace: OfferPace,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
@@ -42,13 +43,14 @@ class Session:
         self.privileges = privileges
         self.role: Role = role
         self.channel: Channel | None = channel
+        self.room = room
         self.cname = secrets.token_hex(8)
         # Downlinks of others keep their m-lines for a failed uplink's tracks: it will publish again, or leave.
-        self.uplink = Uplink(media, shard, lambda reason: self._failed("uplink", reason), self._policed)
+        self.uplink = Uplink(media, room.shard, lambda reason: self._failed("uplink", reason), self._policed)
         self.downlink = Downlink(
             media,
-            shard,
-            find=find,
+            room.shard,
+            find=room.find_track,
             send=self._offer,
             on_failed=lambda reason: self._failed("downlink", reason),
             pace=pace,
