@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 from parlour.client.peer_connection import EncodedFrame
+from parlour.protocol.words import Codec
 
 if TYPE_CHECKING:
     import av
@@ -117,7 +118,7 @@ class AudioEncoder:
 class Decoder:
     """Decodes the frames of one track."""
 
-    def __init__(self, codec: Literal["opus", "vp8", "h264"]) -> None:
+    def __init__(self, codec: Codec) -> None:
         _require()
         import av
 
