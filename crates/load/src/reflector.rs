@@ -239,10 +239,7 @@ impl Worker {
         if self.guests.len() == MOST_GUESTS {
             return;
         }
-        let known = self.guests.insert(source.key(), hello);
-        if hello.subscribe && known.is_none() {
-            self.rooms.entry(hello.room).or_default().push(source);
-        }
+        self.place(source, hello);
         // SAFETY: address and datagram are as long as said and outlive the call. A lost answer is asked for again.
         unsafe {
             libc::sendto(
@@ -254,6 +251,21 @@ impl Worker {
                 source.1,
             )
         };
+    }
+
+    /// An address may have been that of an earlier peer, since ports come again.
+    fn place(&mut self, source: Address, hello: Hello) {
+        let key = source.key();
+        let before = self.guests.insert(key.clone(), hello);
+        if before == Some(hello) {
+            return;
+        }
+        if let Some(there) = before.and_then(|old| self.rooms.get_mut(&old.room)) {
+            there.retain(|address| address.key() != key);
+        }
+        if hello.subscribe {
+            self.rooms.entry(hello.room).or_default().push(source);
+        }
     }
 
     /// Sends the run to everybody in its room: a message each, cut into packets by the kernel.
@@ -353,5 +365,29 @@ mod tests {
             assert_eq!(Hello::parse(&bytes[..len]), None);
         }
         assert_eq!(Hello::parse(&[0x80; 9]), None);
+    }
+
+    #[test]
+    fn a_port_that_comes_again_is_in_its_new_room_alone() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut worker = Worker {
+            socket,
+            receiver: Receiver::new(),
+            guests: HashMap::new(),
+            rooms: HashMap::new(),
+            run: Run::default(),
+            stop: Arc::default(),
+            counters: Arc::default(),
+        };
+        // SAFETY: an all-zero address is a valid one, of no family.
+        let address = Address(unsafe { std::mem::zeroed() }, 16);
+        let place = |worker: &mut Worker, room, subscribe| {
+            worker.place(address, Hello { room, subscribe });
+            [1, 2].map(|room| worker.rooms.get(&room).map_or(0, Vec::len))
+        };
+        assert_eq!(place(&mut worker, 1, true), [1, 0]);
+        assert_eq!(place(&mut worker, 1, true), [1, 0], "a repeated greeting");
+        assert_eq!(place(&mut worker, 2, true), [0, 1]);
+        assert_eq!(place(&mut worker, 2, false), [0, 0], "it sends now");
     }
 }
