@@ -1,61 +1,142 @@
-//! Things that keep their place: an index stays valid until its thing is removed.
+//! Things that keep their place, and the keys that lead to them: a key is of one sort of thing, and once its thing is
+//! removed it leads nowhere, also when the place is taken by another.
+
+use crate::ids::{ConsumerId, ProducerId, TransportId};
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+
+/// Leads to what the control plane calls by an `N`: cheaper than a look-up of its name, and as safe.
+pub(crate) struct Key<N> {
+    index: u32,
+    generation: u32,
+    named: PhantomData<fn() -> N>,
+}
+
+pub(crate) type TransportKey = Key<TransportId>;
+pub(crate) type TrackKey = Key<ProducerId>;
+pub(crate) type ConsumerKey = Key<ConsumerId>;
+
+impl<N> Key<N> {
+    /// Its place, which it shares with those that were there before.
+    pub(crate) fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+impl<N> Clone for Key<N> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<N> Copy for Key<N> {}
+
+impl<N> PartialEq for Key<N> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.index, self.generation) == (other.index, other.generation)
+    }
+}
+
+impl<N> Eq for Key<N> {}
+
+impl<N> Hash for Key<N> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.index, self.generation).hash(state);
+    }
+}
+
+impl<N> fmt::Debug for Key<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
+}
 
 #[derive(Debug)]
-pub(crate) struct Slab<T> {
-    slots: Vec<Option<T>>,
-    free: Vec<usize>,
+struct Slot<T> {
+    /// Counts the things that were here.
+    generation: u32,
+    value: Option<T>,
+}
+
+/// Things of one sort, each called by an `N`.
+#[derive(Debug)]
+pub(crate) struct Slab<N, T> {
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+    named: PhantomData<fn() -> N>,
     /// How often something in it was looked at.
     #[cfg(test)]
     visits: std::cell::Cell<usize>,
 }
 
-impl<T> Slab<T> {
+impl<N, T> Slab<N, T> {
     pub(crate) fn new() -> Self {
         Slab {
             slots: Vec::new(),
             free: Vec::new(),
+            named: PhantomData,
             #[cfg(test)]
             visits: std::cell::Cell::new(0),
         }
     }
 
-    pub(crate) fn insert(&mut self, value: T) -> usize {
-        match self.free.pop() {
-            Some(index) => {
-                self.slots[index] = Some(value);
-                index
-            }
-            None => {
-                self.slots.push(Some(value));
-                self.slots.len() - 1
-            }
+    pub(crate) fn insert(&mut self, value: T) -> Key<N> {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                generation: 0,
+                value: None,
+            });
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.value = Some(value);
+        Key {
+            index,
+            generation: slot.generation,
+            named: PhantomData,
         }
     }
 
-    pub(crate) fn remove(&mut self, index: usize) -> Option<T> {
-        let value = self.slots.get_mut(index)?.take();
-        if value.is_some() {
-            self.free.push(index);
+    pub(crate) fn remove(&mut self, key: Key<N>) -> Option<T> {
+        let slot = self.slots.get_mut(key.index())?;
+        if slot.generation != key.generation {
+            return None;
         }
-        value
+        let value = slot.value.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(key.index);
+        Some(value)
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+    pub(crate) fn get(&self, key: Key<N>) -> Option<&T> {
         self.note_visits(1);
-        self.slots.get(index)?.as_ref()
+        let slot = self.slots.get(key.index())?;
+        slot.value
+            .as_ref()
+            .filter(|_| slot.generation == key.generation)
     }
 
-    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, key: Key<N>) -> Option<&mut T> {
         self.note_visits(1);
-        self.slots.get_mut(index)?.as_mut()
+        let slot = self.slots.get_mut(key.index())?;
+        let is_here = slot.generation == key.generation;
+        slot.value.as_mut().filter(|_| is_here)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+    /// The key of what is at that place now.
+    pub(crate) fn key_at(&self, index: usize) -> Option<Key<N>> {
+        let slot = self.slots.get(index).filter(|it| it.value.is_some())?;
+        Some(Key {
+            index: index as u32,
+            generation: slot.generation,
+            named: PhantomData,
+        })
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.note_visits(self.len());
-        self.slots
-            .iter()
-            .enumerate()
-            .filter_map(|(index, slot)| slot.as_ref().map(|value| (index, value)))
+        self.slots.iter().filter_map(|slot| slot.value.as_ref())
     }
 
     #[inline]
@@ -77,15 +158,28 @@ impl<T> Slab<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Slab;
+    use super::*;
 
     #[test]
     fn a_freed_place_is_used_again_and_others_stay() {
-        let mut slab = Slab::new();
+        let mut slab: Slab<TransportId, &str> = Slab::new();
         let (a, b) = (slab.insert("a"), slab.insert("b"));
         assert_eq!(slab.remove(a), Some("a"));
         assert_eq!(slab.remove(a), None);
-        assert_eq!((slab.insert("c"), slab.get(b)), (a, Some(&"b")));
+        let c = slab.insert("c");
+        assert_eq!((c.index(), slab.get(b)), (a.index(), Some(&"b")));
         assert_eq!((slab.len(), slab.slots.len()), (2, 2));
+    }
+
+    #[test]
+    fn the_key_of_what_is_gone_does_not_lead_to_what_took_its_place() {
+        let mut slab: Slab<TransportId, &str> = Slab::new();
+        let a = slab.insert("a");
+        slab.remove(a);
+        let b = slab.insert("b");
+        assert_eq!((a.index(), slab.get(a)), (b.index(), None));
+        assert_eq!(slab.get_mut(a), None);
+        assert_eq!((slab.remove(a), slab.get(b)), (None, Some(&"b")));
+        assert_eq!(slab.key_at(b.index()), Some(b));
     }
 }

@@ -5,6 +5,7 @@ use crate::egress::spec::ConsumerSpec;
 use crate::ingress::reception::to_ntp;
 use crate::ingress::track::SenderClock;
 use crate::reasons::DropReason;
+use crate::slab::{TrackKey, TransportKey};
 use crate::wire::codecs::Kind;
 use crate::wire::num::{ExtSeqNo, Rng, RtpTime, SeqNo};
 use std::time::{Duration, Instant};
@@ -60,10 +61,8 @@ pub(crate) struct Places {
 /// A forwarded track.
 pub(crate) struct Consumer {
     pub(crate) spec: ConsumerSpec,
-    /// Index of its transport.
-    pub(crate) transport: usize,
-    /// Index of its track.
-    pub(crate) track: usize,
+    pub(crate) transport: TransportKey,
+    pub(crate) track: TrackKey,
     /// Where it stands in their lists.
     pub(crate) places: Places,
     pub(crate) paused: bool,
@@ -88,8 +87,8 @@ pub(crate) struct Consumer {
 impl Consumer {
     pub(crate) fn new(
         spec: ConsumerSpec,
-        transport: usize,
-        track: usize,
+        transport: TransportKey,
+        track: TrackKey,
         clock_rate: u32,
         rng: &mut Rng,
     ) -> Self {
@@ -237,6 +236,7 @@ mod tests {
     use super::*;
     use crate::egress::rewrite::Incoming;
     use crate::ids::{ConsumerId, ProducerId, TransportId};
+    use crate::slab::Slab;
     use crate::wire::num::{PayloadType, Ssrc};
 
     fn consumer() -> Consumer {
@@ -252,7 +252,14 @@ mod tests {
             mid_extension: None,
             cname: "c".into(),
         };
-        Consumer::new(spec, 0, 0, 90_000, &mut Rng::new(1))
+        let transport = Slab::new().insert(());
+        Consumer::new(
+            spec,
+            transport,
+            Slab::new().insert(()),
+            90_000,
+            &mut Rng::new(1),
+        )
     }
 
     fn send(consumer: &mut Consumer, now: Instant, number: u64) -> SeqNo {

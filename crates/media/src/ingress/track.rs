@@ -6,6 +6,7 @@ use crate::ingress::cache::{PacketCache, SLOT_SIZE, SLOTS};
 use crate::ingress::keyframe_requests::{KeyframeRequests, Need};
 use crate::ingress::spec::ProducerSpec;
 use crate::ingress::stream::Stream;
+use crate::slab::{ConsumerKey, TransportKey};
 use crate::wire::codecs::Kind;
 use crate::wire::num::{ExtSeqNo, RtpTime, SeqNo, Ssrc};
 use crate::wire::rtp;
@@ -25,10 +26,8 @@ pub(crate) struct SenderClock {
 /// An incoming track.
 pub(crate) struct Track {
     pub(crate) spec: ProducerSpec,
-    /// Index of its transport.
-    pub(crate) transport: usize,
-    /// Indices of its consumers.
-    pub(crate) consumers: Vec<usize>,
+    pub(crate) transport: TransportKey,
+    pub(crate) consumers: Vec<ConsumerKey>,
     /// Where it comes from, while that is known.
     pub(crate) stream: Option<Stream>,
     retired: Vec<Ssrc>,
@@ -48,7 +47,7 @@ pub(crate) struct Track {
 }
 
 impl Track {
-    pub(crate) fn new(spec: ProducerSpec, transport: usize) -> Self {
+    pub(crate) fn new(spec: ProducerSpec, transport: TransportKey) -> Self {
         let stream = spec
             .ssrc
             .map(|ssrc| Stream::new(ssrc, clock_rate(spec.kind)));
@@ -231,6 +230,7 @@ mod tests {
     use super::*;
     use crate::ids::{ProducerId, TransportId};
     use crate::ingress::stream::{MAX_NACKS, REORDER_TOLERANCE, SILENCE};
+    use crate::slab::Slab;
     use crate::wire::codecs::Codec;
     use crate::wire::num::PayloadType;
     use std::time::Duration;
@@ -252,8 +252,8 @@ mod tests {
             pli: true,
             remb: false,
         };
-        let mut track = Track::new(spec, 0);
-        track.consumers.push(0);
+        let mut track = Track::new(spec, Slab::new().insert(()));
+        track.consumers.push(Slab::new().insert(()));
         track
     }
 

@@ -2,7 +2,8 @@
 //! when an address is proven.
 
 use crate::reasons::DropReason;
-use crate::router::Router;
+use crate::router::{Owner, Router};
+use crate::slab::TransportKey;
 use crate::transport::Transport;
 use crate::transport::ice::{Check, Ice, Proof};
 use crate::transport::path::Path;
@@ -14,10 +15,6 @@ use std::time::{Duration, Instant};
 /// An address that was not proven is left to another transport after this long without a check: browsers check every
 /// 2.5 s, so two of them were missed when it is.
 const ADDRESS_HOLD: Duration = Duration::from_secs(5);
-
-/// In place of the index of a transport: several say that their peer is at that address, and none proved it. What comes
-/// from there but checks is nobody's then: were it the first one's, its DTLS would answer the other one's hello.
-const CONTESTED: usize = usize::MAX;
 
 /// The peer thinks it is the controlled side, as we always are (RFC 8445 §7.3.1.1).
 const ROLE_CONFLICT: u16 = 487;
@@ -149,7 +146,7 @@ impl Router {
         }
         match free {
             true => self.give_address(now, source, index),
-            false => _ = self.addresses.insert(source, CONTESTED),
+            false => _ = self.addresses.insert(source, Owner::Contested),
         }
         self.send_checks(now, index, sink);
         Ok(())
@@ -157,12 +154,13 @@ impl Router {
 
     /// Whether a transport that was checked from `source` may have it at once. An address at which another peer is
     /// proven to be is refused; one that another peer only named goes to whoever proves to be there first.
-    fn is_free(&self, now: Instant, source: Path, index: usize) -> Result<bool, DropReason> {
-        let owner = self.addresses.get(&source).filter(|owner| **owner != index);
-        if owner == Some(&CONTESTED) {
-            return Ok(false);
-        }
-        let Some(owner) = owner.and_then(|owner| self.transports.get(*owner)) else {
+    fn is_free(&self, now: Instant, source: Path, index: TransportKey) -> Result<bool, DropReason> {
+        let owner = match self.addresses.get(&source) {
+            Some(Owner::Contested) => return Ok(false),
+            Some(Owner::One(owner)) if *owner != index => self.transports.get(*owner),
+            _ => None,
+        };
+        let Some(owner) = owner else {
             return Ok(true);
         };
         if owner.ice.has_consent(now, source) {
@@ -173,9 +171,9 @@ impl Router {
     }
 
     /// What comes from `source` is this transport's from now on.
-    fn give_address(&mut self, now: Instant, source: Path, index: usize) {
-        let before = self.addresses.insert(source, index);
-        let Some(before) = before.filter(|before| *before != index) else {
+    fn give_address(&mut self, now: Instant, source: Path, index: TransportKey) {
+        let before = self.addresses.insert(source, Owner::One(index));
+        let Some(Owner::One(before)) = before.filter(|before| *before != Owner::One(index)) else {
             return;
         };
         if let Some(other) = self.transports.get_mut(before) {
@@ -186,21 +184,26 @@ impl Router {
     }
 
     /// A transport knows this address no more.
-    pub(crate) fn release_address(&mut self, address: Path, index: usize) {
+    pub(crate) fn release_address(&mut self, address: Path, index: TransportKey) {
         let owner = self.addresses.get(&address);
-        if owner == Some(&index) || owner == Some(&CONTESTED) {
+        if owner == Some(&Owner::One(index)) || owner == Some(&Owner::Contested) {
             self.addresses.remove(&address);
         }
     }
 
     /// Sends the checks of ours that are due on a transport, and notes when the next one is.
-    pub(crate) fn send_checks(&mut self, now: Instant, index: usize, sink: &mut impl TransmitSink) {
+    pub(crate) fn send_checks(
+        &mut self,
+        now: Instant,
+        index: TransportKey,
+        sink: &mut impl TransmitSink,
+    ) {
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
         loop {
             let jitter = self.rng.unit();
-            let new_transaction = || self.transactions.make(index);
+            let new_transaction = || self.transactions.make(index.index());
             let Some((address, transaction)) =
                 transport.ice.take_check(now, jitter, new_transaction)
             else {
@@ -243,7 +246,9 @@ impl Router {
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
         let transaction = message.transaction_id();
-        let index = self.transactions.index(transaction);
+        let place = self.transactions.index(transaction);
+        let index = self.transports.key_at(place);
+        let index = index.ok_or(DropReason::StunUnasked)?;
         let transport = self.transports.get_mut(index);
         let transport = transport
             .filter(|transport| transport.ice.awaits(source, transaction))
@@ -276,7 +281,7 @@ impl Router {
     pub(crate) fn prove_by_handshake(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         source: Path,
         sink: &mut impl TransmitSink,
     ) {
@@ -289,7 +294,7 @@ impl Router {
     pub(crate) fn prove_by_media(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         source: Path,
         sink: &mut impl TransmitSink,
     ) {
@@ -302,7 +307,7 @@ impl Router {
     fn prove(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         sink: &mut impl TransmitSink,
         proof: Proof,
         take: impl FnOnce(&mut Transport, f64) -> bool,

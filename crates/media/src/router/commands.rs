@@ -9,6 +9,7 @@ use crate::ingress::track::Track;
 use crate::reasons::{CloseReason, RefuseReason};
 use crate::router::command::Command;
 use crate::router::{MAX_TRANSPORTS, Router};
+use crate::slab::{ConsumerKey, TransportKey};
 use crate::transport::ice::{Ice, Remote};
 use crate::transport::sink::TransmitSink;
 use crate::transport::{Stream, Transport};
@@ -117,7 +118,7 @@ impl Router {
         }
     }
 
-    fn transport_index(&mut self, id: TransportId) -> Result<usize, RefuseReason> {
+    fn transport_index(&mut self, id: TransportId) -> Result<TransportKey, RefuseReason> {
         let index = *self
             .transport_ids
             .get(&id)
@@ -293,7 +294,7 @@ impl Router {
         Ok(())
     }
 
-    fn set_paused(&mut self, now: Instant, index: usize, paused: bool) {
+    fn set_paused(&mut self, now: Instant, index: ConsumerKey, paused: bool) {
         let Some(consumer) = self.consumers.get_mut(index) else {
             return;
         };

@@ -4,6 +4,7 @@ use crate::ingress::keyframe_requests::Need;
 use crate::ingress::track::SenderClock;
 use crate::reasons::DropReason;
 use crate::router::Router;
+use crate::slab::{ConsumerKey, TrackKey, TransportKey};
 use crate::transport::sink::TransmitSink;
 use crate::transport::{MAX_RTCP, REPORT_INTERVAL};
 use crate::wire::num::{SeqNo, Ssrc};
@@ -28,7 +29,7 @@ impl Router {
     pub(crate) fn receive_rtcp(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         packet: &[u8],
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
@@ -62,7 +63,7 @@ impl Router {
     }
 
     /// One more thing that a peer's RTCP wants looked at. What follows it in the packet is not, once that is too much.
-    fn spend_rtcp(&mut self, now: Instant, index: usize) -> Result<(), DropReason> {
+    fn spend_rtcp(&mut self, now: Instant, index: TransportKey) -> Result<(), DropReason> {
         let transport = self.transports.get_mut(index);
         match transport.is_some_and(|transport| transport.rtcp_budget.take(now)) {
             true => Ok(()),
@@ -73,7 +74,7 @@ impl Router {
     fn on_reports(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         blocks: impl Iterator<Item = ReportBlock>,
     ) -> Result<(), DropReason> {
         for block in blocks {
@@ -84,17 +85,23 @@ impl Router {
     }
 
     /// The track whose media this SSRC of the transport is.
-    fn track_of(&self, index: usize, ssrc: Ssrc) -> Option<usize> {
+    fn track_of(&self, index: TransportKey, ssrc: Ssrc) -> Option<TrackKey> {
         let stream = self.transports.get(index)?.stream(ssrc)?;
         (!stream.rtx).then_some(stream.track)
     }
 
     /// The consumer that leaves on the transport under this SSRC.
-    fn consumer_of(&self, index: usize, ssrc: Ssrc) -> Option<usize> {
+    fn consumer_of(&self, index: TransportKey, ssrc: Ssrc) -> Option<ConsumerKey> {
         self.transports.get(index)?.outgoing.get(&ssrc).copied()
     }
 
-    fn on_sender_report(&mut self, now: Instant, index: usize, ssrc: Ssrc, info: SenderInfo) {
+    fn on_sender_report(
+        &mut self,
+        now: Instant,
+        index: TransportKey,
+        ssrc: Ssrc,
+        info: SenderInfo,
+    ) {
         let track = self
             .track_of(index, ssrc)
             .and_then(|at| self.tracks.get_mut(at));
@@ -110,7 +117,7 @@ impl Router {
         }
     }
 
-    fn on_report(&mut self, now: Instant, index: usize, block: ReportBlock) {
+    fn on_report(&mut self, now: Instant, index: TransportKey, block: ReportBlock) {
         let consumer = self
             .consumer_of(index, block.ssrc)
             .and_then(|at| self.consumers.get_mut(at));
@@ -129,7 +136,7 @@ impl Router {
     fn on_nack(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         media: Ssrc,
         mut lost: impl Iterator<Item = SeqNo>,
         sink: &mut impl TransmitSink,
@@ -148,7 +155,7 @@ impl Router {
         Ok(())
     }
 
-    fn on_keyframe_request(&mut self, now: Instant, index: usize, media: Ssrc) {
+    fn on_keyframe_request(&mut self, now: Instant, index: TransportKey, media: Ssrc) {
         let consumer = self
             .consumer_of(index, media)
             .and_then(|at| self.consumers.get_mut(at));
@@ -161,7 +168,7 @@ impl Router {
     }
 
     /// The publisher ends a stream: what is missing of it will not come (RFC 3550 §6.6).
-    fn on_bye(&mut self, index: usize, ssrc: Ssrc) {
+    fn on_bye(&mut self, index: TransportKey, ssrc: Ssrc) {
         let track = self
             .track_of(index, ssrc)
             .and_then(|at| self.tracks.get_mut(at));
@@ -174,7 +181,7 @@ impl Router {
     pub(crate) fn serve_tracks(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         sink: &mut impl TransmitSink,
     ) {
         let Some(transport) = self.transports.get_mut(index) else {
@@ -208,7 +215,7 @@ impl Router {
     pub(crate) fn ask_for_keyframes(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         sink: &mut impl TransmitSink,
     ) {
         let Some(transport) = self.transports.get_mut(index) else {
@@ -238,7 +245,7 @@ impl Router {
     pub(crate) fn serve_reports(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         sink: &mut impl TransmitSink,
     ) {
         let Some(transport) = self.transports.get_mut(index) else {
@@ -252,7 +259,12 @@ impl Router {
         self.send_sender_reports(now, index, sink);
     }
 
-    fn send_receiver_report(&mut self, now: Instant, index: usize, sink: &mut impl TransmitSink) {
+    fn send_receiver_report(
+        &mut self,
+        now: Instant,
+        index: TransportKey,
+        sink: &mut impl TransmitSink,
+    ) {
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
@@ -292,7 +304,12 @@ impl Router {
     }
 
     /// A sender report and a description of each consumer, as many to a datagram as fit.
-    fn send_sender_reports(&mut self, now: Instant, index: usize, sink: &mut impl TransmitSink) {
+    fn send_sender_reports(
+        &mut self,
+        now: Instant,
+        index: TransportKey,
+        sink: &mut impl TransmitSink,
+    ) {
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };

@@ -2,7 +2,8 @@
 //! the path that a genuine check came by. What fails here leaves nothing behind but a count.
 
 use crate::reasons::DropReason;
-use crate::router::Router;
+use crate::router::{Owner, Router};
+use crate::slab::TransportKey;
 use crate::transport::path::Path;
 use crate::transport::sink::TransmitSink;
 use crate::transport::srtp::SrtpError;
@@ -26,12 +27,11 @@ impl Router {
     }
 
     /// The transport whose peer this path leads to. It is the one that is worked on from here.
-    pub(super) fn transport_at(&mut self, path: Path) -> Result<usize, DropReason> {
-        let index = *self
-            .addresses
-            .get(&path)
-            .filter(|index| self.transports.get(**index).is_some())
-            .ok_or(DropReason::UnknownSource)?;
+    pub(super) fn transport_at(&mut self, path: Path) -> Result<TransportKey, DropReason> {
+        let index = match self.addresses.get(&path) {
+            Some(Owner::One(index)) if self.transports.get(*index).is_some() => *index,
+            _ => return Err(DropReason::UnknownSource),
+        };
         self.working_on = Some(index);
         Ok(index)
     }

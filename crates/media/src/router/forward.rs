@@ -8,6 +8,7 @@ use crate::ingress::track::Track;
 use crate::reasons::DropReason;
 use crate::router::Router;
 use crate::router::event::Event;
+use crate::slab::{ConsumerKey, TrackKey, TransportKey};
 use crate::transport::sink::TransmitSink;
 use crate::transport::{OutgoingHeader, Stream};
 use crate::wire::codecs;
@@ -30,7 +31,7 @@ impl Router {
     pub(crate) fn receive_rtp(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         packet: &[u8],
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
@@ -55,7 +56,7 @@ impl Router {
     fn find_stream(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         view: &RtpView<'_>,
     ) -> Result<Stream, DropReason> {
         let transport = self
@@ -129,7 +130,7 @@ impl Router {
     fn receive_media_packet(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TrackKey,
         view: &RtpView<'_>,
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
@@ -145,7 +146,7 @@ impl Router {
     fn receive_retransmission(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TrackKey,
         view: &RtpView<'_>,
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
@@ -168,7 +169,7 @@ impl Router {
     fn accept(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TrackKey,
         arrival: Arrival,
         view: &RtpView<'_>,
         payload: &[u8],
@@ -205,7 +206,7 @@ impl Router {
     pub(super) fn feed(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TrackKey,
         media: &Media<'_>,
         sink: &mut impl TransmitSink,
     ) {
@@ -236,7 +237,7 @@ impl Router {
     fn fan_out(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TrackKey,
         media: &Media<'_>,
         sink: &mut impl TransmitSink,
     ) {
@@ -298,7 +299,7 @@ impl Router {
     }
 
     /// Asks a track's publisher for a keyframe: before this turn ends, or as soon as the throttle lets it.
-    pub(crate) fn want_keyframe(&mut self, now: Instant, index: usize, need: Need) {
+    pub(crate) fn want_keyframe(&mut self, now: Instant, index: TrackKey, need: Need) {
         let Some(track) = self.tracks.get_mut(index) else {
             return;
         };
@@ -312,7 +313,7 @@ impl Router {
     }
 
     /// All video that a transport receives has to start anew.
-    pub(crate) fn want_keyframes(&mut self, now: Instant, index: usize) {
+    pub(crate) fn want_keyframes(&mut self, now: Instant, index: TransportKey) {
         let count = self
             .transports
             .get(index)
@@ -336,7 +337,7 @@ impl Router {
     pub(crate) fn resend(
         &mut self,
         now: Instant,
-        index: usize,
+        index: ConsumerKey,
         seq: SeqNo,
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {

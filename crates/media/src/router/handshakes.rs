@@ -6,6 +6,7 @@
 use crate::reasons::DropReason;
 use crate::router::Router;
 use crate::router::turns::{MAX_WAITING, MAX_WAITING_OF_ONE, PER_TURN};
+use crate::slab::TransportKey;
 use crate::transport::dtls::cookies::{hello_verify_request, is_cookie};
 use crate::transport::dtls::{DtlsSession, DtlsSettings, Job, Progress};
 use crate::transport::path::Path;
@@ -80,7 +81,7 @@ impl Router {
     fn ask_for_cookie(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         source: Path,
         sink: &mut impl TransmitSink,
     ) {
@@ -101,7 +102,7 @@ impl Router {
     fn work_or_wait(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         source: Path,
         job: Job,
         sink: &mut impl TransmitSink,
@@ -167,7 +168,7 @@ impl Router {
     fn drive(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         source: Path,
         sink: &mut impl TransmitSink,
         work: impl FnOnce(&mut DtlsSession, &DtlsSettings, &mut dyn FnMut(&[u8])) -> Progress,

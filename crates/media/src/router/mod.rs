@@ -30,7 +30,7 @@ use crate::router::event::Event;
 use crate::router::strangers::Strangers;
 use crate::router::timers::Timers;
 use crate::router::turns::Handshakes;
-use crate::slab::Slab;
+use crate::slab::{ConsumerKey, Slab, TrackKey, TransportKey};
 use crate::transport::Transport;
 use crate::transport::dtls::{DtlsSettings, Progress};
 use crate::transport::ice::TransactionIds;
@@ -68,6 +68,15 @@ pub struct RouterConfig {
     pub ingress: IngressLimit,
 }
 
+/// Whose a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    One(TransportKey),
+    /// Several transports say that their peer is at that address, and none proved it. What comes from there but checks
+    /// is nobody's then: were it the first one's, its DTLS would answer the other one's hello.
+    Contested,
+}
+
 /// The forwarding unit: eats commands, datagrams and time; gives datagrams and events.
 pub struct Router {
     pub(crate) dtls: DtlsSettings,
@@ -78,14 +87,14 @@ pub struct Router {
     pub(crate) handshakes: Handshakes,
     pub(crate) strangers: Strangers,
     pub(crate) started: Instant,
-    pub(crate) transports: Slab<Transport>,
-    pub(crate) tracks: Slab<Track>,
-    pub(crate) consumers: Slab<Consumer>,
-    pub(crate) transport_ids: HashMap<TransportId, usize>,
-    pub(crate) track_ids: HashMap<ProducerId, usize>,
-    pub(crate) consumer_ids: HashMap<ConsumerId, usize>,
-    pub(crate) ufrags: HashMap<String, usize>,
-    pub(crate) addresses: HashMap<Path, usize>,
+    pub(crate) transports: Slab<TransportId, Transport>,
+    pub(crate) tracks: Slab<ProducerId, Track>,
+    pub(crate) consumers: Slab<ConsumerId, Consumer>,
+    pub(crate) transport_ids: HashMap<TransportId, TransportKey>,
+    pub(crate) track_ids: HashMap<ProducerId, TrackKey>,
+    pub(crate) consumer_ids: HashMap<ConsumerId, ConsumerKey>,
+    pub(crate) ufrags: HashMap<String, TransportKey>,
+    pub(crate) addresses: HashMap<Path, Owner>,
     pub(crate) ingress: IngressLimit,
     pub(crate) drops: Drops,
     pub(crate) paths: PathCounters,
@@ -93,13 +102,13 @@ pub struct Router {
     pub(crate) traffic: Traffic,
     events: VecDeque<Event>,
     /// The transport whose business is being done: the one that a panic closes.
-    pub(crate) working_on: Option<usize>,
+    pub(crate) working_on: Option<TransportKey>,
     /// Transports whose publishers are to be asked for keyframes before this turn ends.
-    hurried: Vec<usize>,
+    hurried: Vec<TransportKey>,
     /// When each transport wants to be served; may be too early, never too late.
     timers: Timers,
     /// Transports whose time has come; kept so that the list need not be allocated again.
-    ripe: Vec<usize>,
+    ripe: Vec<TransportKey>,
     served: Option<Instant>,
     /// Room for lists made on the way, kept so that it need not be allocated again.
     pub(crate) numbers: Vec<crate::wire::num::SeqNo>,
@@ -239,7 +248,7 @@ impl Router {
 
     /// A transport's publisher is to be asked for a keyframe in this very turn: the first picture of a subscriber
     /// does not wait for a timer.
-    pub(crate) fn hurry(&mut self, index: usize) {
+    pub(crate) fn hurry(&mut self, index: TransportKey) {
         if !self.hurried.contains(&index) {
             self.hurried.push(index);
         }
@@ -253,14 +262,14 @@ impl Router {
     }
 
     /// A transport wants to be served at `at` or before.
-    pub(crate) fn wake(&mut self, index: usize, at: Instant) {
+    pub(crate) fn wake(&mut self, index: TransportKey, at: Instant) {
         if self.transports.get(index).is_some() {
             self.timers.bring_forward(index, at);
         }
     }
 
     /// Does all that is due on one transport, and notes when to come again.
-    fn serve(&mut self, now: Instant, index: usize, sink: &mut impl TransmitSink) {
+    fn serve(&mut self, now: Instant, index: TransportKey, sink: &mut impl TransmitSink) {
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
@@ -285,7 +294,7 @@ impl Router {
         self.timers.set(index, due);
     }
 
-    fn next_due(&self, now: Instant, index: usize) -> Option<Instant> {
+    fn next_due(&self, now: Instant, index: TransportKey) -> Option<Instant> {
         let transport = self.transports.get(index)?;
         let of_transport = [
             transport.ice.consent_deadline(),
@@ -309,7 +318,7 @@ impl Router {
     pub(crate) fn after_dtls(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         progress: Progress,
         sink: &mut impl TransmitSink,
     ) {
@@ -328,7 +337,12 @@ impl Router {
     }
 
     /// Lets media flow once the handshake has ended and the peer is named; ends it all when they disagree.
-    pub(crate) fn connect(&mut self, now: Instant, index: usize, sink: &mut impl TransmitSink) {
+    pub(crate) fn connect(
+        &mut self,
+        now: Instant,
+        index: TransportKey,
+        sink: &mut impl TransmitSink,
+    ) {
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
@@ -361,7 +375,7 @@ impl Router {
     pub(crate) fn close(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         reason: CloseReason,
         sink: &mut impl TransmitSink,
     ) {

@@ -3,6 +3,7 @@
 use super::Router;
 use super::event::Event;
 use crate::reasons::DropReason;
+use crate::slab::{TrackKey, TransportKey};
 use crate::transport::policer::Class;
 use crate::transport::sink::TransmitSink;
 use crate::wire::codecs::Kind;
@@ -16,7 +17,7 @@ impl Router {
     pub(crate) fn police(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         packet: &[u8],
         is_rtcp: bool,
         wire_bytes: usize,
@@ -56,12 +57,12 @@ impl Router {
         Err(DropReason::OverBitrate)
     }
 
-    fn class_of(&self, index: usize, packet: &[u8]) -> Class {
+    fn class_of(&self, index: TransportKey, packet: &[u8]) -> Class {
         let (Some(transport), Ok(view)) = (self.transports.get(index), RtpView::parse(packet))
         else {
             return Class::Video;
         };
-        let is_audio = |at: &usize| {
+        let is_audio = |at: &TrackKey| {
             let track = self.tracks.get(*at);
             track.is_some_and(|track| {
                 track.spec.kind == Kind::Audio && track.spec.payload_type == view.payload_type()
@@ -79,7 +80,7 @@ impl Router {
     pub(crate) fn serve_estimate(
         &mut self,
         now: Instant,
-        index: usize,
+        index: TransportKey,
         sink: &mut impl TransmitSink,
     ) {
         let Some(transport) = self.transports.get_mut(index) else {

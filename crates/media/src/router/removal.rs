@@ -2,16 +2,17 @@
 //! in constant time however many there are: the departure of a subscriber of 500 tracks is 500 steps.
 
 use crate::egress::consumer::{Consumer, Places};
+use crate::ids::ConsumerId;
 use crate::reasons::CloseReason;
 use crate::router::Router;
 use crate::router::event::Event;
-use crate::slab::Slab;
+use crate::slab::{ConsumerKey, Slab, TrackKey, TransportKey};
 
 /// Takes one out of a list of consumers; the last one gets its place and is told.
 fn take_out(
-    list: &mut Vec<usize>,
+    list: &mut Vec<ConsumerKey>,
     place: usize,
-    consumers: &mut Slab<Consumer>,
+    consumers: &mut Slab<ConsumerId, Consumer>,
     place_of: fn(&mut Places) -> &mut usize,
 ) {
     if place < list.len() {
@@ -26,7 +27,7 @@ fn take_out(
 
 impl Router {
     /// Ends a transport in silence, with its tracks, their consumers, and its consumers.
-    pub(crate) fn remove(&mut self, index: usize, reason: CloseReason) {
+    pub(crate) fn remove(&mut self, index: TransportKey, reason: CloseReason) {
         let Some(transport) = self.transports.remove(index) else {
             return;
         };
@@ -51,7 +52,7 @@ impl Router {
         });
     }
 
-    pub(crate) fn remove_track(&mut self, index: usize) {
+    pub(crate) fn remove_track(&mut self, index: TrackKey) {
         let Some(track) = self.tracks.remove(index) else {
             return;
         };
@@ -66,7 +67,7 @@ impl Router {
         }
     }
 
-    pub(crate) fn remove_consumer(&mut self, index: usize) {
+    pub(crate) fn remove_consumer(&mut self, index: ConsumerKey) {
         let Some(consumer) = self.consumers.remove(index) else {
             return;
         };

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 impl Router {
     /// All counters at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        let producers = self.tracks.iter().map(|(_, producer)| ProducerStats {
+        let producers = self.tracks.values().map(|producer| ProducerStats {
             id: producer.spec.producer,
             transport: producer.spec.transport,
             ssrc: producer.ssrc().map(|ssrc| ssrc.0),
@@ -27,7 +27,7 @@ impl Router {
             keyframes: producer.keyframes,
             consumers: producer.consumers.len(),
         });
-        let consumers = self.consumers.iter().map(|(_, consumer)| ConsumerStats {
+        let consumers = self.consumers.values().map(|consumer| ConsumerStats {
             id: consumer.spec.consumer,
             transport: consumer.spec.transport,
             producer: consumer.spec.producer,
@@ -42,7 +42,7 @@ impl Router {
             rtt_ms: consumer.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
         });
         let mut traffic = self.traffic;
-        for (_, transport) in self.transports.iter() {
+        for transport in self.transports.values() {
             traffic.packets_out += transport.traffic.packets_out;
             traffic.bytes_out += transport.traffic.bytes_out;
         }
@@ -54,11 +54,7 @@ impl Router {
                 waiting: self.handshakes.waiting,
             },
             drops: self.drops.clone(),
-            transports: self
-                .transports
-                .iter()
-                .map(|(_, transport)| stats_of(transport))
-                .collect(),
+            transports: self.transports.values().map(stats_of).collect(),
             producers: producers.collect(),
             consumers: consumers.collect(),
         }

@@ -10,6 +10,7 @@ use crate::reasons::{CloseReason, DropReason};
 use crate::router::command::Command;
 use crate::router::event::Event;
 use crate::router::forward::Media;
+use crate::slab::TransportKey;
 use crate::transport::path::Path;
 use crate::transport::policer::IngressLimit;
 use crate::transport::sink::VecSink;
@@ -36,7 +37,7 @@ fn router(now: Instant) -> Router {
 }
 
 /// A transport as it is after its handshake.
-fn connect(router: &mut Router, now: Instant, number: u64, sink: &mut VecSink) -> usize {
+fn connect(router: &mut Router, now: Instant, number: u64, sink: &mut VecSink) -> TransportKey {
     let transport = TransportId(number);
     let add = Command::AddTransport {
         transport,
@@ -98,7 +99,7 @@ fn specs(kind: Kind) -> (ProducerSpec, ConsumerSpec) {
 fn talk(
     router: &mut Router,
     now: Instant,
-    publisher: usize,
+    publisher: TransportKey,
     from: u16,
     sink: &mut VecSink,
 ) -> Vec<u16> {

@@ -1,6 +1,7 @@
 //! When each transport wants to be served: a binary heap that knows the place of each entry, so that moving one is as
 //! cheap as adding one, and nothing is looked at that is not due. Nothing is allocated for a transport that was in it.
 
+use crate::slab::TransportKey;
 use std::time::Instant;
 
 /// Not in the heap.
@@ -9,7 +10,7 @@ const NOWHERE: u32 = u32::MAX;
 /// One moment for each index at most.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    heap: Vec<(Instant, u32)>,
+    heap: Vec<(Instant, TransportKey)>,
     /// The place in the heap of each index.
     places: Vec<u32>,
 }
@@ -21,7 +22,7 @@ impl Timers {
     }
 
     /// Sets the moment of an index, earlier or later than it was; none takes it out.
-    pub(super) fn set(&mut self, index: usize, at: Option<Instant>) {
+    pub(super) fn set(&mut self, index: TransportKey, at: Option<Instant>) {
         let Some(at) = at else {
             return self.take_out(index);
         };
@@ -31,18 +32,18 @@ impl Timers {
                 self.settle(place);
             }
             None => {
-                if self.places.len() <= index {
-                    self.places.resize(index + 1, NOWHERE);
+                if self.places.len() <= index.index() {
+                    self.places.resize(index.index() + 1, NOWHERE);
                 }
-                self.heap.push((at, index as u32));
-                self.places[index] = (self.heap.len() - 1) as u32;
+                self.heap.push((at, index));
+                self.places[index.index()] = (self.heap.len() - 1) as u32;
                 self.settle(self.heap.len() - 1);
             }
         }
     }
 
     /// Sets the moment of an index unless it has an earlier one.
-    pub(super) fn bring_forward(&mut self, index: usize, at: Instant) {
+    pub(super) fn bring_forward(&mut self, index: TransportKey, at: Instant) {
         let is_earlier = self
             .place(index)
             .is_none_or(|place| at < self.heap[place].0);
@@ -52,24 +53,27 @@ impl Timers {
     }
 
     /// Takes out one index whose moment has come, the earliest first.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<usize> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<TransportKey> {
         let (_, index) = self.heap.first().filter(|(at, _)| *at <= now)?;
-        let index = *index as usize;
+        let index = *index;
         self.take_out(index);
         Some(index)
     }
 
-    fn place(&self, index: usize) -> Option<usize> {
-        let place = self.places.get(index).filter(|place| **place != NOWHERE)?;
+    fn place(&self, index: TransportKey) -> Option<usize> {
+        let place = self
+            .places
+            .get(index.index())
+            .filter(|place| **place != NOWHERE)?;
         Some(*place as usize)
     }
 
-    fn take_out(&mut self, index: usize) {
+    fn take_out(&mut self, index: TransportKey) {
         let Some(place) = self.place(index) else {
             return;
         };
         self.heap.swap_remove(place);
-        self.places[index] = NOWHERE;
+        self.places[index.index()] = NOWHERE;
         if place < self.heap.len() {
             self.settle(place);
         }
@@ -93,13 +97,13 @@ impl Timers {
             self.swap(place, first);
             place = first;
         }
-        self.places[self.heap[place].1 as usize] = place as u32;
+        self.places[self.heap[place].1.index()] = place as u32;
     }
 
     fn swap(&mut self, one: usize, other: usize) {
         self.heap.swap(one, other);
         for place in [one, other] {
-            self.places[self.heap[place].1 as usize] = place as u32;
+            self.places[self.heap[place].1.index()] = place as u32;
         }
     }
 }
@@ -107,6 +111,7 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slab::Slab;
     use crate::wire::num::Rng;
     use std::collections::HashMap;
     use std::time::Duration;
@@ -117,8 +122,10 @@ mod tests {
             let (mut rng, start) = (Rng::new(seed), Instant::now());
             let (mut timers, mut expected) = (Timers::default(), HashMap::new());
             let mut now = start;
+            let mut slab = Slab::new();
+            let keys: Vec<TransportKey> = (0..60).map(|_| slab.insert(())).collect();
             for _ in 0..2000 {
-                let index = rng.below(60) as usize;
+                let index = keys[rng.below(60) as usize];
                 let at = now + Duration::from_millis(rng.below(500));
                 match rng.below(5) {
                     0 => {

@@ -15,6 +15,7 @@ pub(crate) mod verification;
 
 use crate::ids::TransportId;
 use crate::reasons::{CloseReason, DropReason};
+use crate::slab::{ConsumerKey, TrackKey};
 use crate::transport::budget::Budget;
 use crate::transport::dtls::{DtlsSession, HANDSHAKE_TIMEOUT, Handshake, Job, Progress};
 use crate::transport::estimate::Estimate;
@@ -59,8 +60,7 @@ pub(crate) const MAX_RTCP: usize = 1200;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stream {
     pub(crate) ssrc: Ssrc,
-    /// Index of the track.
-    pub(crate) track: usize,
+    pub(crate) track: TrackKey,
     /// Whether it carries retransmissions.
     pub(crate) rtx: bool,
 }
@@ -121,13 +121,11 @@ pub(crate) struct Transport {
     pub(crate) dtls_to: DtlsTo,
     pub(crate) expected_fingerprint: Option<[u8; 32]>,
     pub(crate) srtp: Option<Srtp>,
-    /// Indices.
-    pub(crate) tracks: Vec<usize>,
-    /// Indices.
-    pub(crate) consumers: Vec<usize>,
+    pub(crate) tracks: Vec<TrackKey>,
+    pub(crate) consumers: Vec<ConsumerKey>,
     pub(crate) streams: HashMap<Ssrc, Stream>,
     /// Which consumer leaves under which SSRC, for what its peer says about them.
-    pub(crate) outgoing: HashMap<Ssrc, usize>,
+    pub(crate) outgoing: HashMap<Ssrc, ConsumerKey>,
     /// Items of RTCP that its peer may have looked at.
     pub(crate) rtcp_budget: Budget,
     /// Verifications of its peer's checks.
