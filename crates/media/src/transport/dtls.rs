@@ -201,10 +201,12 @@ impl DtlsSession {
 
     /// What of a datagram a client may say at this point of the handshake; empty: nothing.
     pub(crate) fn sift(&mut self, datagram: &[u8]) -> Vec<u8> {
-        let phase = match () {
-            () if self.finished => Phase::Finished,
-            () if self.answered => Phase::Answered,
-            () => Phase::BeforeHello,
+        let phase = if self.finished {
+            Phase::Finished
+        } else if self.answered {
+            Phase::Answered
+        } else {
+            Phase::BeforeHello
         };
         let sifted = sift(datagram, phase);
         if !self.is_proven() && sifted.len() < datagram.len() {
@@ -213,7 +215,7 @@ impl DtlsSession {
         sifted
     }
 
-    /// Takes in a sifted datagram from a validated address; `announced` is the SHA-256 of the peer's certificate, once
+    /// Takes in a sifted datagram from an address that a check named; `announced` is the SHA-256 of the peer's certificate, once
     /// that is known, and `is_ours` tells our cookies. `send` gets what is to be sent back. What comes to nothing is an
     /// error; that ends nothing.
     pub(crate) fn handle_datagram(
