@@ -1,7 +1,7 @@
 //! Two str0m peers call each other through a router.
 
 use parlour_media::{Event, Kind, SrtpProfile};
-use parlour_sim::{AUDIO_PT, Camera, Hop, Sim};
+use parlour_sim::{AUDIO_PT, Camera, Hop, Sim, VIDEO_RTX_PT};
 use std::time::Duration;
 
 #[test]
@@ -102,11 +102,32 @@ fn a_link_that_loses_a_tenth_is_repaired_from_the_cache() {
     let snapshot = sim.router.snapshot();
     let consumer = &snapshot.consumers[0];
     assert!(consumer.retransmitted > 80, "{consumer:?}");
-    assert!(
-        consumer.fraction_lost < 1.0
-            && consumer
-                .rtt_ms
-                .is_some_and(|rtt| (15.0..40.0).contains(&rtt)),
-        "{consumer:?}"
-    );
+    let rtt = consumer.rtt_ms.expect("a round trip time");
+    assert!((15.0..40.0).contains(&rtt), "{consumer:?}");
+}
+
+#[test]
+fn the_share_that_a_link_loses_is_known_from_the_subscribers_reports() {
+    let mut sim = Sim::with_peers(2, 2);
+    let video = sim.publish(0, Kind::Video, 1000);
+    sim.subscribe(1, video, Kind::Video, 3000);
+    let mut camera = Camera::new(0, 1000, 500, 90_000);
+    camera.frame(&mut sim, true);
+    // No repair arrives: a subscriber counts what was repaired as received.
+    sim.filter = Box::new(|hop, datagram, rng| {
+        let payload_type = datagram[1] & 0x7f;
+        let media = datagram[0] >= 128 && !(64..96).contains(&payload_type);
+        let lost = payload_type == VIDEO_RTX_PT || rng.below(10) == 0;
+        !(hop == Hop::Down(1) && media && lost)
+    });
+    let mut reported = Vec::new();
+    for frame in 0..600 {
+        camera.frame(&mut sim, false);
+        if frame % 30 == 29 {
+            reported.push(sim.router.snapshot().consumers[0].fraction_lost);
+        }
+    }
+    // A hundred packets or so between two reports; the first has seen less.
+    let mean = reported[1..].iter().sum::<f64>() / (reported.len() - 1) as f64;
+    assert!((0.05..0.2).contains(&mean), "{reported:?}");
 }

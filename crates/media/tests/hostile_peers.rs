@@ -2,7 +2,7 @@
 
 use parlour_media::num::{Rng, SeqNo, Ssrc};
 use parlour_media::rtcp::{self, Rtcp};
-use parlour_media::rtp::RtpView;
+use parlour_media::rtp::{RtpHeader, RtpView};
 use parlour_media::{Command, ConsumerSpec, DropReason, Event, Kind, PayloadType};
 use parlour_sim::raw::{RawPeer, consumer, producer, rtp_packet};
 use parlour_sim::{AUDIO_PT, Sim, VIDEO_PT, vp8};
@@ -234,24 +234,38 @@ fn authentic_rtcp_of_any_content_never_panics() {
 fn authentic_rtp_of_any_content_never_panics() {
     let mut pair = Pair::new(true);
     let mut rng = Rng::new(6);
-    for round in 0..20_000u32 {
-        let mut plain = rtp_packet(VIDEO_PT, round as u16, rng.next_u32(), IN, &[]);
-        let len = rng.below(60) as usize;
-        plain.extend((0..len).map(|_| rng.next_u32() as u8));
-        // Padding, extensions, contributing sources: whatever fits is fair.
-        plain[0] = 0x80 | (rng.next_u32() as u8 & 0x3f);
-        if RtpView::parse(&plain).is_ok() || plain.len() > 80 {
-            pair.publish(&plain);
+    let authentic = |pair: &Pair| {
+        let transports = pair.sim.router.snapshot().transports;
+        let mut transports = transports.iter();
+        let publisher = transports.find(|it| it.id == pair.publisher.transport);
+        publisher.expect("it is there").traffic.packets_in
+    };
+    let before = authentic(&pair);
+    let (mut number, mut sent, mut lying, mut forwarded) = (0u32, 0, 0, 0);
+    for _ in 0..20_000 {
+        // Lost packets, and far jumps ahead: the rollover counter goes on with them.
+        number += match rng.below(200) {
+            0 => 1 + rng.below(10_000) as u32,
+            1..10 => 2,
+            _ => 1,
+        };
+        let keyframe = rng.below(100) == 0;
+        let mut plain = rtp_packet(VIDEO_PT, number as u16, rng.next_u32(), IN, &[]);
+        if keyframe {
+            plain.extend(vp8(true, true, b"k"));
+        } else {
+            let len = rng.below(60) as usize;
+            plain.extend((0..len).map(|_| rng.next_u32() as u8));
+            // Padding, extensions, contributing sources: whatever can be sealed is fair.
+            plain[0] = 0x80 | (rng.next_u32() as u8 & 0x3f);
         }
-        if rng.below(100) == 0 {
-            pair.publish(&rtp_packet(
-                VIDEO_PT,
-                rng.next_u32() as u16,
-                0,
-                IN,
-                &vp8(true, true, b"k"),
-            ));
+        if RtpHeader::parse(&plain).is_err() {
+            continue;
         }
+        pair.sim.now += Duration::from_millis(1);
+        sent += 1;
+        lying += u64::from(RtpView::parse(&plain).is_err());
+        forwarded += pair.publish(&plain).len();
     }
     let closed = pair
         .sim
@@ -259,6 +273,15 @@ fn authentic_rtp_of_any_content_never_panics() {
         .iter()
         .any(|event| matches!(event, Event::TransportClosed { .. }));
     assert!(!closed, "{:?}", pair.sim.events);
+    // All of it was authentic and came to the parser, which refused what lies about its padding; much of it went on.
+    assert_eq!(authentic(&pair) - before, sent);
+    let drops = pair.sim.router.snapshot().drops;
+    assert_eq!(drops.get(DropReason::BadTag), 0, "{drops:?}");
+    assert_eq!(drops.get(DropReason::RtpMalformed), lying);
+    assert!(
+        sent > 5000 && lying > 1000 && forwarded > 1000,
+        "{sent} {lying} {forwarded}"
+    );
 }
 
 #[test]

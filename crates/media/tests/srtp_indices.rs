@@ -3,14 +3,13 @@
 
 use parlour_media::num::{Rng, SeqNo, Ssrc};
 use parlour_media::rtcp;
-use parlour_media::rtp::{RtpView, is_rtp_or_rtcp};
+use parlour_media::rtp::is_rtp_or_rtcp;
 use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, DropReason, Event, IngressLimit, Kind, PayloadType,
     ProducerId, ProducerSpec,
 };
 use parlour_sim::raw::{RawPeer, rtp_packet};
 use parlour_sim::{Sim, VIDEO_PT, VIDEO_RTX_PT, vp8};
-use std::collections::HashMap;
 use std::time::Duration;
 
 const IN: u32 = 1000;
@@ -21,8 +20,6 @@ struct Stage {
     sim: Sim,
     publisher: RawPeer,
     subscribers: Vec<RawPeer>,
-    /// The cycle and number that each of the publisher's streams has got to.
-    sent: HashMap<u32, u64>,
 }
 
 impl Stage {
@@ -57,7 +54,6 @@ impl Stage {
             sim,
             publisher,
             subscribers,
-            sent: HashMap::new(),
         };
         stage.consume(0, OUT);
         stage.consume(1, OUT);
@@ -83,17 +79,9 @@ impl Stage {
         self.sim.command(Command::AddConsumer(spec));
     }
 
-    /// Seals a packet of the publisher: its numbers wrap as a receiver expects it.
+    /// The publisher sends a packet.
     fn seal(&mut self, packet: &[u8]) {
-        let header = RtpView::parse(packet).unwrap();
-        let (ssrc, seq) = (header.ssrc().0, header.seq());
-        let newest = *self.sent.entry(ssrc).or_insert(u64::from(seq.0));
-        let ahead = i64::from(SeqNo(newest as u16).distance_to(seq));
-        let index = newest.checked_add_signed(ahead).unwrap_or(u64::from(seq.0));
-        self.sent.insert(ssrc, newest.max(index));
-        let sent = self
-            .publisher
-            .send_rtp_at(&mut self.sim, packet, (index >> 16) as u32);
+        let sent = self.publisher.send_rtp(&mut self.sim, packet);
         self.sim.sent = Some(sent);
         self.check();
     }

@@ -5,13 +5,14 @@ use crate::ledger::Ledger;
 use crate::{AUDIO_PT, Sim, VIDEO_PT, password, ufrag};
 use dimpl::{Config, Dtls, Output};
 use parlour_media::num::{PayloadType, RtpTime, SeqNo, Ssrc};
-use parlour_media::rtp;
+use parlour_media::rtp::{self, RtpHeader};
 use parlour_media::srtp::{SrtpKeys, SrtpReceiver, SrtpSender};
 use parlour_media::stun::{self, BindingRequest, StunMessage};
 use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, Kind, ProducerId, ProducerSpec, SrtpProfile,
     TransportId,
 };
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -68,6 +69,8 @@ pub struct RawPeer {
     /// Whether it answers checks while it connects.
     answers_checks: bool,
     number: u64,
+    /// The newest index of each stream it sends.
+    newest: HashMap<Ssrc, u64>,
 }
 
 impl RawPeer {
@@ -105,6 +108,7 @@ impl RawPeer {
             transactions: 0,
             answers_checks,
             number,
+            newest: HashMap::new(),
         };
         // One that answers nothing has to earn our half of the handshake by what it sends.
         for _ in 0..if answers_checks { 1 } else { 8 } {
@@ -204,21 +208,19 @@ impl RawPeer {
         }
     }
 
-    /// Sends RTP as it is given, whatever it is; returns all that the router sent, to whomever.
+    /// Sends RTP as it is given, whatever it is; returns all that the router sent, to whomever. The rollover counter is
+    /// the one that a receiver of all of it guesses (RFC 3711 §3.3.1).
     pub fn send_rtp(&mut self, sim: &mut Sim, plain: &[u8]) -> Vec<(SocketAddr, Vec<u8>)> {
-        self.send_rtp_at(sim, plain, 0)
-    }
-
-    /// The same in a later cycle of its sequence numbers.
-    pub fn send_rtp_at(
-        &mut self,
-        sim: &mut Sim,
-        plain: &[u8],
-        roc: u32,
-    ) -> Vec<(SocketAddr, Vec<u8>)> {
+        let header = RtpHeader::parse(plain).unwrap();
+        let (ssrc, first) = (header.ssrc, u64::from(header.seq.0));
+        let newest = self.newest.entry(ssrc).or_insert(first);
+        let ahead = i64::from(SeqNo(*newest as u16).distance_to(header.seq));
+        let index = newest.checked_add_signed(ahead).unwrap_or(first);
+        *newest = index.max(*newest);
         let mut packet = plain.to_vec();
         packet.resize(plain.len() + 32, 0);
         let sender = self.srtp.as_ref().unwrap();
+        let roc = (index >> 16) as u32;
         let len = sender.protect_rtp(&mut packet, plain.len(), roc).unwrap();
         sim.sent = Some(Vec::new());
         sim.inject(self.address, &packet[..len]);
