@@ -1,4 +1,4 @@
-# make demo | build | test | lint | fuzz | bench | clean      (make help tells more)
+# make demo | build | test | lint | fuzz | soak | bench | clean      (make help tells more)
 # What a person reads while it builds goes to stderr: stdout of `make demo` is the link alone.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -15,7 +15,7 @@ say = @printf '\033[1m▸ %s\033[0m\n' "$(1)" >&2
 WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 PIP_INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes
 
-.PHONY: help demo build test lint fuzz bench clean core web generate lock format
+.PHONY: help demo build test lint fuzz soak bench clean core web generate lock format
 
 help:
 	@echo 'make demo [PORT=] [MEDIA_PORT=]   build everything, start a server with a robot in a room, print one link'
@@ -23,6 +23,7 @@ help:
 	@echo 'make test                         lint, Rust, TypeScript, Python and browser tests'
 	@echo 'make lint                         the lint alone'
 	@echo 'make fuzz [SECONDS=600]           fuzz the parsers of network input'
+	@echo 'make soak [SEEDS=1000]            simulate calls on bad networks, one a seed'
 	@echo 'make bench [RECORD=1]             measure the speed, each figure beside its target; RECORD=1 keeps it in the docs'
 	@echo 'make generate                     write anew what is generated: error codes, protocol types, their pages'
 	@echo 'make clean                        remove what was built; the demo data in .demo stays'
@@ -87,6 +88,10 @@ fuzz: build $(STAMPS)/dev
 	@FUZZ_FACTOR=$$(( $(SECONDS) / 15 + 1 )) $(VENV)/bin/python -m pytest -q -o timeout=0 \
 	  tests/unit/test_usersig_fuzz.py tests/unit/test_sdp.py tests/unit/test_signaling_connection.py tests/unit/test_admin_bodies.py
 	@$(VENV)/bin/python fuzz/python/rest_bodies.py -max_total_time=$(SECONDS) -max_len=2000
+
+SEEDS ?= 1000
+soak:
+	@$(CARGO) run --release --locked --quiet -p parlour-sim --bin sweep -- --seeds $(SEEDS)
 
 # RECORD=1 keeps what was measured: the results files, and the page that is made of them.
 bench: build $(STAMPS)/dev

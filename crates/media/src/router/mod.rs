@@ -11,6 +11,8 @@ mod demux;
 pub mod event;
 mod forward;
 mod handshakes;
+#[cfg(feature = "sim")]
+mod injected;
 mod policing;
 mod removal;
 mod snapshot;
@@ -37,6 +39,7 @@ use crate::transport::ice::TransactionIds;
 use crate::transport::path::Path;
 use crate::transport::policer::IngressLimit;
 use crate::transport::sink::TransmitSink;
+use crate::transport::srtp::SrtpProfile;
 use crate::transport::traffic::Traffic;
 use crate::transport::verification::Failures;
 use crate::wire::num::Rng;
@@ -357,18 +360,24 @@ impl Router {
         };
         match transport.finish_handshake(&handshake) {
             Err(reason) => self.close(now, index, reason, sink),
-            Ok(profile) => {
-                transport.next_report = Some(now + crate::transport::REPORT_INTERVAL);
-                let event = Event::TransportConnected {
-                    transport: transport.id,
-                    profile,
-                };
-                self.emit(event);
-                self.wake(index, now);
-                self.hurry(index);
-                self.want_keyframes(now, index);
-            }
+            Ok(profile) => self.on_connected(now, index, profile),
         }
+    }
+
+    /// A transport has its keys.
+    fn on_connected(&mut self, now: Instant, index: TransportKey, profile: SrtpProfile) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        transport.next_report = Some(now + crate::transport::REPORT_INTERVAL);
+        let event = Event::TransportConnected {
+            transport: transport.id,
+            profile,
+        };
+        self.emit(event);
+        self.wake(index, now);
+        self.hurry(index);
+        self.want_keyframes(now, index);
     }
 
     /// Ends a transport and says so to its peer.

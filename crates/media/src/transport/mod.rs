@@ -25,7 +25,9 @@ use crate::transport::outgoing::OutgoingStreams;
 use crate::transport::path::Path;
 use crate::transport::policer::{IngressLimit, Policer};
 use crate::transport::sink::{TransmitSink, send_plain};
-use crate::transport::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
+use crate::transport::srtp::{
+    SRTP_OVERHEAD, SrtpError, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender,
+};
 use crate::transport::traffic::Traffic;
 use crate::transport::verification::PeerBudget;
 use crate::wire::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
@@ -182,20 +184,19 @@ impl Transport {
         if self.expected_fingerprint != Some(handshake.fingerprint) {
             return Err(CloseReason::FingerprintMismatch);
         }
-        let profile = handshake.profile;
-        // We are the DTLS server: what the client writes we read (RFC 5764 §4.2).
-        let srtp = SrtpKeys::from_exporter(profile, &handshake.keys).and_then(|keys| {
-            let (receiver, sender) = (
-                SrtpReceiver::new(&keys.client)?,
-                SrtpSender::new(&keys.server)?,
-            );
-            Ok(Srtp {
-                profile,
-                receiver,
-                sender,
-            })
+        let keys = SrtpKeys::from_exporter(handshake.profile, &handshake.keys);
+        keys.and_then(|keys| self.install_keys(&keys))
+            .map_err(|_| CloseReason::DtlsFailed)
+    }
+
+    /// Lets media flow under these keys. We are the DTLS server: what the client writes we read (RFC 5764 §4.2).
+    pub(crate) fn install_keys(&mut self, keys: &SrtpKeys) -> Result<SrtpProfile, SrtpError> {
+        let profile = keys.client.profile();
+        self.srtp = Some(Srtp {
+            profile,
+            receiver: SrtpReceiver::new(&keys.client)?,
+            sender: SrtpSender::new(&keys.server)?,
         });
-        self.srtp = Some(srtp.map_err(|_| CloseReason::DtlsFailed)?);
         Ok(profile)
     }
 
