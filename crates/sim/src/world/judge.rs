@@ -32,6 +32,11 @@ impl World {
             .handle_datagram(self.now, source, datagram, &mut self.sink);
         let sent = self.collect();
         let dropped = self.dropped(&before);
+        // The guard below the numbering is there for faults: a router without faults never meets it.
+        assert!(
+            !dropped.contains(&DropReason::IndexUsed),
+            "a second packet under one index"
+        );
         match what {
             What::Stun => {
                 assert!(
