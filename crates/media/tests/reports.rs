@@ -1,6 +1,9 @@
 //! What publishers and subscribers learn from our reports, as str0m understands them.
 
-use parlour_media::Kind;
+use parlour_media::router::MAX_PRODUCERS;
+use parlour_media::rtcp::{self, Rtcp};
+use parlour_media::{Command, Kind, ProducerId, ProducerSpec, Ssrc};
+use parlour_sim::raw::{RawPeer, producer, rtp_packet};
 use parlour_sim::{AUDIO_PT, Hop, Sim, VIDEO_PT, vp8};
 use std::time::{Duration, SystemTime};
 use str0m::rtp::RtpPacket;
@@ -37,6 +40,38 @@ fn captured_at(packet: &RtpPacket, clock_rate: f64) -> Option<SystemTime> {
         true => info.ntp_time + Duration::from_secs_f64(seconds),
         false => info.ntp_time - Duration::from_secs_f64(-seconds),
     })
+}
+
+#[test]
+fn each_of_as_many_tracks_as_a_transport_may_have_is_reported_on() {
+    let mut sim = Sim::new(3);
+    let mut publisher = RawPeer::connect(&mut sim, 1);
+    let ssrcs: Vec<u32> = (1000..).take(MAX_PRODUCERS).collect();
+    for ssrc in &ssrcs {
+        sim.command(Command::AddProducer(ProducerSpec {
+            producer: ProducerId(u64::from(*ssrc)),
+            ssrc: Some(Ssrc(*ssrc)),
+            mid: ssrc.to_string(),
+            ..producer(publisher.transport, Kind::Audio)
+        }));
+        publisher.send_rtp(&mut sim, &rtp_packet(AUDIO_PT, 1, 0, *ssrc, b"hello"));
+    }
+    sim.sent = Some(Vec::new());
+    sim.run(Duration::from_secs(2));
+    let sent = publisher.answers(&mut sim);
+    let opened: Vec<_> = sent.iter().filter_map(|it| publisher.open(it)).collect();
+    let mut reported: Vec<u32> = Vec::new();
+    for part in opened
+        .iter()
+        .flat_map(|packet| rtcp::parse_compound(packet))
+    {
+        if let Ok(Rtcp::ReceiverReport { blocks, .. }) = part {
+            reported.extend(blocks.map(|block| block.ssrc.0));
+        }
+    }
+    reported.sort_unstable();
+    reported.dedup();
+    assert_eq!(reported, ssrcs);
 }
 
 #[test]

@@ -270,8 +270,8 @@ impl Router {
         };
         let mut blocks = [ReportBlock::default(); MAX_BLOCKS];
         let mut count = 0;
-        for at in &transport.tracks {
-            let Some(track) = self.tracks.get_mut(*at) else {
+        for at in 0..transport.tracks.len() {
+            let Some(track) = self.tracks.get_mut(transport.tracks[at]) else {
                 continue;
             };
             let Some((ssrc, report)) = track
@@ -281,10 +281,14 @@ impl Router {
             else {
                 continue;
             };
-            let Some(block) = blocks.get_mut(count) else {
-                break;
-            };
-            *block = ReportBlock {
+            if count == MAX_BLOCKS {
+                let sender = transport.feedback_ssrc;
+                transport.send_rtcp(sink, |buf| {
+                    rtcp::write_receiver_report(buf, sender, &blocks)
+                });
+                count = 0;
+            }
+            blocks[count] = ReportBlock {
                 ssrc,
                 fraction_lost: report.fraction_lost,
                 cumulative_lost: report.cumulative_lost as i32,
