@@ -42,6 +42,8 @@ class Load:
     took: array[float] = field(default_factory=lambda: array("d"))
     failure: BaseException | None = None
     idle: asyncio.Event = field(default_factory=asyncio.Event)
+    moving: asyncio.Event = field(default_factory=asyncio.Event)
+    """There was an answer, or there will be none."""
 
     def answered(self, answer: bytes, began: float) -> None:
         """Check and count an answer."""
@@ -50,12 +52,14 @@ class Load:
         elif self.running:
             self.done += 1
             self.took.append(time.perf_counter() - began)
+            self.moving.set()
 
     def fail(self, failure: BaseException) -> None:
         """End the run; the first failure is the one that is told."""
         self.failure = self.failure or failure
         self.running = False
         self.idle.set()
+        self.moving.set()
 
     def starts(self) -> None:
         """A connection has a request under way."""

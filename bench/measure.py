@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import statistics
 import time
 from collections.abc import Callable
@@ -141,10 +142,11 @@ async def _run(
         for _ in range(workload.connections):
             load.starts()
             open_another(load, port)
-    try:
+    with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(load.idle.wait(), seconds)
-    except TimeoutError:
-        load.running = False
+    with contextlib.suppress(TimeoutError):  # a run goes on until its first answer, which others may keep waiting
+        await asyncio.wait_for(load.moving.wait(), END_TIMEOUT)
+    load.running = False
     after = _Spent.now(server_pid, database_cpu)
     if load.failure is None:
         await asyncio.wait_for(load.idle.wait(), END_TIMEOUT)
@@ -175,7 +177,7 @@ def _as_run(load: Load, items: int, before: _Spent, after: _Spent) -> Run:
     server, core = after.server - before.server, after.core - before.core
     in_order = sorted(load.took)
     if not in_order:
-        raise RuntimeError("Not one answer came in the time of a run; give it more with --seconds.")
+        raise RuntimeError(f"Not one answer came within {END_TIMEOUT:g} s.")
     own = server if machine.CORES.apart else core
     return Run(
         per_second=load.done * items / wall,

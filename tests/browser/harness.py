@@ -287,17 +287,16 @@ class Guest:
         if not held:
             raise AssertionError(f"{self.user_id}: {what}: not within {DEADLINE} s\n{await self.report()}")
 
-    async def decoded(self, user: str) -> int:
-        """How many frames of a user's video have been decoded."""
-        return int(
-            await self.page.evaluate("async user => (await app.inbound(user, 'video')).framesDecoded ?? 0", user)
-        )
-
     async def until_decoded(self, user: str, frames: int) -> None:
-        """Wait for that many more frames of a user."""
-        goal = [user, await self.decoded(user) + frames]
-        script = "async ([user, goal]) => (await app.inbound(user, 'video')).framesDecoded >= goal"
-        await self.until(script, goal, what=f"{goal[1]} frames of {user} are decoded")
+        """Wait for that many more frames of a user's video; a new connection counts from 0."""
+        video = "(({ id, framesDecoded = 0 }) => ({ id, frames: framesDecoded }))(await app.inbound(user, 'video'))"
+        begun = await self.page.evaluate(f"async user => {video}", user)
+        script = f"""async ([user, begun, frames]) => {{
+          const now = {video};
+          return now.frames >= frames + (now.id === begun.id ? begun.frames : 0);
+        }}"""
+        what = f"{frames} more frames of {user} than {begun} are decoded"
+        await self.until(script, [user, begun, frames], what=what)
 
     async def codec(self, user: str) -> str:
         """The codec of a user's video as it is received, e.g. ``video/VP8``."""
