@@ -6,17 +6,18 @@ use crate::ice::Ice;
 use crate::outgoing::OutgoingSpec;
 use crate::peer::{Peer, SecureSpec, Security, State, Sums, Tools};
 use crate::reflector::Hello;
-use crate::socket::{Receiver, Sender, kernel_drops};
+use crate::socket::{Receiver, Sender};
 use crate::tally::StreamReport;
 use crate::times::Quantiles;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use parlour_media::num::Rng;
+use parlour_shard::socket::kernel_drops;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc::{self, Receiver as Inbox, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -427,5 +428,5 @@ fn add(totals: &mut Totals, peer: &Peer) {
         totals.missing += report.missing;
         totals.duplicates += report.duplicates;
     }
-    totals.socket_drops += kernel_drops(&peer.socket);
+    totals.socket_drops += kernel_drops(peer.socket.as_fd());
 }

@@ -1,8 +1,9 @@
 //! The null reflector: a server that does nothing but receive and fan out, without a word of any protocol. What the
 //! generator reaches there is all it can do, and what that costs is the least that forwarding can cost.
 
-use crate::socket::{self, BATCH, DATAGRAM, Receiver};
+use crate::socket::{BATCH, DATAGRAM, Receiver};
 use parlour_media::rtp::{RtpHeader, is_rtp_or_rtcp};
+use parlour_shard::socket::enlarge_buffers;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -82,7 +83,7 @@ impl Reflector {
     pub fn start(address: IpAddr) -> io::Result<Reflector> {
         let socket = UdpSocket::bind(SocketAddr::new(address, 0))?;
         socket.set_nonblocking(true)?;
-        socket::buffers(&socket, BUFFER_BYTES);
+        enlarge_buffers(&socket, BUFFER_BYTES);
         let address = socket.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(Counters::default());

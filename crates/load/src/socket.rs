@@ -1,5 +1,6 @@
 //! The sockets of peers: many datagrams with one system call, each with the time at which the kernel had it.
 
+use parlour_shard::socket::{enlarge_buffers, set};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -26,63 +27,9 @@ pub(crate) fn open(remote: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(any)?;
     socket.connect(remote)?;
     socket.set_nonblocking(true)?;
-    buffers(&socket, BUFFER_BYTES);
+    enlarge_buffers(&socket, BUFFER_BYTES);
     set(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     Ok(socket)
-}
-
-/// Large buffers, as far as the kernel allows them.
-pub(crate) fn buffers(socket: &UdpSocket, bytes: libc::c_int) {
-    for (forced, asked) in [
-        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
-        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
-    ] {
-        if set(socket, libc::SOL_SOCKET, forced, bytes).is_err() {
-            // Without it there is the kernel's default, and what that loses is counted.
-            let _ = set(socket, libc::SOL_SOCKET, asked, bytes);
-        }
-    }
-}
-
-pub(crate) fn set(
-    socket: &UdpSocket,
-    level: libc::c_int,
-    option: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
-    // SAFETY: the option's value is an int that outlives the call.
-    let done = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// Datagrams that the kernel dropped because the socket was full.
-pub(crate) fn kernel_drops(socket: &UdpSocket) -> u64 {
-    const DROPS: usize = 8; // SK_MEMINFO_DROPS, linux/sock_diag.h
-    let mut info = [0_u32; DROPS + 1];
-    let mut len = size_of_val(&info) as libc::socklen_t;
-    // SAFETY: `info` is `len` writable bytes and both outlive the call.
-    let done = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_MEMINFO,
-            info.as_mut_ptr().cast(),
-            &mut len,
-        )
-    };
-    if done == 0 { u64::from(info[DROPS]) } else { 0 }
 }
 
 #[repr(C, align(8))]

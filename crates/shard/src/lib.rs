@@ -15,7 +15,7 @@ mod interfaces;
 mod outlet;
 mod receive;
 mod shard;
-mod socket;
+pub mod socket;
 mod stats;
 mod transmit;
 

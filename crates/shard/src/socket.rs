@@ -13,16 +13,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
     // Each of these is an improvement that the call works without.
-    for option in [libc::SO_RCVBUFFORCE, libc::SO_RCVBUF] {
-        if set(&socket, libc::SOL_SOCKET, option, BUFFER_BYTES).is_ok() {
-            break;
-        }
-    }
-    for option in [libc::SO_SNDBUFFORCE, libc::SO_SNDBUF] {
-        if set(&socket, libc::SOL_SOCKET, option, BUFFER_BYTES).is_ok() {
-            break;
-        }
-    }
+    enlarge_buffers(&socket, BUFFER_BYTES);
     let _ = set(&socket, libc::SOL_UDP, libc::UDP_GRO, 1);
     // A datagram longer than some link on the way is fragmented instead of lost, and nobody can
     // shrink our packets with forged ICMP: media has no use for path MTU discovery.
@@ -51,8 +42,21 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Datagrams that the kernel dropped because the shard did not read them in time.
-pub(crate) fn kernel_drops(socket: BorrowedFd<'_>) -> u64 {
+/// Ask for buffers of that many bytes in both directions. The kernel may give less, and what that loses is counted
+/// ([`kernel_drops`]).
+pub fn enlarge_buffers(socket: &UdpSocket, bytes: libc::c_int) {
+    for (forced, asked) in [
+        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
+        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
+    ] {
+        if set(socket, libc::SOL_SOCKET, forced, bytes).is_err() {
+            let _ = set(socket, libc::SOL_SOCKET, asked, bytes);
+        }
+    }
+}
+
+/// Datagrams that the kernel dropped because they were not read in time; 0 where it does not say.
+pub fn kernel_drops(socket: BorrowedFd<'_>) -> u64 {
     /// Index of the drop counter in what SO_MEMINFO returns (linux/sock_diag.h).
     const DROPS: usize = 8;
     let mut info = [0_u32; DROPS + 1];
@@ -70,8 +74,8 @@ pub(crate) fn kernel_drops(socket: BorrowedFd<'_>) -> u64 {
     if done == 0 { u64::from(info[DROPS]) } else { 0 }
 }
 
-/// Set one integer option.
-pub(crate) fn set(
+/// Set one integer option. Fails with the kernel's error.
+pub fn set(
     socket: &UdpSocket,
     level: libc::c_int,
     option: libc::c_int,

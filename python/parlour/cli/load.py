@@ -18,6 +18,7 @@ from parlour.cli.arguments import parse_app_id, parse_one_of
 from parlour.cli.options import StoreOptions, on_stores
 from parlour.cli.output import fail, message, print_json, print_pairs
 from parlour.cli.usersig import KeyOption, given_key, stored_secret
+from parlour.protocol.words import MAX_ROOM_NUMBER
 
 if TYPE_CHECKING:
     from parlour.load.run import Result, Watcher
@@ -65,7 +66,7 @@ def command(
     ] = "recorded",
     seconds: Annotated[float, typer.Option(min=1, max=3_600, help="How long media flows.")] = 10.0,
     room: Annotated[
-        int | None, typer.Option(min=1, max=2**32 - 2, help="Number of the first room. Default: one by chance.")
+        int | None, typer.Option(min=1, max=MAX_ROOM_NUMBER, help="Number of the first room. Default: one by chance.")
     ] = None,
 ) -> None:
     """Put a load on a server: publishers and subscribers with real ICE, DTLS and SRTP, and a count of what came.

@@ -14,6 +14,7 @@ from parlour.cli.arguments import parse_app_id
 from parlour.cli.options import StoreOptions, command_group, on_stores
 from parlour.cli.output import fail, message, print_json, print_line, when
 from parlour.cli.store import has_database
+from parlour.protocol.words import MAX_ROOM_NAME_BYTES, MAX_ROOM_NUMBER
 
 if TYPE_CHECKING:
     from parlour.accounts.login_checks import Candidate
@@ -50,8 +51,6 @@ StringRoomOption = Annotated[
     bool, typer.Option("--string-room", help="The room's name looks like a number, but is a name (useStringRoomId).")
 ]
 NO_APP = "There is no app {} in the data folder"
-MAX_ROOM_NUMBER = 2**32 - 2
-MAX_ROOM_NAME_BYTES = 64
 
 
 @command.command("sign")

@@ -11,10 +11,10 @@ from typing import Protocol
 from parlour.load.patterns import BURSTS, SPEECH, SPREAD, Pattern, recorded
 from parlour.load.peers import Peers, Rooms
 from parlour.load.stage import Delivery, Layout, Stage, Window
+from parlour.protocol.words import MAX_ROOM_NUMBER
 
 STEP = 0.5
 """Seconds between two looks that are shown."""
-LARGEST_ROOM = 4_294_967_294
 
 PATTERNS = ("recorded", "bursts", "spread")
 
@@ -111,7 +111,7 @@ async def run(
     ``first_room``: the number of the first room; by default one that nobody is likely to be in.
     """
     told = watcher or Nobody()
-    first = secrets.randbelow(LARGEST_ROOM - layout.rooms) + 1 if first_room is None else first_room
+    first = secrets.randbelow(MAX_ROOM_NUMBER - layout.rooms) + 1 if first_room is None else first_room
     stage = Stage(peers, rooms, layout, f"load-{secrets.token_hex(3)}", first)
     try:
         began = time.monotonic()

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from parlour.errors import ErrorCode, enter_refused
+from parlour.protocol.words import MAX_ROOM_NAME_BYTES, MAX_ROOM_NUMBER
 
-MAX_NUMERIC = 4_294_967_294
-MAX_STRING_BYTES = 64
 PUNCTUATION = " !#$%&()+-:;<=.>?@[]^_{}|~,"
 STRING_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" + PUNCTUATION)
 
@@ -48,13 +47,13 @@ def read_room_id(value: object, *, string_room: bool) -> RoomId:
                 f"roomId has the character U+{ord(stranger):04X}; allowed are a-z A-Z 0-9 and space"
                 f" and {PUNCTUATION.strip()}"
             )
-        if len(value) > MAX_STRING_BYTES:
-            raise _invalid(f"roomId has {len(value)} bytes; at most {MAX_STRING_BYTES} are allowed")
+        if len(value) > MAX_ROOM_NAME_BYTES:
+            raise _invalid(f"roomId has {len(value)} bytes; at most {MAX_ROOM_NAME_BYTES} are allowed")
         return RoomId(value, string=True)
     if isinstance(value, bool) or not isinstance(value, int):
         raise _invalid(f"roomId must be an integer, not {_shown(value)}; for a text set useStringRoomId")
-    if not 1 <= value <= MAX_NUMERIC:
-        raise _invalid(f"roomId must be within 1 and {MAX_NUMERIC}")
+    if not 1 <= value <= MAX_ROOM_NUMBER:
+        raise _invalid(f"roomId must be within 1 and {MAX_ROOM_NUMBER}")
     return RoomId(str(value), string=False)
 
 
