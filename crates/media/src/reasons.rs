@@ -157,6 +157,8 @@ named!(
         Paused = "paused",
         /// The subscriber's transport is not connected.
         NotConnected = "not-connected",
+        /// A packet that was not kept any more when it was its turn to be sent.
+        Overrun = "overrun",
         /// Older than the point from which this subscriber is served.
         BeforeStart = "before-start",
         /// A wanted retransmission is not in the cache any more.

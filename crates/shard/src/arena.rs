@@ -3,8 +3,8 @@
 //!
 //! Datagrams are written one behind the other into one block of memory. A run is a list of places in
 //! it: datagrams to one destination, all of one size but the last, which may be shorter. The router
-//! writes one packet to many subscribers and then the next packet, so a destination's datagrams
-//! are rarely neighbours; the kernel gathers them.
+//! goes on subscriber by subscriber, so a destination's datagrams are neighbours where one track goes
+//! on; where not, the kernel gathers them.
 
 use parlour_media::Path;
 use std::collections::HashMap;

@@ -363,6 +363,7 @@ impl Sim {
         let mut datagram = datagram.to_vec();
         self.router
             .handle_datagram(self.now, source, &mut datagram, &mut self.sink);
+        self.router.forward(self.now, &mut self.sink);
         // A turn of its own, with what waits for a next turn and not for a time.
         while self.router.snapshot().handshakes.waiting > 0 {
             self.router.handle_timeout(self.now, &mut self.sink);

@@ -67,7 +67,9 @@ pub(crate) struct Consumer {
     pub(crate) places: Places,
     pub(crate) paused: bool,
     pub(crate) rewriter: Rewriter,
-    clock_rate: u32,
+    /// The arrival of the track that it gets next.
+    pub(crate) cursor: u64,
+    kind: Kind,
     next_rtx: ExtSeqNo,
     resent: Vec<(u64, Option<Instant>)>,
     resend_budget: f64,
@@ -89,18 +91,20 @@ impl Consumer {
         spec: ConsumerSpec,
         transport: TransportKey,
         track: TrackKey,
-        clock_rate: u32,
+        kind: Kind,
+        cursor: u64,
         rng: &mut Rng,
     ) -> Self {
         let first = (rng.next_u32() & 0x7fff) as u16;
-        let rewriter = Rewriter::new(clock_rate, first, rng.next_u32());
+        let rewriter = Rewriter::new(kind.clock_rate(), first, rng.next_u32());
         Consumer {
             transport,
             track,
             places: Places::default(),
             paused: false,
             rewriter,
-            clock_rate,
+            cursor,
+            kind,
             next_rtx: ExtSeqNo(u64::from(rng.next_u32() & 0x7fff)),
             resent: Vec::new(),
             resend_budget: RESEND_BURST,
@@ -119,9 +123,9 @@ impl Consumer {
         }
     }
 
-    /// Whether a stream of this kind may begin anywhere.
-    pub(crate) fn starts_anywhere(kind: Kind) -> bool {
-        kind == Kind::Audio
+    /// Whether it is a picture, which can begin with a keyframe only.
+    pub(crate) fn is_video(&self) -> bool {
+        self.kind == Kind::Video
     }
 
     /// A packet went out.
@@ -194,7 +198,7 @@ impl Consumer {
         if self.packets == 0 || elapsed > CLOCK_LIFETIME {
             return None;
         }
-        let ticks = (elapsed.as_micros() * u128::from(self.clock_rate) / 1_000_000) as u32;
+        let ticks = (elapsed.as_micros() * u128::from(self.kind.clock_rate()) / 1_000_000) as u32;
         let ntp = clock.ntp.wrapping_add(to_ntp(elapsed));
         self.reports[self.next_report] = ((ntp >> 16) as u32, Some(now));
         self.next_report = (self.next_report + 1) % REMEMBERED_REPORTS;
@@ -257,7 +261,8 @@ mod tests {
             spec,
             transport,
             Slab::new().insert(()),
-            90_000,
+            Kind::Video,
+            0,
             &mut Rng::new(1),
         )
     }

@@ -2,14 +2,13 @@
 //! whether a keyframe is wanted. It has a stream while a peer of this router sends it; one that another shard or node
 //! passes on has none, and is kept and asked for all the same, which is why the cache is here.
 
-use crate::ingress::cache::{PacketCache, SLOT_SIZE, SLOTS};
+use crate::ingress::cache::{AUDIO_BYTES, Meta, PacketCache, VIDEO_BYTES};
 use crate::ingress::keyframe_requests::{KeyframeRequests, Need};
 use crate::ingress::spec::ProducerSpec;
 use crate::ingress::stream::Stream;
 use crate::slab::{ConsumerKey, TransportKey};
 use crate::wire::codecs::Kind;
 use crate::wire::num::{ExtSeqNo, RtpTime, SeqNo, Ssrc};
-use crate::wire::rtp;
 use std::time::Instant;
 
 /// Streams remembered as replaced, so that their stragglers do not bring them back.
@@ -33,7 +32,10 @@ pub(crate) struct Track {
     retired: Vec<Ssrc>,
     /// Counts the streams this track has been: another SSRC, or the same one after a jump.
     pub(crate) epoch: u32,
+    /// What came while it had consumers.
     pub(crate) cache: Option<PacketCache>,
+    /// The first arrival of this turn, while it waits in the router's list of tracks with something to forward.
+    pub(crate) fed_from: Option<u64>,
     pub(crate) clock: Option<SenderClock>,
     pub(crate) started: bool,
     requests: KeyframeRequests,
@@ -50,7 +52,7 @@ impl Track {
     pub(crate) fn new(spec: ProducerSpec, transport: TransportKey) -> Self {
         let stream = spec
             .ssrc
-            .map(|ssrc| Stream::new(ssrc, clock_rate(spec.kind)));
+            .map(|ssrc| Stream::new(ssrc, spec.kind.clock_rate()));
         Track {
             transport,
             consumers: Vec::new(),
@@ -58,6 +60,7 @@ impl Track {
             retired: Vec::new(),
             epoch: 0,
             cache: None,
+            fed_from: None,
             clock: None,
             started: false,
             requests: KeyframeRequests::default(),
@@ -70,11 +73,6 @@ impl Track {
             keyframes: 0,
             spec,
         }
-    }
-
-    /// The clock of its timestamps: 48 kHz for Opus (RFC 7587 §4.1), 90 kHz for video.
-    pub(crate) fn clock_rate(&self) -> u32 {
-        clock_rate(self.spec.kind)
     }
 
     pub(crate) fn is_video(&self) -> bool {
@@ -95,7 +93,7 @@ impl Track {
     /// The track goes on under another SSRC.
     pub(crate) fn switch_stream(&mut self, ssrc: Ssrc) {
         self.retired.retain(|old| *old != ssrc);
-        let stream = Stream::new(ssrc, self.clock_rate());
+        let stream = Stream::new(ssrc, self.spec.kind.clock_rate());
         if let Some(old) = self.stream.replace(stream) {
             if self.retired.len() >= MAX_RETIRED {
                 self.retired.remove(0);
@@ -108,7 +106,6 @@ impl Track {
     /// Nothing that was before belongs to what comes now.
     pub(crate) fn restart(&mut self) {
         self.epoch += 1;
-        self.cache = None;
         self.clock = None;
         if let Some(stream) = &mut self.stream {
             stream.forget_missing();
@@ -183,45 +180,19 @@ impl Track {
         asked
     }
 
-    /// Keeps a packet for retransmission. Audio is not kept: it is too late when it is asked for.
-    pub(crate) fn keep(
-        &mut self,
-        now: Instant,
-        ext: ExtSeqNo,
-        marker: bool,
-        timestamp: RtpTime,
-        payload: &[u8],
-    ) {
-        if !self.is_video() {
-            return;
-        }
-        // How it came does not matter any more: without extensions, padding and the wrapping of RFC 4588.
-        let mut packet = [0; SLOT_SIZE];
-        let (payload_type, ssrc) = (self.spec.payload_type, self.ssrc().unwrap_or_default());
-        let len = rtp::write_header(
-            &mut packet,
-            marker,
-            payload_type,
-            ext.seq(),
-            timestamp,
-            ssrc,
-            &[],
-        );
-        let Some(room) = packet.get_mut(len..len + payload.len()) else {
-            return;
+    /// Keeps a packet to be forwarded and repaired; false for one that is too large.
+    pub(crate) fn keep(&mut self, now: Instant, meta: Meta, payload: &[u8]) -> bool {
+        let bytes = match self.spec.kind {
+            Kind::Audio => AUDIO_BYTES,
+            Kind::Video => VIDEO_BYTES,
         };
-        room.copy_from_slice(payload);
-        let end = len + payload.len();
-        self.cache
-            .get_or_insert_with(|| PacketCache::new(SLOTS))
-            .put(ext, &packet[..end], now);
+        let cache = self.cache.get_or_insert_with(|| PacketCache::new(bytes));
+        cache.put(now, meta, payload)
     }
-}
 
-fn clock_rate(kind: Kind) -> u32 {
-    match kind {
-        Kind::Audio => 48_000,
-        Kind::Video => 90_000,
+    /// The arrival that comes next.
+    pub(crate) fn next_arrival(&self) -> u64 {
+        self.cache.as_ref().map_or(0, PacketCache::end)
     }
 }
 

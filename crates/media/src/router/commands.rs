@@ -276,8 +276,14 @@ impl Router {
         }
         transport.sent.open(spec.ssrc, spec.rtx_ssrc)?;
         let (id, ssrc) = (spec.consumer, spec.ssrc);
-        let mut consumer =
-            Consumer::new(spec, index, track_index, track.clock_rate(), &mut self.rng);
+        let mut consumer = Consumer::new(
+            spec,
+            index,
+            track_index,
+            track.spec.kind,
+            track.next_arrival(),
+            &mut self.rng,
+        );
         consumer.places = Places {
             at_transport: transport.consumers.len(),
             at_track: track.consumers.len(),

@@ -1,280 +1,151 @@
-//! From a publisher's packet to the packets of its subscribers.
+//! From a track to the packets of its subscribers.
+//!
+//! A turn goes on subscriber by subscriber, so that the state of a subscription and the keys of its transport are
+//! touched once for all packets of a batch, and what leaves for one peer is written in one piece.
 
 use crate::egress::consumer::{Consumer, Resend};
 use crate::egress::rewrite::Incoming;
 use crate::ingress::keyframe_requests::Need;
-use crate::ingress::reception::Arrival;
-use crate::ingress::track::Track;
 use crate::reasons::DropReason;
 use crate::router::Router;
-use crate::router::event::Event;
 use crate::slab::{ConsumerKey, TrackKey, TransportKey};
+use crate::transport::OutgoingHeader;
 use crate::transport::sink::TransmitSink;
-use crate::transport::{OutgoingHeader, Stream};
-use crate::wire::codecs;
-use crate::wire::num::{ExtSeqNo, RtpTime, SeqNo};
-use crate::wire::rtp::{self, RtpView};
+use crate::wire::num::SeqNo;
 use std::time::Instant;
 
-/// A media packet of a track, freed of how it came.
-pub(super) struct Media<'a> {
-    pub(super) ext: ExtSeqNo,
-    pub(super) marker: bool,
-    pub(super) timestamp: RtpTime,
-    pub(super) payload: &'a [u8],
-    /// Whether a keyframe begins with it.
-    pub(super) keyframe: bool,
-}
-
 impl Router {
-    /// Takes in an authentic RTP packet.
-    pub(crate) fn receive_rtp(
-        &mut self,
-        now: Instant,
-        index: TransportKey,
-        packet: &[u8],
-        sink: &mut impl TransmitSink,
-    ) -> Result<(), DropReason> {
-        let view = RtpView::parse(packet).map_err(|_| DropReason::RtpMalformed)?;
-        let transport = self
-            .transports
-            .get_mut(index)
-            .ok_or(DropReason::UnknownSource)?;
-        let arrival = now.saturating_duration_since(self.started);
-        if let Some(due) = transport.record_arrival(now, arrival, &view) {
-            self.wake(index, due);
+    /// Sends on what came in this turn.
+    pub fn forward(&mut self, now: Instant, sink: &mut impl TransmitSink) {
+        if self.fed_since.take().is_none() {
+            return;
         }
-        let stream = self.find_stream(now, index, &view)?;
-        match stream.rtx {
-            false => self.receive_media_packet(now, stream.track, &view, sink),
-            true => self.receive_retransmission(now, stream.track, &view, sink),
+        match self.fed[..] {
+            [track] => self.forward_one(now, track, sink),
+            _ => self.forward_several(now, sink),
         }
+        self.serve_hurried(now, sink);
     }
 
-    /// The negotiated stream of a packet: by SSRC, else by the MID extension (RFC 8843 §9.2), else by a payload
-    /// type that only one track has.
-    fn find_stream(
-        &mut self,
-        now: Instant,
-        index: TransportKey,
-        view: &RtpView<'_>,
-    ) -> Result<Stream, DropReason> {
-        let transport = self
-            .transports
-            .get_mut(index)
-            .ok_or(DropReason::UnknownSource)?;
-        let (ssrc, payload_type) = (view.ssrc(), view.payload_type());
-        let rtx_of = |track: &Track| track.spec.is_rtx(payload_type);
-        if let Some(known) = transport.stream(ssrc) {
-            let track = self
-                .tracks
-                .get(known.track)
-                .ok_or(DropReason::UnknownStream)?;
-            // A signalled SSRC is what was signalled; retransmissions never hide in the media's.
-            return match rtx_of(track) == Some(known.rtx) {
-                true => Ok(known),
-                false => Err(DropReason::UnknownPayloadType),
-            };
-        }
-        let candidates = || {
-            transport
-                .tracks
-                .iter()
-                .filter_map(|at| Some((*at, self.tracks.get(*at)?)))
+    /// One track goes on: its subscribers in turn.
+    fn forward_one(&mut self, now: Instant, track: TrackKey, sink: &mut impl TransmitSink) {
+        self.fed.clear();
+        let Some(track) = self.tracks.get_mut(track) else {
+            return;
         };
-        let named = |track: &Track| {
-            let mid = track.spec.mid_extension.and_then(|id| view.extension(id));
-            mid.is_some_and(|mid| !mid.is_empty() && mid == track.spec.mid.as_bytes())
-        };
-        let carries_mid = candidates().any(|(_, track)| {
-            track
-                .spec
-                .mid_extension
-                .is_some_and(|id| view.extension(id).is_some())
+        track.fed_from = None;
+        // A copy, since a panic takes a subscriber out of the list.
+        let mut consumers = std::mem::take(&mut self.receiving);
+        consumers.clone_from(&track.consumers);
+        self.for_each_isolated(&consumers, |router, consumer| {
+            router.send_waiting(now, *consumer, sink);
         });
-        let found = match carries_mid {
-            true => candidates().find(|(_, track)| named(track)),
-            false => {
-                let mut fitting = candidates().filter(|(_, track)| rtx_of(track).is_some());
-                let first = fitting.next();
-                first.filter(|_| fitting.next().is_none())
-            }
-        };
-        let (track_index, track) = found.ok_or(DropReason::UnknownStream)?;
-        let rtx = rtx_of(track).ok_or(DropReason::UnknownPayloadType)?;
-        let stream = Stream {
-            ssrc,
-            track: track_index,
-            rtx,
-        };
-        let track = self
-            .tracks
-            .get_mut(track_index)
-            .ok_or(DropReason::UnknownStream)?;
-        if !rtx && !track.accepts_stream(now, ssrc) {
-            return Err(DropReason::UnknownStream);
-        }
-        // What the track was before is forgotten, so that a publisher that restarts often stays within its bounds.
-        transport
-            .streams
-            .retain(|_, known| known.track != track_index || known.rtx != rtx);
-        if !transport.set_stream(stream) {
-            return Err(DropReason::TooManySources);
-        }
-        if !rtx {
-            track.switch_stream(ssrc);
-        }
-        Ok(stream)
+        self.receiving = consumers;
     }
 
-    fn receive_media_packet(
-        &mut self,
-        now: Instant,
-        index: TrackKey,
-        view: &RtpView<'_>,
-        sink: &mut impl TransmitSink,
-    ) -> Result<(), DropReason> {
-        let track = self.tracks.get_mut(index);
-        let stream = track
-            .and_then(|track| track.stream.as_mut())
-            .ok_or(DropReason::UnknownStream)?;
-        let arrival = stream.on_packet(now, view.seq(), view.timestamp());
-        self.accept(now, index, arrival, view, view.payload(), sink)
-    }
-
-    /// A retransmission carries the number and the payload of another packet (RFC 4588 §4).
-    fn receive_retransmission(
-        &mut self,
-        now: Instant,
-        index: TrackKey,
-        view: &RtpView<'_>,
-        sink: &mut impl TransmitSink,
-    ) -> Result<(), DropReason> {
-        // Without even the number it is a probe.
-        let original = rtp::rtx_original_seq(view.payload()).ok_or(DropReason::PaddingOnly)?;
-        let track = self
-            .tracks
-            .get_mut(index)
-            .ok_or(DropReason::UnknownStream)?;
-        let stream = track.stream.as_mut().ok_or(DropReason::RtxUseless)?;
-        let ext = stream
-            .on_retransmission(original)
-            .ok_or(DropReason::RtxUseless)?;
-        track.repaired += 1;
-        let arrival = Arrival::Late { ext };
-        self.accept(now, index, arrival, view, &view.payload()[2..], sink)
-    }
-
-    /// What a stream makes of a packet: its place in the track, or why it has none.
-    fn accept(
-        &mut self,
-        now: Instant,
-        index: TrackKey,
-        arrival: Arrival,
-        view: &RtpView<'_>,
-        payload: &[u8],
-        sink: &mut impl TransmitSink,
-    ) -> Result<(), DropReason> {
-        let track = self
-            .tracks
-            .get_mut(index)
-            .ok_or(DropReason::UnknownStream)?;
-        let (ext, gap) = match arrival {
-            Arrival::Newest { ext, gap } => (ext, gap),
-            Arrival::Late { ext } => (ext, 0),
-            Arrival::Restarted { ext } => {
-                track.restart();
-                (ext, 0)
-            }
-            Arrival::Duplicate => return Err(DropReason::Replayed),
-            Arrival::TooOld => return Err(DropReason::TooOld),
-            Arrival::Jump => return Err(DropReason::SequenceJump),
-        };
-        track.on_accepted(now, ext, gap, payload.len());
-        let media = Media {
-            ext,
-            marker: view.marker(),
-            timestamp: view.timestamp(),
-            payload,
-            keyframe: codecs::is_keyframe_start(track.spec.codec, payload),
-        };
-        self.feed(now, index, &media, sink);
-        Ok(())
-    }
-
-    /// A track goes on by one packet, wherever that comes from.
-    pub(super) fn feed(
-        &mut self,
-        now: Instant,
-        index: TrackKey,
-        media: &Media<'_>,
-        sink: &mut impl TransmitSink,
-    ) {
-        let Some(track) = self.tracks.get_mut(index) else {
-            return;
-        };
-        if media.keyframe {
-            track.on_keyframe(media.timestamp);
-        }
-        let wants = [track.nack_due(), track.keyframe_due(now)];
-        let wants = wants.into_iter().flatten().min();
-        let transport = track.transport;
-        if !track.started && !media.payload.is_empty() {
-            track.started = true;
-            let event = Event::ProducerStarted {
-                producer: track.spec.producer,
-                transport: track.spec.transport,
+    /// Several tracks go on: each transport gets what all of them have for it.
+    fn forward_several(&mut self, now: Instant, sink: &mut impl TransmitSink) {
+        let mut receivers = std::mem::take(&mut self.receivers);
+        receivers.clear();
+        for at in 0..self.fed.len() {
+            let Some(track) = self.tracks.get_mut(self.fed[at]) else {
+                continue;
             };
-            self.emit(event);
+            track.fed_from = None;
+            for consumer in &track.consumers {
+                let to = self.consumers.get(*consumer).map(|it| it.transport);
+                let Some((to, transport)) =
+                    to.and_then(|to| Some((to, self.transports.get_mut(to)?)))
+                else {
+                    continue;
+                };
+                if transport.ready.is_empty() {
+                    receivers.push(to);
+                }
+                transport.ready.push(*consumer);
+            }
         }
-        if let Some(at) = wants {
-            self.wake(transport, at);
-        }
-        self.fan_out(now, index, media, sink);
+        self.fed.clear();
+        self.for_each_isolated(&receivers, |router, transport| {
+            router.send_ready(now, *transport, sink);
+        });
+        self.receivers = receivers;
     }
 
-    /// Forwards one packet to everybody who consumes the track.
-    fn fan_out(
-        &mut self,
-        now: Instant,
-        index: TrackKey,
-        media: &Media<'_>,
-        sink: &mut impl TransmitSink,
-    ) {
-        let Some(track) = self.tracks.get_mut(index) else {
+    /// Does something for each of a list; a panic ends that one alone.
+    fn for_each_isolated<T>(&mut self, list: &[T], mut work: impl FnMut(&mut Self, &T)) {
+        let mut rest = list.iter();
+        while rest.len() > 0 {
+            let _panicked = self.isolated(|router| {
+                for one in rest.by_ref() {
+                    work(router, one);
+                }
+            });
+        }
+    }
+
+    /// Sends a transport what its tracks have for it, sound before pictures.
+    fn send_ready(&mut self, now: Instant, index: TransportKey, sink: &mut impl TransmitSink) {
+        let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
-        track.keep(now, media.ext, media.marker, media.timestamp, media.payload);
-        let any = Consumer::starts_anywhere(track.spec.kind);
-        let video = track.is_video();
-        let incoming = Incoming {
-            epoch: track.epoch,
-            ext: media.ext,
-            timestamp: media.timestamp,
-            starts: any || media.keyframe,
-            empty: media.payload.is_empty(),
+        let mut ready = std::mem::take(&mut transport.ready);
+        if ready.len() > 1 {
+            let consumers = &self.consumers;
+            ready.sort_by_key(|it| consumers.get(*it).is_some_and(Consumer::is_video));
+        }
+        for consumer in ready.drain(..) {
+            self.send_waiting(now, consumer, sink);
+        }
+        if let Some(transport) = self.transports.get_mut(index) {
+            transport.ready = ready;
+        }
+    }
+
+    /// Sends a subscription all that waits for it.
+    fn send_waiting(&mut self, now: Instant, index: ConsumerKey, sink: &mut impl TransmitSink) {
+        let Some(consumer) = self.consumers.get_mut(index) else {
+            return;
         };
+        let source = self.tracks.get(consumer.track);
+        let Some(cache) = source.and_then(|track| track.cache.as_ref()) else {
+            return;
+        };
+        let Some(transport) = self.transports.get_mut(consumer.transport) else {
+            return;
+        };
+        self.working_on = Some(consumer.transport);
+        let end = cache.end();
+        let in_vain = match (consumer.paused, transport.srtp.is_none()) {
+            (true, _) => Some(DropReason::Paused),
+            (_, true) => Some(DropReason::NotConnected),
+            _ => None,
+        };
+        if let Some(reason) = in_vain {
+            self.drops.count_many(reason, end - consumer.cursor);
+            consumer.cursor = end;
+            return;
+        }
+        let video = consumer.is_video();
         let mut keyframe_wanted = false;
-        for at in 0..track.consumers.len() {
-            let Some(consumer) = self.consumers.get_mut(track.consumers[at]) else {
+        while consumer.cursor < end {
+            let kept = cache.arrival(consumer.cursor);
+            consumer.cursor += 1;
+            let Some(kept) = kept else {
+                self.drops.count(DropReason::Overrun);
                 continue;
             };
-            let Some(transport) = self.transports.get_mut(consumer.transport) else {
-                continue;
+            let incoming = Incoming {
+                epoch: kept.meta.epoch,
+                ext: kept.meta.ext,
+                timestamp: kept.meta.timestamp,
+                starts: !video || kept.meta.keyframe,
+                empty: kept.payload.is_empty(),
             };
-            if consumer.paused {
-                self.drops.count(DropReason::Paused);
-                continue;
-            }
-            if transport.srtp.is_none() {
-                self.drops.count(DropReason::NotConnected);
-                continue;
-            }
-            self.working_on = Some(consumer.transport);
             let sent = consumer.rewriter.rewrite(now, incoming).and_then(|out| {
                 let spec = &consumer.spec;
                 let header = OutgoingHeader {
-                    marker: media.marker,
+                    marker: kept.meta.marker,
                     payload_type: spec.payload_type,
                     ext: out.ext,
                     timestamp: out.timestamp,
@@ -283,10 +154,10 @@ impl Router {
                     original: None,
                     repeatable: video && spec.rtx_ssrc.is_none(),
                 };
-                transport.send_rtp(sink, &header, media.payload)
+                transport.send_rtp(sink, &header, kept.payload)
             });
             match sent {
-                Ok(_) => consumer.on_sent(media.payload.len()),
+                Ok(_) => consumer.on_sent(kept.payload.len()),
                 Err(reason) => {
                     keyframe_wanted |= reason == DropReason::AwaitingKeyframe;
                     self.drops.count(reason);
@@ -294,7 +165,8 @@ impl Router {
             }
         }
         if keyframe_wanted {
-            self.want_keyframe(now, index, Need::FirstPicture);
+            let track = consumer.track;
+            self.want_keyframe(now, track, Need::FirstPicture);
         }
     }
 
@@ -355,11 +227,15 @@ impl Router {
             .get(consumer.track)
             .ok_or(DropReason::UnknownStream)?;
         let cache = track.cache.as_ref().ok_or(DropReason::NackTooOld)?;
+        // Sound is not repeated: under its own number only the very same bytes could be, and these are not kept.
+        if !consumer.is_video() && consumer.spec.rtx_ssrc.is_none() {
+            return Err(DropReason::NackTooOld);
+        }
         if consumer.rewriter.is_waiting(track.epoch) {
             return Err(DropReason::NackTooOld);
         }
-        let packet = cache.get_fresh(source, now).ok_or(DropReason::NackTooOld)?;
-        let kept = RtpView::parse(packet).map_err(|_| DropReason::NackTooOld)?;
+        let kept = cache.get_fresh(now, track.epoch, source);
+        let kept = kept.ok_or(DropReason::NackTooOld)?;
         let transport = self
             .transports
             .get_mut(consumer.transport)
@@ -375,16 +251,16 @@ impl Router {
         let spec = &consumer.spec;
         let (payload_type, ssrc) = rtx.unwrap_or((spec.payload_type, spec.ssrc));
         let header = OutgoingHeader {
-            marker: kept.marker(),
+            marker: kept.meta.marker,
             payload_type,
             ext: number,
-            timestamp: kept.timestamp().wrapping_add(timestamp_shift),
+            timestamp: kept.meta.timestamp.wrapping_add(timestamp_shift),
             ssrc,
             mid: spec.mid_extension.map(|id| (id, spec.mid.as_str())),
             original: rtx.map(|_| original.seq()),
             repeatable: rtx.is_none(),
         };
-        let len = transport.send_rtp(sink, &header, kept.payload())?;
+        let len = transport.send_rtp(sink, &header, kept.payload)?;
         consumer.on_resent(now, original, len);
         Ok(())
     }

@@ -13,6 +13,7 @@ mod forward;
 mod handshakes;
 #[cfg(feature = "sim")]
 mod injected;
+mod intake;
 mod policing;
 mod removal;
 mod snapshot;
@@ -107,6 +108,12 @@ pub struct Router {
     events: VecDeque<Event>,
     /// The transport whose business is being done: the one that a panic closes.
     pub(crate) working_on: Option<TransportKey>,
+    /// Tracks that go on in this turn, and since when the first of them waits for its end.
+    fed: Vec<TrackKey>,
+    fed_since: Option<Instant>,
+    /// Who gets something in this turn; kept so that the lists need not be allocated again.
+    receivers: Vec<TransportKey>,
+    receiving: Vec<ConsumerKey>,
     /// Transports whose publishers are to be asked for keyframes before this turn ends.
     hurried: Vec<TransportKey>,
     /// When each transport wants to be served; may be too early, never too late.
@@ -143,6 +150,10 @@ impl Router {
             traffic: Traffic::default(),
             events: VecDeque::new(),
             working_on: None,
+            fed: Vec::new(),
+            fed_since: None,
+            receivers: Vec::new(),
+            receiving: Vec::new(),
             hurried: Vec::new(),
             timers: Timers::default(),
             ripe: Vec::new(),
@@ -197,9 +208,11 @@ impl Router {
         }
     }
 
-    /// Do what is due. Call at or after [`Router::next_timeout`]; calling earlier does no harm. A call ends a turn, which
-    /// has a bound on what it spends on handshakes (see [`turns`]): call it once for each batch of datagrams.
+    /// Do what is due. Call at or after [`Router::next_timeout`]; calling earlier does no harm. A call ends a turn: media
+    /// that came in it goes out (see [`Router::forward`]), and it has a bound on what it spends on handshakes (see
+    /// [`turns`]). Call it once for each batch of datagrams.
     pub fn handle_timeout(&mut self, now: Instant, sink: &mut impl TransmitSink) {
+        self.forward(now, sink);
         self.end_turn_of_handshakes(now, sink);
         if self.next_timer().is_none_or(|at| at > now) {
             return;
@@ -218,7 +231,7 @@ impl Router {
 
     /// When [`Router::handle_timeout`] wants to be called next; none while there is nothing to wait for.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let due = [self.handshakes.due(), self.next_timer()];
+        let due = [self.fed_since, self.handshakes.due(), self.next_timer()];
         due.into_iter().flatten().min()
     }
 

@@ -9,7 +9,7 @@ use crate::ingress::spec::ProducerSpec;
 use crate::reasons::{CloseReason, DropReason};
 use crate::router::command::Command;
 use crate::router::event::Event;
-use crate::router::forward::Media;
+use crate::router::intake::Media;
 use crate::slab::TransportKey;
 use crate::transport::path::Path;
 use crate::transport::policer::IngressLimit;
@@ -117,6 +117,7 @@ fn talk(
         );
         router.receive_rtp(now, publisher, &packet, sink).unwrap();
     }
+    router.forward(now, sink);
     let sent = sink.sent.drain(..).map(|(_, datagram)| datagram);
     let media = sent.filter(|it| rtp::is_rtp_or_rtcp(it) && !rtp::is_rtcp(it));
     media.map(|it| u16::from_be_bytes([it[2], it[3]])).collect()
@@ -212,6 +213,8 @@ fn a_track_without_a_stream_is_forwarded_and_repaired_from_what_it_keeps() {
         };
         router.feed(now, track, &media, &mut sink);
     }
+    assert!(sink.sent.is_empty(), "the turn is not over");
+    router.forward(now, &mut sink);
     let sent: Vec<_> = sink.sent.drain(..).map(|(_, datagram)| datagram).collect();
     assert_eq!(sent.len(), 3);
     let lost = SeqNo(u16::from_be_bytes([sent[1][2], sent[1][3]]));

@@ -125,6 +125,8 @@ pub(crate) struct Transport {
     pub(crate) srtp: Option<Srtp>,
     pub(crate) tracks: Vec<TrackKey>,
     pub(crate) consumers: Vec<ConsumerKey>,
+    /// Those whose track goes on in this turn.
+    pub(crate) ready: Vec<ConsumerKey>,
     pub(crate) streams: HashMap<Ssrc, Stream>,
     /// Which consumer leaves under which SSRC, for what its peer says about them.
     pub(crate) outgoing: HashMap<Ssrc, ConsumerKey>,
@@ -160,6 +162,7 @@ impl Transport {
             srtp: None,
             tracks: Vec::new(),
             consumers: Vec::new(),
+            ready: Vec::new(),
             streams: HashMap::new(),
             outgoing: HashMap::new(),
             rtcp_budget: Budget::new(RTCP_BURST, RTCP_RATE),

@@ -9,6 +9,16 @@ pub enum Kind {
     Video,
 }
 
+impl Kind {
+    /// The clock of its timestamps in Hz: 48 kHz for Opus (RFC 7587 §4.1), 90 kHz for video.
+    pub const fn clock_rate(self) -> u32 {
+        match self {
+            Kind::Audio => 48_000,
+            Kind::Video => 90_000,
+        }
+    }
+}
+
 /// A codec that can be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {

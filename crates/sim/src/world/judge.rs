@@ -30,6 +30,7 @@ impl World {
         let is_known = self.participants[who].known.contains(&source);
         self.router
             .handle_datagram(self.now, source, datagram, &mut self.sink);
+        self.router.forward(self.now, &mut self.sink);
         let sent = self.collect();
         let dropped = self.dropped(&before);
         // The guard below the numbering is there for faults: a router without faults never meets it.
