@@ -3,8 +3,8 @@
 //!
 //! Datagrams are written one behind the other into one block of memory. A run is a list of places in
 //! it: datagrams to one destination, all of one size but the last, which may be shorter. The router
-//! goes on subscriber by subscriber, so a destination's datagrams are neighbours where one track goes
-//! on; where not, the kernel gathers them.
+//! goes on subscriber by subscriber, so what one batch brings for a destination is mostly in one piece;
+//! the kernel gathers the rest.
 
 use parlour_media::Path;
 use std::collections::HashMap;
