@@ -95,6 +95,7 @@ soak:
 
 # RECORD=1 keeps what was measured: the results files, and the page that is made of them.
 bench: build $(STAMPS)/dev
+	@scripts/debian-packages bench || echo 'Going on without Janus: nothing is measured beside ours.' >&2
 	@$(VENV)/bin/python -m bench.media $(if $(RECORD),--json bench/results/media.json)
 	@$(VENV)/bin/python -m bench.accounts $(if $(RECORD),--json bench/results/accounts.json)
 	@$(if $(RECORD),$(VENV)/bin/python -m bench.page,true)

@@ -18,7 +18,8 @@ from tests.postgres import Cluster
 
 APP = 1400000001
 IN_TURNS = {"attacks", "browser", "network"}  # folders
-BESIDE = {"tests/browser/test_given_up.py"}  # files of these that wait for minutes, and look at nothing a load changes
+# Files of these that wait for minutes, and look at nothing that a load changes.
+BESIDE = {"tests/browser/test_given_up.py", "tests/attacks/test_import_kill.py"}
 
 
 @pytest.hookimpl(optionalhook=True)

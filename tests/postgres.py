@@ -235,7 +235,7 @@ def _programs() -> Path:
         if int(folder.parent.name) >= OLDEST and (folder / "initdb").exists():
             return folder
     found = shutil.which("initdb")
-    assert found, f"The tests need PostgreSQL {OLDEST} or newer: apt-get install postgresql (scripts/test-packages)."
+    assert found, f"The tests need PostgreSQL {OLDEST} or newer: apt-get install postgresql (scripts/debian-packages)."
     return Path(found).resolve().parent
 
 
