@@ -170,6 +170,9 @@ impl Turn<'_> {
             }));
             self.panics += u64::from(done.is_err());
         });
+        // Here and not with the timers, which rest after a panic.
+        let done = catch_unwind(AssertUnwindSafe(|| router.forward(now, outlet)));
+        self.panics += u64::from(done.is_err());
         true
     }
 
