@@ -13,6 +13,7 @@ import textwrap
 import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -247,6 +248,22 @@ async def test_commands_that_found_a_full_ring_are_passed_on_later_and_in_order(
     assert order == []
     await asyncio.wait_for(passed.wait(), 5)
     assert order == [0, 1, 2]
+
+
+async def test_what_a_peer_closed_while_a_command_was_under_way_is_no_error(
+    media: MediaCore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(reason: str) -> dict[str, object]:
+        return {"type": "command-refused", "transport": 1, "object": 2, "reason": reason}
+
+    reasons = ["unknown-transport", "unknown-producer", "unknown-consumer", "duplicate-ssrc"]
+    engine = SimpleNamespace(drain_events=lambda: [refused(reason) for reason in reasons])
+    with monkeypatch.context() as patch:
+        patch.setattr(media, "_engine", engine)
+        media._drain_events()
+    errors = [line for line in capsys.readouterr().out.splitlines() if "[error" in line]
+    assert len(errors) == 1
+    assert "duplicate-ssrc" in errors[0]
 
 
 async def test_an_ipv6_port_answers_ipv6_and_a_wildcard_answers_both() -> None:

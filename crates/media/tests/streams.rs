@@ -288,3 +288,23 @@ fn packets_find_their_track_by_mid_when_no_ssrc_was_signalled() {
         );
     }
 }
+
+#[test]
+fn what_is_gone_already_is_removed_without_a_word() {
+    let mut sim = Sim::with_peers(11, 2);
+    let producer = sim.publish(0, Kind::Video, 1000);
+    let consumer = sim.subscribe(1, producer, Kind::Video, 3000);
+    let transport = TransportId(1);
+    sim.command(Command::RemoveTransport { transport });
+    sim.events.clear();
+    // Whoever leaves just then has not heard of it, and ends all one by one.
+    for command in [
+        Command::RemoveConsumer { consumer },
+        Command::RemoveProducer { producer },
+        Command::RemoveTransport { transport },
+    ] {
+        sim.command(command);
+    }
+    assert!(sim.events.is_empty(), "{:?}", sim.events);
+    assert_eq!(sim.router.snapshot().transports.len(), 1);
+}

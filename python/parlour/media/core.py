@@ -31,6 +31,10 @@ _PWD_LENGTH = 24
 _RETRY_FULL_RING = 0.005
 """Seconds until commands that found a full ring are tried again. A shard takes some hundred in a millisecond."""
 
+_CLOSED_MEANWHILE = {"unknown-transport", "unknown-producer", "unknown-consumer"}
+"""Refusals by a shard of what named something that its peer closed while the command was under way. A wrong id is
+refused at the call."""
+
 # Unique in the process, as the engine wants them, whatever they name.
 _ids = itertools.count(1)
 
@@ -315,7 +319,9 @@ class MediaCore:
         for event in self._engine.drain_events():
             transport = event["transport"]
             known = self._transports.get(transport)
-            if event["type"] == "command-refused":
+            if event["type"] == "command-refused" and event["reason"] in _CLOSED_MEANWHILE:
+                log.debug("a command came too late for the media core", **event)
+            elif event["type"] == "command-refused":
                 # A description that was checked above does not get here: it is a fault of ours, and the log says which.
                 log.error("the media core refused a command", **event)
                 if event["reason"] == "too-many-ssrcs" and known is not None:

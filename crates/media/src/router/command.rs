@@ -1,5 +1,6 @@
 //! What the control plane asks of a router. The session descriptions were checked above; a command
-//! that contradicts the router's state is refused by an event, never by a panic.
+//! that contradicts the router's state is refused by an event, never by a panic. To remove what is gone
+//! already contradicts nothing: the peer may have closed it at that moment.
 
 use crate::egress::spec::ConsumerSpec;
 use crate::ids::{ConsumerId, ProducerId, TransportId};

@@ -84,27 +84,25 @@ impl Router {
                 };
                 self.set_remote(now, transport, remote, fingerprint, sink)
             }
+            // What is to end and has ended, by its peer or with what it belonged to, is as it should be.
             Command::RemoveTransport { transport } => {
-                let index = self.transport_index(transport)?;
-                self.close(now, index, CloseReason::Removed, sink);
+                if let Ok(index) = self.transport_index(transport) {
+                    self.close(now, index, CloseReason::Removed, sink);
+                }
                 Ok(())
             }
             Command::AddProducer(spec) => self.add_producer(now, spec),
             Command::RemoveProducer { producer } => {
-                let index = *self
-                    .track_ids
-                    .get(&producer)
-                    .ok_or(RefuseReason::UnknownProducer)?;
-                self.remove_track(index);
+                if let Some(index) = self.track_ids.get(&producer).copied() {
+                    self.remove_track(index);
+                }
                 Ok(())
             }
             Command::AddConsumer(spec) => self.add_consumer(now, spec),
             Command::RemoveConsumer { consumer } => {
-                let index = *self
-                    .consumer_ids
-                    .get(&consumer)
-                    .ok_or(RefuseReason::UnknownConsumer)?;
-                self.remove_consumer(index);
+                if let Some(index) = self.consumer_ids.get(&consumer).copied() {
+                    self.remove_consumer(index);
+                }
                 Ok(())
             }
             Command::SetConsumerPaused { consumer, paused } => {
