@@ -20,6 +20,7 @@ import pytest
 from parlour.settings import load_settings
 from parlour.storage.backup import back_up
 from parlour.storage.errors import UnwritableError
+from parlour.storage.folder_lock import sole_server
 from parlour.storage.rotation import locked
 
 from tests.cli import DEADLINE, Beside, Here, environment
@@ -85,6 +86,17 @@ main()
 """
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, check=False, env=settings, capture_output=True, timeout=DEADLINE).returncode
+
+
+def test_a_backup_never_replaces_the_database_of_a_running_server(parlour: Here, to: Path) -> None:
+    assert parlour("backup", to).status == 0
+    before = (to / "parlour.db").stat().st_ino
+    with sole_server(to):  # as a server has it that was started from this backup
+        refused = parlour("backup", to, "--force")
+    assert refused.status == 1
+    assert "the data folder of a server that runs" in refused.err
+    assert (to / "parlour.db").stat().st_ino == before
+    assert parlour("backup", to, "--force").status == 0
 
 
 def test_a_backup_is_one_checked_file_for_its_owner_alone(parlour: Here, to: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,7 +51,7 @@ def command(
     # Under these names the folder is a data folder that a server starts with.
     files = [to / name for name in (DATABASE, *([] if key is None else [KEY_FILE]))]
     _prepare(to, files, force)
-    with progress("copying", source.stat().st_size) as advance:
+    with _no_server_in(to), progress("copying", source.stat().st_size) as advance:
         size = run_on_stores(_back_up(source, files, key, force, advance))
     if options.as_json:
         print_json({"files": [str(file) for file in files], "bytes": size})
@@ -92,6 +93,21 @@ def _prepare(to: Path, files: list[Path], force: bool) -> None:
     older = to / KEY_FILE
     if older not in files and older.exists():
         fail(f"The key of an older backup, {older}, may not open this one: move it away, or say --with-key.")
+
+
+@contextlib.contextmanager
+def _no_server_in(to: Path) -> Iterator[None]:
+    """A server that started from an older backup would go on in a file without a name, and lose all it writes."""
+    from parlour.storage import StorageError
+    from parlour.storage.folder_lock import LOCK_FILE, sole_server
+
+    with contextlib.ExitStack() as stack:
+        if (to / LOCK_FILE).exists():
+            try:
+                stack.enter_context(sole_server(to))
+            except StorageError:
+                fail(f"{to} is the data folder of a server that runs: choose another.")
+        yield
 
 
 def _key_to_copy(settings: Settings) -> Path:
