@@ -194,6 +194,33 @@ fn a_shard_that_is_full_refuses_the_next_transport_at_the_call() {
     );
 }
 
+#[test]
+fn a_transport_that_closed_by_itself_leaves_its_place_to_the_next_once_that_was_fetched() {
+    let engine = Engine::start(EngineConfig {
+        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: 0,
+        shards: 1,
+        max_transports: 1,
+        ingress: IngressLimit::default(),
+    })
+    .unwrap();
+    // The router refuses such a user fragment, and closes what it did not make.
+    let short = engine.add_transport(0, TransportId(1), "u".into(), "p".repeat(24));
+    assert_eq!(short, Ok(()));
+    patient_snapshot(&engine);
+    let full = CommandError::ShardFull {
+        shard: 0,
+        transports: 1,
+    };
+    assert_eq!(add(&engine, 0, 2), Err(full));
+    let events = engine.drain_events();
+    assert!(
+        matches!(events.last(), Some(Event::TransportClosed { .. })),
+        "{events:?}"
+    );
+    assert_eq!(add(&engine, 0, 2), Ok(()));
+}
+
 fn patient_snapshot(engine: &Engine) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while let Err(error) = engine.snapshot(Duration::from_secs(30)) {

@@ -222,6 +222,8 @@ fn an_error_of_one_message_never_ends_what_waits_behind_it() {
         (libc::ENETUNREACH, Verdict::Drop(Loss::Unreachable)),
         (libc::ENOBUFS, Verdict::Drop(Loss::NoBuffer)),
         (libc::ENOMEM, Verdict::Drop(Loss::NoBuffer)),
+        (libc::EINVAL, Verdict::Drop(Loss::Unreachable)),
+        (libc::EMSGSIZE, Verdict::Drop(Loss::TooLarge)),
         (libc::EIO, Verdict::Drop(Loss::Failed)),
     ];
     for (errno, expected) in verdicts {
@@ -303,25 +305,31 @@ fn an_ipv6_answer_leaves_from_each_address_of_a_machine_that_has_several() {
 
 #[test]
 fn an_address_that_this_machine_lost_costs_its_own_path_alone() {
-    let server = socket::bind("0.0.0.0:0".parse().unwrap()).unwrap();
-    let to = loopback();
-    let remote = to.local_addr().unwrap();
-    let lost = Path {
-        local: Some([192, 0, 2, 77].into()),
-        remote,
-    };
-    let mut arena = Arena::new(1 << 16);
-    for path in [lost, remote.into()] {
-        for index in 0..3_u8 {
-            let datagram = arena.open(path, 60);
-            datagram.fill(index.wrapping_mul(31));
-            datagram[0] = index;
-            arena.commit(60);
+    // The kernel answers ENETUNREACH for the one family and EINVAL for the other.
+    for (bound, loopback, lost) in [
+        ("0.0.0.0:0", "127.0.0.1:0", "192.0.2.77"),
+        ("[::]:0", "[::1]:0", "2001:db8::77"),
+    ] {
+        let server = socket::bind(bound.parse().unwrap()).unwrap();
+        let to = socket::bind(loopback.parse().unwrap()).unwrap();
+        let remote = to.local_addr().unwrap();
+        let lost = Path {
+            local: Some(lost.parse().unwrap()),
+            remote,
+        };
+        let mut arena = Arena::new(1 << 16);
+        for path in [lost, remote.into()] {
+            for index in 0..3_u8 {
+                let datagram = arena.open(path, 60);
+                datagram.fill(index.wrapping_mul(31));
+                datagram[0] = index;
+                arena.commit(60);
+            }
         }
+        let mut transmitter = Transmitter::new(remote.is_ipv6());
+        transmitter.flush(server.as_fd(), &mut arena);
+        assert_eq!(collect(&to, 3), (vec![(0, 60), (1, 60), (2, 60)], 1));
+        assert_eq!(transmitter.stats.unreachable, 3, "{bound}");
+        assert!(transmitter.gso());
     }
-    let mut transmitter = Transmitter::new(false);
-    transmitter.flush(server.as_fd(), &mut arena);
-    assert_eq!(collect(&to, 3), (vec![(0, 60), (1, 60), (2, 60)], 1));
-    assert_eq!(transmitter.stats.unreachable, 3);
-    assert!(transmitter.gso());
 }
