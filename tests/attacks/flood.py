@@ -1,7 +1,8 @@
 """Floods of HTTP without a login, in a process of their own: ``python -m tests.attacks.flood KIND HOST PORT SECONDS
 reading|deaf CONNECTIONS``.
 
-Prints one JSON object at the end: how many connections it made, how many bytes the server took, and the status lines.
+Prints one JSON object at the end: how many connections it made, on how many of them the server never hung up, how many
+bytes it took, and the status lines.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 PIECE = 64 * 1024
+
+PATIENCE = 50.0
+"""Seconds after the end of a flood within which the server has to have hung up on what it should not listen to."""
 
 
 def header_lines() -> Iterator[bytes]:
@@ -116,6 +120,8 @@ KINDS = {
     "upgrade_with_more": upgrade_with_more,
     "connects": connects,
 }
+ANSWERED = {"pipelined", "commands"}
+"""Requests as they should be: whoever reads the answers may go on for ever. The others are to be hung up on."""
 
 
 class Flood:
@@ -124,7 +130,7 @@ class Flood:
     def __init__(self, kind: str, host: str, port: int, seconds: float, *, reading: bool, width: int) -> None:
         self.kind, self.host, self.port, self.reading, self.width = kind, host, port, reading, width
         self.until = time.monotonic() + seconds
-        self.connections = self.sent = 0
+        self.connections = self.kept = self.sent = 0
         self.answers: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -147,10 +153,13 @@ class Flood:
             self.connections += 1
             reader = asyncio.create_task(self.read(sock)) if self.reading else None
             try:
-                async with asyncio.timeout_at(loop.time() + self.until - time.monotonic()):
+                patience = 0.0 if self.kind in ANSWERED else PATIENCE
+                async with asyncio.timeout_at(loop.time() + self.until + patience - time.monotonic()):
                     for piece in KINDS[self.kind]():
                         await loop.sock_sendall(sock, piece)
                         self.sent += len(piece)
+            except TimeoutError:
+                self.kept += 1
             finally:
                 if reader is not None:
                     await asyncio.wait({reader}, timeout=0.2)
@@ -175,7 +184,8 @@ def main() -> None:
     kind, host, port, seconds, reading, width = sys.argv[1:]
     flood = Flood(kind, host, int(port), float(seconds), reading=reading == "reading", width=int(width))
     asyncio.run(flood.run())
-    print(json.dumps({"connections": flood.connections, "sent": flood.sent, "answers": flood.answers}))
+    said = {"connections": flood.connections, "kept": flood.kept, "sent": flood.sent, "answers": flood.answers}
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":

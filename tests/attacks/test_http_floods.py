@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.attacks.flood import KINDS
+from tests.attacks.flood import ANSWERED, KINDS
 from tests.wire import Wire, join
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ async def test_a_flood_without_a_login_harms_nobody_who_is_signed_in(serve: Star
         said = await flood(server, kind)
     if kind in EXPECTED:
         assert set(said["answers"]) == {EXPECTED[kind]}, said
-    assert kind in ANSWERED or said["connections"] > WIDTH, f"the server goes on listening: {said}"
+    assert kind in ANSWERED or said["kept"] == 0, f"the server goes on listening: {said}"
     await connections_end(server, descriptors)
 
 
@@ -132,7 +132,7 @@ async def test_connections_that_are_gone_take_no_place(serve: StartProcess) -> N
     server = await serve(LIMITS__STRANGERS_PER_SOURCE=2 * WIDTH)
     async with unharmed(server):
         said = await flood(server, "connects")
-    assert said["connections"] > 4 * WIDTH
+    assert said["connections"] > 2 * WIDTH
     assert not [line for line in server.log if "make room" in line or "connections refused" in line]
 
 
@@ -144,8 +144,6 @@ EXPECTED = {
     "empty_lines": "HTTP/1.1 431",
     "pipelined": "HTTP/1.1 200",
 }
-ANSWERED = {"pipelined", "commands"}
-"""Requests as they should be: whoever reads the answers may go on. The others are hung up on."""
 
 
 @pytest.mark.parametrize("kind", ["pipelined", "header_lines", "upgrade_with_more"])
@@ -154,7 +152,7 @@ async def test_a_flood_that_reads_no_answer_harms_nobody_who_is_signed_in(serve:
     descriptors = server.descriptors
     async with unharmed(server):
         said = await flood(server, kind, reading=False)
-    assert kind in ANSWERED or said["connections"] > WIDTH, f"the server goes on listening: {said}"
+    assert kind in ANSWERED or said["kept"] == 0, f"the server goes on listening: {said}"
     await connections_end(server, descriptors)
 
 
