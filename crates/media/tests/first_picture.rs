@@ -1,8 +1,10 @@
 //! How long a subscriber waits for its first picture, to the millisecond of virtual time, and what publishers are
 //! asked meanwhile.
 
-use parlour_media::{Command, ConsumerId, Event, Kind};
-use parlour_sim::{Camera, Sim};
+use parlour_media::rtp::{RtpHeader, is_rtcp};
+use parlour_media::{Codec, Command, ConsumerId, DropReason, Event, Kind};
+use parlour_sim::raw::{RawPeer, consumer, producer, rtp_packet};
+use parlour_sim::{Camera, Sim, VIDEO_PT, vp8};
 use std::time::{Duration, Instant};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -167,4 +169,66 @@ fn no_storm_asks_a_publisher_for_more_than_two_keyframes_a_second() {
         let asked = sim.peers[0].keyframe_requests.len();
         assert!((15..=24).contains(&asked), "{asked} in ten seconds");
     }
+}
+
+/// A subscriber that asks for nothing again; what it gets of packets that come in this order: number and payload.
+fn shown(codec: Codec, packets: &[(u16, Vec<u8>)]) -> (Sim, Vec<(u16, Vec<u8>)>) {
+    let mut sim = Sim::new(7);
+    let mut publisher = RawPeer::connect(&mut sim, 1);
+    let mut viewer = RawPeer::connect(&mut sim, 2);
+    let mut track = producer(publisher.transport, Kind::Video);
+    track.codec = codec;
+    sim.command(Command::AddProducer(track.clone()));
+    sim.command(Command::AddConsumer(consumer(
+        viewer.transport,
+        &track,
+        3000,
+    )));
+    // The end of the frame before.
+    let before = rtp_packet(VIDEO_PT, 99, 6000, 1000, &[0x01; 50]);
+    publisher.send_rtp(&mut sim, &before);
+    let mut got = Vec::new();
+    for (seq, payload) in packets {
+        let packet = rtp_packet(VIDEO_PT, *seq, 9000, 1000, payload);
+        for (to, datagram) in publisher.send_rtp(&mut sim, &packet) {
+            if to == viewer.address && !is_rtcp(&datagram) {
+                let opened = viewer.open(&datagram).unwrap();
+                let header = RtpHeader::parse(&opened).unwrap();
+                got.push((header.seq.0, opened[12..].to_vec()));
+            }
+        }
+    }
+    let first = got.first().map_or(0, |(seq, _)| *seq);
+    got.iter_mut()
+        .for_each(|(seq, _)| *seq = seq.wrapping_sub(first));
+    (sim, got)
+}
+
+#[test]
+fn pieces_of_the_first_keyframe_that_overtook_its_beginning_are_not_waited_for() {
+    let piece = |number: u16| (100 + number, vp8(true, number == 0, &[number as u8; 50]));
+    let (sim, got) = shown(Codec::Vp8, &[2, 1, 4, 0, 3].map(piece));
+    let expected = [0, 1, 2, 4, 3].map(|number| (number, piece(number).1));
+    assert_eq!(got, expected);
+    let drops = sim.router.snapshot().drops;
+    assert_eq!(drops.get(DropReason::AwaitingKeyframe), 1 + 3);
+}
+
+#[test]
+fn a_slice_that_overtook_its_parameter_sets_is_shown_behind_them() {
+    let (sets, slice, rest) = ([0x67, 0x42, 9], [0x7c, 0x85, 1], [0x7c, 0x45, 2]);
+    let order = [
+        (101, slice.to_vec()),
+        (102, rest.to_vec()),
+        (100, sets.to_vec()),
+    ];
+    let (_, got) = shown(Codec::H264, &order);
+    let expected = [
+        (0, slice.to_vec()),
+        (1, rest.to_vec()),
+        (2, sets.to_vec()),
+        (3, slice.to_vec()),
+        (4, rest.to_vec()),
+    ];
+    assert_eq!(got, expected);
 }

@@ -16,6 +16,16 @@ pub enum Fate {
     Dropped(DropReason),
 }
 
+impl Fate {
+    /// Why it was dropped, if it was.
+    pub fn reason(self) -> Option<DropReason> {
+        match self {
+            Fate::Sent(_) => None,
+            Fate::Dropped(reason) => Some(reason),
+        }
+    }
+}
+
 /// A subscription: the model's state and what really happened.
 pub struct Subscription {
     /// As the router knows it.
@@ -241,6 +251,19 @@ impl Subscription {
             payload == packet.payload,
             "{who}: the payload is another one"
         );
+    }
+
+    /// Whether its decoder begins with that packet.
+    pub fn begins_with(&self, number: u64) -> bool {
+        self.run.as_ref().is_some_and(|run| run.first == number)
+    }
+
+    /// Notes what became of a packet that had come too early for it, and goes out with the one that it overtook.
+    pub fn settle_anew(&mut self, number: u64, fate: Fate) {
+        if self.fates.insert(number, fate).is_none() {
+            let is_known = self.before.remove(&number);
+            assert!(is_known, "packet {number} never came");
+        }
     }
 
     /// Notes what became of a packet; each has one fate.

@@ -41,6 +41,8 @@ pub(crate) struct Participant {
 pub(crate) struct Track {
     publisher: Publisher,
     pub(crate) arrivals: Arrivals,
+    /// What came while somebody was there to see it: the router keeps no other.
+    pub(crate) kept: HashSet<u64>,
     /// Whose it is.
     pub(crate) owner: usize,
     pub(crate) next_frame: Instant,
@@ -153,6 +155,7 @@ impl World {
             self.tracks.push(Track {
                 publisher,
                 arrivals: Arrivals::default(),
+                kept: HashSet::new(),
                 owner: who,
                 next_frame: self.now,
             });

@@ -30,6 +30,8 @@ pub(crate) struct Incoming {
 pub(crate) struct Outgoing {
     pub(crate) ext: ExtSeqNo,
     pub(crate) timestamp: RtpTime,
+    /// Whether the subscriber begins with it, and so lacks what came before it and belongs behind it.
+    pub(crate) begins: bool,
 }
 
 /// The state of one rewritten stream.
@@ -44,6 +46,8 @@ pub(crate) struct Rewriter {
     history: History,
     timestamp_shift: u32,
     newest_timestamp: Option<(RtpTime, Instant)>,
+    /// The packet it began with, while an earlier one of the same frame may still take its place.
+    began: Option<(u64, RtpTime)>,
 }
 
 /// Which incoming number each of the last outgoing ones stands for: a ring, in which both only grow. Numbers are in it
@@ -124,6 +128,7 @@ impl Rewriter {
             history: History::default(),
             timestamp_shift,
             newest_timestamp: None,
+            began: None,
         }
     }
 
@@ -148,7 +153,8 @@ impl Rewriter {
         now: Instant,
         packet: Incoming,
     ) -> Result<Outgoing, DropReason> {
-        if self.is_waiting(packet.epoch) {
+        let begins = self.is_waiting(packet.epoch);
+        if begins {
             if packet.empty {
                 return Err(DropReason::PaddingOnly);
             }
@@ -156,6 +162,7 @@ impl Rewriter {
                 return Err(DropReason::AwaitingKeyframe);
             }
             self.start(now, packet);
+            self.began = Some((packet.ext.0, packet.timestamp));
         }
         let number = packet.ext.0;
         let ext = if number > self.highest_in {
@@ -167,8 +174,10 @@ impl Rewriter {
             }
             self.history.push(number)
         } else {
-            let given = self.history.number_of(number);
-            given.ok_or(DropReason::BeforeStart)?
+            match self.history.number_of(number) {
+                Some(given) => given,
+                None => return self.begin_earlier(now, packet),
+            }
         };
         self.next_out = self.next_out.max(ext + 1);
         let timestamp = packet.timestamp.wrapping_add(self.timestamp_shift);
@@ -181,7 +190,24 @@ impl Rewriter {
         Ok(Outgoing {
             ext: ExtSeqNo(ext),
             timestamp,
+            begins,
         })
+    }
+
+    /// A packet from before the start. A slice may overtake the parameter sets of its own keyframe, without which it
+    /// is worth nothing: then all begins anew with them, once, so that no sender multiplies what it sends.
+    fn begin_earlier(&mut self, now: Instant, packet: Incoming) -> Result<Outgoing, DropReason> {
+        match self.began.take_if(|(number, time)| {
+            packet.starts && packet.ext.0 < *number && packet.timestamp == *time
+        }) {
+            None => Err(DropReason::BeforeStart),
+            Some(_) => {
+                self.stop();
+                let out = self.rewrite(now, packet);
+                self.began = None;
+                out
+            }
+        }
     }
 
     /// Begins, or begins again, with this packet: its numbers follow what was sent last.
@@ -301,9 +327,37 @@ mod tests {
             out,
             Outgoing {
                 ext: ExtSeqNo(8),
-                timestamp: RtpTime(600 + 500)
+                timestamp: RtpTime(600 + 500),
+                begins: true,
             }
         );
+    }
+
+    #[test]
+    fn a_packet_of_the_first_frame_that_was_overtaken_begins_it_anew_and_only_once() {
+        let now = Instant::now();
+        let mut rewriter = Rewriter::new(90_000, 1000, 0);
+        let of_frame = |number| Incoming {
+            timestamp: RtpTime(70),
+            ..packet(0, number, true)
+        };
+        let mut out = |packet| {
+            rewriter
+                .rewrite(now, packet)
+                .map(|it| (it.ext.0, it.begins))
+        };
+        assert_eq!(out(of_frame(7)), Ok((1000, true)));
+        assert_eq!(out(packet(0, 8, false)), Ok((1001, false)));
+        let other_frame = out(packet(0, 5, true));
+        assert_eq!(other_frame, Err(DropReason::BeforeStart));
+        let no_start = Incoming {
+            starts: false,
+            ..of_frame(6)
+        };
+        assert_eq!(out(no_start), Err(DropReason::BeforeStart));
+        assert_eq!(out(of_frame(6)), Ok((1002, true)));
+        assert_eq!(out(of_frame(7)), Ok((1003, false)));
+        assert_eq!(out(of_frame(5)), Err(DropReason::BeforeStart));
     }
 
     /// However much is left out, as layers will be, and whatever is lost or late: numbers are given in the order of the

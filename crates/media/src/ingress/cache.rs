@@ -131,6 +131,21 @@ impl PacketCache {
         })
     }
 
+    /// The packets of that number space which come behind this one by their numbers and came before that arrival, in the
+    /// order of their numbers, as far as they are still there and not older than [`MAX_AGE`].
+    pub(crate) fn overtakers(
+        &self,
+        now: Instant,
+        first: &Meta,
+        before: u64,
+    ) -> impl Iterator<Item = Kept<'_>> {
+        let (epoch, ext) = (first.epoch, first.ext.0);
+        let numbers = (ext + 1..=ext + SLOTS as u64).map(ExtSeqNo);
+        let came_before = move |ext: &ExtSeqNo| self.places[ext.0 as usize % SLOTS] < before;
+        let numbers = numbers.filter(came_before);
+        numbers.filter_map(move |ext| self.get_fresh(now, epoch, ext))
+    }
+
     /// The packet of that number, if it is still there and not older than [`MAX_AGE`].
     pub fn get_fresh(&self, now: Instant, epoch: u32, ext: ExtSeqNo) -> Option<Kept<'_>> {
         let kept = self.arrival(self.places[ext.0 as usize % SLOTS])?;
@@ -274,5 +289,23 @@ mod tests {
         let after = now + MAX_AGE + Duration::from_millis(1);
         assert_eq!(get(&cache, after, 2), None);
         assert!(cache.arrival(0).is_some());
+    }
+
+    #[test]
+    fn what_overtook_a_packet_is_what_came_before_it_with_a_higher_number_and_is_fresh() {
+        let now = Instant::now();
+        let mut cache = PacketCache::new(VIDEO_BYTES);
+        for (epoch, number) in [(0, 14), (1, 9), (1, 12), (1, 11), (1, 15), (1, 10), (1, 13)] {
+            cache.put(now, meta(epoch, number), &[number as u8]);
+        }
+        let overtook = |now, number, before| {
+            let first = meta(1, number);
+            let found = cache.overtakers(now, &first, before);
+            found.map(|it| it.meta.ext.0).collect::<Vec<_>>()
+        };
+        assert_eq!(overtook(now, 10, 5), [11, 12, 15]);
+        assert_eq!(overtook(now, 10, 7), [11, 12, 13, 15]);
+        assert_eq!(overtook(now, 15, 7), []);
+        assert_eq!(overtook(now + MAX_AGE * 2, 10, 7), []);
     }
 }

@@ -5,14 +5,66 @@
 
 use crate::egress::consumer::{Consumer, Resend};
 use crate::egress::rewrite::Incoming;
+use crate::ingress::cache::Kept;
 use crate::ingress::keyframe_requests::Need;
-use crate::reasons::DropReason;
+use crate::reasons::{DropReason, Drops};
 use crate::router::Router;
 use crate::slab::{ConsumerKey, TrackKey, TransportKey};
-use crate::transport::OutgoingHeader;
 use crate::transport::sink::TransmitSink;
+use crate::transport::{OutgoingHeader, Transport};
 use crate::wire::num::SeqNo;
 use std::time::Instant;
+
+/// Sends a packet on to one subscriber. True: it begins with it.
+fn pass_on(
+    now: Instant,
+    consumer: &mut Consumer,
+    transport: &mut Transport,
+    incoming: Incoming,
+    kept: &Kept<'_>,
+    sink: &mut impl TransmitSink,
+) -> Result<bool, DropReason> {
+    let out = consumer.rewriter.rewrite(now, incoming)?;
+    let repeatable = consumer.is_video() && consumer.spec.rtx_ssrc.is_none();
+    let spec = &consumer.spec;
+    let header = OutgoingHeader {
+        marker: kept.meta.marker,
+        payload_type: spec.payload_type,
+        ext: out.ext,
+        timestamp: out.timestamp,
+        ssrc: spec.ssrc,
+        mid: spec.mid_extension.map(|id| (id, spec.mid.as_str())),
+        original: None,
+        repeatable,
+    };
+    transport.send_rtp(sink, &header, kept.payload)?;
+    consumer.on_sent(kept.payload.len());
+    Ok(out.begins)
+}
+
+/// Sends what overtook the packet that a subscriber began with: it was not given to it when it came, and to have it
+/// asked for would cost a round trip.
+fn catch_up<'a>(
+    now: Instant,
+    consumer: &mut Consumer,
+    transport: &mut Transport,
+    overtook: impl Iterator<Item = Kept<'a>>,
+    drops: &mut Drops,
+    sink: &mut impl TransmitSink,
+) {
+    for kept in overtook {
+        let incoming = Incoming {
+            epoch: kept.meta.epoch,
+            ext: kept.meta.ext,
+            timestamp: kept.meta.timestamp,
+            starts: false,
+            empty: kept.payload.is_empty(),
+        };
+        if let Err(reason) = pass_on(now, consumer, transport, incoming, &kept, sink) {
+            drops.count(reason);
+        }
+    }
+}
 
 impl Router {
     /// Sends on what came in this turn.
@@ -142,22 +194,12 @@ impl Router {
                 starts: !video || kept.meta.keyframe,
                 empty: kept.payload.is_empty(),
             };
-            let sent = consumer.rewriter.rewrite(now, incoming).and_then(|out| {
-                let spec = &consumer.spec;
-                let header = OutgoingHeader {
-                    marker: kept.meta.marker,
-                    payload_type: spec.payload_type,
-                    ext: out.ext,
-                    timestamp: out.timestamp,
-                    ssrc: spec.ssrc,
-                    mid: spec.mid_extension.map(|id| (id, spec.mid.as_str())),
-                    original: None,
-                    repeatable: video && spec.rtx_ssrc.is_none(),
-                };
-                transport.send_rtp(sink, &header, kept.payload)
-            });
-            match sent {
-                Ok(_) => consumer.on_sent(kept.payload.len()),
+            match pass_on(now, consumer, transport, incoming, &kept, sink) {
+                Ok(begins) if begins && video => {
+                    let overtook = cache.overtakers(now, &kept.meta, consumer.cursor);
+                    catch_up(now, consumer, transport, overtook, &mut self.drops, sink);
+                }
+                Ok(_) => {}
                 Err(reason) => {
                     keyframe_wanted |= reason == DropReason::AwaitingKeyframe;
                     self.drops.count(reason);

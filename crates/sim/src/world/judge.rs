@@ -1,5 +1,6 @@
 //! What arrives in a [`World`], and whether the router did with it what it must.
 
+use crate::publisher::Published;
 use crate::subscription::Fate;
 use crate::world::link::{InFlight, Way, What};
 use crate::world::{Sent, World};
@@ -9,6 +10,9 @@ use parlour_media::rtp::{RtpHeader, RtpView, is_rtcp, is_rtp_or_rtcp};
 use parlour_media::srtp::SrtpError;
 use parlour_media::{DropReason, Kind};
 use std::net::SocketAddr;
+
+/// Numbers of a track that the router looks through.
+const KEPT: u64 = 512;
 
 impl World {
     pub(crate) fn arrive(&mut self, it: InFlight) {
@@ -107,35 +111,22 @@ impl World {
         }
         let packet = self.tracks[track].publisher.get(number);
         let packet = packet.expect("what came was published").clone();
+        if self.subscriptions.iter().any(|it| it.track == track) {
+            self.tracks[track].kept.insert(number);
+        }
         let mut reasons = Vec::new();
         for at in 0..self.subscriptions.len() {
-            let subscription = &mut self.subscriptions[at];
-            if subscription.track != track {
+            if self.subscriptions[at].track != track {
                 continue;
             }
-            let who = subscription.subscriber;
-            let fate = match subscription.expect(number, &packet, self.participants[who].connected)
-            {
-                Fate::Dropped(reason) => {
-                    reasons.push(reason);
-                    Fate::Dropped(reason)
-                }
-                Fate::Sent(expected) => {
-                    let ssrc = subscription.spec.ssrc;
-                    let is_it = |(to, plain): &(usize, Vec<u8>)| {
-                        *to == who && RtpHeader::parse(plain).is_ok_and(|it| it.ssrc == ssrc)
-                    };
-                    let place = sent.iter().position(is_it).unwrap_or_else(|| {
-                        panic!("packet {number} does not go out to {ssrc:?}: {dropped:?}")
-                    });
-                    let (_, plain) = sent.swap_remove(place);
-                    let view = RtpView::parse(&plain).expect("RTP");
-                    let out = self.unwrap_out(at, view.seq());
-                    self.subscriptions[at].on_sent(number, &packet, expected, out, &view);
-                    Fate::Sent(out)
-                }
-            };
+            let fate = self.judge_one(at, number, &packet, &mut sent);
+            let fate =
+                fate.unwrap_or_else(|| panic!("packet {number} does not go out: {dropped:?}"));
             self.subscriptions[at].settle(number, fate);
+            reasons.extend(fate.reason());
+            if self.subscriptions[at].begins_with(number) {
+                self.judge_overtakers(at, number, &mut sent, &mut reasons);
+            }
         }
         assert!(
             sent.is_empty(),
@@ -146,6 +137,59 @@ impl World {
             dropped, reasons,
             "packet {number}: each drop has its reason"
         );
+    }
+
+    /// What becomes of a packet for one subscription; None: it has to go out and does not.
+    fn judge_one(
+        &mut self,
+        at: usize,
+        number: u64,
+        packet: &Published,
+        sent: &mut Sent,
+    ) -> Option<Fate> {
+        let subscription = &mut self.subscriptions[at];
+        let who = subscription.subscriber;
+        let connected = self.participants[who].connected;
+        let expected = match subscription.expect(number, packet, connected) {
+            Fate::Dropped(reason) => return Some(Fate::Dropped(reason)),
+            Fate::Sent(expected) => expected,
+        };
+        let ssrc = subscription.spec.ssrc;
+        let is_it = |(to, plain): &(usize, Vec<u8>)| {
+            *to == who && RtpHeader::parse(plain).is_ok_and(|it| it.ssrc == ssrc)
+        };
+        let (_, plain) = sent.remove(sent.iter().position(is_it)?);
+        let view = RtpView::parse(&plain).expect("RTP");
+        let out = self.unwrap_out(at, view.seq());
+        self.subscriptions[at].on_sent(number, packet, expected, out, &view);
+        Some(Fate::Sent(out))
+    }
+
+    /// A decoder begins with a packet that others overtook: they go out behind it at once, in their order.
+    fn judge_overtakers(
+        &mut self,
+        at: usize,
+        first: u64,
+        sent: &mut Sent,
+        reasons: &mut Vec<DropReason>,
+    ) {
+        let track = &self.tracks[self.subscriptions[at].track];
+        if track.publisher.spec.kind == Kind::Audio {
+            return; // which is not kept
+        }
+        let kept = &track.kept;
+        let later: Vec<u64> = (first + 1..=first + KEPT)
+            .filter(|it| kept.contains(it))
+            .collect();
+        for number in later {
+            let track = self.subscriptions[at].track;
+            let packet = self.tracks[track].publisher.get(number);
+            let packet = packet.expect("what came was published").clone();
+            let fate = self.judge_one(at, number, &packet, sent);
+            let fate = fate.unwrap_or_else(|| panic!("packet {number} overtook and is not sent"));
+            self.subscriptions[at].settle_anew(number, fate);
+            reasons.extend(fate.reason());
+        }
     }
 
     /// What a request brought: retransmissions of what was sent, or the very same datagrams.
