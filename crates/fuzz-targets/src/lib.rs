@@ -1,4 +1,5 @@
 //! One function for each parser of network input: it takes any bytes and must neither panic nor break what it asserts.
+//! `fuzz/` makes a binary of each; the tests of this crate run them over the committed seeds without a fuzzer.
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
@@ -12,7 +13,6 @@ use parlour_media::srtp::{KeySalt, SRTP_OVERHEAD, SrtpProfile, SrtpReceiver, Srt
 use parlour_media::stun::{self, StunMessage, is_stun};
 use parlour_media::twcc::TwccRecorder;
 
-#[path = "session.rs"]
 mod session;
 
 pub use session::{handshake, media, router};

@@ -18,7 +18,6 @@ use parlour_media::{
 };
 use parlour_sim::ledger::Ledger;
 
-#[path = "handshake.rs"]
 mod handshake;
 
 pub use handshake::handshake;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use parlour_fuzz_targets::TARGETS;
 use parlour_media::num::{PayloadType, RtpTime, SeqNo, Ssrc};
 use parlour_media::rtcp::{self, ReportBlock, SenderInfo};
 use parlour_media::rtp::write_header;
@@ -11,16 +12,13 @@ use parlour_media::stun::{self, BindingRequest};
 use parlour_media::twcc::TwccRecorder;
 use std::time::Duration;
 
-#[path = "../../../fuzz/src/targets.rs"]
-mod targets;
-
 fn seeds() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds")
 }
 
 #[test]
 fn every_target_survives_its_seeds() {
-    for (name, target) in targets::TARGETS {
+    for (name, target) in TARGETS {
         let folder = seeds().join(name);
         let files =
             fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -59,7 +57,7 @@ fn every_target_has_a_binary_and_every_binary_a_target() {
                 .into_owned()
         })
         .collect();
-    let mut names: Vec<&str> = targets::TARGETS.iter().map(|(name, _)| *name).collect();
+    let mut names: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
     binaries.sort();
     names.sort();
     assert_eq!(binaries, names);
@@ -71,7 +69,7 @@ fn save(target: &str, name: &str, seed: &[u8]) {
     fs::write(folder.join(name), seed).expect("a file");
 }
 
-/// Makes the seeds that come from our own writers: `cargo test --release -p parlour-media --test fuzz_seeds -- --ignored`.
+/// Makes the seeds that come from our own writers: `cargo test --release -p parlour-fuzz-targets --test seeds -- --ignored`.
 #[test]
 #[ignore = "writes files; the seeds are committed"]
 fn write_the_seeds() {
