@@ -24,6 +24,7 @@ from parlour.listener import Listener, descriptors_for_connections
 from parlour.logs import WindowedLog
 from parlour.media import MediaCore
 from parlour.media.core import announced_addresses
+from parlour.protocol.messages import PROTOCOL_VERSION, SIGNALING_PATH
 from parlour.rooms import RoomLimits
 from parlour.settings import Settings
 from parlour.signaling.connection import ConnectionLimits
@@ -101,7 +102,7 @@ class Server:
     @property
     def signaling_url(self) -> str:
         """The signaling channel's address."""
-        return f"{self.url.replace('http', 'ws', 1)}/v1/ws?v=1"
+        return f"{self.url.replace('http', 'ws', 1)}{SIGNALING_PATH}?v={PROTOCOL_VERSION}"
 
     @property
     def media(self) -> MediaCore:

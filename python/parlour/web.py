@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ExceptionHandler
 from starlette.websockets import WebSocket
 
-from parlour.protocol.messages import PROTOCOL_VERSION
+from parlour.protocol.messages import PROTOCOL_VERSION, SIGNALING_PATH
 from parlour.signaling.service import SignalingService
 from parlour.signaling.socket import NoControl, serve_socket
 from parlour.signaling.wsprotocol import STATE_KEY
@@ -74,7 +74,8 @@ def create_http_app(
     async def signaling(websocket: WebSocket) -> None:
         wanted = websocket.query_params.get("v", str(PROTOCOL_VERSION))
         if wanted != str(PROTOCOL_VERSION):
-            refusal = f"This server speaks version {PROTOCOL_VERSION} of the protocol: /v1/ws?v={PROTOCOL_VERSION}\n"
+            address = f"{SIGNALING_PATH}?v={PROTOCOL_VERSION}"
+            refusal = f"This server speaks version {PROTOCOL_VERSION} of the protocol: {address}\n"
             await websocket.send_denial_response(PlainTextResponse(refusal, status_code=400))
             return
         await serve_socket(websocket, service, websocket.scope.get("state", {}).get(STATE_KEY) or NoControl())
@@ -89,8 +90,8 @@ def create_http_app(
             *routes,
             Route("/", index),
             Route("/healthz", healthz),
-            Route("/v1/ws", upgrade_required),
-            WebSocketRoute("/v1/ws", signaling),
+            Route(SIGNALING_PATH, upgrade_required),
+            WebSocketRoute(SIGNALING_PATH, signaling),
             Route("/sdk/{name}", _sdk_file),
         ],
         exception_handlers=handlers,
@@ -98,7 +99,7 @@ def create_http_app(
 
 
 async def _not_found(_: Request, __: Exception) -> Response:
-    text = "There is nothing here. There are /, /healthz, /v1/ws (WebSocket) and " + ", ".join(
+    text = f"There is nothing here. There are /, /healthz, {SIGNALING_PATH} (WebSocket) and " + ", ".join(
         f"/sdk/{name}" for name in SDK_FILES
     )
     return PlainTextResponse(text + ".\n", status_code=404, headers={"X-Content-Type-Options": "nosniff"})

@@ -30,6 +30,7 @@ from parlour.accounts.sources import counted_source
 from parlour.accounts.tokens import TICKET_LIFETIME, TokenSigner, said_by
 from parlour.accounts.verification import CredentialJudge
 from parlour.errors import ErrorCode
+from parlour.protocol.words import MAX_SDK_APP_ID
 from parlour.storage import (
     App,
     Counters,
@@ -50,7 +51,6 @@ from parlour.usersig import (
     verify_private_map_key,
 )
 
-MAX_SDK_APP_ID = 2**32 - 1
 ALL_PRIVILEGES = Privilege(255)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from parlour.accounts.refusal import AccountRefusedError
 from parlour.errors import ErrorCode
+from parlour.protocol.words import MAX_USER_ID_BYTES
 from parlour.storage.model import KINDS, App, Kind
-
-MAX_USER_ID_BYTES = 32
 
 
 def checked_user_id(user_id: object) -> str:

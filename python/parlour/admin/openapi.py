@@ -10,6 +10,7 @@ import msgspec
 from parlour.admin import wire
 from parlour.admin.commands import COMMANDS, Command, refusal
 from parlour.errors import ErrorCode
+from parlour.protocol.words import MAX_SDK_APP_ID, MAX_USER_ID_BYTES
 
 Schema = dict[str, Any]
 
@@ -33,13 +34,13 @@ _PARAMETERS: dict[str, Schema] = {
     "sdkappid": {
         "required": True,
         "description": "The app.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 2**32 - 1},
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_SDK_APP_ID},
         "example": 1400000001,
     },
     "identifier": {
         "required": True,
         "description": "The userId of an administrator of the app.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 32},
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_USER_ID_BYTES},
         "example": "administrator",
     },
     "usersig": {

@@ -22,6 +22,7 @@ from parlour.admin.incidents import record_incident
 from parlour.admin.plugins import Call, Plugin, through
 from parlour.admin.texts import check_user_id, shown
 from parlour.errors import ErrorCode
+from parlour.protocol.words import MAX_SDK_APP_ID, MAX_USER_ID_BYTES
 
 SourceOf = Callable[[Scope], str]
 """The address of the client behind a request; whoever trusts proxies knows how to find it."""
@@ -40,8 +41,6 @@ _OPENIM_CODES = {
 }
 """What the service openim says instead."""
 
-_MAX_APP_ID = 2**32 - 1
-
 
 def peer_address(scope: Scope) -> str:
     """The address at the other end of the connection, "" when the server does not know it."""
@@ -54,10 +53,10 @@ def read_app_id(text: str) -> int:
     if not text:
         raise AccountRefusedError(ErrorCode.SDKAPPID_MISSING, "The URL has no sdkappid; add sdkappid=ID to it.")
     number = int(text) if len(text) <= 10 and text.isascii() and text.isdigit() else 0
-    if not 1 <= number <= _MAX_APP_ID:
+    if not 1 <= number <= MAX_SDK_APP_ID:
         raise AccountRefusedError(
             ErrorCode.SDKAPPID_MALFORMED,
-            f"The sdkappid {shown(text)} of the URL is not a whole number from 1 to {_MAX_APP_ID}.",
+            f"The sdkappid {shown(text)} of the URL is not a whole number from 1 to {MAX_SDK_APP_ID}.",
         )
     return number
 
@@ -142,7 +141,8 @@ class AccountRest:
         if not named:
             raise AccountRefusedError(
                 ErrorCode.PARAMETER_INVALID,
-                f"The identifier {shown(call.identifier)} of the URL is no userId: that is 1 to 32 bytes without NUL.",
+                f"The identifier {shown(call.identifier)} of the URL is no userId: that is"
+                f" 1 to {MAX_USER_ID_BYTES} bytes without NUL.",
             )
         await accounts.prove_admin(caller, user_sig, call.source)
         command = COMMANDS.get(f"{call.service}/{call.command}")

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from parlour.admin.texts import check_profile_text, check_text, check_user_id
+from parlour.protocol.words import MAX_SDK_APP_ID, MAX_USER_ID_BYTES
 from parlour.storage.model import Kind, Registration
 
 MAX_BATCH = 100
@@ -35,7 +36,10 @@ def _items(description: str, most: int) -> Any:
     return Meta(description=description, extra_json_schema={"minItems": 1, "maxItems": most})
 
 
-UserIdText = Annotated[str, _text("A userId: 1 to 32 bytes of UTF-8 without NUL. Case counts.", 32, least=1)]
+UserIdText = Annotated[
+    str,
+    _text(f"A userId: 1 to {MAX_USER_ID_BYTES} bytes of UTF-8 without NUL. Case counts.", MAX_USER_ID_BYTES, least=1),
+]
 ProfileText = Annotated[str, _text("At most 500 bytes of UTF-8.", 500)]
 Bound = Annotated[int, Meta(ge=0, le=2**31 - 1, description="0: no bound.")]
 
@@ -248,11 +252,11 @@ class BlacklistAdd(TypedBody, frozen=True, kw_only=True):
 class BlacklistGet(TypedBody, frozen=True, kw_only=True):
     """List the blacklist in the order of userIds, a page a call."""
 
-    after: Annotated[str, _text("The last userId of the page before, or nothing.", 32)] = ""
+    after: Annotated[str, _text("The last userId of the page before, or nothing.", MAX_USER_ID_BYTES)] = ""
     limit: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100
 
     def __post_init__(self) -> None:
-        check_text("After", self.after, most=32)
+        check_text("After", self.after, most=MAX_USER_ID_BYTES)
 
 
 class BlockedUser(Structure, frozen=True, kw_only=True):
@@ -335,7 +339,7 @@ class AppAnswer(Answer, frozen=True, kw_only=True):
 class UserSigRequest(Struct, rename="camel", kw_only=True, frozen=True):
     """Ask for a UserSig of a user; ``expire`` in seconds."""
 
-    sdk_app_id: Annotated[int, Meta(ge=1, le=2**32 - 1)]
+    sdk_app_id: Annotated[int, Meta(ge=1, le=MAX_SDK_APP_ID)]
     user_id: UserIdText
     expire: Annotated[int, Meta(ge=1, le=31_536_000)] = 604_800
 

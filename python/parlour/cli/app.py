@@ -11,7 +11,6 @@ import typer
 from parlour.cli import app_admins, app_keys, app_types, app_verification
 from parlour.cli.app_view import STATES, app_as_json, app_pairs, counted_keys
 from parlour.cli.arguments import (
-    MAX_UIN,
     AppArgument,
     parse_app_id,
     parse_name,
@@ -298,15 +297,18 @@ def _chosen(
     advanced_permission: bool | None,
 ) -> dict[str, Any]:
     """The members of an app that options give it."""
+    from parlour.accounts.manager import MAX_UIN
+    from parlour.storage.model import KINDS, REGISTRATIONS
+
     chosen: dict[str, Any] = {}
     if account_type is not None:
         chosen["account_type"] = parse_number_or("none", account_type, "--account-type")
     if owner is not None:
         chosen["owner"] = parse_number_or("none", owner, "--owner", least=1, most=MAX_UIN)
     if registration is not None:
-        chosen["registration"] = parse_one_of(registration, "--registration", ("automatic", "imported"))
+        chosen["registration"] = parse_one_of(registration, "--registration", REGISTRATIONS)
     if kinds is not None:
-        chosen["kinds"] = parse_some_of(kinds, "--kinds", ("plain", "phone", "email", "tls"))
+        chosen["kinds"] = parse_some_of(kinds, "--kinds", KINDS)
     if advanced_permission is not None:
         chosen["advanced_permission"] = advanced_permission
     return chosen

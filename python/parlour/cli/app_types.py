@@ -15,7 +15,6 @@ from parlour.cli.tables import print_table
 if TYPE_CHECKING:
     from parlour.storage import AccountType, Storage
 
-METHODS = ("hmac", "ecdsa", "third-party")
 NumberArgument = Annotated[str, typer.Argument(metavar="NUMBER", help="The number of the account type.")]
 
 command = command_group("List, set and remove account types. One says how users of the apps under it may log in.")
@@ -52,6 +51,8 @@ def set_type(
     ] = None,
 ) -> None:
     """Make an account type, or change what is given of one."""
+    from parlour.storage.model import METHODS
+
     chosen = parse_number(number, "NUMBER")
     given: dict[str, Any] = {} if name is None else {"name": parse_name(name)}
     if methods is not None:

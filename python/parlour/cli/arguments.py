@@ -11,9 +11,8 @@ from typing import Annotated
 import typer
 
 from parlour.cli.output import fail
+from parlour.protocol.words import MAX_SDK_APP_ID
 
-MAX_ID = 2**32 - 1
-MAX_UIN = 2**53 - 1
 MAX_BOUND = 2**31 - 1
 MAX_NAME_BYTES = 100
 
@@ -24,8 +23,8 @@ UserArgument = Annotated[str, typer.Argument(metavar="USER", help="The userId; u
 
 def parse_app_id(text: str) -> int:
     """An sdkAppId from the command line."""
-    if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= MAX_ID:
-        raise typer.BadParameter(f"{text!r} is no sdkAppId: it is a number from 1 to {MAX_ID}")
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= MAX_SDK_APP_ID:
+        raise typer.BadParameter(f"{text!r} is no sdkAppId: it is a number from 1 to {MAX_SDK_APP_ID}")
     return int(text)
 
 

@@ -14,7 +14,7 @@ from parlour.cli.arguments import parse_app_id
 from parlour.cli.options import StoreOptions, command_group, on_stores
 from parlour.cli.output import fail, message, print_json, print_line, when
 from parlour.cli.store import has_database
-from parlour.protocol.words import MAX_ROOM_NAME_BYTES, MAX_ROOM_NUMBER
+from parlour.protocol.words import MAX_ROOM_NAME_BYTES, MAX_ROOM_NUMBER, MAX_USER_ID_BYTES
 
 if TYPE_CHECKING:
     from parlour.accounts.login_checks import Candidate
@@ -88,8 +88,10 @@ def sign(
     )
 
     sdk_app_id = parse_app_id(app)
-    if not 1 <= len(user.encode("utf-8", "replace")) <= 32 or not user.isprintable():
-        raise typer.BadParameter("a userId has 1 to 32 bytes and no control characters", param_hint="--user")
+    if not 1 <= len(user.encode("utf-8", "replace")) <= MAX_USER_ID_BYTES or not user.isprintable():
+        raise typer.BadParameter(
+            f"a userId has 1 to {MAX_USER_ID_BYTES} bytes and no control characters", param_hint="--user"
+        )
     target, allowed = _room(room, string_room), _privileges(privileges)
     now = int(time.time()) if at is None else at
     lifetime = expire if expire is not None else DEFAULT_EXPIRE if target is None else DEFAULT_TICKET_EXPIRE

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 import websockets
 from websockets.asyncio.client import ClientConnection
+from websockets.frames import CloseCode as WsCloseCode
 
 from parlour.errors import ErrorCode, RtcError
 from parlour.protocol import messages as m
@@ -23,12 +24,6 @@ REQUEST_TIMEOUT = 15.0
 
 PING_TIMEOUT = 10.0
 """Ours: the same for a ping."""
-
-GIVEN_UP = 4408
-"""The close code for a socket that is given up. Only leaving closes with 1000 or 1001, and ends the session."""
-
-FAULT = 4500
-"""The close code for a fault of this side."""
 
 MESSAGE_LIMIT = 4 * 2**20
 """Ours: the largest message taken from a server; the snapshot and offer of a full room are far below."""
@@ -64,7 +59,7 @@ def websocket_url(server_url: str) -> str:
         raise RtcError(
             ErrorCode.INVALID_PARAMETER, f"{server_url!r} is not an http, https, ws or wss address of a server"
         )
-    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/v1/ws?v={m.PROTOCOL_VERSION}"
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}{m.SIGNALING_PATH}?v={m.PROTOCOL_VERSION}"
 
 
 def received(error: m.ErrorBody) -> RtcError:
@@ -174,10 +169,10 @@ class Channel:
         goodbye = asyncio.create_task(_goodbye(socket))
         _goodbyes.add(goodbye)
         goodbye.add_done_callback(_goodbyes.discard)
-        self._on_lost(GIVEN_UP, why)
+        self._on_lost(m.ClientCloseCode.GIVEN_UP, why)
 
-    async def close(self, code: int = 1000) -> None:
-        """Close the socket and end the tasks; 1000 ends the session. Idempotent."""
+    async def close(self, code: int = m.ClientCloseCode.LEFT) -> None:
+        """Close the socket and end the tasks; ``LEFT`` ends the session. Idempotent."""
         socket, self._socket = self._socket, None
         tasks = [task for task in (self._reader, self._heart) if task is not None]
         self._reader = self._heart = None
@@ -189,25 +184,26 @@ class Channel:
         self._fail_waiting()
 
     async def _read(self, socket: ClientConnection) -> None:
-        code, reason = 1006, ""
+        code: int = WsCloseCode.ABNORMAL_CLOSURE
+        reason = ""
         try:
             async for text in socket:
                 self._take(text)
         except websockets.ConnectionClosed:
             pass
         except msgspec.DecodeError as error:
-            code, reason = 1002, f"the server sent what is not the protocol: {error}"
+            code, reason = WsCloseCode.PROTOCOL_ERROR, f"the server sent what is not the protocol: {error}"
         except Exception as fault:
             # Seen by nobody otherwise: the task that reads would just be gone.
-            code, reason = FAULT, f"a fault of the client: {type(fault).__name__}: {fault}"
-        if socket.close_code is not None and code == 1006:
+            code, reason = m.ClientCloseCode.FAULT, f"a fault of the client: {type(fault).__name__}: {fault}"
+        if socket.close_code is not None and code == WsCloseCode.ABNORMAL_CLOSURE:
             code, reason = socket.close_code, socket.close_reason or ""
         if self._heart is not None:
             self._heart.cancel()
         self._socket = None
         self._fail_waiting(f"{code} {reason}".rstrip())
         with contextlib.suppress(OSError, websockets.WebSocketException):
-            await socket.close(FAULT if code == FAULT else 1000)
+            await socket.close(code if code == m.ClientCloseCode.FAULT else m.ClientCloseCode.LEFT)
         self._on_lost(code, reason)
 
     def _take(self, text: str | bytes) -> None:
@@ -247,7 +243,7 @@ _goodbyes: set[asyncio.Task[None]] = set()
 
 async def _goodbye(socket: ClientConnection) -> None:
     with contextlib.suppress(OSError, websockets.WebSocketException):
-        await socket.close(GIVEN_UP, "no sign of life")
+        await socket.close(m.ClientCloseCode.GIVEN_UP, "no sign of life")
 
 
 def forget(future: asyncio.Future[Any]) -> None:

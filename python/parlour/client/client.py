@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
+from websockets.frames import CloseCode as WsCloseCode
+
 from parlour.client.call_queue import SESSION, CallQueue
 from parlour.client.channel import Channel
 from parlour.client.downlink import Downlink
@@ -40,10 +42,16 @@ E = TypeVar("E")
 EVENT_QUEUE = 4096
 """Ours: events that wait for :meth:`Client.events`; of more, the oldest are dropped."""
 
-FINAL_CLOSE_CODES = frozenset({1002, 1009, 4400, 4409, 4500})
+FINAL_CLOSE_CODES = frozenset(
+    {
+        WsCloseCode.PROTOCOL_ERROR,
+        m.CloseCode.TOO_BIG,
+        m.CloseCode.MALFORMED,
+        m.CloseCode.REMOVED,
+        m.ClientCloseCode.FAULT,
+    }
+)
 """Close codes after which there is no use in coming back: removed, or one of the two sides is faulty."""
-
-REMOVED = 4409
 
 LEAVE_TIMEOUT = 3.0
 """Ours: seconds that a leaving client waits for the server's word."""
@@ -335,7 +343,7 @@ class Client:
         self._online.clear()
         self._channel = None
         if code in FINAL_CLOSE_CODES:
-            self._end(None if code == REMOVED else f"the server closed the channel ({code}): {reason}")
+            self._end(None if code == m.CloseCode.REMOVED else f"the server closed the channel ({code}): {reason}")
         else:
             self._emit(ConnectionChanged("reconnecting"))
             self._spawn(self._reconnect())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import enum
+import inspect
 import json
 import re
 import sys
@@ -33,6 +34,15 @@ UNIONS = {"AnyRequest": REQUESTS, "AnyEvent": EVENTS}
 ALIASES = {
     frozenset(get_args(getattr(words, name))): name for name in ("StreamType", "Scene", "Role", "Kind", "RemovalReason")
 }
+
+BOUNDS = (
+    "MAX_USER_ID_BYTES",
+    "MAX_ROOM_NUMBER",
+    "MAX_ROOM_NAME_BYTES",
+    "ROOM_NAME_PUNCTUATION",
+    "ROOM_NAME_CHARACTERS",
+)
+"""Of the words' bounds those that TypeScript needs."""
 
 
 def definitions() -> dict[str, Schema]:
@@ -144,7 +154,7 @@ def ts_enum(kind: type[enum.IntEnum]) -> list[str]:
 
 def member_notes(kind: type[enum.IntEnum]) -> dict[str, str]:
     """The string that follows each member in the source, as its description."""
-    source = Path(messages.__file__).read_text(encoding="utf-8").split(f"class {kind.__name__}(")[1]
+    source = inspect.getsource(kind)
     return {
         name: wire_words(note)
         for name, note in re.findall(r"^    ([A-Z_]+) = \d+\n    \"\"\"(.*?)\"\"\"", source, re.M | re.S)
@@ -154,9 +164,11 @@ def member_notes(kind: type[enum.IntEnum]) -> dict[str, str]:
 def render_typescript(defs: dict[str, Schema]) -> str:
     """The TypeScript module."""
     lines = [
-        "// Made from messages.py by python -m parlour.protocol.generate; do not edit.",
+        "// Made from messages.py and words.py by python -m parlour.protocol.generate; do not edit.",
         "",
         f"export const PROTOCOL_VERSION = {messages.PROTOCOL_VERSION};",
+        f"export const SIGNALING_PATH = {json.dumps(messages.SIGNALING_PATH)};",
+        *(f"export const {name} = {json.dumps(getattr(words, name))};" for name in BOUNDS),
         "",
     ]
     for values, alias in ALIASES.items():
@@ -169,7 +181,7 @@ def render_typescript(defs: dict[str, Schema]) -> str:
     lines += ["/** What the `ok` of each request's answer holds. */", "export interface Answers {"]
     lines += [f'  "{tag(kind)}": {messages.ANSWERS[kind].__name__};' for kind in REQUESTS]
     lines += ["}", ""]
-    lines += ts_enum(messages.CloseCode)
+    lines += ts_enum(messages.CloseCode) + ts_enum(messages.ClientCloseCode)
     return "\n".join(lines)
 
 
@@ -213,12 +225,10 @@ def md_aliases() -> str:
     return "\n".join(["| type | one of |", "|---|---|", *rows, "", ""])
 
 
-def md_close_codes() -> str:
-    """A table of the close codes."""
-    notes = member_notes(messages.CloseCode)
-    rows = [
-        f"| {code.value} | {code.name.lower().replace('_', ' ')} | {notes[code.name]} |" for code in messages.CloseCode
-    ]
+def md_close_codes(kind: type[enum.IntEnum]) -> str:
+    """A table of close codes."""
+    notes = member_notes(kind)
+    rows = [f"| {code.value} | {code.name.lower().replace('_', ' ')} | {notes[code.name]} |" for code in kind]
     return "\n".join(["| code | name | why |", "|---|---|---|", *rows, ""])
 
 
@@ -231,7 +241,8 @@ def render_page(page: str, defs: dict[str, Schema]) -> str:
         "answers": md_structures(ANSWERS, defs, headed=False),
         "events": md_structures(EVENTS, defs),
         "parts": md_aliases() + md_structures(parts, defs, headed=False),
-        "close-codes": md_close_codes(),
+        "close-codes": md_close_codes(messages.CloseCode),
+        "client-close-codes": md_close_codes(messages.ClientCloseCode),
     }
     for name, table in tables.items():
         pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.S)

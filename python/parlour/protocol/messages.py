@@ -21,6 +21,9 @@ from parlour.protocol.words import Kind, RemovalReason, Role, Scene, StreamType
 
 PROTOCOL_VERSION = 1
 
+SIGNALING_PATH = "/v1/ws"
+"""Where a server's signaling channel is; the version is asked for as ``?v=``."""
+
 RequestId = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 
@@ -407,3 +410,20 @@ class CloseCode(enum.IntEnum):
     """The session was replaced or removed from its room; do not resume."""
     TOO_MANY = 4429
     """Messages came faster than allowed, or were not read as fast as they were sent."""
+
+
+class ClientCloseCode(enum.IntEnum):
+    """How a client closes a socket: the server lets a user who left go, and keeps any other for a while."""
+
+    LEFT = 1000
+    """The user leaves."""
+    PAGE_GONE = 1001
+    """The same, as a browser says it when the page goes."""
+    GIVEN_UP = 4408
+    """The socket is given up, not the session: no sign of life, or no answer in time."""
+    FAULT = 4500
+    """A fault of the client; it does not come back."""
+
+
+ENDS_SESSION = frozenset({ClientCloseCode.LEFT, ClientCloseCode.PAGE_GONE})
+"""Closes with which a client's user leaves the room."""

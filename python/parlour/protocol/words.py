@@ -1,10 +1,11 @@
-"""The words that messages, rooms and session descriptions share, each with all that it may say.
+"""The words and bounds that messages, rooms, accounts and session descriptions share.
 
-They are apart from the messages, so that rooms and descriptions can use them without knowing how they are told.
+They are apart from the messages, so that those who know them need not know how they are told.
 """
 
 from __future__ import annotations
 
+import string
 from typing import Literal
 
 StreamType = Literal["main", "auxiliary"]
@@ -20,11 +21,22 @@ Scene = Literal["rtc", "live"]
 Role = Literal["anchor", "audience"]
 """Who may publish, and who only receives."""
 
+MAX_SDK_APP_ID = 2**32 - 1
+"""The largest sdkAppId; the smallest is 1."""
+
+MAX_USER_ID_BYTES = 32
+"""Of a userId, in UTF-8."""
+
 MAX_ROOM_NUMBER = 4_294_967_294
 """The largest number of a room; the smallest is 1."""
 
 MAX_ROOM_NAME_BYTES = 64
 """Of a room that has a name instead of a number."""
+
+ROOM_NAME_PUNCTUATION = " !#$%&()+-:;<=.>?@[]^_{}|~,"
+"""What such a name may have besides letters and digits."""
+
+ROOM_NAME_CHARACTERS = string.ascii_letters + string.digits + ROOM_NAME_PUNCTUATION
 
 RemovalReason = Literal["kick", "banned", "room-disband"]
 """Why a session was put out of its room: its user entered again, an administrator's word, or the room was dismissed."""

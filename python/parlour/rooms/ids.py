@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from parlour.errors import ErrorCode, enter_refused
-from parlour.protocol.words import MAX_ROOM_NAME_BYTES, MAX_ROOM_NUMBER
-
-PUNCTUATION = " !#$%&()+-:;<=.>?@[]^_{}|~,"
-STRING_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" + PUNCTUATION)
+from parlour.protocol.words import (
+    MAX_ROOM_NAME_BYTES,
+    MAX_ROOM_NUMBER,
+    ROOM_NAME_CHARACTERS,
+    ROOM_NAME_PUNCTUATION,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,11 @@ def read_room_id(value: object, *, string_room: bool) -> RoomId:
             raise _invalid(f"a string room needs a text as roomId, not {_shown(value)}")
         if not value:
             raise _invalid("roomId is empty")
-        stranger = next((character for character in value if character not in STRING_CHARACTERS), None)
+        stranger = next((character for character in value if character not in ROOM_NAME_CHARACTERS), None)
         if stranger is not None:
             raise _invalid(
                 f"roomId has the character U+{ord(stranger):04X}; allowed are a-z A-Z 0-9 and space"
-                f" and {PUNCTUATION.strip()}"
+                f" and {ROOM_NAME_PUNCTUATION.strip()}"
             )
         if len(value) > MAX_ROOM_NAME_BYTES:
             raise _invalid(f"roomId has {len(value)} bytes; at most {MAX_ROOM_NAME_BYTES} are allowed")

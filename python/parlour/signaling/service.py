@@ -89,7 +89,7 @@ class SignalingService:
             self._dismiss(channel)
 
     def closed(self, channel: Channel, code: int) -> None:
-        """A socket is gone. With 1000 or 1001 from the client its user leaves, else the user stays for a while."""
+        """A socket is gone. When the client says that its user leaves, it does; else the user stays for a while."""
         self._channels.discard(channel)
         if self._stopping and not self._channels:
             self._idle.set()
@@ -98,7 +98,7 @@ class SignalingService:
             if channel.login is not None:
                 self._accounts.presence.ended(channel.login)
             return
-        if channel.closing is None and code in {1000, 1001}:
+        if channel.closing is None and code in messages.ENDS_SESSION:
             self._leave(session)
             self._ended.add(session.id, LEFT, self.clock())
             self._accounts.presence.ended(session.login)

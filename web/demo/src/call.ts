@@ -1,5 +1,6 @@
 /** One stay in a room: the client, the people there, and what goes wrong. The view reads the signals. */
 import { signal } from '@preact/signals';
+import { ErrorCode } from '../../sdk/src/generated/errors';
 import { roomOf } from './link';
 import { nameOf } from './names';
 import { explain, PageError, type Problem } from './problem';
@@ -41,10 +42,6 @@ const REMOVED: Readonly<Record<string, Pick<Problem, 'title' | 'cause' | 'remedy
     remedy: 'Join another room, or open this one anew by joining it.',
   },
 };
-
-const SIGNAL_CHANNEL_RECONNECTION_FAILED = 0x4006;
-const PLAY_NOT_ALLOWED = 0x4043;
-const REMOTE_STREAM_NOT_EXIST = 0x4010;
 
 export class Call {
   readonly state = signal<CallState>('joining');
@@ -109,7 +106,7 @@ export class Call {
   /** What `play()` of somebody's stream was refused with. */
   playFailed(error: unknown): void {
     const code = (error as { getCode?: () => number } | null)?.getCode?.();
-    if (code === PLAY_NOT_ALLOWED) this.soundBlocked.value = true;
+    if (code === ErrorCode.PLAY_NOT_ALLOWED) this.soundBlocked.value = true;
     else this.report('A stream cannot be shown', error);
   }
 
@@ -151,7 +148,7 @@ export class Call {
     client.on('stream-added', ({ stream }) => {
       client.subscribe(stream).catch((error: unknown) => {
         // Somebody may stop publishing while we subscribe: that is no problem.
-        if ((error as { getCode?: () => number }).getCode?.() === REMOTE_STREAM_NOT_EXIST) return;
+        if ((error as { getCode?: () => number }).getCode?.() === ErrorCode.REMOTE_STREAM_NOT_EXIST) return;
         this.report(`${nameOf(stream.getUserId())} cannot be received`, error);
       });
     });
@@ -181,7 +178,7 @@ export class Call {
     });
     client.on('error', (error) => {
       // The SDK has tried for as long as the server kept the place; only a new join helps.
-      if (error.getCode() === SIGNAL_CHANNEL_RECONNECTION_FAILED) this.end(explain('The connection was lost', error));
+      if (error.getCode() === ErrorCode.SIGNAL_CHANNEL_RECONNECTION_FAILED) this.end(explain('The connection was lost', error));
       else this.report('The call has a problem', error);
     });
   }

@@ -1,4 +1,5 @@
 /** The link of a room. Everything is in its fragment, which browsers keep to themselves: no log sees the token. */
+import { MAX_ROOM_NUMBER } from '../../sdk/src/generated/messages';
 
 export interface Link {
   readonly token: string;
@@ -19,6 +20,6 @@ export function inviteLink(page: string, token: string, room: string): string {
 /** What the SDK takes: digits are a room number, anything else is a room of that name. */
 export function roomOf(text: string): { roomId: number | string; useStringRoomId: boolean } {
   const number = /^\d+$/.test(text) ? Number(text) : NaN;
-  const numeric = number >= 1 && number <= 4294967294;
+  const numeric = number >= 1 && number <= MAX_ROOM_NUMBER;
   return { roomId: numeric ? number : text, useStringRoomId: !numeric };
 }

@@ -5,8 +5,8 @@
  * stay, a space becomes `-`, every other character is written `_<code point in base 36>_`. A tab adds `--` and four
  * characters of its own, so that two people of one name are two users and a reloaded page is the same one.
  */
+import { MAX_USER_ID_BYTES } from '../../sdk/src/generated/messages';
 
-const LONGEST_ID = 32;
 const TAB_ID = /^(.*)--[a-z0-9]{4}$/;
 
 /** The user id of a name in the tab called `tab` (four of a–z, 0–9). A name too long for an id loses its end. */
@@ -14,7 +14,7 @@ export function userIdOf(name: string, tab: string): string {
   let id = '';
   for (const character of name.trim().replace(/\s+/gu, ' ')) {
     const part = encoded(character);
-    if (id.length + part.length > LONGEST_ID - 2 - tab.length) break;
+    if (id.length + part.length > MAX_USER_ID_BYTES - 2 - tab.length) break;
     id += part;
   }
   return `${id.replace(/-+$/, '')}--${tab}`;

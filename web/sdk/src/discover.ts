@@ -1,4 +1,5 @@
 import { ErrorCode, invalidParameter, rtcError } from './errors.js';
+import { PROTOCOL_VERSION, SIGNALING_PATH } from './generated/messages.js';
 import type { ProxyServer } from './types.js';
 
 /** Where an address may come from, in the order in which it is looked for. */
@@ -25,7 +26,7 @@ export function signalingUrl(server: string): string | null {
   }
   const scheme = SCHEMES[url.protocol];
   if (!scheme || !url.host) return null;
-  return `${scheme}//${url.host}${url.pathname.replace(/\/+$/, '')}/v1/ws?v=1`;
+  return `${scheme}//${url.host}${url.pathname.replace(/\/+$/, '')}${SIGNALING_PATH}?v=${PROTOCOL_VERSION}`;
 }
 
 /** Only what can serve: a page may come from `file:`, a bundler may bake a path of its own machine in. */

@@ -1,8 +1,16 @@
 import { invalidOperation, invalidParameter } from './errors.js';
+import {
+  MAX_ROOM_NAME_BYTES,
+  MAX_ROOM_NUMBER,
+  ROOM_NAME_CHARACTERS,
+  ROOM_NAME_PUNCTUATION,
+} from './generated/messages.js';
 import type { ClientConfig, JoinOptions, StreamConfig } from './types.js';
 
-const ROOM_MAX = 4294967294;
-const ROOM_TEXT = /^[A-Za-z0-9 !#$%&()+\-:;<=.>?@[\]^_{}|~,]+$/;
+function isRoomName(value: unknown): value is string {
+  if (typeof value !== 'string' || value === '' || value.length > MAX_ROOM_NAME_BYTES) return false;
+  return Array.from(value).every((character) => ROOM_NAME_CHARACTERS.includes(character));
+}
 
 function shown(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
@@ -54,15 +62,15 @@ export function joinOptions(options: unknown, useStringRoomId: boolean): JoinOpt
   const values = object(options, 'join: options');
   const { roomId, role } = values;
   if (useStringRoomId) {
-    if (typeof roomId !== 'string' || !ROOM_TEXT.test(roomId) || roomId.length > 64) {
+    if (!isRoomName(roomId)) {
       throw invalidParameter(
-        'join: roomId must be a string of 1 to 64 letters, digits, spaces and !#$%&()+-:;<=.>?@[]^_{}|~, ' +
-          `(this client uses string rooms), not ${shown(roomId)}`,
+        `join: roomId must be a string of 1 to ${MAX_ROOM_NAME_BYTES} letters, digits, spaces and ` +
+          `${ROOM_NAME_PUNCTUATION.trim()} (this client uses string rooms), not ${shown(roomId)}`,
       );
     }
-  } else if (typeof roomId !== 'number' || !Number.isInteger(roomId) || roomId < 1 || roomId > ROOM_MAX) {
+  } else if (typeof roomId !== 'number' || !Number.isInteger(roomId) || roomId < 1 || roomId > MAX_ROOM_NUMBER) {
     const hint = typeof roomId === 'string' ? '; for string rooms create the client with useStringRoomId: true' : '';
-    throw invalidParameter(`join: roomId must be an integer from 1 to ${ROOM_MAX}, not ${shown(roomId)}${hint}`);
+    throw invalidParameter(`join: roomId must be an integer from 1 to ${MAX_ROOM_NUMBER}, not ${shown(roomId)}${hint}`);
   }
   if (role !== undefined && role !== 'anchor' && role !== 'audience') {
     throw invalidParameter(`join: role must be 'anchor' or 'audience', not ${shown(role)}`);

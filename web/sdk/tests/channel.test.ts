@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Channel, LEFT, type ChannelClosed } from '../src/signaling/channel.js';
+import { ClientCloseCode } from '../src/generated/messages.js';
+import { Channel, type ChannelClosed } from '../src/signaling/channel.js';
 
 /** A socket whose other side a test plays. */
 class Socket {
@@ -86,7 +87,7 @@ test('a server that is silent is given up, with punctual and with throttled time
 
 test('leaving closes with 1000, and a probe finds a dead path out sooner than the heartbeat', async () => {
   const left = await opened();
-  left.channel.close(LEFT);
+  left.channel.close(ClientCloseCode.LEFT);
   expect(left.socket.closedWith).toBe(1000);
   const moved = await opened();
   moved.channel.probe();

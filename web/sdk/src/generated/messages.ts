@@ -1,6 +1,12 @@
-// Made from messages.py by python -m parlour.protocol.generate; do not edit.
+// Made from messages.py and words.py by python -m parlour.protocol.generate; do not edit.
 
 export const PROTOCOL_VERSION = 1;
+export const SIGNALING_PATH = "/v1/ws";
+export const MAX_USER_ID_BYTES = 32;
+export const MAX_ROOM_NUMBER = 4294967294;
+export const MAX_ROOM_NAME_BYTES = 64;
+export const ROOM_NAME_PUNCTUATION = " !#$%&()+-:;<=.>?@[]^_{}|~,";
+export const ROOM_NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !#$%&()+-:;<=.>?@[]^_{}|~,";
 
 export type StreamType = "auxiliary" | "main";
 export type Scene = "live" | "rtc";
@@ -377,3 +383,16 @@ export const CloseCode = {
   TOO_MANY: 4429,
 } as const;
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
+
+/** How a client closes a socket: the server lets a user who left go, and keeps any other for a while. */
+export const ClientCloseCode = {
+  /** The user leaves. */
+  LEFT: 1000,
+  /** The same, as a browser says it when the page goes. */
+  PAGE_GONE: 1001,
+  /** The socket is given up, not the session: no sign of life, or no answer in time. */
+  GIVEN_UP: 4408,
+  /** A fault of the client; it does not come back. */
+  FAULT: 4500,
+} as const;
+export type ClientCloseCode = (typeof ClientCloseCode)[keyof typeof ClientCloseCode];

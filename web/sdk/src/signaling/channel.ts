@@ -1,5 +1,5 @@
 import { fromErrorBody } from '../errors.js';
-import { CloseCode, type AnyEvent, type AnyRequest, type Answers, type ErrorBody } from '../generated/messages.js';
+import { ClientCloseCode, type AnyEvent, type AnyRequest, type Answers, type ErrorBody } from '../generated/messages.js';
 import { log } from '../logger.js';
 
 export type RequestType = AnyRequest['type'];
@@ -31,10 +31,6 @@ export interface ChannelOwner {
   event(event: AnyEvent): void;
   closed(closed: ChannelClosed): void;
 }
-
-/** How a client closes a socket: the server lets a user who left go, and keeps one who only gave the socket up. */
-export const LEFT = 1000;
-export const GIVEN_UP = CloseCode.TIMED_OUT;
 
 /** Milliseconds that the event loop has for delivering what came in while no timer ran. */
 const SECOND_LOOK = 1_000;
@@ -74,7 +70,7 @@ export class Channel {
       };
       const timer = setTimeout(() => {
         settle();
-        socket.close(GIVEN_UP);
+        socket.close(ClientCloseCode.GIVEN_UP);
         reject(new AnswerTimeout(`no WebSocket at ${url} within ${timeout / 1000} s`));
       }, timeout);
       socket.onopen = () => {
@@ -130,7 +126,7 @@ export class Channel {
   }
 
   /** Closes it with `LEFT` or `GIVEN_UP`. */
-  close(code: number): void {
+  close(code: ClientCloseCode): void {
     this.lost(new ChannelClosed(code, 'closed by this side'), code);
   }
 
@@ -151,7 +147,7 @@ export class Channel {
       this.silentLooks += 1;
       const needed = Date.now() - due < SECOND_LOOK ? LOOKS.punctual : LOOKS.late;
       if (this.silentLooks >= needed) {
-        this.lost(new ChannelClosed(1006, 'the server is silent'), GIVEN_UP);
+        this.lost(new ChannelClosed(1006, 'the server is silent'), ClientCloseCode.GIVEN_UP);
       } else {
         this.lookAfter(SECOND_LOOK);
       }
@@ -188,7 +184,7 @@ export class Channel {
   }
 
   /** The end of it, once; `code` is what the other side is told, if there is still one. */
-  private lost(closed: ChannelClosed, code?: number): void {
+  private lost(closed: ChannelClosed, code?: ClientCloseCode): void {
     if (this.closed) return;
     this.closed = closed;
     clearTimeout(this.look);

@@ -1,10 +1,10 @@
 import { backoffDelay } from '../backoff.js';
 import { describe, ErrorCode, RtcError, rtcError } from '../errors.js';
 import { PASSING } from '../generated/errors.js';
-import { CloseCode, type AnyEvent, type Answers, type EnterOk, type ResumeOk } from '../generated/messages.js';
+import { ClientCloseCode, CloseCode, type AnyEvent, type Answers, type EnterOk, type ResumeOk } from '../generated/messages.js';
 import { log } from '../logger.js';
 import { pageEvents } from '../page.js';
-import { AnswerTimeout, Channel, ChannelClosed, GIVEN_UP, LEFT, type Fields, type RequestType } from './channel.js';
+import { AnswerTimeout, Channel, ChannelClosed, type Fields, type RequestType } from './channel.js';
 
 /** Milliseconds for the way from no socket into the room. */
 export const JOIN_TIMEOUT = 10_000;
@@ -81,7 +81,7 @@ export class Session {
       return { session, entered };
     } catch (thrown) {
       // Whatever the server makes of the request yet, this client is not going to be there.
-      channel.close(LEFT);
+      channel.close(ClientCloseCode.LEFT);
       if (thrown instanceof AnswerTimeout) throw rtcError(ErrorCode.JOIN_ROOM_FAILED, 'join room timeout');
       if (thrown instanceof ChannelClosed) {
         throw rtcError(ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, `join failed: ${thrown.message}`);
@@ -176,7 +176,7 @@ export class Session {
     pageEvents()?.removeEventListener('online', this.online);
     const channel = this.channel;
     this.channel = null;
-    channel?.close(LEFT);
+    channel?.close(ClientCloseCode.LEFT);
     this.retryNow();
     this.wake();
   }
@@ -188,7 +188,7 @@ export class Session {
     this.mustEnter = true;
     const channel = this.channel;
     this.channel = null;
-    channel?.close(LEFT);
+    channel?.close(ClientCloseCode.LEFT);
     this.retryNow();
   }
 
@@ -286,12 +286,12 @@ export class Session {
         tell = () => undefined;
       }
     } catch (thrown) {
-      channel.close(GIVEN_UP);
+      channel.close(ClientCloseCode.GIVEN_UP);
       throw thrown;
     }
     if (this.run !== run || this.state !== 'up') {
       // Left meanwhile: the close says so, and there is nothing else that this socket is for.
-      channel.close(LEFT);
+      channel.close(ClientCloseCode.LEFT);
       if (this.run === run) this.close();
       return;
     }
@@ -339,7 +339,7 @@ export class Session {
         });
       });
     }
-    if (this.isOver || !this.channel) throw new ChannelClosed(LEFT, 'the session is over');
+    if (this.isOver || !this.channel) throw new ChannelClosed(ClientCloseCode.LEFT, 'the session is over');
     return this.channel;
   }
 
