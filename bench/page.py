@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from parlour.generated import keep
 
 from bench import media_page
 from bench.report import CROWDED, with_smallest
@@ -167,20 +168,8 @@ def recorded() -> str:
 
 def main() -> int:
     """Write the page, or with ``--check`` say whether it is up to date (exit status 1 when not)."""
-    parser = argparse.ArgumentParser(prog="python -m bench.page", description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit status 1 when the page is not current"
-    )
-    checking = parser.parse_args().check
-    made = recorded()
-    if not checking:
-        PAGE.write_text(made, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == made:
-        return 0
-    folder = RESULTS.parent.relative_to(ROOT)
-    print(f"{PAGE.relative_to(ROOT)} is not what the files in {folder} say: run `python -m bench.page`.")
-    return 1
+    made = {str(PAGE.relative_to(ROOT)): recorded()}
+    return keep("bench.page", lambda _: made, root=ROOT)
 
 
 if __name__ == "__main__":

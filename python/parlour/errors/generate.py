@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from parlour.errors.catalogue import Entry, catalogue
+from parlour.generated import keep
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -147,24 +148,12 @@ OUTPUTS: dict[str, Callable[[tuple[Entry, ...]], str]] = {
 }
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files, or only compare them. Returns the exit status."""
     entries = catalogue()
-    stale = [
-        path
-        for path, make in OUTPUTS.items()
-        if not (ROOT / path).is_file() or (ROOT / path).read_text(encoding="utf-8") != make(entries)
-    ]
-    if "--check" in arguments:
-        for path in stale:
-            sys.stderr.write(f"{path} is stale: run python -m parlour.errors.generate\n")
-        return 1 if stale else 0
-    for path in stale:
-        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
-        (ROOT / path).write_text(OUTPUTS[path](entries), encoding="utf-8")
-        sys.stdout.write(f"wrote {path}\n")
-    return 0
+    made = {path: make(entries) for path, make in OUTPUTS.items()}
+    return keep("parlour.errors.generate", lambda _: made, arguments, root=ROOT)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

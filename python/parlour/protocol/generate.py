@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import argparse
 import enum
 import inspect
 import json
@@ -23,6 +22,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from parlour.generated import keep
 from parlour.protocol import messages, words
 
 Schema = dict[str, Any]
@@ -254,30 +254,15 @@ def render_page(page: str, defs: dict[str, Schema]) -> str:
     return page
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the files, or with ``--check`` say which are stale. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m parlour.protocol.generate", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
-    parser.add_argument("--root", type=Path, default=Path(__file__).parents[3], help="the checkout (default: this one)")
-    options = parser.parse_args(arguments)
-    defs = definitions()
-    page = options.root / "docs/protocol.md"
-    files = {
-        options.root / "docs/protocol.schema.json": render_schema(defs),
-        options.root / "web/sdk/src/generated/messages.ts": render_typescript(defs),
-        page: render_page(page.read_text(encoding="utf-8"), defs),
+def files(root: Path) -> dict[str, str]:
+    """The texts of all files below a checkout; of the page, the prose is the one that is there."""
+    defs, page = definitions(), "docs/protocol.md"
+    return {
+        "docs/protocol.schema.json": render_schema(defs),
+        "web/sdk/src/generated/messages.ts": render_typescript(defs),
+        page: render_page((root / page).read_text(encoding="utf-8"), defs),
     }
-    stale = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    for path in stale:
-        name = path.relative_to(options.root)
-        if options.check:
-            sys.stderr.write(f"{name} is stale; run python -m parlour.protocol.generate\n")
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(files[path], encoding="utf-8")
-            sys.stderr.write(f"wrote {name}\n")
-    return 1 if options.check and stale else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep("parlour.protocol.generate", files, root=Path(__file__).parents[3]))
