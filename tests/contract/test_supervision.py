@@ -57,6 +57,25 @@ async def test_background_work_that_dies_is_logged_under_an_incident_and_started
     await bob.close()
 
 
+async def test_a_reader_of_rooms_that_fails_is_logged_once_and_nobody_in_the_room_notices(
+    server: RunningServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = server._service
+    assert service is not None
+
+    def fail() -> None:
+        raise RuntimeError("broken for a test")
+
+    service.rooms.listen(lambda app, room: room.read(limit=8, on_news=fail))
+    ann, _ = await join(server, "ann")
+    bob, _ = await join(server, "bob")
+    assert (await ann.event())["type"] == "peer-join"
+    await bob.close()
+    assert (await ann.event())["type"] == "peer-leave"
+    assert len(re.findall(r"background work died.*a reader of room", capsys.readouterr().out)) == 1
+    await ann.close()
+
+
 class BrokenRooms(dict[object, object]):
     """Rooms that nobody can go through."""
 

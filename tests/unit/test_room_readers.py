@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from parlour.rooms import (
     MemberJoined,
     MemberLeft,
+    ReaderFailedError,
     Room,
+    RoomClosed,
     RoomLimits,
     Rooms,
     RoomSnapshot,
@@ -92,3 +95,59 @@ def test_a_listener_hears_of_every_room_before_anybody_is_in_it() -> None:
     rooms.open(2, ROOM_ID)
     assert [(app, room_id) for app, room_id, _ in heard] == [(1, ROOM_ID), (2, ROOM_ID)]
     assert heard[0][2].take() == [MemberJoined("ann", "anchor"), MemberJoined("ben", "anchor")]
+
+
+def test_a_reader_that_fails_is_cut_off_and_told_and_the_change_goes_on() -> None:
+    faults: list[tuple[str, Exception]] = []
+    subject = Room(ROOM_ID, RoomLimits(), lambda who, fault: faults.append((who, fault)))
+    broken = RuntimeError("broken")
+
+    def fail() -> None:
+        raise broken
+
+    before, failing, behind = (subject.read(limit=8, on_news=news) for news in (None, fail, None))
+    assert subject.enter("ann", "s1") == [MemberJoined("ann", "anchor")]
+    subject.enter("ben", "s2")
+    assert faults == [("a reader of room 7", broken)], "it is told once"
+    assert before.take() == behind.take() == [MemberJoined("ann", "anchor"), MemberJoined("ben", "anchor")]
+    assert len(failing) == 0
+    with pytest.raises(ReaderFailedError) as told:
+        failing.take()
+    assert told.value.__cause__ is broken
+
+
+def test_a_listener_that_fails_keeps_nobody_out_of_the_room() -> None:
+    faults: list[tuple[str, Exception]] = []
+    rooms, heard, broken = Rooms(RoomLimits(), lambda who, fault: faults.append((who, fault))), [], KeyError("broken")
+
+    def fail(app: int, subject: Room) -> None:
+        raise broken
+
+    rooms.listen(fail)
+    rooms.listen(lambda app, subject: heard.append(subject.read(limit=8)))
+    rooms.open(1, ROOM_ID).enter("ann", "s1")
+    assert faults == [("a listener for rooms, at room 7", broken)]
+    assert heard[0].take() == [MemberJoined("ann", "anchor")]
+
+
+def test_the_last_event_of_a_room_is_that_it_is_closed() -> None:
+    rooms, calls = Rooms(RoomLimits()), []
+    subject = rooms.open(1, ROOM_ID)
+    quick, slow = subject.read(limit=8, on_news=lambda: calls.append("news")), subject.read(limit=2)
+    subject.enter("ann", "s1")
+    quick.take()
+    subject.leave("ann", "s1")
+    assert rooms.close_if_empty(1, ROOM_ID)
+    assert calls == ["news", "news"]
+    assert quick.take() == [MemberLeft("ann"), RoomClosed()]
+    assert slow.take() == RoomSnapshot((), (), missed=3, closed=True)
+    rooms.open(1, ROOM_ID).enter("ben", "s2")
+    assert quick.take() == slow.take() == [], "another room of the same name is another one's to read"
+
+
+def test_a_room_that_nobody_could_enter_is_closed_for_its_readers_too() -> None:
+    rooms, heard = Rooms(RoomLimits()), []
+    rooms.listen(lambda app, subject: heard.append(subject.read(limit=8)))
+    rooms.open(1, ROOM_ID)
+    assert rooms.close_if_empty(1, ROOM_ID)
+    assert heard[0].take() == [RoomClosed()]

@@ -5,13 +5,14 @@ from parlour.rooms.events import (
     MemberLeft,
     MemberRemoved,
     MuteChanged,
+    RoomClosed,
     RoomEvent,
     StreamChanged,
     StreamPublished,
     StreamUnpublished,
 )
 from parlour.rooms.ids import RoomId, read_room_id
-from parlour.rooms.reader import RoomReader, RoomSnapshot
+from parlour.rooms.reader import ReaderFailedError, RoomReader, RoomSnapshot
 from parlour.rooms.registry import Rooms
 from parlour.rooms.room import Member, Room, RoomLimits
 from parlour.rooms.streams import Stream
@@ -22,7 +23,9 @@ __all__ = [
     "MemberLeft",
     "MemberRemoved",
     "MuteChanged",
+    "ReaderFailedError",
     "Room",
+    "RoomClosed",
     "RoomEvent",
     "RoomId",
     "RoomLimits",

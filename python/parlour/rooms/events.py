@@ -83,6 +83,18 @@ class MuteChanged:
         return self.stream.user_id
 
 
+@dataclass(frozen=True, slots=True)
+class RoomClosed:
+    """The last event of a room: nobody is in it any more. Whoever enters it next makes another room of that name."""
+
+
 RoomEvent = (
-    MemberJoined | MemberRemoved | MemberLeft | StreamPublished | StreamChanged | StreamUnpublished | MuteChanged
+    MemberJoined
+    | MemberRemoved
+    | MemberLeft
+    | StreamPublished
+    | StreamChanged
+    | StreamUnpublished
+    | MuteChanged
+    | RoomClosed
 )

@@ -2,7 +2,8 @@
 
 A room has one ordered sequence of events and any number of readers, each with a bounded queue of its own. A reader that
 is too slow holds up nobody and takes no memory: its queue is emptied, what comes is counted and not kept, and the next
-time it takes, it is given the room as it stands instead, from where it goes on without a gap.
+time it takes, it is given the room as it stands instead, from where it goes on without a gap. One that fails is cut
+off, and the change that it was to be told of goes on.
 """
 
 from __future__ import annotations
@@ -20,17 +21,24 @@ class RoomSnapshot:
     """The room as it stands, for a reader that begins or lost its place: what it knew before is void.
 
     ``members`` are users with their roles; both are in join order. ``missed`` are the events it was too slow for.
+    Behind a room that is ``closed`` nothing more comes.
     """
 
     members: tuple[tuple[str, Role], ...]
     streams: tuple[Stream, ...]
     missed: int
+    closed: bool = False
+
+
+class ReaderFailedError(Exception):
+    """The reader failed when it was told of news, and was cut off: it does not know what happened since."""
 
 
 class RoomReader:
     """Made by :meth:`Room.read`. ``on_news`` is called when there is something to take, once until it was taken.
 
-    It is called in the middle of a change: it schedules a look, and does not change the room.
+    It is called in the middle of a change: it schedules a look, and does not change the room. If it raises, the reader
+    is cut off: ``on_closed`` is told of the fault, and :meth:`take` raises ReaderFailedError from it.
     """
 
     def __init__(
@@ -39,7 +47,7 @@ class RoomReader:
         *,
         limit: int,
         on_news: Callable[[], None] | None,
-        on_closed: Callable[[RoomReader], None],
+        on_closed: Callable[[RoomReader, Exception | None], None],
         begun: bool,
     ) -> None:
         self._snapshot = snapshot
@@ -51,6 +59,7 @@ class RoomReader:
         self._lost = begun
         """Whether it has no place: it begins in a room where somebody is already, or was too slow."""
         self._told = False
+        self._fault: Exception | None = None
 
     def __len__(self) -> int:
         """How many events wait; never more than the limit."""
@@ -67,10 +76,19 @@ class RoomReader:
             self._events += events
         if not self._told and self._on_news is not None:
             self._told = True
-            self._on_news()
+            try:
+                self._on_news()
+            except Exception as fault:
+                self._fault = fault
+                self._end(fault)
 
     def take(self) -> list[RoomEvent] | RoomSnapshot:
-        """What happened since the last time, in order; the room as it stands for a reader that has no place in it."""
+        """What happened since the last time, in order; the room as it stands for a reader that has no place in it.
+
+        Raises ReaderFailedError once ``on_news`` has failed.
+        """
+        if self._fault is not None:
+            raise ReaderFailedError("the reader failed when it was told of news") from self._fault
         self._told = False
         if self._lost:
             missed, self._lost, self._missed = self._missed, False, 0
@@ -80,5 +98,8 @@ class RoomReader:
 
     def close(self) -> None:
         """Read no more. Idempotent."""
-        self._on_closed(self)
+        self._end(None)
+
+    def _end(self, fault: Exception | None) -> None:
         self._events.clear()
+        self._on_closed(self, fault)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from parlour.rooms.ids import RoomId
-from parlour.rooms.room import Room, RoomLimits
+from parlour.rooms.room import OnFault, Room, RoomLimits
 
 
 class Rooms:
     """Rooms by app and id."""
 
-    def __init__(self, limits: RoomLimits) -> None:
+    def __init__(self, limits: RoomLimits, on_fault: OnFault = lambda who, fault: None) -> None:
         self.limits = limits
+        self._on_fault = on_fault
         self._rooms: dict[tuple[int, RoomId], Room] = {}
         self._listeners: list[Callable[[int, Room], None]] = []
 
@@ -24,7 +25,10 @@ class Rooms:
         return iter([(app, room) for (app, _), room in self._rooms.items()])
 
     def listen(self, on_open: Callable[[int, Room], None]) -> None:
-        """Call ``on_open(sdk_app_id, room)`` for every room that is made, before anybody is in it: to ``read`` it."""
+        """Call ``on_open(sdk_app_id, room)`` for every room that is made, before anybody is in it: to ``read`` it.
+
+        If it raises, it does not follow that room.
+        """
         self._listeners.append(on_open)
 
     def get(self, sdk_app_id: int, room_id: RoomId) -> Room | None:
@@ -35,15 +39,19 @@ class Rooms:
         """The room, made when it is missing. Follow with ``Room.enter``; if that refuses, with ``close_if_empty``."""
         room = self._rooms.get((sdk_app_id, room_id))
         if room is None:
-            room = self._rooms[sdk_app_id, room_id] = Room(room_id, self.limits)
+            room = self._rooms[sdk_app_id, room_id] = Room(room_id, self.limits, self._on_fault)
             for on_open in self._listeners:
-                on_open(sdk_app_id, room)
+                try:
+                    on_open(sdk_app_id, room)
+                except Exception as fault:
+                    self._on_fault(f"a listener for rooms, at room {room_id}", fault)
         return room
 
     def close_if_empty(self, sdk_app_id: int, room_id: RoomId) -> bool:
-        """Forget the room when nobody is in it; says whether it did."""
+        """Close the room when nobody is in it; says whether it did."""
         room = self._rooms.get((sdk_app_id, room_id))
         if room is None or len(room):
             return False
         del self._rooms[sdk_app_id, room_id]
+        room.close()
         return True

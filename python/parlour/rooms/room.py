@@ -12,6 +12,7 @@ from parlour.rooms.events import (
     MemberLeft,
     MemberRemoved,
     MuteChanged,
+    RoomClosed,
     RoomEvent,
     StreamChanged,
     StreamPublished,
@@ -42,12 +43,18 @@ class Member:
     lost_at: float | None = None
 
 
+OnFault = Callable[[str, Exception], object]
+"""Told who of those that follow rooms failed, and how. They are cut off, and the room goes on."""
+
+
 class Room:
     """A room: members in join order, each with the streams that the member publishes, in publish order."""
 
-    def __init__(self, room_id: RoomId, limits: RoomLimits) -> None:
+    def __init__(self, room_id: RoomId, limits: RoomLimits, on_fault: OnFault = lambda who, fault: None) -> None:
         self.room_id = room_id
         self.limits = limits
+        self._on_fault = on_fault
+        self._closed = False
         self._members: dict[str, Member] = {}
         self._readers: list[RoomReader] = []
 
@@ -61,12 +68,14 @@ class Room:
         self._readers.append(reader)
         return reader
 
-    def _forget_reader(self, reader: RoomReader) -> None:
+    def _forget_reader(self, reader: RoomReader, fault: Exception | None) -> None:
         self._readers = [other for other in self._readers if other is not reader]
+        if fault is not None:
+            self._on_fault(f"a reader of room {self.room_id}", fault)
 
     def _snapshot(self, missed: int) -> RoomSnapshot:
         members = tuple((member.user_id, member.role) for member in self._members.values())
-        return RoomSnapshot(members, tuple(self.streams), missed)
+        return RoomSnapshot(members, tuple(self.streams), missed, self._closed)
 
     def _tell(self, events: list[RoomEvent]) -> list[RoomEvent]:
         """A change is done, and these are its events."""
@@ -74,6 +83,12 @@ class Room:
             for reader in self._readers:
                 reader.put(events)
         return events
+
+    def close(self) -> None:
+        """The room is no more, as its readers are told; for its registry to call when nobody is in it."""
+        self._closed = True
+        self._tell([RoomClosed()])
+        self._readers = []
 
     def __len__(self) -> int:
         return len(self._members)

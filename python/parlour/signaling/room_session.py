@@ -17,6 +17,7 @@ from parlour.rooms import (
     MemberRemoved,
     MuteChanged,
     Room,
+    RoomClosed,
     RoomEvent,
     RoomSnapshot,
     Stream,
@@ -184,6 +185,8 @@ class RoomSession:
                     removed[user_id] = reason
                     self._removed(user_id, session_id, reason)
                     continue
+                case RoomClosed():
+                    continue  # nobody is left to be told
                 case MemberJoined(user_id) if cause is not None:
                     self.sessions[user_id] = cause
                 case StreamUnpublished(stream):
@@ -251,5 +254,5 @@ def wire_event(event: RoomEvent) -> messages.Event:
                 audio_muted=stream.audio_muted,
                 video_muted=stream.video_muted,
             )
-        case MemberRemoved():
-            raise AssertionError("a removal is told to the removed alone")
+        case MemberRemoved() | RoomClosed():
+            raise AssertionError(f"the others are not told of a {type(event).__name__}")

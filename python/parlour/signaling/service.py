@@ -26,6 +26,7 @@ from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Media
 from parlour.signaling.room_session import REMOVED, RoomSession, stream_info
 from parlour.signaling.session import Session
+from parlour.supervisor import record_death
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +73,7 @@ class SignalingService:
         self._accounts = accounts
         self._media = media
         self._version = version
-        self.rooms = Rooms(limits.rooms)
+        self.rooms = Rooms(limits.rooms, record_death)
         self._room_sessions: dict[tuple[int, RoomId], RoomSession] = {}
         self._ended = EndedSessions(remember=MAX_RESUME_TOKEN_LIFE)
         self._channels: set[Channel] = set()
