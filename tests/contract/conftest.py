@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.contract.stores import Opener, Service, opener
 from tests.databases import AnyDatabase, SqliteDatabase
 from tests.postgres import Cluster
 
@@ -43,3 +44,16 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyData
     made = cluster.new_database()
     yield made
     made.drop()
+
+
+@pytest.fixture
+async def opened(database: AnyDatabase, tmp_path: Path) -> AsyncIterator[Opener]:
+    """Opens the stores in that database, and closes them after the test."""
+    async with opener(database, tmp_path) as stores:
+        yield stores
+
+
+@pytest.fixture
+async def service(opened: Opener) -> Service:
+    """The account system, where no failure locks."""
+    return await opened.service(lockout__failures=0, lockout__source_failures=0)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from parlour.account_system import AccountSystem
@@ -14,14 +12,8 @@ from parlour.settings import load_settings
 from parlour.storage import AppLimits
 
 from tests import broken
-from tests.contract.stores import APP, NOW, Opener, Service, beside, opener, refusal
-from tests.databases import AnyDatabase, snapshot
-
-
-@pytest.fixture
-async def opened(database: AnyDatabase, tmp_path: Path) -> AsyncIterator[Opener]:
-    async with opener(database, tmp_path) as stores:
-        yield stores
+from tests.contract.stores import APP, NOW, Opener, Service, beside, refusal
+from tests.databases import snapshot
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,16 +20,10 @@ from parlour.storage import (
 )
 
 from tests.cli import Beside, environment
-from tests.contract.stores import APP, NOW, Opener, opener
+from tests.contract.stores import APP, NOW, Opener
 from tests.databases import AnyDatabase
 
 AT_A_TIME = 8
-
-
-@pytest.fixture
-async def opened(database: AnyDatabase, tmp_path: Path) -> AsyncIterator[Opener]:
-    async with opener(database, tmp_path) as stores:
-        yield stores
 
 
 @pytest.fixture

@@ -14,19 +14,12 @@ from parlour.storage import AccountType
 from parlour.storage.model import EndpointVerification, OidcVerification
 from parlour.usersig import sign_v1
 
-from tests.contract.stores import APP, NOW, Opener, Service, opener
-from tests.databases import AnyDatabase
+from tests.contract.stores import APP, NOW, Opener, Service
 from tests.peers.https_peer import Answer, Authority, HttpsPeer, Issuer, Request, reply
 from tests.unit.usersigs import ec_keys
 
 FAILURES = 3
 WRONG_KEY = "?" * 64
-
-
-@pytest.fixture
-async def opened(database: AnyDatabase, tmp_path: Path) -> AsyncIterator[Opener]:
-    async with opener(database, tmp_path) as stores:
-        yield stores
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -26,15 +25,8 @@ from parlour.storage import (
     UnwritableError,
 )
 
-from tests.contract.stores import Opener, on, opener
+from tests.contract.stores import Opener, on
 from tests.databases import AnyDatabase, SqliteDatabase, snapshot
-
-
-@pytest.fixture
-async def opened(database: AnyDatabase, tmp_path: Path) -> AsyncIterator[Opener]:
-    async with opener(database, tmp_path) as stores:
-        yield stores
-
 
 # --- apps and keys ----------------------------------------------------------------------------------------------------
 

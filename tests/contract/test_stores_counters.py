@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
 from parlour.storage import Admission, Attempt, Counters, LockRules, Take
 
-from tests.contract.stores import NOW, Opener, beside, on, opener
-from tests.databases import AnyDatabase
+from tests.contract.stores import NOW, Opener, beside, on
 
 ANN = Attempt(1, "192.0.2.1", "ann", NOW)
 OPEN = Admission()
 DAY = 86_400
 RULES = LockRules(failures=3, source_failures=0, window=60, duration=30)
-
-
-@pytest.fixture
-async def opened(database: AnyDatabase, tmp_path: Path) -> AsyncIterator[Opener]:
-    async with opener(database, tmp_path) as stores:
-        yield stores
 
 
 async def rows(opened: Opener, table: str) -> int:

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,12 +43,6 @@ POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     with SmallDisk.at(tmp_path / "disk") as disk:
         yield disk
-
-
-@pytest.fixture
-async def opened(database: AnyDatabase, tmp_path: Path) -> AsyncIterator[Opener]:
-    async with opener(database, tmp_path) as stores:
-        yield stores
 
 
 @pytest.fixture

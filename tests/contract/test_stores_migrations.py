@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,10 @@ from parlour.storage.database import Database, dialect_of
 from parlour.storage.migrate import ACCOUNTS, SCHEMAS, Schema
 from sqlalchemy import Connection
 
-from tests.contract.stores import Opener, data_of, on, opener, url_of
+from tests.contract.stores import Opener, data_of, on, url_of
 from tests.databases import AnyDatabase, snapshot
 
 SECRET, TOKEN_SECRET = "5bd2850fff3ecb11" * 4, "77" * 32
-
-
-@pytest.fixture
-async def opened(database: AnyDatabase, tmp_path: Path) -> AsyncIterator[Opener]:
-    async with opener(database, tmp_path) as stores:
-        yield stores
 
 
 def alembic(store: Schema) -> Config:

@@ -6,14 +6,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
-use str0m::media::{Direction, KeyframeRequestKind, MediaData, MediaKind, MediaTime, Mid};
+use str0m::change::SdpPendingOffer;
+use str0m::media::{KeyframeRequestKind, MediaData, MediaKind, MediaTime, Mid};
 use str0m::net::{DatagramRecv, Protocol, Receive};
 use str0m::rtp::Extension;
 use str0m::{Candidate, IceConnectionState, Input, Output, Rtc, RtcConfig, RtcError};
 
 use crate::codec::Codec;
 use crate::event::{CloseReason, Event, Frame, IceState, Kind};
+
+mod negotiation;
+
+pub use negotiation::Offer;
 
 /// Ours: a receiver asks for a keyframe at most this often for one track.
 const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
@@ -45,15 +49,6 @@ pub struct PeerConfig {
     pub codecs: Vec<Codec>,
     /// The addresses of our sockets: the host candidates.
     pub local: Vec<SocketAddr>,
-}
-
-/// A local description that waits for its answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// The SDP text.
-    pub sdp: String,
-    /// The m-lines of the tracks that were asked for, in that order.
-    pub mids: Vec<Mid>,
 }
 
 /// A frame to send.
@@ -134,114 +129,6 @@ impl Peer {
         };
         peer.drain(now);
         Ok(peer)
-    }
-
-    /// Offer to send tracks of these kinds beside those that are sent, and to stop sending on `stop`.
-    ///
-    /// # Errors
-    /// When nothing would change, or the peer is closed.
-    pub fn create_offer(
-        &mut self,
-        now: Instant,
-        add: &[Kind],
-        stop: &[Mid],
-    ) -> Result<Offer, Error> {
-        self.alive()?;
-        let mut api = self.rtc.sdp_api();
-        let mids: Vec<Mid> = add
-            .iter()
-            .map(|kind| {
-                let kind = match kind {
-                    Kind::Audio => MediaKind::Audio,
-                    Kind::Video => MediaKind::Video,
-                };
-                api.add_media(kind, Direction::SendOnly, None, None, None)
-            })
-            .collect();
-        for mid in stop {
-            api.set_direction(*mid, Direction::Inactive);
-        }
-        let (offer, pending) = api.apply().ok_or_else(|| {
-            Error("there is nothing to offer: no track is added or stopped".into())
-        })?;
-        self.pending = Some(pending);
-        self.kinds
-            .extend(mids.iter().copied().zip(add.iter().copied()));
-        self.drain(now);
-        Ok(Offer {
-            sdp: offer.to_sdp_string(),
-            mids,
-        })
-    }
-
-    /// Take the answer to the last offer.
-    ///
-    /// # Errors
-    /// When no offer waits for one, or the answer cannot be read or does not fit.
-    pub fn accept_answer(&mut self, now: Instant, sdp: &str) -> Result<(), Error> {
-        self.alive()?;
-        let answer = SdpAnswer::from_sdp_string(sdp)
-            .map_err(|error| Error(format!("unreadable answer: {error}")))?;
-        let pending = self
-            .pending
-            .take()
-            .ok_or_else(|| Error("no offer waits for an answer".into()))?;
-        self.rtc
-            .sdp_api()
-            .accept_answer(pending, answer)
-            .map_err(failed("the answer does not fit"))?;
-        self.drain(now);
-        Ok(())
-    }
-
-    /// Take an offer and answer it as the DTLS client.
-    ///
-    /// # Errors
-    /// When the offer cannot be read or contradicts what was agreed.
-    pub fn accept_offer(&mut self, now: Instant, sdp: &str) -> Result<String, Error> {
-        self.alive()?;
-        // RFC 5763 §5 leaves the choice to the answerer and advises `active`: it saves half a round trip, and the
-        // server then picks the cipher. str0m would choose `passive`, so it is shown an offer without that choice.
-        let offer = sdp.replace("a=setup:actpass", "a=setup:passive");
-        let offer = SdpOffer::from_sdp_string(&offer)
-            .map_err(|error| Error(format!("unreadable offer: {error}")))?;
-        self.pending = None;
-        self.forget_reused_lines(now, sdp);
-        let answer = self
-            .rtc
-            .sdp_api()
-            .accept_offer(offer)
-            .map_err(failed("the offer cannot be accepted"))?;
-        self.drain(now);
-        Ok(answer.to_sdp_string())
-    }
-
-    /// str0m keeps what an m-line was first negotiated for, and puts frames together across a change of SSRC: packets
-    /// of a new track whose sequence numbers begin below the old ones would count as late. When the server uses an
-    /// m-line again, the receiver of the old track has to go first.
-    fn forget_reused_lines(&mut self, now: Instant, offer: &str) {
-        for section in offer.split("\nm=").skip(1) {
-            let lines = || section.lines().map(str::trim_end);
-            let mut carries: Vec<&str> =
-                lines().filter(|line| line.starts_with("a=ssrc:")).collect();
-            let Some(mid) = lines().find_map(|line| line.strip_prefix("a=mid:")) else {
-                continue;
-            };
-            if carries.is_empty() {
-                continue;
-            }
-            carries.extend(lines().next());
-            let (mid, carries) = (Mid::from(mid), carries.join(" "));
-            if self
-                .carried
-                .insert(mid, carries.clone())
-                .is_some_and(|before| before != carries)
-            {
-                self.rtc.direct_api().remove_media(mid);
-                self.keyframe_asked.remove(&mid);
-                self.drain(now);
-            }
-        }
     }
 
     /// Send a frame. False when there is nobody to send it to yet: then it is dropped.
