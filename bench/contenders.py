@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlunsplit
 
-from parlour.load.peers import Peers, Rooms
+from parlour.load.peers import Peers, RoomServer
 from parlour.load.rooms import ParlourRooms
 from parlour.load.stage import Layout, Stage
 from parlour.usersig import sign_v2
@@ -42,7 +42,7 @@ class Contender:
         """Seconds of CPU that it has taken."""
         return machine.thread_cpu_seconds(self.pid)
 
-    def _rooms(self, peers: Peers, layout: Layout) -> Rooms:
+    def _rooms(self, peers: Peers, layout: Layout) -> RoomServer:
         match self.name:
             case "null":
                 return NullRooms(peers, self.port, mutual=layout.mutual)

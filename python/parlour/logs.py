@@ -35,7 +35,7 @@ WINDOW = 10.0
 MOST_KINDS = 256
 
 
-class Window:
+class OnceAWindow:
     """Lets a line of a kind pass once a window, and counts the rest. ``now`` in seconds."""
 
     def __init__(self, seconds: float = WINDOW) -> None:
@@ -59,7 +59,7 @@ class WindowedLog:
     """Warnings about what strangers do: one line of each kind in a window, with how many more there were."""
 
     def __init__(self) -> None:
-        self._window = Window()
+        self._window = OnceAWindow()
 
     def __call__(self, event: str, **fields: object) -> None:
         """Log a warning, unless its like was in the log just now."""
@@ -73,7 +73,7 @@ class _LibraryWindow(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._window = Window()
+        self._window = OnceAWindow()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line passes; its kind is the text before its arguments."""

@@ -85,7 +85,7 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Limits(_Table):
+class LimitsTable(_Table):
     """Bounds on what clients may cost."""
 
     message_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = 262_144
@@ -101,14 +101,14 @@ class Limits(_Table):
     ticket_lifetime: Seconds = 600
 
 
-class Signaling(_Table):
+class SignalingTable(_Table):
     """The heartbeat of the signaling channel, in seconds."""
 
     heartbeat_interval: Seconds = 10
     socket_timeout: Seconds = 30
 
 
-class Rooms(_Table):
+class RoomsTable(_Table):
     """Sizes and times of rooms."""
 
     resume_timeout: Annotated[float, Field(ge=0, le=86_400)] = 90
@@ -116,7 +116,7 @@ class Rooms(_Table):
     max_publishers: Count = 50
 
 
-class Media(_Table):
+class MediaTable(_Table):
     """What clients are told about the media port, and how much they may send there."""
 
     announce: Annotated[
@@ -127,7 +127,7 @@ class Media(_Table):
     max_transports: Annotated[int, Field(ge=2, le=10_000)] = 10_000
 
 
-class Accounts(_Table):
+class AccountsTable(_Table):
     """Bounds of every app that has none of its own, and times of the account system in seconds."""
 
     logins_per_second: Bound = 200
@@ -136,7 +136,7 @@ class Accounts(_Table):
     batch_timeout: Seconds = 3
 
 
-class Lockout(_Table):
+class LockoutTable(_Table):
     """When failed logins lock: how many within ``window`` seconds, for ``duration`` seconds. A count of 0: never."""
 
     failures: Bound = 10
@@ -145,7 +145,7 @@ class Lockout(_Table):
     duration: Seconds = 60
 
 
-class Admin(_Table):
+class AdminTable(_Table):
     """The account REST."""
 
     rest: bool = True
@@ -155,7 +155,7 @@ class Admin(_Table):
     requests_per_second: Bound = 1000
 
 
-class Rates(_Table):
+class RatesTable(_Table):
     """Calls of each command that one app may make in a second; 0 means any number."""
 
     account_import: Bound = 200
@@ -174,7 +174,7 @@ class Rates(_Table):
     usersig: Bound = 200
 
 
-class Verification(_Table):
+class VerificationTable(_Table):
     """Third-party verification of logins."""
 
     timeout: Seconds = 3
@@ -182,7 +182,7 @@ class Verification(_Table):
     ca_file: OptionalFile = None
 
 
-class Plugins(_Table):
+class PluginsTable(_Table):
     """Code of the operator's, as ``module:attribute``."""
 
     verifiers: Names = ()
@@ -211,16 +211,16 @@ class Settings(BaseSettings):
     master_key: Secret = ""
     master_key_file: OptionalFile = None
     trusted_proxies: Networks = ()
-    limits: Limits = Limits()
-    signaling: Signaling = Signaling()
-    rooms: Rooms = Rooms()
-    media: Media = Media()
-    accounts: Accounts = Accounts()
-    lockout: Lockout = Lockout()
-    admin: Admin = Admin()
-    rates: Rates = Rates()
-    verification: Verification = Verification()
-    plugins: Plugins = Plugins()
+    limits: LimitsTable = LimitsTable()
+    signaling: SignalingTable = SignalingTable()
+    rooms: RoomsTable = RoomsTable()
+    media: MediaTable = MediaTable()
+    accounts: AccountsTable = AccountsTable()
+    lockout: LockoutTable = LockoutTable()
+    admin: AdminTable = AdminTable()
+    rates: RatesTable = RatesTable()
+    verification: VerificationTable = VerificationTable()
+    plugins: PluginsTable = PluginsTable()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

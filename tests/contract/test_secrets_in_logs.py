@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
-from parlour.accounts import Applicant, Granted, Identity, Login, LoginRequest
+from parlour.accounts import AcceptedLogin, Applicant, Granted, Identity, LoginRequest
 from parlour.storage import App, EndpointVerification, LoginContext, MasterKey, Restrictions, Storage, StoredKey
 from parlour.usersig import AppKeys, open_envelope, sign_v1, sign_v2
 
@@ -328,7 +328,7 @@ def test_what_holds_a_secret_does_not_show_it_when_it_is_printed() -> None:
     user_sig = plant(planted)["ann"]
     keys = AppKeys((planted.hmac_key,))
     app = App(APP, "", "active", 0, keys, verification=EndpointVerification("https://x", planted.endpoint_secret))
-    login = Login(Identity(APP, "ann"), "1", 0, None, "")
+    login = AcceptedLogin(Identity(APP, "ann"), "1", 0, None, "")
     printed = repr(
         (
             app,

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import pytest
-from parlour.accounts import Identity, Login
+from parlour.accounts import AcceptedLogin, Identity
 from parlour.accounts import presence as presence_module
 from parlour.accounts.presence import PresenceTracker
 from parlour.storage import Back, Ended, LoggedIn, LoginStates, Lost, StorageError
 
 from tests import broken
-from tests.contract.stores import APP, NOW, Opener, beside, on, opener
-from tests.databases import AnyDatabase
-
-
-@pytest.fixture
-async def opened(database: AnyDatabase, tmp_path: Path) -> AsyncIterator[Opener]:
-    async with opener(database, tmp_path) as stores:
-        yield stores
+from tests.contract.stores import APP, NOW, Opener, beside, on
 
 
 @pytest.fixture
@@ -127,8 +119,8 @@ async def test_a_login_that_is_there_already_fails_alone(states: LoginStates) ->
 # --- presence ---------------------------------------------------------------------------------------------------------
 
 
-def login(login_id: str) -> Login:
-    return Login(Identity(APP, "ann"), login_id, NOW, None, "")
+def login(login_id: str) -> AcceptedLogin:
+    return AcceptedLogin(Identity(APP, "ann"), login_id, NOW, None, "")
 
 
 async def test_changes_are_written_in_the_background(opened: Opener, states: LoginStates) -> None:

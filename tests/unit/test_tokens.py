@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from parlour.accounts import AccountRefusedError, Identity, Login, TokenSigner
+from parlour.accounts import AcceptedLogin, AccountRefusedError, Identity, TokenSigner
 from parlour.accounts.tokens import MAX_TOKEN_LENGTH, said_by
 
 NOW = 1_700_000_000.25
-ANN = Login(Identity(1400000001, "ann"), "login-1", int(NOW), int(NOW) + 3600, "0123abcd")
-BY_THIRD_PARTY = Login(Identity(1400000001, "ann"), "login-2", int(NOW), None, "")
+ANN = AcceptedLogin(Identity(1400000001, "ann"), "login-1", int(NOW), int(NOW) + 3600, "0123abcd")
+BY_THIRD_PARTY = AcceptedLogin(Identity(1400000001, "ann"), "login-2", int(NOW), None, "")
 SIGNER = TokenSigner(b"s" * 32, ticket_lifetime=600)
 
 
@@ -24,12 +24,12 @@ def code(token: str, now: float = NOW, *, resume: bool = False, signer: TokenSig
     return refused(token, now, resume=resume, signer=signer)[0]
 
 
-def user(user_id: str) -> Login:
-    return Login(Identity(1, user_id), "login-1", 0, None, "")
+def user(user_id: str) -> AcceptedLogin:
+    return AcceptedLogin(Identity(1, user_id), "login-1", 0, None, "")
 
 
 @pytest.mark.parametrize("login", [ANN, BY_THIRD_PARTY])
-def test_a_ticket_tells_the_whole_login_until_it_expires(login: Login) -> None:
+def test_a_ticket_tells_the_whole_login_until_it_expires(login: AcceptedLogin) -> None:
     token, expires_at = SIGNER.issue_ticket(login, NOW)
     assert expires_at == int(NOW) + 600
     assert SIGNER.read_ticket(token, expires_at) == login
@@ -37,7 +37,7 @@ def test_a_ticket_tells_the_whole_login_until_it_expires(login: Login) -> None:
 
 
 @pytest.mark.parametrize("login", [ANN, BY_THIRD_PARTY])
-def test_a_resume_token_names_session_and_login_until_it_expires(login: Login) -> None:
+def test_a_resume_token_names_session_and_login_until_it_expires(login: AcceptedLogin) -> None:
     token = SIGNER.issue_resume("session-1", login, expires_at=NOW + 90)
     assert SIGNER.read_resume(token, NOW + 89) == ("session-1", "", login)
     placed = SIGNER.issue_resume("session-1", login, expires_at=NOW + 90, room='"lobby"')

@@ -1,6 +1,6 @@
 """The account service: who may log in, the tokens that stand for a login, and what administrators do with accounts."""
 
-from parlour.accounts.identity import Identity, Login
+from parlour.accounts.identity import AcceptedLogin, Identity
 from parlour.accounts.manager import AccountManager
 from parlour.accounts.plugins import Applicant, PluginError, Refuse
 from parlour.accounts.refusal import AccountRefusedError
@@ -8,6 +8,7 @@ from parlour.accounts.service import AccountRules, Accounts, Entrant, Granted, L
 from parlour.accounts.tokens import TokenSigner
 
 __all__ = [
+    "AcceptedLogin",
     "AccountManager",
     "AccountRefusedError",
     "AccountRules",
@@ -16,7 +17,6 @@ __all__ = [
     "Entrant",
     "Granted",
     "Identity",
-    "Login",
     "LoginRequest",
     "PluginError",
     "Refuse",

@@ -14,7 +14,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class AcceptedLogin:
     """One login that succeeded, and what it rests on. Times in unix seconds.
 
     ``issued_at`` and ``expires_at`` are those of the UserSig, ``key`` the fingerprint of the app's key that verified

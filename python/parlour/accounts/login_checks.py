@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from parlour.accounts.faults import account_store_refusal, counters_store
-from parlour.accounts.identity import Login
+from parlour.accounts.identity import AcceptedLogin
 from parlour.accounts.refusal import AccountRefusedError
 from parlour.accounts.user_ids import checked_user_id
 from parlour.errors import ErrorCode
@@ -34,7 +34,7 @@ class Proof:
 
 
 @dataclass(slots=True)
-class Candidate:
+class LoginCandidate:
     """A login on its way through the checks: what was sent, what is stored, and what the checks found out.
 
     ``claimed_id``, ``credential`` and ``account_type`` are as they were sent, whatever that is. ``envelope`` is the
@@ -48,7 +48,7 @@ class Candidate:
     credential: object = field(repr=False)
     envelope: Envelope | None
     now: float
-    prove: Callable[[Candidate, str], Awaitable[Proof]]
+    prove: Callable[[LoginCandidate, str], Awaitable[Proof]]
     account_type: object = None
     source: str = ""
     counters: Counters | None = None
@@ -66,18 +66,18 @@ class Candidate:
         return Attempt(self.app.sdk_app_id, self.source, self.user_id, self.now, self.most_logins)
 
 
-class Check(NamedTuple):
+class LoginCheck(NamedTuple):
     """One check: its step in docs/usersig.md, and what passes silently or raises ``AccountRefusedError``.
 
     ``again`` asks the same of a login that passed; None where nothing can have changed.
     """
 
     step: str
-    run: Callable[[Candidate], Awaitable[None] | None]
-    again: Callable[[Candidate], None] | None = None
+    run: Callable[[LoginCandidate], Awaitable[None] | None]
+    again: Callable[[LoginCandidate], None] | None = None
 
 
-async def pass_checks(candidate: Candidate) -> Proof:
+async def pass_checks(candidate: LoginCandidate) -> Proof:
     """Make the checks of a login; the first that fails is the ``AccountRefusedError``."""
     for check in CHECKS:
         if (under_way := check.run(candidate)) is not None:
@@ -85,7 +85,7 @@ async def pass_checks(candidate: Candidate) -> Proof:
     return candidate.proof
 
 
-async def refusals(candidate: Candidate, checks: Sequence[Check]) -> list[AccountRefusedError]:
+async def refusals(candidate: LoginCandidate, checks: Sequence[LoginCheck]) -> list[AccountRefusedError]:
     """What each of these checks has against a login, whatever the others say."""
     found = []
     for check in checks:
@@ -97,9 +97,9 @@ async def refusals(candidate: Candidate, checks: Sequence[Check]) -> list[Accoun
     return found
 
 
-def why_void(login: Login, context: LoginContext, app: App, now: float) -> str:
+def why_void(login: AcceptedLogin, context: LoginContext, app: App, now: float) -> str:
     """Why a login that passed would not pass any more, or ""; other refusals are raised. ``now`` in unix seconds."""
-    candidate = Candidate(app, context, login.identity.user_id, None, None, now, prove_by_usersig)
+    candidate = LoginCandidate(app, context, login.identity.user_id, None, None, now, prove_by_usersig)
     candidate.proof = Proof(login.issued_at, login.expires_at, login.key)
     try:
         for check in CHECKS:
@@ -141,7 +141,7 @@ def check_requested_type(context: LoginContext, app: App, value: object) -> None
         )
 
 
-async def prove_by_usersig(candidate: Candidate, user_sig: str) -> Proof:
+async def prove_by_usersig(candidate: LoginCandidate, user_sig: str) -> Proof:
     """Steps 3 to 8 by UserSig, with the methods that the app's account type takes (70205 if it cannot be read)."""
     app, account_type = candidate.app, readable(candidate.context.account_type)
     try:
@@ -162,7 +162,7 @@ async def prove_by_usersig(candidate: Candidate, user_sig: str) -> Proof:
 # --- the checks -----------------------------------------------------------------------------------------------
 
 
-def _account_type(candidate: Candidate) -> None:
+def _account_type(candidate: LoginCandidate) -> None:
     """The app's account type (70204, 70205), the one asked for, and the one in a UserSig of version 1."""
     app, context, envelope = candidate.app, candidate.context, candidate.envelope
     if app.account_type is None:
@@ -175,12 +175,12 @@ def _account_type(candidate: Candidate) -> None:
             check_requested_type(context, app, value)
 
 
-def _user_id(candidate: Candidate) -> None:
+def _user_id(candidate: LoginCandidate) -> None:
     """The userId is one (70402)."""
     candidate.user_id = checked_user_id(candidate.claimed_id)
 
 
-async def _not_locked_out(candidate: Candidate) -> None:
+async def _not_locked_out(candidate: LoginCandidate) -> None:
     """Neither this user at this address nor the address is locked (70050). From here on the attempt counts."""
     if candidate.counters is None:
         return
@@ -196,7 +196,7 @@ async def _not_locked_out(candidate: Candidate) -> None:
         )
 
 
-def _not_blocked(candidate: Candidate) -> None:
+def _not_blocked(candidate: LoginCandidate) -> None:
     """The user is not on the blacklist (70051)."""
     if readable(candidate.context.restrictions).blocked_at is not None:
         raise AccountRefusedError(
@@ -205,7 +205,7 @@ def _not_blocked(candidate: Candidate) -> None:
         )
 
 
-def _within_rate(candidate: Candidate) -> None:
+def _within_rate(candidate: LoginCandidate) -> None:
     """The app has not had its logins of this second (70114)."""
     if candidate.admission.too_many:
         raise AccountRefusedError(
@@ -214,7 +214,7 @@ def _within_rate(candidate: Candidate) -> None:
         )
 
 
-async def _credential(candidate: Candidate) -> None:
+async def _credential(candidate: LoginCandidate) -> None:
     """The credential is good. One that is wrong counts towards the lock-out, a failure of ours never does."""
     credential = candidate.credential
     try:
@@ -228,7 +228,7 @@ async def _credential(candidate: Candidate) -> None:
         raise
 
 
-def _credential_still_good(candidate: Candidate) -> None:
+def _credential_still_good(candidate: LoginCandidate) -> None:
     """It has not expired, and the key that verified it is still one of the app's."""
     proof, keys = candidate.proof, candidate.app.keys
     if proof.expires_at is not None and candidate.now > proof.expires_at:
@@ -237,7 +237,7 @@ def _credential_still_good(candidate: Candidate) -> None:
         raise AccountRefusedError(ErrorCode.USERSIG_KEY_MISMATCH, "its key was taken away")
 
 
-def _not_kicked(candidate: Candidate) -> None:
+def _not_kicked(candidate: LoginCandidate) -> None:
     """The credential was not voided by a kick or a deletion (70052)."""
     invalidated_at = readable(candidate.context.restrictions).invalidated_at
     if invalidated_at is not None and candidate.proof.issued_at <= invalidated_at:
@@ -247,7 +247,7 @@ def _not_kicked(candidate: Candidate) -> None:
         )
 
 
-def _registered(candidate: Candidate) -> None:
+def _registered(candidate: LoginCandidate) -> None:
     """The account is there already, where it has to be (70107); an app's admins need none."""
     app, user_id, account = candidate.app, candidate.user_id, readable(candidate.context.account)
     if account is None and app.registration == "imported" and user_id not in app.admins:
@@ -265,14 +265,14 @@ def _account_type_number(value: object) -> int | None:
 
 
 CHECKS = (
-    Check("1", _account_type),
-    Check("2", _user_id),
-    Check("lock-out", _not_locked_out),
-    Check("blacklist", _not_blocked, again=_not_blocked),
-    Check("rate", _within_rate),
-    Check("3 to 8", _credential, again=_credential_still_good),
-    Check("9", _not_kicked, again=_not_kicked),
-    Check("10", _registered, again=_registered),
+    LoginCheck("1", _account_type),
+    LoginCheck("2", _user_id),
+    LoginCheck("lock-out", _not_locked_out),
+    LoginCheck("blacklist", _not_blocked, again=_not_blocked),
+    LoginCheck("rate", _within_rate),
+    LoginCheck("3 to 8", _credential, again=_credential_still_good),
+    LoginCheck("9", _not_kicked, again=_not_kicked),
+    LoginCheck("10", _registered, again=_registered),
 )
 """Every check of a login once its app is found. What stands between steps 2 and 3 has a name instead of a number."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from parlour.accounts.identity import Login
+from parlour.accounts.identity import AcceptedLogin
 from parlour.storage import Back, Ended, LoginStates, Lost, StorageError
 
 log = structlog.get_logger(__name__)
@@ -40,15 +40,15 @@ class PresenceTracker:
         self._writing: dict[str, Lost | Ended] = {}
         self._worker: asyncio.Task[None] | None = None
 
-    def lost(self, login: Login) -> None:
+    def lost(self, login: AcceptedLogin) -> None:
         """The login's socket was lost; its user is shown as online for a while."""
         self._put(Lost(login.login_id, int(self._clock() + self._offline_after)))
 
-    def ended(self, login: Login) -> None:
+    def ended(self, login: AcceptedLogin) -> None:
         """The login is over."""
         self._put(Ended(login.login_id))
 
-    async def back(self, login: Login) -> bool:
+    async def back(self, login: AcceptedLogin) -> bool:
         """The login has a socket again. False when it was ended meanwhile. Raises a ``StorageError``."""
         change = self._waiting.get(login.login_id) or self._writing.get(login.login_id)
         if isinstance(change, Ended):

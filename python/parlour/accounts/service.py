@@ -13,9 +13,9 @@ from typing import TypeGuard
 
 from parlour.accounts import plugins
 from parlour.accounts.faults import account_store, account_store_refusal, counters_store, login_state_store, unexpected
-from parlour.accounts.identity import Identity, Login
+from parlour.accounts.identity import AcceptedLogin, Identity
 from parlour.accounts.login_checks import (
-    Candidate,
+    LoginCandidate,
     Proof,
     check_requested_type,
     lookup_name,
@@ -82,7 +82,7 @@ class LoginRequest:
 class Granted:
     """A login that succeeded; ``ticket_expires_at`` in unix seconds."""
 
-    login: Login
+    login: AcceptedLogin
     ticket: str = field(repr=False)
     ticket_expires_at: int
 
@@ -91,7 +91,7 @@ class Granted:
 class Entrant:
     """Who may enter rooms, and the signer for the resume token. ``admit`` tells what is allowed in a room."""
 
-    login: Login
+    login: AcceptedLogin
     signer: TokenSigner
     app: App
     now: float
@@ -173,7 +173,7 @@ class Accounts:
     async def _login(self, request: LoginRequest) -> Granted:
         now = self._clock()
         app, context = await self._app_of(request.sdk_app_id, request.user_id, unknown=ErrorCode.SDKAPPID_UNKNOWN)
-        candidate = Candidate(
+        candidate = LoginCandidate(
             app,
             context,
             request.user_id,
@@ -195,7 +195,7 @@ class Accounts:
         signer = self._signer(context)
         if context.account is None:
             await self._register(app, user_id, now)
-        login = Login(
+        login = AcceptedLogin(
             Identity(app.sdk_app_id, user_id), secrets.token_hex(16), proof.issued_at, proof.expires_at, proof.key
         )
         with login_state_store():
@@ -204,12 +204,12 @@ class Accounts:
             )
         return Granted(login, *signer.issue_ticket(login, now))
 
-    async def enter(self, login: Login | None, ticket: str) -> Entrant:
+    async def enter(self, login: AcceptedLogin | None, ticket: str) -> Entrant:
         """Whether a login may still enter rooms. Refuses with a room code where the room service would."""
         with unexpected():
             return await self._enter(login, ticket)
 
-    async def _enter(self, login: Login | None, ticket: str) -> Entrant:
+    async def _enter(self, login: AcceptedLogin | None, ticket: str) -> Entrant:
         if login is None:
             raise AccountRefusedError(ErrorCode.TICKET_INVALID, "this socket has not logged in")
         now = self._clock()
@@ -275,7 +275,7 @@ class Accounts:
         app, context, now = caller.app, caller.context, self._clock()
         if not user_sig:
             raise AccountRefusedError(ErrorCode.CREDENTIAL_EMPTY, "the parameter usersig is missing or empty")
-        candidate = Candidate(
+        candidate = LoginCandidate(
             app,
             context,
             caller.identifier,
@@ -331,7 +331,7 @@ class Accounts:
             raise AccountRefusedError(unknown, f"this server has no app {sdk_app_id}")
         return app, context
 
-    async def _prove(self, candidate: Candidate, credential: str) -> Proof:
+    async def _prove(self, candidate: LoginCandidate, credential: str) -> Proof:
         """Steps 3 to 8, by UserSig or by the third party that the app named."""
         app = candidate.app
         if app.verification is None:

@@ -13,7 +13,7 @@ import hmac
 import json
 from typing import Literal
 
-from parlour.accounts.identity import Identity, Login
+from parlour.accounts.identity import AcceptedLogin, Identity
 from parlour.accounts.refusal import AccountRefusedError
 from parlour.errors import ErrorCode
 
@@ -39,12 +39,12 @@ class TokenSigner:
         self._secret = secret
         self._ticket_lifetime = ticket_lifetime
 
-    def issue_ticket(self, login: Login, now: float) -> tuple[str, int]:
+    def issue_ticket(self, login: AcceptedLogin, now: float) -> tuple[str, int]:
         """A privilege ticket for ``enter``, and when it expires."""
         expires_at = int(now + self._ticket_lifetime)
         return self._issue("ticket", _claims(login) | {"exp": expires_at}), expires_at
 
-    def read_ticket(self, token: str, now: float) -> Login:
+    def read_ticket(self, token: str, now: float) -> AcceptedLogin:
         """What login a ticket was issued to. Refuses with 70346 (not verifiable) or 70347 (expired)."""
         try:
             payload = self._read("ticket", token)
@@ -60,11 +60,11 @@ class TokenSigner:
             )
         return login
 
-    def issue_resume(self, session_id: str, login: Login, *, expires_at: float, room: str = "") -> str:
+    def issue_resume(self, session_id: str, login: AcceptedLogin, *, expires_at: float, room: str = "") -> str:
         """A resume token for a session in a room. Who holds the session decides when it really ends."""
         return self._issue("resume", _claims(login) | {"sid": session_id, "room": room, "exp": int(expires_at)})
 
-    def read_resume(self, token: str, now: float) -> tuple[str, str, Login]:
+    def read_resume(self, token: str, now: float) -> tuple[str, str, AcceptedLogin]:
         """Session id, room and login of a resume token. Refuses with 70236 (tampered) or 70221 (expired)."""
         try:
             payload = self._read("resume", token)
@@ -126,7 +126,7 @@ def _unpacked(packed: str) -> dict[str, object]:
     return payload
 
 
-def _claims(login: Login) -> dict[str, object]:
+def _claims(login: AcceptedLogin) -> dict[str, object]:
     return {
         "app": login.identity.sdk_app_id,
         "user": login.identity.user_id,
@@ -137,10 +137,10 @@ def _claims(login: Login) -> dict[str, object]:
     }
 
 
-def _login(payload: dict[str, object]) -> Login:
+def _login(payload: dict[str, object]) -> AcceptedLogin:
     until = None if payload.get("until") is None else _number(payload, "until")
     identity = Identity(_number(payload, "app"), _word(payload, "user"))
-    return Login(identity, _word(payload, "login"), _number(payload, "iat"), until, _word(payload, "key"))
+    return AcceptedLogin(identity, _word(payload, "login"), _number(payload, "iat"), until, _word(payload, "key"))
 
 
 def _number(payload: dict[str, object], name: str) -> int:

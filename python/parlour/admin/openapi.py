@@ -158,7 +158,7 @@ def _usersig_operation() -> Schema:
             }
         }
         | {
-            status: {"description": text, "content": _json(wire.UserSigError, {})}
+            status: {"description": text, "content": _json(wire.UserSigRefusal, {})}
             for status, text in _USERSIG_STATUSES.items()
         },
     }
@@ -173,7 +173,7 @@ def _schemas() -> dict[str, Schema]:
     for command in COMMANDS.values():
         shapes += [command.body, command.answer]
     _, components = msgspec.json.schema_components(
-        [*shapes, wire.Answer, wire.UserSigRequest, wire.UserSigIssued, wire.UserSigError], ref_template=_REFERENCE
+        [*shapes, wire.Answer, wire.UserSigRequest, wire.UserSigIssued, wire.UserSigRefusal], ref_template=_REFERENCE
     )
     for name, schema in components.items():
         schema["description"] = _description(getattr(wire, name))

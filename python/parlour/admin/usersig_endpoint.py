@@ -149,7 +149,7 @@ def _refusal(status: int, code: ErrorCode, detail: str) -> Response:
     error = wire.ErrorDetail(
         code=int(code), key=code.name, message=message, remedy="" if entry is None else entry.remedy
     )
-    return json_response(wire.UserSigError(error=error), status, more=_headers_of(status, code))
+    return json_response(wire.UserSigRefusal(error=error), status, more=_headers_of(status, code))
 
 
 def _status_of(refused: AccountRefusedError) -> int:

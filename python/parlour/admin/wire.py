@@ -369,7 +369,7 @@ class ErrorDetail(Struct, kw_only=True, frozen=True):
     remedy: str
 
 
-class UserSigError(Struct, kw_only=True, frozen=True):
+class UserSigRefusal(Struct, kw_only=True, frozen=True):
     """A refusal."""
 
     error: ErrorDetail

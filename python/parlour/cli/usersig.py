@@ -17,7 +17,7 @@ from parlour.cli.store import has_database
 from parlour.protocol.words import MAX_ROOM_NAME_BYTES, MAX_ROOM_NUMBER, MAX_USER_ID_BYTES
 
 if TYPE_CHECKING:
-    from parlour.accounts.login_checks import Candidate
+    from parlour.accounts.login_checks import LoginCandidate
     from parlour.accounts.refusal import AccountRefusedError
     from parlour.storage import App, LoginContext, Storage
     from parlour.usersig import AppKeys, Envelope, Privilege
@@ -247,13 +247,13 @@ def _methods(context: LoginContext) -> tuple[str, ...]:
 
 def _around(context: LoginContext, app: App, user: str, text: str, issued_at: int | None) -> list[AccountRefusedError]:
     """Why a login is refused whatever the UserSig's own checks say, in the order of a login."""
-    from parlour.accounts.login_checks import CHECKS, Candidate, Proof, prove_by_usersig, refusals
+    from parlour.accounts.login_checks import CHECKS, LoginCandidate, Proof, prove_by_usersig, refusals
     from parlour.usersig import open_envelope
 
     steps = {"1"}
     if user:
         steps |= {"2", "blacklist", "10"} | (set() if issued_at is None else {"9"})
-    candidate = Candidate(app, context, user, text, open_envelope(text), 0, prove_by_usersig)
+    candidate = LoginCandidate(app, context, user, text, open_envelope(text), 0, prove_by_usersig)
     candidate.proof = Proof(issued_at or 0)
     return asyncio.run(refusals(candidate, [check for check in CHECKS if check.step in steps]))
 
@@ -386,18 +386,20 @@ def _keys_of(given: GivenKey) -> AppKeys:
     return AppKeys(public_keys=(pem,))
 
 
-def _stored_candidate(options: StoreOptions, sdk_app_id: int, user: str, envelope: Envelope, now: int) -> Candidate:
+def _stored_candidate(
+    options: StoreOptions, sdk_app_id: int, user: str, envelope: Envelope, now: int
+) -> LoginCandidate:
     """The login as a server would judge it, but for what only a server counts. Refuses with 70020."""
-    from parlour.accounts.login_checks import Candidate, lookup_name, prove_by_usersig
+    from parlour.accounts.login_checks import LoginCandidate, lookup_name, prove_by_usersig
     from parlour.accounts.refusal import AccountRefusedError
     from parlour.errors import ErrorCode
 
-    async def work(storage: Storage) -> Candidate:
+    async def work(storage: Storage) -> LoginCandidate:
         context = await storage.accounts.login_context(sdk_app_id, lookup_name(user))
         app = _readable_app(context)
         if app is None:
             raise AccountRefusedError(ErrorCode.SDKAPPID_NOT_FOUND, NO_APP.format(sdk_app_id))
-        return Candidate(app, context, user, envelope.user_sig, envelope, now, prove_by_usersig)
+        return LoginCandidate(app, context, user, envelope.user_sig, envelope, now, prove_by_usersig)
 
     return options.run(work)
 

@@ -45,7 +45,7 @@ class Member(Protocol):
         """Go, on purpose."""
 
 
-class Rooms(Protocol):
+class RoomServer(Protocol):
     """A server, as an adapter shows it."""
 
     async def join(self, room: int, name: str) -> Member:

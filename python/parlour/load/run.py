@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from parlour.load.patterns import BURSTS, SPEECH, SPREAD, Pattern, recorded
-from parlour.load.peers import Peers, Rooms
+from parlour.load.peers import Peers, RoomServer
 from parlour.load.stage import Delivery, Layout, Stage, Window
 from parlour.protocol.words import MAX_ROOM_NUMBER
 
@@ -99,7 +99,7 @@ class Result:
 
 async def run(
     peers: Peers,
-    rooms: Rooms,
+    rooms: RoomServer,
     layout: Layout,
     seconds: float,
     *,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from parlour.load.patterns import SPEECH, Pattern, Track
-from parlour.load.peers import Member, Peers, Rooms
+from parlour.load.peers import Member, Peers, RoomServer
 
 if TYPE_CHECKING:
     from parlour._media import LoadTimes, LoadTotals
@@ -89,7 +89,7 @@ class Stage:
     """A server with rooms full of members."""
 
     peers: Peers
-    rooms: Rooms
+    rooms: RoomServer
     layout: Layout
     prefix: str
     """What names begin with, so that two runs do not put each other out."""

@@ -1,14 +1,20 @@
 """Session descriptions: offers read, answers and offers written. Pure: text in, plain data out, and back."""
 
-from parlour.sdp.downlink import AcceptedLine, DownlinkAnswer, DownlinkLine, read_downlink_answer, write_downlink_offer
+from parlour.sdp.downlink import (
+    AcceptedLine,
+    AnsweredDownlink,
+    DownlinkLine,
+    read_downlink_answer,
+    write_downlink_offer,
+)
 from parlour.sdp.errors import SdpError
 from parlour.sdp.model import Candidate, LocalTransport, RemoteTransport, TrackSpec
 from parlour.sdp.uplink import UplinkOffer, downlink_format, read_uplink_offer, write_uplink_answer
 
 __all__ = [
     "AcceptedLine",
+    "AnsweredDownlink",
     "Candidate",
-    "DownlinkAnswer",
     "DownlinkLine",
     "LocalTransport",
     "RemoteTransport",

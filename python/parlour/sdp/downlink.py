@@ -56,7 +56,7 @@ class AcceptedLine:
 
 
 @dataclass(frozen=True, slots=True)
-class DownlinkAnswer:
+class AnsweredDownlink:
     """A client's answer. ``remote`` is None when it took nothing. ``refused`` are the mids with port 0."""
 
     remote: RemoteTransport | None
@@ -91,7 +91,7 @@ def write_downlink_offer(local: LocalTransport, lines: Sequence[DownlinkLine], *
     return write_description(session_id, version, bundle, media)
 
 
-def read_downlink_answer(text: str, lines: Sequence[DownlinkLine]) -> DownlinkAnswer:
+def read_downlink_answer(text: str, lines: Sequence[DownlinkLine]) -> AnsweredDownlink:
     """Read the answer to the offer made of ``lines``. Raises SdpError when it does not fit that offer."""
     description = read_description(text, _bounds(len(lines)))
     if len(description.sections) != len(lines):
@@ -112,11 +112,11 @@ def read_downlink_answer(text: str, lines: Sequence[DownlinkLine]) -> DownlinkAn
             else:
                 accepted[line.mid] = taken
     if all(section.rejected for section in description.sections):
-        return DownlinkAnswer(None, {}, frozenset(refused))
+        return AnsweredDownlink(None, {}, frozenset(refused))
     section = description.transport_section
     if section.setup != "active":
         raise SdpError("a=setup of the answer must be active: the server is the DTLS server")
-    return DownlinkAnswer(remote_transport(section), accepted, frozenset(refused))
+    return AnsweredDownlink(remote_transport(section), accepted, frozenset(refused))
 
 
 def _bounds(lines: int) -> Bounds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from parlour.accounts import Login
+from parlour.accounts import AcceptedLogin
 from parlour.errors import RtcError
 from parlour.protocol.messages import CloseCode, Event, Message
 from parlour.signaling.codec import encode_error, encode_event, encode_ok
@@ -27,7 +27,7 @@ class Channel:
     ) -> None:
         self.connection = connection
         self.source = source
-        self.login: Login | None = None
+        self.login: AcceptedLogin | None = None
         self.session: Session | None = None
         """The session that came to a room by it, or took it over; a session has one channel at most."""
         self.closing: Closing | None = None

@@ -13,7 +13,7 @@ import structlog
 from parlour.accounts import AccountRefusedError, Accounts, Entrant, Identity, LoginRequest, Returning
 from parlour.accounts.sources import counted_source
 from parlour.errors import ErrorCode, RtcError, enter_refused, login_refused, resume_refused
-from parlour.logs import Window
+from parlour.logs import OnceAWindow
 from parlour.protocol import messages
 from parlour.protocol.messages import AnyRequest, CloseCode, Empty, Message
 from parlour.protocol.words import RemovalReason
@@ -77,7 +77,7 @@ class SignalingService:
         self._room_sessions: dict[tuple[int, RoomId], RoomSession] = {}
         self._ended = EndedSessions(remember=MAX_RESUME_TOKEN_LIFE)
         self._channels: set[Channel] = set()
-        self._refusals = Window()
+        self._refusals = OnceAWindow()
         self._stopping = False
         self._idle = asyncio.Event()
 

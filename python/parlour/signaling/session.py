@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from parlour.accounts import Login
+from parlour.accounts import AcceptedLogin
 from parlour.media import Policed
 from parlour.protocol.messages import DownlinkOffer, Event, MediaFailed
 from parlour.protocol.words import Role
@@ -29,7 +29,7 @@ class Session:
 
     def __init__(
         self,
-        login: Login,
+        login: AcceptedLogin,
         privileges: Privilege,
         role: Role,
         channel: Channel,

@@ -82,7 +82,7 @@ def read_account(row: Row[Any]) -> Account:
 
 def read_restrictions(row: Row[Any]) -> Restrictions:
     """What is held against a userId."""
-    with _reading(f"The stored standing of {row.user_id!r} in app {row.sdk_app_id}"):
+    with _reading(f"What is stored against {row.user_id!r} in app {row.sdk_app_id}"):
         return Restrictions(
             None if row.blocked_at is None else _number(row.blocked_at),
             _text(row.reason),
