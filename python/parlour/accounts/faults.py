@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import traceback
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
@@ -26,6 +28,9 @@ from parlour.storage import (
 )
 
 log = structlog.get_logger(__name__)
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 Fault = tuple[type[StorageError], ErrorCode, str]
 """A failure of a store, the code that stands for it, and what a client is told."""
@@ -109,3 +114,14 @@ def unexpected() -> Iterator[None]:
         raise AccountRefusedError(
             ErrorCode.ACCOUNT_SERVICE_FAULT, f"the account service failed; incident {incident} in the server's log"
         ) from None
+
+
+def guarded(call: Callable[Parameters, Awaitable[Result]]) -> Callable[Parameters, Coroutine[Any, Any, Result]]:
+    """A call of the account service in which what nobody expected becomes 70308; see :func:`unexpected`."""
+
+    @functools.wraps(call)
+    async def guard(*arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
+        with unexpected():
+            return await call(*arguments, **named)
+
+    return guard

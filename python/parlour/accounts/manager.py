@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from parlour.accounts.faults import account_store, account_store_refusal, login_state_store, unexpected
+from parlour.accounts.faults import account_store, account_store_refusal, guarded, login_state_store, unexpected
 from parlour.accounts.refusal import AccountRefusedError
 from parlour.accounts.user_ids import checked_format, checked_kind
 from parlour.errors import ErrorCode
@@ -94,22 +94,23 @@ class AccountManager:
 
     # --- accounts ---
 
+    @guarded
     async def import_account(self, app: App, user_id: str, *, nick: str | None, face_url: str | None) -> None:
         """Make an account or change its profile; what is None stays."""
-        with unexpected(), account_store():
+        with account_store():
             await self._accounts.put(self._new(app, user_id, nick=nick, face_url=face_url))
 
     async def import_many(self, app: App, user_ids: Sequence[str]) -> BatchResult:
         """Make accounts of those that are not there."""
         return await self._put_many(app, [self._new(app, user_id) for user_id in user_ids])
 
+    @guarded
     async def register(self, app: App, user_id: str, kind: str) -> None:
         """Make an account of a kind; its format is checked (70102 to 70106)."""
-        with unexpected():
-            checked = checked_kind(app, kind)
-            new = self._new(app, checked_format(checked, user_id), checked)
-            with account_store():
-                await self._accounts.put(new)
+        checked = checked_kind(app, kind)
+        new = self._new(app, checked_format(checked, user_id), checked)
+        with account_store():
+            await self._accounts.put(new)
 
     async def register_many(self, app: App, accounts: Sequence[tuple[str, str]]) -> BatchResult:
         """The same for several; each has its own code."""
@@ -163,30 +164,30 @@ class AccountManager:
 
         return await self._in_chunks(user_ids, work)
 
+    @guarded
     async def kick(self, app: App, user_id: str) -> None:
         """Void the UserSigs that the user has, and put the user off.
 
         A UserSig tells its time in whole seconds, so this returns when the second is over: what is signed after the
         answer is good.
         """
-        with unexpected():
-            await self._revoke(app, [user_id])
-            now = self._clock()
-            with account_store():
-                if not await self._accounts.invalidate(app.sdk_app_id, user_id, now=int(now)):
-                    raise AccountRefusedError(
-                        ErrorCode.USERID_NOT_REGISTERED, f"app {app.sdk_app_id} has no account {user_id}"
-                    )
-            await self._put_off(app, [user_id], "the user was kicked by an administrator")
-            await self._second_over(int(now))
+        await self._revoke(app, [user_id])
+        now = self._clock()
+        with account_store():
+            if not await self._accounts.invalidate(app.sdk_app_id, user_id, now=int(now)):
+                raise AccountRefusedError(
+                    ErrorCode.USERID_NOT_REGISTERED, f"app {app.sdk_app_id} has no account {user_id}"
+                )
+        await self._put_off(app, [user_id], "the user was kicked by an administrator")
+        await self._second_over(int(now))
 
+    @guarded
     async def online(self, app: App, user_ids: Sequence[str]) -> list[Presence]:
         """Who of them is online."""
-        with unexpected():
-            with account_store():
-                there = await self._accounts.registered_many(app.sdk_app_id, user_ids, within=self._batch_timeout)
-            with login_state_store():
-                platforms = await self._login_states.online(app.sdk_app_id, sorted(there), now=int(self._clock()))
+        with account_store():
+            there = await self._accounts.registered_many(app.sdk_app_id, user_ids, within=self._batch_timeout)
+        with login_state_store():
+            platforms = await self._login_states.online(app.sdk_app_id, sorted(there), now=int(self._clock()))
         return [
             Presence(
                 user_id,
@@ -199,22 +200,24 @@ class AccountManager:
 
     # --- the blacklist ---
 
+    @guarded
     async def block(self, app: App, user_id: str, reason: str) -> None:
         """Put a userId on the blacklist, registered or not, and the user off."""
-        with unexpected():
-            await self._revoke(app, [user_id])
-            with account_store():
-                await self._accounts.block(app.sdk_app_id, user_id, reason, now=int(self._clock()))
-            await self._put_off(app, [user_id], "the user is on the blacklist")
+        await self._revoke(app, [user_id])
+        with account_store():
+            await self._accounts.block(app.sdk_app_id, user_id, reason, now=int(self._clock()))
+        await self._put_off(app, [user_id], "the user is on the blacklist")
 
+    @guarded
     async def unblock(self, app: App, user_id: str) -> None:
         """Take a userId off the blacklist; one that is not on it stays so."""
-        with unexpected(), account_store():
+        with account_store():
             await self._accounts.unblock(app.sdk_app_id, user_id)
 
+    @guarded
     async def blocked(self, app: App, *, after: str, limit: int) -> list[tuple[str, str, int]]:
         """The blacklist by userId, from behind ``after``: userId, reason, since when (unix seconds)."""
-        with unexpected(), account_store():
+        with account_store():
             return await self._accounts.blocked(app.sdk_app_id, after=after, limit=limit)
 
     # --- the app ---
@@ -235,10 +238,11 @@ class AccountManager:
             code = ErrorCode.UIN_MISMATCH if write else ErrorCode.UIN_NOT_DEVELOPER
             raise AccountRefusedError(code, f"app {app.sdk_app_id} does not belong to {number}")
 
+    @guarded
     async def change_app(self, app: App, **changes: Any) -> App:
         """Change members of the app; those of its limits by their own names."""
         limits = {name: changes.pop(name) for name in AppLimits.__slots__ if name in changes}
-        with unexpected(), account_store():
+        with account_store():
             return await self._storage.change_app(app.sdk_app_id, limits=limits, **changes)
 
     async def issue_user_sig(self, app: App, user_id: str, expire: int) -> tuple[str, int, int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from parlour.accounts import plugins
-from parlour.accounts.faults import account_store, account_store_refusal, counters_store, login_state_store, unexpected
+from parlour.accounts.faults import account_store, account_store_refusal, counters_store, guarded, login_state_store
 from parlour.accounts.identity import AcceptedLogin, Identity
 from parlour.accounts.login_checks import (
     LoginCandidate,
@@ -165,12 +165,9 @@ class Accounts:
 
     # --- login ---
 
+    @guarded
     async def login(self, request: LoginRequest) -> Granted:
         """Check a login; the first check that fails is the ``AccountRefusedError``."""
-        with unexpected():
-            return await self._login(request)
-
-    async def _login(self, request: LoginRequest) -> Granted:
         now = self._clock()
         app, context = await self._app_of(request.sdk_app_id, request.user_id, unknown=ErrorCode.SDKAPPID_UNKNOWN)
         candidate = LoginCandidate(
@@ -204,12 +201,9 @@ class Accounts:
             )
         return Granted(login, *signer.issue_ticket(login, now))
 
+    @guarded
     async def enter(self, login: AcceptedLogin | None, ticket: str) -> Entrant:
         """Whether a login may still enter rooms. Refuses with a room code where the room service would."""
-        with unexpected():
-            return await self._enter(login, ticket)
-
-    async def _enter(self, login: AcceptedLogin | None, ticket: str) -> Entrant:
         if login is None:
             raise AccountRefusedError(ErrorCode.TICKET_INVALID, "this socket has not logged in")
         now = self._clock()
@@ -233,12 +227,9 @@ class Accounts:
             raise AccountRefusedError(ErrorCode.ROOM_USERSIG_FAILED, f"the UserSig became invalid after login: {void}")
         return Entrant(login, signer, app, now)
 
+    @guarded
     async def resume(self, token: str) -> Returning:
         """What a resume token is for. Refuses a token that is not ours, and a login that was voided."""
-        with unexpected():
-            return await self._resume(token)
-
-    async def _resume(self, token: str) -> Returning:
         now = self._clock()
         said = said_by(token)
         if said is None or not _is_app_id(said.sdk_app_id):
@@ -258,20 +249,17 @@ class Accounts:
 
     # --- the account REST ---
 
+    @guarded
     async def rest_app(self, sdk_app_id: int, identifier: str) -> Caller:
         """The app that a call is about: 70020 if there is none, 60016 if it is not active."""
-        with unexpected():
-            app, context = await self._app_of(sdk_app_id, identifier, unknown=ErrorCode.SDKAPPID_NOT_FOUND)
-            if app.state != "active":
-                raise AccountRefusedError(ErrorCode.APP_DISABLED, f"app {app.sdk_app_id} is {app.state}")
-            return Caller(app, identifier, context)
+        app, context = await self._app_of(sdk_app_id, identifier, unknown=ErrorCode.SDKAPPID_NOT_FOUND)
+        if app.state != "active":
+            raise AccountRefusedError(ErrorCode.APP_DISABLED, f"app {app.sdk_app_id} is {app.state}")
+        return Caller(app, identifier, context)
 
+    @guarded
     async def prove_admin(self, caller: Caller, user_sig: str, source: str) -> None:
         """That the caller is who it says (the checks of a login), and an admin of the app (70403)."""
-        with unexpected():
-            await self._prove_admin(caller, user_sig, source)
-
-    async def _prove_admin(self, caller: Caller, user_sig: str, source: str) -> None:
         app, context, now = caller.app, caller.context, self._clock()
         if not user_sig:
             raise AccountRefusedError(ErrorCode.CREDENTIAL_EMPTY, "the parameter usersig is missing or empty")

@@ -12,8 +12,7 @@ from parlour.cli import account_import
 from parlour.cli.arguments import (
     AppOfAccountArgument,
     UserArgument,
-    parse_app_id,
-    parse_user,
+    UsersArgument,
 )
 from parlour.cli.options import StoreOptions, command_group, on_stores
 from parlour.cli.output import (
@@ -52,13 +51,12 @@ command.command("import")(account_import.import_accounts)
 @on_stores
 def list_accounts(
     options: StoreOptions,
-    app_id: AppOfAccountArgument,
+    sdk_app_id: AppOfAccountArgument,
     after: Annotated[str, typer.Option(metavar="USER", help="Begin behind this userId. Default: at the first.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="How many at most. Default: 100.")] = 100,
     blocked: Annotated[bool, typer.Option("--blocked", help="List the blacklist instead.")] = False,
 ) -> None:
     """List the accounts of an app by userId, a page at a time."""
-    sdk_app_id = parse_app_id(app_id)
 
     # One more than the page tells whether another follows.
     async def accounts(storage: Storage) -> list[dict[str, Any]]:
@@ -93,9 +91,8 @@ def list_accounts(
 
 @command.command("show")
 @on_stores
-def show(options: StoreOptions, app_id: AppOfAccountArgument, user: UserArgument) -> None:
+def show(options: StoreOptions, sdk_app_id: AppOfAccountArgument, user_id: UserArgument) -> None:
     """Show an account and what is held against it. That is the blacklist, a kick, and locks after failed logins."""
-    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
     settings = options.settings()
     from parlour.account_system import open_counters, open_login_states
 
@@ -138,12 +135,11 @@ def show(options: StoreOptions, app_id: AppOfAccountArgument, user: UserArgument
 @on_stores
 def block(
     options: StoreOptions,
-    app_id: AppOfAccountArgument,
-    user: UserArgument,
+    sdk_app_id: AppOfAccountArgument,
+    user_id: UserArgument,
     reason: Annotated[str, typer.Option(help="Why, for your own memory.")] = "",
 ) -> None:
     """Put a userId on the blacklist. Its logins are refused, whether there is an account of it or not."""
-    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
     if len(reason.encode("utf-8", "replace")) > MAX_REASON_BYTES or not reason.isprintable():
         raise typer.BadParameter(
             f"a reason has at most {MAX_REASON_BYTES} bytes and no control characters", param_hint="--reason"
@@ -153,17 +149,17 @@ def block(
         await manager.block(app, user_id, reason)
 
     _with_manager(options.settings(), sdk_app_id, work)
-    _done(
-        options.as_json, sdk_app_id, user_id, "blocked", f"{visible(user_id)} is on the blacklist of app {sdk_app_id}."
+    options.say(
+        {"sdkAppId": sdk_app_id, "userId": user_id, "blocked": True},
+        f"{visible(user_id)} is on the blacklist of app {sdk_app_id}.",
     )
     message(SESSIONS)
 
 
 @command.command("unblock")
 @on_stores
-def unblock(options: StoreOptions, app_id: AppOfAccountArgument, user: UserArgument) -> None:
+def unblock(options: StoreOptions, sdk_app_id: AppOfAccountArgument, user_id: UserArgument) -> None:
     """Take a userId off the blacklist."""
-    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
 
     async def work(storage: Storage) -> None:
         await known_app(storage, sdk_app_id)
@@ -171,23 +167,24 @@ def unblock(options: StoreOptions, app_id: AppOfAccountArgument, user: UserArgum
             fail(f"{visible(user_id)} is not on the blacklist of app {sdk_app_id}.")
 
     options.run(work)
-    _done(
-        options.as_json, sdk_app_id, user_id, "unblocked", f"{visible(user_id)} may log in to app {sdk_app_id} again."
+    options.say(
+        {"sdkAppId": sdk_app_id, "userId": user_id, "unblocked": True},
+        f"{visible(user_id)} may log in to app {sdk_app_id} again.",
     )
 
 
 @command.command("kick")
 @on_stores
-def kick(options: StoreOptions, app_id: AppOfAccountArgument, user: UserArgument) -> None:
+def kick(options: StoreOptions, sdk_app_id: AppOfAccountArgument, user_id: UserArgument) -> None:
     """Void the UserSigs that a user has now. What resumes the user's sessions is void too."""
-    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
 
     async def work(manager: AccountManager, app: App) -> None:
         await manager.kick(app, user_id)
 
     _with_manager(options.settings(), sdk_app_id, work)
-    _done(
-        options.as_json, sdk_app_id, user_id, "kicked", f"Every UserSig of {visible(user_id)} issued until now is void."
+    options.say(
+        {"sdkAppId": sdk_app_id, "userId": user_id, "kicked": True},
+        f"Every UserSig of {visible(user_id)} issued until now is void.",
     )
     message(SESSIONS)
 
@@ -196,12 +193,11 @@ def kick(options: StoreOptions, app_id: AppOfAccountArgument, user: UserArgument
 @on_stores
 def delete(
     options: StoreOptions,
-    app_id: AppOfAccountArgument,
-    users: Annotated[list[str], typer.Argument(metavar="USER...", help="The userIds.")],
+    sdk_app_id: AppOfAccountArgument,
+    users: UsersArgument,
 ) -> None:
     """Delete accounts. What is held against their userIds stays. The exit status is 1 if one was not there."""
-    sdk_app_id = parse_app_id(app_id)
-    user_ids = list(dict.fromkeys(parse_user(user) for user in users))
+    user_ids = list(dict.fromkeys(users))
 
     async def work(manager: AccountManager, app: App) -> list[tuple[str, bool]]:
         result = await manager.delete_many(app, user_ids)
@@ -229,14 +225,13 @@ def delete(
 @on_stores
 def unlock(
     options: StoreOptions,
-    app_id: AppOfAccountArgument,
-    user: UserArgument,
+    sdk_app_id: AppOfAccountArgument,
+    user_id: UserArgument,
     sources: Annotated[
         bool, typer.Option("--sources", help="Also lift the locks of addresses that hold for every user.")
     ] = False,
 ) -> None:
     """Lift the locks (70050) that failed logins put on a user."""
-    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
     settings = options.settings()
     from parlour.account_system import open_counters
 
@@ -280,13 +275,6 @@ def _with_manager(
                 fail(f"{visible(detail[:1].upper() + detail[1:])} ({int(refused.code)}).")
 
     return on_storage(settings, run)
-
-
-def _done(as_json: bool, sdk_app_id: int, user_id: str, what: str, sentence: str) -> None:
-    if as_json:
-        print_json({"sdkAppId": sdk_app_id, "userId": user_id, what: True})
-    else:
-        print_line(sentence)
 
 
 def _account_as_json(account: Account) -> dict[str, Any]:

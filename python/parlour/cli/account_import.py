@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from parlour.cli.arguments import AppOfAccountArgument, parse_app_id, parse_one_of
+from parlour.cli.arguments import AppOfAccountArgument, parse_one_of
 from parlour.cli.options import StoreOptions, on_stores
 from parlour.cli.output import fail, message, print_json, print_pairs, visible
 from parlour.cli.progress import progress
@@ -50,7 +50,7 @@ class Counts:
 @on_stores
 def import_accounts(
     options: StoreOptions,
-    app_id: AppOfAccountArgument,
+    sdk_app_id: AppOfAccountArgument,
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="The file; - reads standard input.")],
     form: Annotated[
         str,
@@ -62,7 +62,6 @@ def import_accounts(
     CSV and JSON have userId, nick and faceUrl. An account that is there stays, and takes the profile that is given, so
     an import can be run again. Lines that name no account are told and passed over; the exit status is 1 then.
     """
-    sdk_app_id = parse_app_id(app_id)
     from parlour.cli.import_file import FORMATS
 
     parse_one_of(form, "--format", FORMATS)

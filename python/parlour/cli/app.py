@@ -21,14 +21,13 @@ from parlour.cli.arguments import (
     read_public_key,
 )
 from parlour.cli.options import StoreOptions, command_group, on_stores
-from parlour.cli.output import fail, message, print_json, print_line, print_pairs, when
+from parlour.cli.output import fail, message, print_json, print_pairs, when
 from parlour.cli.store import known_app
 from parlour.cli.tables import counted, print_table
+from parlour.protocol.words import MAX_SDK_APP_ID
 
 if TYPE_CHECKING:
     from parlour.storage import App, Storage
-
-__all__ = ["command", "parse_app_id"]
 
 command = command_group("Make, show and change apps and their keys. A running server sees every change at once.")
 command.add_typer(app_keys.command, name="key")
@@ -70,7 +69,10 @@ BOUND_HELP = "{}; 0 for no bound, `default` for the server's setting."
 @on_stores
 def create(
     options: StoreOptions,
-    app_id: Annotated[str, typer.Argument(metavar="ID", help="The sdkAppId: a number from 1 to 4294967295.")],
+    sdk_app_id: Annotated[
+        int,
+        typer.Argument(metavar="ID", parser=parse_app_id, help=f"The sdkAppId: a number from 1 to {MAX_SDK_APP_ID}."),
+    ],
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
     key: Annotated[
         str | None,
@@ -89,7 +91,6 @@ def create(
     advanced_permission: PermissionOption = None,
 ) -> None:
     """Make an app and print its sdkAppId and key. A running server knows it at once."""
-    sdk_app_id = parse_app_id(app_id)
     name = parse_name(name)
     secret = None if key is None else parse_secret(key, "--key")
     chosen = _chosen(account_type, owner, registration, kinds, advanced_permission)
@@ -154,11 +155,10 @@ def list_apps(
 @on_stores
 def show(
     options: StoreOptions,
-    app_id: AppArgument,
+    sdk_app_id: AppArgument,
     keys: Annotated[bool, typer.Option("--keys", help="Show the secret keys too.")] = False,
 ) -> None:
     """Show everything about an app."""
-    sdk_app_id = parse_app_id(app_id)
 
     async def work(storage: Storage) -> tuple[App, int]:
         return await known_app(storage, sdk_app_id), await storage.accounts.count(sdk_app_id)
@@ -174,7 +174,7 @@ def show(
 @on_stores
 def set_app(
     options: StoreOptions,
-    app_id: AppArgument,
+    sdk_app_id: AppArgument,
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     account_type: TypeOption = None,
     owner: OwnerOption = None,
@@ -192,7 +192,6 @@ def set_app(
     ] = None,
 ) -> None:
     """Change what is given of an app; the rest stays."""
-    sdk_app_id = parse_app_id(app_id)
     changes = _chosen(account_type, owner, registration, kinds, advanced_permission)
     if name is not None:
         changes["name"] = parse_name(name)
@@ -223,34 +222,33 @@ def set_app(
 
 @command.command("suspend")
 @on_stores
-def suspend(options: StoreOptions, app_id: AppArgument) -> None:
+def suspend(options: StoreOptions, sdk_app_id: AppArgument) -> None:
     """Let nobody enter an app's rooms (10006) for now. Who is inside stays."""
-    _set_state(options, app_id, "suspended")
+    _set_state(options, sdk_app_id, "suspended")
 
 
 @command.command("activate")
 @on_stores
-def activate(options: StoreOptions, app_id: AppArgument) -> None:
+def activate(options: StoreOptions, sdk_app_id: AppArgument) -> None:
     """Activate an app that was suspended or disabled."""
-    _set_state(options, app_id, "active")
+    _set_state(options, sdk_app_id, "active")
 
 
 @command.command("disable")
 @on_stores
-def disable(options: StoreOptions, app_id: AppArgument) -> None:
+def disable(options: StoreOptions, sdk_app_id: AppArgument) -> None:
     """Make an app as if it was never enabled. No room is entered (-100027), no account REST answers (60016)."""
-    _set_state(options, app_id, "disabled")
+    _set_state(options, sdk_app_id, "disabled")
 
 
 @command.command("delete")
 @on_stores
 def delete(
     options: StoreOptions,
-    app_id: AppArgument,
+    sdk_app_id: AppArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this nothing is deleted.")] = False,
 ) -> None:
     """Delete an app with its keys, accounts and blacklist. There is no way back but a backup."""
-    sdk_app_id = parse_app_id(app_id)
 
     async def work(storage: Storage) -> int:
         app = await known_app(storage, sdk_app_id)
@@ -266,27 +264,22 @@ def delete(
         return accounts
 
     accounts = options.run(work, patient=True)
-    if options.as_json:
-        print_json({"sdkAppId": sdk_app_id, "deleted": True, "accounts": accounts})
-        return
-    print_line(f"App {sdk_app_id} is deleted, and its {counted(accounts, 'account')}.")
+    options.say(
+        {"sdkAppId": sdk_app_id, "deleted": True, "accounts": accounts},
+        f"App {sdk_app_id} is deleted, and its {counted(accounts, 'account')}.",
+    )
 
 
 command.command("verify-with")(app_verification.verify_with)
 
 
-def _set_state(options: StoreOptions, app_id: str, state: str) -> None:
-    sdk_app_id = parse_app_id(app_id)
-
+def _set_state(options: StoreOptions, sdk_app_id: int, state: str) -> None:
     async def work(storage: Storage) -> App:
         await known_app(storage, sdk_app_id)
         return await storage.change_app(sdk_app_id, state=state)
 
     changed = options.run(work)
-    if options.as_json:
-        print_json({"sdkAppId": sdk_app_id, "state": changed.state})
-        return
-    print_line(f"App {sdk_app_id} is {STATES[changed.state]}.")
+    options.say({"sdkAppId": sdk_app_id, "state": changed.state}, f"App {sdk_app_id} is {STATES[changed.state]}.")
 
 
 def _chosen(

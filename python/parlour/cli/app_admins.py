@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from parlour.cli.arguments import AppArgument, UserArgument, parse_app_id, parse_user
+from parlour.cli.arguments import AppArgument, UserArgument
 from parlour.cli.options import StoreOptions, command_group, on_stores
 from parlour.cli.output import fail, message, print_json, print_line, visible
 from parlour.cli.store import known_app
@@ -22,9 +22,8 @@ command = command_group("List, add and remove who may call the account REST.")
 
 @command.command("list")
 @on_stores
-def list_admins(options: StoreOptions, app_id: AppArgument) -> None:
+def list_admins(options: StoreOptions, sdk_app_id: AppArgument) -> None:
     """List the admins of an app, one a line."""
-    sdk_app_id = parse_app_id(app_id)
 
     async def work(storage: Storage) -> tuple[str, ...]:
         return (await known_app(storage, sdk_app_id)).admins
@@ -41,9 +40,8 @@ def list_admins(options: StoreOptions, app_id: AppArgument) -> None:
 
 @command.command("add")
 @on_stores
-def add(options: StoreOptions, app_id: AppArgument, user: UserArgument) -> None:
+def add(options: StoreOptions, sdk_app_id: AppArgument, user_id: UserArgument) -> None:
     """Let a userId call the account REST, with a UserSig of its own."""
-    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
 
     def added(admins: tuple[str, ...]) -> tuple[str, ...]:
         if user_id in admins:
@@ -57,9 +55,8 @@ def add(options: StoreOptions, app_id: AppArgument, user: UserArgument) -> None:
 
 @command.command("remove")
 @on_stores
-def remove(options: StoreOptions, app_id: AppArgument, user: UserArgument) -> None:
+def remove(options: StoreOptions, sdk_app_id: AppArgument, user_id: UserArgument) -> None:
     """Take the right away again: further calls are refused at once (70403)."""
-    sdk_app_id, user_id = parse_app_id(app_id), parse_user(user)
 
     def removed(admins: tuple[str, ...]) -> tuple[str, ...]:
         if user_id not in admins:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parlour.cli.arguments import AppArgument, parse_app_id, parse_number, parse_secret, read_public_key
+from parlour.cli.arguments import AppArgument, parse_number, parse_secret, read_public_key
 from parlour.cli.options import StoreOptions, command_group, on_stores
-from parlour.cli.output import fail, message, print_json, print_line, print_pairs, when
+from parlour.cli.output import fail, message, print_json, print_pairs, when
 from parlour.cli.store import known_app
 from parlour.cli.tables import print_table
 
@@ -24,11 +24,10 @@ command = command_group("List, add and remove the keys of an app. With several k
 @on_stores
 def list_keys(
     options: StoreOptions,
-    app_id: AppArgument,
+    sdk_app_id: AppArgument,
     keys: Annotated[bool, typer.Option("--keys", help="Show the keys themselves too.")] = False,
 ) -> None:
     """List the keys of an app, the oldest first."""
-    sdk_app_id = parse_app_id(app_id)
 
     async def work(storage: Storage) -> tuple[StoredKey, ...]:
         await known_app(storage, sdk_app_id)
@@ -55,7 +54,7 @@ def list_keys(
 @on_stores
 def add(
     options: StoreOptions,
-    app_id: AppArgument,
+    sdk_app_id: AppArgument,
     key: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="The secret key; - reads it from standard input. Default: a fresh one."),
@@ -65,7 +64,6 @@ def add(
     ] = None,
 ) -> None:
     """Give an app one more key and print it. The keys it has go on to verify until they are removed."""
-    sdk_app_id = parse_app_id(app_id)
     if key is not None and public_key is not None:
         raise typer.BadParameter("give a secret key or a public one, not both", param_hint="--public-key")
     pem = None if public_key is None else read_public_key(public_key)
@@ -91,12 +89,11 @@ def add(
 @on_stores
 def remove(
     options: StoreOptions,
-    app_id: AppArgument,
+    sdk_app_id: AppArgument,
     number: Annotated[str, typer.Argument(metavar="KEYNUMBER", help="As `parlour app key list` shows it.")],
     force: Annotated[bool, typer.Option("--force", help="Even if it is the last key of its kind.")] = False,
 ) -> None:
     """Take a key away. What is signed with it is refused at once (70009)."""
-    sdk_app_id = parse_app_id(app_id)
     key_id = parse_number(number, "KEYNUMBER", least=1)
 
     async def work(storage: Storage) -> None:
@@ -113,10 +110,10 @@ def remove(
             )
 
     options.run(work)
-    if options.as_json:
-        print_json({"sdkAppId": sdk_app_id, "number": key_id, "removed": True})
-        return
-    print_line(f"Key {key_id} of app {sdk_app_id} is removed: what is signed with it is refused with 70009.")
+    options.say(
+        {"sdkAppId": sdk_app_id, "number": key_id, "removed": True},
+        f"Key {key_id} of app {sdk_app_id} is removed: what is signed with it is refused with 70009.",
+    )
 
 
 def _as_json(key: StoredKey, *, shown: bool) -> dict[str, Any]:

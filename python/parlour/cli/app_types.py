@@ -9,7 +9,7 @@ import typer
 
 from parlour.cli.arguments import parse_name, parse_number, parse_some_of
 from parlour.cli.options import StoreOptions, command_group, on_stores
-from parlour.cli.output import fail, print_json, print_line
+from parlour.cli.output import fail, print_json
 from parlour.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -68,10 +68,7 @@ def set_type(
         )
 
     made = options.run(work, create=True)
-    if options.as_json:
-        print_json(_as_json(made))
-        return
-    print_line(f"Apps of account type {made.number} log in with {', '.join(made.methods)}.")
+    options.say(_as_json(made), f"Apps of account type {made.number} log in with {', '.join(made.methods)}.")
 
 
 @command.command("remove")
@@ -94,10 +91,7 @@ def remove(options: StoreOptions, number: NumberArgument) -> None:
         fail(f"There is no account type {chosen}: see `parlour app types list`.")
 
     options.run(work)
-    if options.as_json:
-        print_json({"number": chosen, "removed": True})
-        return
-    print_line(f"The account type {chosen} is removed.")
+    options.say({"number": chosen, "removed": True}, f"The account type {chosen} is removed.")
 
 
 def _as_json(found: AccountType) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from parlour.cli.app_view import verification_as_json
-from parlour.cli.arguments import AppArgument, parse_app_id, parse_one_of, parse_secret
+from parlour.cli.arguments import AppArgument, parse_one_of, parse_secret
 from parlour.cli.options import StoreOptions, on_stores
 from parlour.cli.output import message, print_json, print_line, print_pairs
 from parlour.cli.store import known_app
@@ -24,7 +24,7 @@ SECRET_BYTES = 32
 @on_stores
 def verify_with(
     options: StoreOptions,
-    app_id: AppArgument,
+    sdk_app_id: AppArgument,
     mode: Annotated[str, typer.Argument(metavar="endpoint|oidc|none", help="Who judges; none for UserSigs alone.")],
     address: Annotated[
         str | None, typer.Argument(metavar="[URL|ISSUER]", help="Its https address.", show_default=False)
@@ -45,7 +45,6 @@ def verify_with(
 
     What either has to do is in docs/third-party.md.
     """
-    sdk_app_id = parse_app_id(app_id)
     parse_one_of(mode, "endpoint|oidc|none", MODES)
     checked = _checked_address(mode, address)
     if mode != "endpoint" and secret is not None:

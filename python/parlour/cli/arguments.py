@@ -16,10 +16,6 @@ from parlour.protocol.words import MAX_SDK_APP_ID
 MAX_BOUND = 2**31 - 1
 MAX_NAME_BYTES = 100
 
-AppArgument = Annotated[str, typer.Argument(metavar="ID", help="The sdkAppId.")]
-AppOfAccountArgument = Annotated[str, typer.Argument(metavar="APP", help="The sdkAppId of the app.")]
-UserArgument = Annotated[str, typer.Argument(metavar="USER", help="The userId; upper and lower case differ.")]
-
 
 def parse_app_id(text: str) -> int:
     """An sdkAppId from the command line."""
@@ -78,6 +74,16 @@ def parse_user(text: str) -> str:
         return checked_user_id(text)
     except AccountRefusedError as refused:
         raise typer.BadParameter(refused.detail, param_hint="USER") from None
+
+
+AppArgument = Annotated[int, typer.Argument(metavar="ID", parser=parse_app_id, help="The sdkAppId.")]
+AppOfAccountArgument = Annotated[
+    int, typer.Argument(metavar="APP", parser=parse_app_id, help="The sdkAppId of the app.")
+]
+UserArgument = Annotated[
+    str, typer.Argument(metavar="USER", parser=parse_user, help="The userId; upper and lower case differ.")
+]
+UsersArgument = Annotated[list[str], typer.Argument(metavar="USER...", parser=parse_user, help="The userIds.")]
 
 
 def parse_secret(text: str, option: str) -> str:

@@ -50,7 +50,10 @@ def command(
         str, typer.Argument(metavar="URL", help="The server, http(s)://host:port; or the link of `parlour demo`.")
     ],
     app: Annotated[
-        str | None, typer.Option("--app", metavar="ID", help="The sdkAppId to log in to. A demo's link needs none.")
+        int | None,
+        typer.Option(
+            "--app", metavar="ID", parser=parse_app_id, help="The sdkAppId to log in to. A demo's link needs none."
+        ),
     ] = None,
     key: KeyOption = None,
     publishers: Annotated[int, typer.Option(min=1, max=MOST, help="Who sends, in each room.")] = 1,
@@ -105,7 +108,7 @@ async def _run(target: Target, layout: Layout, seconds: float, room: int | None,
         peers.close()
 
 
-def _target(url: str, app: str | None, key: str | None, options: StoreOptions) -> Target:
+def _target(url: str, sdk_app_id: int | None, key: str | None, options: StoreOptions) -> Target:
     """Where to, with UserSigs made here of the app's key, or by a demo for who has its link."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -114,14 +117,14 @@ def _target(url: str, app: str | None, key: str | None, options: StoreOptions) -
     path = parts.path.removesuffix(DEMO_PAGE) if token is not None else parts.path
     server = urlunsplit((parts.scheme, parts.netloc, path.rstrip("/"), "", ""))
     if token is not None:
-        if app is not None or key is not None:
+        if sdk_app_id is not None or key is not None:
             raise typer.BadParameter("the link of a demo names app and key already", param_hint="--app")
         return _demo(server, token)
-    if app is None:
+    if sdk_app_id is None:
         raise typer.BadParameter("it is needed, but for the link of a demo", param_hint="--app")
     from parlour.usersig import sign_v2
 
-    sdk_app_id, given = parse_app_id(app), given_key(key)
+    given = given_key(key)
     if given is not None and given.pem is not None:
         fail("A load signs with the app's secret key, not with a PEM key.")
     secret = given.secret if given is not None else stored_secret(options, sdk_app_id)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from parlour.cli.output import JsonOption
+from parlour.cli.output import JsonOption, print_json, print_line
 from parlour.cli.store import on_storage, server_settings
 
 if TYPE_CHECKING:
@@ -34,6 +34,13 @@ class StoreOptions:
         typer.Option("--config", metavar="FILE", help="Settings file (TOML) of the server. Default: none is read."),
     ] = None
     as_json: JsonOption = False
+
+    def say(self, value: object, sentence: str) -> None:
+        """Say that it is done: ``value`` to a program, the sentence to a person."""
+        if self.as_json:
+            print_json(value)
+        else:
+            print_line(sentence)
 
     def settings(self) -> Settings:
         """The settings that a server started with the same options and environment would have."""

@@ -38,7 +38,7 @@ KeyOption = Annotated[
     ),
 ]
 UserOption = Annotated[str, typer.Option("--user", metavar="USER", help="The userId that logs in.")]
-AppOption = Annotated[str, typer.Option("--app", metavar="ID", help="The sdkAppId.")]
+AppOption = Annotated[int, typer.Option("--app", metavar="ID", parser=parse_app_id, help="The sdkAppId.")]
 TimeOption = Annotated[
     int | None, typer.Option("--time", min=0, metavar="SECONDS", help="Unix time to take for now. Default: the clock.")
 ]
@@ -57,7 +57,7 @@ NO_APP = "There is no app {} in the data folder"
 @on_stores
 def sign(
     options: StoreOptions,
-    app: AppOption,
+    sdk_app_id: AppOption,
     user: UserOption,
     key: KeyOption = None,
     expire: Annotated[
@@ -87,7 +87,6 @@ def sign(
         sign_v2,
     )
 
-    sdk_app_id = parse_app_id(app)
     if not 1 <= len(user.encode("utf-8", "replace")) <= MAX_USER_ID_BYTES or not user.isprintable():
         raise typer.BadParameter(
             f"a userId has 1 to {MAX_USER_ID_BYTES} bytes and no control characters", param_hint="--user"
@@ -128,7 +127,7 @@ def sign(
 def verify(
     options: StoreOptions,
     sig: SigArgument,
-    app: AppOption,
+    sdk_app_id: AppOption,
     user: UserOption,
     key: KeyOption = None,
     at: TimeOption = None,
@@ -145,7 +144,6 @@ def verify(
     from parlour.usersig import UserSigError, open_envelope
     from parlour.usersig import verify as check
 
-    sdk_app_id = parse_app_id(app)
     given, envelope = given_key(key, sig), open_envelope(_text(sig))
     now = int(time.time()) if at is None else at
     try:
@@ -179,7 +177,10 @@ def verify(
 def inspect(
     options: StoreOptions,
     sig: SigArgument,
-    app: Annotated[str | None, typer.Option("--app", metavar="ID", help="The sdkAppId that should be in it.")] = None,
+    sdk_app_id: Annotated[
+        int | None,
+        typer.Option("--app", metavar="ID", parser=parse_app_id, help="The sdkAppId that should be in it."),
+    ] = None,
     user: Annotated[str | None, typer.Option("--user", help="The userId that should be in it.")] = None,
     key: KeyOption = None,
     at: TimeOption = None,
@@ -201,7 +202,6 @@ def inspect(
 
     given, text = given_key(key, sig), _text(sig)
     now = int(time.time()) if at is None else at
-    sdk_app_id = None if app is None else parse_app_id(app)
     target = _room(room, string_room)
     ticket = ticket or target is not None
     known: dict[int, AppKeys] = {}
