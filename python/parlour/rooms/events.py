@@ -20,11 +20,11 @@ class MemberJoined:
 class MemberRemoved:
     """A session was taken out of the room against its will; ``StreamUnpublished`` and ``MemberLeft`` follow.
 
-    It is for that session alone.
+    It is for that session alone, which is what the room's writer let the user in by.
     """
 
     user_id: str
-    session: str
+    session: object
     reason: RemovalReason
 
 

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Generic
 
 from parlour.rooms.ids import RoomId
-from parlour.rooms.room import OnFault, Room, RoomLimits
+from parlour.rooms.room import OnFault, Room, RoomLimits, SessionT
 
 
-class Rooms:
+class Rooms(Generic[SessionT]):
     """Rooms by app and id."""
 
     def __init__(self, limits: RoomLimits, on_fault: OnFault = lambda who, fault: None) -> None:
         self.limits = limits
         self._on_fault = on_fault
-        self._rooms: dict[tuple[int, RoomId], Room] = {}
-        self._listeners: list[Callable[[int, Room], None]] = []
+        self._rooms: dict[tuple[int, RoomId], Room[SessionT]] = {}
+        self._listeners: list[Callable[[int, Room[SessionT]], None]] = []
 
     def __len__(self) -> int:
         return len(self._rooms)
 
-    def __iter__(self) -> Iterator[tuple[int, Room]]:
-        """Every room with its app."""
-        return iter([(app, room) for (app, _), room in self._rooms.items()])
-
-    def listen(self, on_open: Callable[[int, Room], None]) -> None:
+    def listen(self, on_open: Callable[[int, Room[SessionT]], None]) -> None:
         """Call ``on_open(sdk_app_id, room)`` for every room that is made, before anybody is in it: to ``read`` it.
 
         If it raises, it does not follow that room.
         """
         self._listeners.append(on_open)
 
-    def get(self, sdk_app_id: int, room_id: RoomId) -> Room | None:
+    def get(self, sdk_app_id: int, room_id: RoomId) -> Room[SessionT] | None:
         """The room, or None when nobody is in it."""
         return self._rooms.get((sdk_app_id, room_id))
 
-    def open(self, sdk_app_id: int, room_id: RoomId) -> Room:
+    def open(self, sdk_app_id: int, room_id: RoomId) -> Room[SessionT]:
         """The room, made when it is missing. Follow with ``Room.enter``; if that refuses, with ``close_if_empty``."""
         room = self._rooms.get((sdk_app_id, room_id))
         if room is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 from parlour.errors import ErrorCode, RtcError, enter_refused
 from parlour.protocol.words import RemovalReason, Role, StreamType
@@ -22,6 +23,9 @@ from parlour.rooms.ids import RoomId
 from parlour.rooms.reader import RoomReader, RoomSnapshot
 from parlour.rooms.streams import Stream
 
+SessionT = TypeVar("SessionT")
+"""By what a user is in the room. The writer chooses it; here it is only told from others."""
+
 
 @dataclass(frozen=True, slots=True)
 class RoomLimits:
@@ -33,11 +37,11 @@ class RoomLimits:
 
 
 @dataclass(slots=True)
-class Member:
+class Member(Generic[SessionT]):
     """A user in the room by one session. ``lost_at`` is when the session's socket was lost, None while it has one."""
 
     user_id: str
-    session: str
+    session: SessionT
     role: Role
     streams: dict[StreamType, Stream] = field(default_factory=dict)
     lost_at: float | None = None
@@ -47,7 +51,7 @@ OnFault = Callable[[str, Exception], object]
 """Told who of those that follow rooms failed, and how. They are cut off, and the room goes on."""
 
 
-class Room:
+class Room(Generic[SessionT]):
     """A room: members in join order, each with the streams that the member publishes, in publish order."""
 
     def __init__(self, room_id: RoomId, limits: RoomLimits, on_fault: OnFault = lambda who, fault: None) -> None:
@@ -55,7 +59,7 @@ class Room:
         self.limits = limits
         self._on_fault = on_fault
         self._closed = False
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, Member[SessionT]] = {}
         self._readers: list[RoomReader] = []
 
     # --- reading ---
@@ -97,7 +101,7 @@ class Room:
         return user_id in self._members
 
     @property
-    def members(self) -> tuple[Member, ...]:
+    def members(self) -> tuple[Member[SessionT], ...]:
         """Everyone, in join order."""
         return tuple(self._members.values())
 
@@ -111,12 +115,17 @@ class Room:
         """Members with at least one stream; a muted one counts."""
         return sum(1 for member in self._members.values() if member.streams)
 
-    def member(self, user_id: str, session: str) -> Member:
+    def member(self, user_id: str, session: SessionT) -> Member[SessionT]:
         """The member who is here by that session; INVALID_OPERATION when there is none."""
         member = self._members.get(user_id)
         if member is None or member.session != session:
             raise RtcError(ErrorCode.INVALID_OPERATION, f"user {user_id} is not in room {self.room_id}; enter it first")
         return member
+
+    def session(self, user_id: str) -> SessionT | None:
+        """By which session a user is here; None when the user is not."""
+        member = self._members.get(user_id)
+        return None if member is None else member.session
 
     def stream(self, user_id: str, stream_type: StreamType) -> Stream | None:
         """A user's stream, or None."""
@@ -125,7 +134,7 @@ class Room:
 
     # --- members ---
 
-    def enter(self, user_id: str, session: str, role: Role = "anchor") -> list[RoomEvent]:
+    def enter(self, user_id: str, session: SessionT, role: Role = "anchor") -> list[RoomEvent]:
         """A session of a user enters; an earlier one of the same user is removed. -102052 when the room is full."""
         events: list[RoomEvent] = []
         if user_id in self._members:
@@ -137,7 +146,7 @@ class Room:
         self._members[user_id] = Member(user_id, session, role)
         return self._tell([*events, MemberJoined(user_id, role)])
 
-    def leave(self, user_id: str, session: str) -> list[RoomEvent]:
+    def leave(self, user_id: str, session: SessionT) -> list[RoomEvent]:
         """A user leaves; nothing happens when that session is no longer here."""
         member = self._members.get(user_id)
         if member is None or member.session != session:
@@ -151,24 +160,24 @@ class Room:
             return []
         return self._tell(self._put_out(member, reason))
 
-    def _put_out(self, member: Member, reason: RemovalReason) -> list[RoomEvent]:
+    def _put_out(self, member: Member[SessionT], reason: RemovalReason) -> list[RoomEvent]:
         return [MemberRemoved(member.user_id, member.session, reason), *self._take_out(member)]
 
-    def _take_out(self, member: Member) -> list[RoomEvent]:
+    def _take_out(self, member: Member[SessionT]) -> list[RoomEvent]:
         del self._members[member.user_id]
         return [*(StreamUnpublished(stream) for stream in member.streams.values()), MemberLeft(member.user_id)]
 
     # --- sockets ---
 
-    def socket_lost(self, user_id: str, session: str, now: float) -> None:
+    def socket_lost(self, user_id: str, session: SessionT, now: float) -> None:
         """The session's socket is gone; the user stays for ``resume_timeout`` seconds."""
         self.member(user_id, session).lost_at = now
 
-    def socket_back(self, user_id: str, session: str) -> None:
+    def socket_back(self, user_id: str, session: SessionT) -> None:
         """The session has a socket again."""
         self.member(user_id, session).lost_at = None
 
-    def expired(self, now: float) -> list[Member]:
+    def expired(self, now: float) -> list[Member[SessionT]]:
         """Members whose time without a socket is over; ``leave`` is for the caller to call, one by one."""
         return [
             member
@@ -181,7 +190,7 @@ class Room:
     def publish(
         self,
         user_id: str,
-        session: str,
+        session: SessionT,
         stream_type: StreamType,
         *,
         stream_id: str,
@@ -219,7 +228,7 @@ class Room:
             events.append(MuteChanged(new))
         return self._tell(events)
 
-    def may_publish(self, user_id: str, session: str) -> None:
+    def may_publish(self, user_id: str, session: SessionT) -> None:
         """Raise what ``publish`` would raise for this member; changes nothing."""
         member = self.member(user_id, session)
         if member.role == "audience":
@@ -231,7 +240,7 @@ class Room:
                 extra=ErrorCode.ROOM_FULL,
             )
 
-    def unpublish(self, user_id: str, session: str, stream_type: StreamType) -> list[RoomEvent]:
+    def unpublish(self, user_id: str, session: SessionT, stream_type: StreamType) -> list[RoomEvent]:
         """Take a stream away; nothing happens when it is not published, so that it may be said twice."""
         stream = self.member(user_id, session).streams.pop(stream_type, None)
         return [] if stream is None else self._tell([StreamUnpublished(stream)])
@@ -239,7 +248,7 @@ class Room:
     def mute(
         self,
         user_id: str,
-        session: str,
+        session: SessionT,
         stream_type: StreamType,
         *,
         audio: bool | None = None,

@@ -53,36 +53,40 @@ class RoomSession:
     Everything here happens at once, without waiting, so that no two changes ever mix.
     """
 
-    def __init__(self, room: Room, sdk_app_id: int, shard: int, on_departed: OnDeparted) -> None:
+    def __init__(self, room: Room[Session], sdk_app_id: int, shard: int, on_departed: OnDeparted) -> None:
         self.room = room
         self._events = room.read(limit=MOST_EVENTS)
         self._on_departed = on_departed
         self.sdk_app_id = sdk_app_id
         self.shard = shard
-        self.sessions: dict[str, Session] = {}
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The sessions that are in the room, in join order."""
+        return [member.session for member in self.room.members]
 
     # --- coming and going ---
 
     def enter(self, session: Session) -> messages.Snapshot:
         """A session enters. Returns the room as it found it."""
-        self.room.enter(session.user_id, session.id, session.role)
+        self.room.enter(session.user_id, session, session.role)
         self._tell_all(cause=session)
         return self.snapshot(session)
 
     def leave(self, session: Session) -> None:
         """A session leaves; its media stops."""
-        self.room.leave(session.user_id, session.id)
+        self.room.leave(session.user_id, session)
         self._tell_all(cause=session)
 
     def remove(self, user_id: str) -> None:
-        """An administrator's word: the user is out of the room at once."""
+        """An administrator's word: the user is out of the room at once, if it is there."""
         self.room.remove(user_id, "banned")
         self._tell_all()
 
     def lose(self, session: Session, now: float) -> None:
         """A session lost its socket."""
         session.channel = None
-        self.room.socket_lost(session.user_id, session.id, now)
+        self.room.socket_lost(session.user_id, session, now)
 
     def resume(self, session: Session, channel: Channel) -> messages.Snapshot:
         """A session goes on with another socket, which takes the place of the one it may still have."""
@@ -90,7 +94,7 @@ class RoomSession:
         if old is not None:
             old.close(CloseCode.GOING_AWAY, "the session was resumed on another socket")
         session.channel = channel
-        self.room.socket_back(session.user_id, session.id)
+        self.room.socket_back(session.user_id, session)
         return self.snapshot(session)
 
     def snapshot(self, session: Session) -> messages.Snapshot:
@@ -105,14 +109,14 @@ class RoomSession:
 
     def publish(self, session: Session, request: messages.Publish) -> messages.PublishOk:
         """Publish a stream, or change a published one."""
-        self.room.may_publish(session.user_id, session.id)
+        self.room.may_publish(session.user_id, session)
         offer, tracks = session.uplink.read(request)
         may_send(session.privileges, request.stream_type, tracks)
         before = dict(session.uplink.published)
         sdp = session.uplink.accept(request, offer, tracks)
         self.room.publish(
             session.user_id,
-            session.id,
+            session,
             request.stream_type,
             stream_id=secrets.token_hex(8),
             audio="audio" in tracks,
@@ -133,13 +137,13 @@ class RoomSession:
 
     def unpublish(self, session: Session, stream_type: StreamType) -> None:
         """Take a stream away."""
-        self.room.unpublish(session.user_id, session.id, stream_type)
+        self.room.unpublish(session.user_id, session, stream_type)
         self._tell_all(cause=session)
         session.uplink.unpublish(stream_type)
 
     def mute(self, session: Session, request: messages.Mute) -> None:
         """Set the mute state of a stream."""
-        self.room.mute(session.user_id, session.id, request.stream_type, audio=request.audio, video=request.video)
+        self.room.mute(session.user_id, session, request.stream_type, audio=request.audio, video=request.video)
         self._tell_all(cause=session)
 
     def subscribe(self, session: Session, request: messages.Subscribe) -> int:
@@ -159,7 +163,7 @@ class RoomSession:
     def find_track(self, key: TrackKey) -> RemoteTrack | None:
         """The published track of that key, as downlinks need it."""
         user_id, stream_type, kind = key
-        publisher, stream = self.sessions.get(user_id), self.room.stream(user_id, stream_type)
+        publisher, stream = self.room.session(user_id), self.room.stream(user_id, stream_type)
         if publisher is None or stream is None:
             return None
         source = publisher.uplink.published.get((stream_type, kind))
@@ -168,53 +172,52 @@ class RoomSession:
         return RemoteTrack(source.track, source.producer, stream.stream_id, publisher.cname)
 
     def _subscribers(self, user_id: str) -> list[Session]:
-        return [session for session in self.sessions.values() if session.downlink.subscribes_to(user_id)]
+        return [session for session in self.sessions if session.downlink.subscribes_to(user_id)]
 
     # --- telling ---
 
     def _tell_all(self, cause: Session | None = None) -> None:
-        """Tell everybody else what happened, in order; media stops before it is told. ``cause`` is charged for it."""
+        """Tell everybody else what happened, in order; media stops before it is told.
+
+        ``cause`` is charged for it: the session that asked for the change, or left.
+        """
         events = self._events.take()
         if isinstance(events, RoomSnapshot):
             raise AssertionError(f"a change of a room made more than {MOST_EVENTS} events, or one was not told")
-        removed: dict[str, RemovalReason] = {}
+        gone: Session | None = cause
+        why: RemovalReason | None = None
         channel = None if cause is None else cause.channel  # who leaves has none afterwards
         for event in events:
             match event:
-                case MemberRemoved(user_id, session_id, reason):
-                    removed[user_id] = reason
-                    self._removed(user_id, session_id, reason)
+                case MemberRemoved(session=Session() as removed, reason=reason):
+                    gone, why = removed, reason
+                    self._removed(removed, reason)
                     continue
-                case RoomClosed():
-                    continue  # nobody is left to be told
-                case MemberJoined(user_id) if cause is not None:
-                    self.sessions[user_id] = cause
+                case MemberRemoved() | RoomClosed():
+                    raise AssertionError(f"a change made a {type(event).__name__} that is none of its own")
                 case StreamUnpublished(stream):
                     receivers = self._subscribers(stream.user_id)
                     for other in receivers:
                         other.downlink.drop(stream.user_id, stream.stream_type)
                     if channel is not None:
                         channel.connection.owe(renegotiated=len(receivers))
-                case MemberLeft(user_id):
-                    gone = self.sessions.pop(user_id, None)
-                    if gone is not None:
-                        self._on_departed(gone, removed.get(user_id))
-                        gone.close()
+                case MemberLeft() if gone is not None:
+                    self._on_departed(gone, why)
+                    gone.close()
             self._tell_others(event.user_id, wire_event(event))
             if channel is not None:
-                channel.connection.owe(told=len(self.sessions))
+                channel.connection.owe(told=len(self.room))
 
-    def _removed(self, user_id: str, session_id: str, reason: RemovalReason) -> None:
-        session = self.sessions.get(user_id)
-        if session is None or session.id != session_id or session.channel is None:
-            return
+    def _removed(self, session: Session, reason: RemovalReason) -> None:
         channel, session.channel = session.channel, None
+        if channel is None:
+            return
         channel.tell(messages.ClientBanned(reason=reason, message=REMOVED[reason]))
         channel.close(CloseCode.REMOVED, REMOVED[reason])
 
     def _tell_others(self, user_id: str, event: messages.Event) -> None:
         text = encode_event(event)
-        for session in self.sessions.values():
+        for session in self.sessions:
             if session.user_id != user_id and session.channel is not None:
                 session.channel.tell_text(text)
 

@@ -73,7 +73,7 @@ class SignalingService:
         self._accounts = accounts
         self._media = media
         self._version = version
-        self.rooms = Rooms(limits.rooms, record_death)
+        self.rooms: Rooms[Session] = Rooms(limits.rooms, record_death)
         self._room_sessions: dict[tuple[int, RoomId], RoomSession] = {}
         self._ended = EndedSessions(remember=MAX_RESUME_TOKEN_LIFE)
         self._channels: set[Channel] = set()
@@ -131,9 +131,9 @@ class SignalingService:
             await asyncio.sleep(REAP_INTERVAL)
             for room_session in tuple(self._room_sessions.values()):
                 for member in room_session.room.expired(self.clock()):
-                    session = room_session.sessions.get(member.user_id)
-                    if session is not None and session.id == member.session and session.channel is None:
-                        log.info("session expired", session=member.session, user=member.user_id)
+                    session = member.session
+                    if session.channel is None and room_session.room.session(member.user_id) is session:
+                        log.info("session expired", session=session.id, user=member.user_id)
                         self._leave(session)
                         await asyncio.sleep(0)  # the others read what they are told before there is more
 
@@ -343,7 +343,7 @@ class SignalingService:
     def _session_of(self, identity: Identity, room: str) -> Session | None:
         """The session by which a user is in a room, which is named as in a resume token."""
         room_session = self._room_sessions.get((identity.sdk_app_id, RoomId.shown(room)))
-        return None if room_session is None else room_session.sessions.get(identity.user_id)
+        return None if room_session is None else room_session.room.session(identity.user_id)
 
     # --- administrators ---
 
@@ -352,7 +352,7 @@ class SignalingService:
         users = set(user_ids)
         for room_session in tuple(self._room_sessions.values()):
             if room_session.sdk_app_id == sdk_app_id:
-                for user_id in users & room_session.sessions.keys():
+                for user_id in users:
                     room_session.remove(user_id)
                 self._close_if_empty(room_session)
         for channel in tuple(self._channels):
