@@ -125,6 +125,7 @@ async def test_a_flood_without_a_login_harms_nobody_who_is_signed_in(serve: Star
     if kind in EXPECTED:
         assert set(said["answers"]) == {EXPECTED[kind]}, said
     assert kind in ANSWERED or said["kept"] == 0, f"the server goes on listening: {said}"
+    assert kind in TAKEN or said["sent"] < said["connections"] * MOST_TAKEN, f"the server takes too much: {said}"
     await connections_end(server, descriptors)
 
 
@@ -136,6 +137,10 @@ async def test_connections_that_are_gone_take_no_place(serve: StartProcess) -> N
     assert not [line for line in server.log if "make room" in line or "connections refused" in line]
 
 
+MOST_TAKEN = 8 * MEGABYTE
+"""Bytes of a connection that may leave its client: what the server takes, and the buffers of both kernels."""
+TAKEN = ANSWERED | {"messages", "upgrade_with_more"}
+"""What is taken for as long as it comes, or until its end was heard."""
 EXPECTED = {
     "header_lines": "HTTP/1.1 431",
     "header_value": "HTTP/1.1 431",
