@@ -154,6 +154,7 @@ class MediaEngine:
         ssrc: int,
         rtx_ssrc: int | None,
         mid_extension: int | None,
+        pads: bool,
         cname: str,
     ) -> None:
         """Forward a producer to a transport under an SSRC of its own; asks for a keyframe when video starts."""

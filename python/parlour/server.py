@@ -165,6 +165,7 @@ class Server:
             max_transports=settings.media.max_transports,
             ingress_bitrate=settings.media.ingress_bitrate,
             ingress_burst=settings.media.ingress_burst,
+            padding=settings.media.padding,
         )
         try:
             await media.start()

@@ -125,6 +125,7 @@ class MediaTable(_Table):
     ingress_bitrate: Annotated[int, Field(ge=100_000, le=10_000_000_000)] = 20_000_000
     ingress_burst: Annotated[float, Field(ge=0, le=60)] = 0.5
     max_transports: Annotated[int, Field(ge=2, le=10_000)] = 10_000
+    padding: bool = True
 
 
 class AccountsTable(_Table):

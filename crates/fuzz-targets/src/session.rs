@@ -257,6 +257,7 @@ impl Session {
                 ssrc,
                 rtx_ssrc: video.then_some(rtx_ssrc),
                 mid_extension: Some(4),
+                pads: true,
                 cname: "publisher".to_owned(),
             }));
         }
@@ -270,6 +271,7 @@ impl Session {
             ssrc: PLAIN,
             rtx_ssrc: None,
             mid_extension: None,
+            pads: true,
             cname: "publisher".to_owned(),
         }));
         let refused = self

@@ -337,6 +337,7 @@ impl Sim {
             ssrc: Ssrc(ssrc),
             rtx_ssrc: video.then_some(Ssrc(ssrc + 1)),
             mid_extension: Some(MID_EXTENSION),
+            pads: true,
             cname: "someone".into(),
         }
     }

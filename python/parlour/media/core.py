@@ -85,15 +85,18 @@ class MediaCore:
         max_transports: int = 10_000,
         ingress_bitrate: int = 20_000_000,
         ingress_burst: float = 0.5,
+        padding: bool = True,
     ) -> None:
         """``announce`` are the addresses peers are told; none: ``bind``, or each interface's if that is a wildcard.
 
         A shard takes ``max_transports``. Each may send ``ingress_bitrate`` bits per second, and what it saved in
-        ``ingress_burst`` seconds beside; the rest is dropped, video first.
+        ``ingress_burst`` seconds beside; the rest is dropped, video first. With ``padding`` video packets that are
+        a byte shorter than others that leave with them are padded to their size, so that they leave as one message.
         """
         self._bind, self._port, self._shards = bind, port, shards
         self._max_transports = max_transports
         self._ingress = ingress_bitrate, ingress_burst
+        self._padding = padding
         self._announce = tuple(announce)
         self._engine: MediaEngine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -262,6 +265,7 @@ class MediaCore:
                 ssrc=track.ssrc,
                 rtx_ssrc=track.rtx_ssrc,
                 mid_extension=track.mid_extension,
+                pads=self._padding,
                 cname=cname,
             )
         )

@@ -254,6 +254,7 @@ mod tests {
             ssrc: Ssrc(1),
             rtx_ssrc: None,
             mid_extension: None,
+            pads: false,
             cname: "c".into(),
         };
         let transport = Slab::new().insert(());

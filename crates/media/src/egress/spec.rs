@@ -24,6 +24,9 @@ pub struct ConsumerSpec {
     pub rtx_ssrc: Option<Ssrc>,
     /// Identifier of the MID header extension, when it is to be written.
     pub mid_extension: Option<u8>,
+    /// Whether packets may be padded by a byte, so that those of a batch have one size and leave as one message. Only
+    /// with retransmissions of their own: what is sent again under its number is sent again as it was.
+    pub pads: bool,
     /// The canonical name that ties a user's streams together (RFC 3550 §6.5.1).
     pub cname: String,
 }

@@ -36,6 +36,8 @@ pub(crate) struct Track {
     pub(crate) cache: Option<PacketCache>,
     /// The first arrival of this turn, while it waits in the router's list of tracks with something to forward.
     pub(crate) fed_from: Option<u64>,
+    /// The longest payload of this turn.
+    pub(crate) longest: u16,
     pub(crate) clock: Option<SenderClock>,
     pub(crate) started: bool,
     requests: KeyframeRequests,
@@ -61,6 +63,7 @@ impl Track {
             epoch: 0,
             cache: None,
             fed_from: None,
+            longest: 0,
             clock: None,
             started: false,
             requests: KeyframeRequests::default(),

@@ -22,11 +22,13 @@ fn pass_on(
     transport: &mut Transport,
     incoming: Incoming,
     kept: &Kept<'_>,
+    longest: usize,
     sink: &mut impl TransmitSink,
 ) -> Result<bool, DropReason> {
     let out = consumer.rewriter.rewrite(now, incoming)?;
-    let repeatable = consumer.is_video() && consumer.spec.rtx_ssrc.is_none();
     let spec = &consumer.spec;
+    let has_rtx = spec.rtx_ssrc.is_some();
+    let len = kept.payload.len();
     let header = OutgoingHeader {
         marker: kept.meta.marker,
         payload_type: spec.payload_type,
@@ -34,11 +36,12 @@ fn pass_on(
         timestamp: out.timestamp,
         ssrc: spec.ssrc,
         mid: spec.mid_extension.map(|id| (id, spec.mid.as_str())),
+        padded: spec.pads && has_rtx && len > 0 && len + 1 == longest,
         original: None,
-        repeatable,
+        repeatable: consumer.is_video() && !has_rtx,
     };
     transport.send_rtp(sink, &header, kept.payload)?;
-    consumer.on_sent(kept.payload.len());
+    consumer.on_sent(len);
     Ok(out.begins)
 }
 
@@ -60,7 +63,7 @@ fn catch_up<'a>(
             starts: false,
             empty: kept.payload.is_empty(),
         };
-        if let Err(reason) = pass_on(now, consumer, transport, incoming, &kept, sink) {
+        if let Err(reason) = pass_on(now, consumer, transport, incoming, &kept, 0, sink) {
             drops.count(reason);
         }
     }
@@ -144,7 +147,11 @@ impl Router {
         let mut ready = std::mem::take(&mut transport.ready);
         if ready.len() > 1 {
             let consumers = &self.consumers;
-            ready.sort_by_key(|it| consumers.get(*it).is_some_and(Consumer::is_video));
+            ready.sort_unstable_by_key(|it| {
+                consumers
+                    .get(*it)
+                    .map(|one| (one.is_video(), one.places.at_transport))
+            });
         }
         for consumer in ready.drain(..) {
             self.send_waiting(now, consumer, sink);
@@ -179,6 +186,7 @@ impl Router {
             return;
         }
         let video = consumer.is_video();
+        let longest = usize::from(source.map_or(0, |track| track.longest));
         let mut keyframe_wanted = false;
         while consumer.cursor < end {
             let kept = cache.arrival(consumer.cursor);
@@ -194,7 +202,7 @@ impl Router {
                 starts: !video || kept.meta.keyframe,
                 empty: kept.payload.is_empty(),
             };
-            match pass_on(now, consumer, transport, incoming, &kept, sink) {
+            match pass_on(now, consumer, transport, incoming, &kept, longest, sink) {
                 Ok(begins) if begins && video => {
                     let overtook = cache.overtakers(now, &kept.meta, consumer.cursor);
                     catch_up(now, consumer, transport, overtook, &mut self.drops, sink);
@@ -299,6 +307,7 @@ impl Router {
             timestamp: kept.meta.timestamp.wrapping_add(timestamp_shift),
             ssrc,
             mid: spec.mid_extension.map(|id| (id, spec.mid.as_str())),
+            padded: false,
             original: rtx.map(|_| original.seq()),
             repeatable: rtx.is_none(),
         };

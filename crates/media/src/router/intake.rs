@@ -269,6 +269,12 @@ impl Router {
         if !track.keep(now, meta, media.payload) {
             return self.drops.count(DropReason::TooLarge);
         }
+        let longest = if track.fed_from.is_some() {
+            track.longest
+        } else {
+            0
+        };
+        track.longest = longest.max(media.payload.len() as u16);
         if track.fed_from.is_none() {
             track.fed_from = Some(arrival);
             self.fed.push(index);

@@ -82,6 +82,8 @@ pub(crate) struct OutgoingHeader<'a> {
     pub(crate) timestamp: RtpTime,
     pub(crate) ssrc: Ssrc,
     pub(crate) mid: Option<(u8, &'a str)>,
+    /// Whether a byte of padding is put behind the payload (RFC 3550 §5.1).
+    pub(crate) padded: bool,
     /// The number before the payload of a retransmission (RFC 4588 §4).
     pub(crate) original: Option<SeqNo>,
     /// Whether the same packet may be sent again under the same number: the stream has no RTX.
@@ -300,7 +302,9 @@ impl Transport {
             .mid
             .map_or(0, |(_, mid)| 4 + (1 + mid.len()).next_multiple_of(4));
         let original_len = if header.original.is_some() { 2 } else { 0 };
-        let plain_len = rtp::RTP_HEADER_LEN + extension_room + original_len + payload.len();
+        let padding_len = usize::from(header.padded);
+        let plain_len =
+            rtp::RTP_HEADER_LEN + extension_room + original_len + payload.len() + padding_len;
         if plain_len + SRTP_OVERHEAD > MAX_DATAGRAM {
             return Err(DropReason::TooLarge);
         }
@@ -331,7 +335,13 @@ impl Transport {
             at += 2;
         }
         buffer[at..at + payload.len()].copy_from_slice(payload);
-        let plain_len = at + payload.len();
+        at += payload.len();
+        if header.padded {
+            buffer[0] |= rtp::PADDING_BIT;
+            buffer[at] = 1;
+            at += 1;
+        }
+        let plain_len = at;
         let plain = repeatable.then_some(&buffer[..plain_len]);
         self.sent.use_index(ssrc, ext, plain)?;
         let sealed = srtp.sender.protect_rtp(buffer, plain_len, ext.roc());

@@ -6,6 +6,9 @@ use super::extensions::{self, Extensions};
 use crate::wire::bytes::{Writer, u16_at, u32_at};
 use crate::wire::num::{PayloadType, RtpTime, SeqNo, Ssrc};
 
+/// In the first byte: the packet ends with padding (RFC 3550 §5.1).
+pub(crate) const PADDING_BIT: u8 = 0x20;
+
 /// The fixed part of the header (RFC 3550 §5.1).
 pub const RTP_HEADER_LEN: usize = 12;
 
@@ -79,7 +82,7 @@ impl RtpHeader {
             timestamp: RtpTime(u32::from_be_bytes([t1, t2, t3, t4])),
             ssrc: Ssrc(u32::from_be_bytes([c1, c2, c3, c4])),
             header_len,
-            has_padding: first & 0x20 != 0,
+            has_padding: first & PADDING_BIT != 0,
             extension_profile,
             extension,
         })
