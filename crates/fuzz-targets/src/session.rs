@@ -154,7 +154,7 @@ impl Session {
 
     fn datagram(&mut self, source: SocketAddr, datagram: &mut [u8]) {
         self.router
-            .handle_datagram(self.now, source, datagram, &mut self.sink);
+            .handle_datagram(self.now, self.now, source, datagram, &mut self.sink);
         // What waits for the next turn of the router gets it at once: time stands still here.
         while self.router.next_timeout().is_some_and(|at| at <= self.now) {
             self.router.handle_timeout(self.now, &mut self.sink);

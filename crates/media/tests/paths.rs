@@ -37,7 +37,7 @@ fn a_check_is_answered_from_the_address_that_was_asked_whichever_it_is() {
         let path = Path { local, remote };
         let mut datagram = check(transaction as u8 + 1);
         sim.router
-            .handle_datagram(sim.now, path, &mut datagram, &mut sim.sink);
+            .handle_datagram(sim.now, sim.now, path, &mut datagram, &mut sim.sink);
         let ways: Vec<Path> = sim.sink.drain().into_iter().map(|(way, _)| way).collect();
         assert!(!ways.is_empty());
         assert!(ways.iter().all(|way| *way == path), "{ways:?} for {path}");

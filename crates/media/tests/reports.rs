@@ -1,10 +1,12 @@
 //! What publishers and subscribers learn from our reports, as str0m understands them.
 
+use parlour_media::num::{PayloadType, RtpTime, SeqNo};
 use parlour_media::router::MAX_PRODUCERS;
 use parlour_media::rtcp::{self, Rtcp};
+use parlour_media::rtp;
 use parlour_media::{Command, Kind, ProducerId, ProducerSpec, Ssrc};
 use parlour_sim::raw::{RawPeer, producer, rtp_packet};
-use parlour_sim::{AUDIO_PT, Hop, Sim, VIDEO_PT, vp8};
+use parlour_sim::{AUDIO_PT, Hop, Sim, TWCC_EXTENSION, VIDEO_PT, vp8};
 use std::time::{Duration, SystemTime};
 use str0m::rtp::RtpPacket;
 
@@ -164,4 +166,52 @@ fn an_idle_call_wakes_the_router_seldom() {
         (10..60).contains(&wakes),
         "{wakes} wakes in ten idle seconds of two transports"
     );
+}
+
+/// Packets come every 20 ms and are read late, by what a busy shard took for its last batch: what is told of the network
+/// is when they came.
+#[test]
+fn how_late_a_packet_is_read_is_neither_jitter_nor_delay_of_the_network() {
+    let mut sim = Sim::new(3);
+    let mut publisher = RawPeer::connect(&mut sim, 1);
+    sim.command(Command::AddProducer(ProducerSpec {
+        twcc_extension: Some(TWCC_EXTENSION),
+        ..producer(publisher.transport, Kind::Audio)
+    }));
+    let start = sim.now;
+    for number in 0..100u16 {
+        sim.waited = Duration::from_millis(u64::from(number % 3) * 6);
+        sim.now = start + Duration::from_millis(20) * u32::from(number) + sim.waited;
+        let mut packet = vec![0; 20];
+        rtp::write_header(
+            &mut packet,
+            false,
+            PayloadType(AUDIO_PT),
+            SeqNo(number),
+            RtpTime(960 * u32::from(number)),
+            Ssrc(1000),
+            &[(TWCC_EXTENSION, &number.to_be_bytes())],
+        );
+        packet.extend(b"sound");
+        publisher.send_rtp(&mut sim, &packet);
+    }
+    assert_eq!(sim.router.snapshot().producers[0].jitter, 0);
+    sim.waited = Duration::ZERO;
+    sim.sent = Some(Vec::new());
+    sim.run(Duration::from_millis(200));
+    let mut came = Vec::new();
+    for datagram in publisher.answers(&mut sim) {
+        let Some(packet) = publisher.open(&datagram) else {
+            continue;
+        };
+        for part in rtcp::parse_compound(&packet) {
+            if let Rtcp::Twcc(feedback) = part.unwrap() {
+                came.extend(feedback.packets().filter_map(|(_, at)| at));
+            }
+        }
+    }
+    assert!(came.len() > 2, "{came:?}");
+    // Times are told in quarters of a millisecond.
+    let apart = came.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(apart.into_iter().all(|us| us == 20_000), "{came:?}");
 }

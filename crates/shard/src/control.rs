@@ -1,11 +1,12 @@
 //! The control messages of UDP sockets: which of our addresses a datagram came to or leaves from (RFC
-//! 3542 §6, and IP_PKTINFO of ip(7)), and how long the pieces of a message are.
+//! 3542 §6, and IP_PKTINFO of ip(7)), how long the pieces of a message are, and when it came.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, SystemTime};
 
-/// Bytes of the largest control messages that travel together: an IPv6 address with its interface,
-/// and a segment size.
-const ROOM: usize = 96;
+/// Bytes of the largest control messages that travel together, and a little more: an IPv6 address with its interface,
+/// a segment size and a time.
+const ROOM: usize = 128;
 
 /// Room for the control messages of one message, aligned as they want it.
 #[repr(C, align(8))]
@@ -19,6 +20,8 @@ pub(crate) struct Arrived {
     pub(crate) local: Option<IpAddr>,
     /// The size of the datagrams in a coalesced message (UDP_GRO).
     pub(crate) segment: Option<usize>,
+    /// When it came, by the wall clock: a coalesced one when its first datagram did (SO_TIMESTAMPNS).
+    pub(crate) stamp: Option<SystemTime>,
 }
 
 impl Control {
@@ -122,6 +125,10 @@ pub(crate) unsafe fn read(header: &libc::msghdr) -> Arrived {
                     let size = data.cast::<libc::c_int>().read_unaligned();
                     arrived.segment = usize::try_from(size).ok().filter(|size| *size > 0);
                 }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    let time = data.cast::<libc::timespec>().read_unaligned();
+                    arrived.stamp = wall_time(time);
+                }
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     let info = data.cast::<libc::in_pktinfo>().read_unaligned();
                     // Not ipi_addr: that of a broadcast is nobody's to answer from.
@@ -146,4 +153,14 @@ pub(crate) unsafe fn read(header: &libc::msghdr) -> Arrived {
         .local
         .filter(|ip| !ip.is_unspecified() && !ip.is_multicast());
     arrived
+}
+
+/// None for a time that is none: before 1970, or with more than a second of nanoseconds.
+fn wall_time(time: libc::timespec) -> Option<SystemTime> {
+    let (seconds, nanos) = (
+        u64::try_from(time.tv_sec).ok()?,
+        u32::try_from(time.tv_nsec).ok()?,
+    );
+    let since = Duration::from_secs(seconds).checked_add(Duration::from_nanos(nanos.into()))?;
+    SystemTime::UNIX_EPOCH.checked_add(since)
 }

@@ -6,6 +6,7 @@
 
 mod address;
 mod arena;
+mod arrivals;
 mod control;
 mod directory;
 mod engine;

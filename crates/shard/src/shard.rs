@@ -1,5 +1,6 @@
 //! One shard: a thread that owns a socket, a router and nothing that anyone else has.
 
+use crate::arrivals::Clocks;
 use crate::events::EventSender;
 use crate::outlet::Outlet;
 use crate::receive::Receiver;
@@ -162,16 +163,16 @@ impl Turn<'_> {
         if let Err(error) = self.receiver.receive(socket.as_fd()) {
             return error.kind() != io::ErrorKind::WouldBlock;
         }
-        let now = Instant::now();
+        let clocks = Clocks::read();
         let (router, outlet) = (&mut self.router, &mut self.outlet);
-        self.receiver.for_each(|path, datagram| {
+        self.receiver.for_each(clocks, |path, came, datagram| {
             let done = catch_unwind(AssertUnwindSafe(|| {
-                router.handle_datagram(now, path, datagram, outlet);
+                router.handle_datagram(clocks.now, came, path, datagram, outlet);
             }));
             self.panics += u64::from(done.is_err());
         });
         // Here and not with the timers, which rest after a panic.
-        let done = catch_unwind(AssertUnwindSafe(|| router.forward(now, outlet)));
+        let done = catch_unwind(AssertUnwindSafe(|| router.forward(clocks.now, outlet)));
         self.panics += u64::from(done.is_err());
         true
     }

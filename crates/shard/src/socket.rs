@@ -7,14 +7,15 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// Asked for in both directions: some 30 ms at 1 Gbit/s. The kernel may give less (net.core.rmem_max).
 const BUFFER_BYTES: libc::c_int = 4 << 20;
 
-/// Bind a port for media: non-blocking, large buffers, receive offload where the kernel has it. A
-/// socket of all addresses tells with each datagram which of them was asked.
+/// Bind a port for media: non-blocking, large buffers, receive offload and arrival times where the
+/// kernel has them. A socket of all addresses tells with each datagram which of them was asked.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
     // Each of these is an improvement that the call works without.
     enlarge_buffers(&socket, BUFFER_BYTES);
     let _ = set(&socket, libc::SOL_UDP, libc::UDP_GRO, 1);
+    let _ = set(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
     // A datagram longer than some link on the way is fragmented instead of lost, and nobody can
     // shrink our packets with forged ICMP: media has no use for path MTU discovery.
     let _ = set(

@@ -17,6 +17,8 @@ pub(crate) struct ReceiveStats {
     pub(crate) calls: u64,
     /// Messages longer than a slot of the slab.
     pub(crate) truncated: u64,
+    /// Times of arrival that a jump of the wall clock made useless.
+    pub(crate) clamped: u64,
 }
 
 /// What left.
@@ -107,12 +109,13 @@ impl SocketStats {
         let _ = write!(
             out,
             "{{\"datagrams_in\":{},\"bytes_in\":{},\"messages_in\":{},\"receive_calls\":{},\
-             \"datagrams_out\":{},\"bytes_out\":{},\"messages_out\":{},\"send_calls\":{},\
+             \"clamped_times\":{},\"datagrams_out\":{},\"bytes_out\":{},\"messages_out\":{},\"send_calls\":{},\
              \"gso\":{gso},\"split_runs\":{},\"panics\":{panics},\"drops\":{{",
             received.datagrams,
             received.bytes,
             received.messages,
             received.calls,
+            received.clamped,
             sent.datagrams,
             sent.bytes,
             sent.messages,

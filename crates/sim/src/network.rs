@@ -96,6 +96,8 @@ pub struct Sim {
     pub rng: Rng,
     /// How long a datagram travels.
     pub delay: Duration,
+    /// How long what is injected waited for the router to read it.
+    pub waited: Duration,
     /// Which datagrams pass.
     pub filter: Filter,
     /// Every datagram the router sent, when they are kept.
@@ -152,6 +154,7 @@ impl Sim {
             events: Vec::new(),
             rng: Rng::new(seed),
             delay: Duration::from_millis(10),
+            waited: Duration::ZERO,
             filter: Box::new(|_, _, _| true),
             sent: None,
             probe: |_| {},
@@ -362,8 +365,9 @@ impl Sim {
     /// A datagram straight to the router, from wherever.
     pub fn inject(&mut self, source: SocketAddr, datagram: &[u8]) {
         let mut datagram = datagram.to_vec();
+        let came = self.now - self.waited;
         self.router
-            .handle_datagram(self.now, source, &mut datagram, &mut self.sink);
+            .handle_datagram(self.now, came, source, &mut datagram, &mut self.sink);
         self.router.forward(self.now, &mut self.sink);
         // A turn of its own, with what waits for a next turn and not for a time.
         while self.router.snapshot().handshakes.waiting > 0 {
@@ -400,8 +404,13 @@ impl Sim {
             match hop {
                 Hop::Up(_) => {
                     (self.probe)(true);
-                    self.router
-                        .handle_datagram(self.now, source, &mut datagram, &mut self.sink);
+                    self.router.handle_datagram(
+                        self.now,
+                        self.now,
+                        source,
+                        &mut datagram,
+                        &mut self.sink,
+                    );
                     (self.probe)(false);
                     self.collect();
                 }

@@ -12,6 +12,8 @@ class SocketCounters(TypedDict):
     bytes_in: int
     messages_in: int
     receive_calls: int
+    clamped_times: int
+    """Times of arrival that a jump of the wall clock made useless: when the packet was read stands for them."""
     datagrams_out: int
     bytes_out: int
     messages_out: int

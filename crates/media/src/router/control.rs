@@ -38,7 +38,7 @@ impl Router {
             self.spend_rtcp(now, index)?;
             match part {
                 Rtcp::SenderReport { ssrc, info, blocks } => {
-                    self.on_sender_report(now, index, ssrc, info);
+                    self.on_sender_report(index, ssrc, info);
                     self.on_reports(now, index, blocks)?;
                 }
                 Rtcp::ReceiverReport { blocks, .. } => self.on_reports(now, index, blocks)?,
@@ -79,7 +79,7 @@ impl Router {
     ) -> Result<(), DropReason> {
         for block in blocks {
             self.spend_rtcp(now, index)?;
-            self.on_report(now, index, block);
+            self.on_report(index, block);
         }
         Ok(())
     }
@@ -95,29 +95,25 @@ impl Router {
         self.transports.get(index)?.outgoing.get(&ssrc).copied()
     }
 
-    fn on_sender_report(
-        &mut self,
-        now: Instant,
-        index: TransportKey,
-        ssrc: Ssrc,
-        info: SenderInfo,
-    ) {
+    fn on_sender_report(&mut self, index: TransportKey, ssrc: Ssrc, info: SenderInfo) {
+        let came = self.came;
         let track = self
             .track_of(index, ssrc)
             .and_then(|at| self.tracks.get_mut(at));
         if let Some(track) = track {
             if let Some(stream) = &mut track.stream {
-                stream.on_sender_report(now, info.ntp);
+                stream.on_sender_report(came, info.ntp);
             }
             track.clock = Some(SenderClock {
                 ntp: info.ntp,
                 rtp: info.rtp_time,
-                at: now,
+                at: came,
             });
         }
     }
 
-    fn on_report(&mut self, now: Instant, index: TransportKey, block: ReportBlock) {
+    fn on_report(&mut self, index: TransportKey, block: ReportBlock) {
+        let came = self.came;
         let consumer = self
             .consumer_of(index, block.ssrc)
             .and_then(|at| self.consumers.get_mut(at));
@@ -129,7 +125,7 @@ impl Router {
                 delay_since_last_sr,
                 ..
             } = block;
-            consumer.on_report(now, fraction_lost, jitter, last_sr, delay_since_last_sr);
+            consumer.on_report(came, fraction_lost, jitter, last_sr, delay_since_last_sr);
         }
     }
 

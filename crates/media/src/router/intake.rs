@@ -43,7 +43,7 @@ impl Router {
             .transports
             .get_mut(index)
             .ok_or(DropReason::UnknownSource)?;
-        let arrival = now.saturating_duration_since(self.started);
+        let arrival = self.came.saturating_duration_since(self.started);
         if let Some(due) = transport.record_arrival(now, arrival, &view) {
             self.wake(index, due);
         }
@@ -137,11 +137,12 @@ impl Router {
         view: &RtpView<'_>,
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
+        let came = self.came;
         let track = self.tracks.get_mut(index);
         let stream = track
             .and_then(|track| track.stream.as_mut())
             .ok_or(DropReason::UnknownStream)?;
-        let arrival = stream.on_packet(now, view.seq(), view.timestamp());
+        let arrival = stream.on_packet(came, view.seq(), view.timestamp());
         self.accept(now, index, arrival, view, view.payload(), sink)
     }
 

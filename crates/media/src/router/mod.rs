@@ -121,6 +121,8 @@ pub struct Router {
     /// Transports whose time has come; kept so that the list need not be allocated again.
     ripe: Vec<TransportKey>,
     served: Option<Instant>,
+    /// When the datagram came that is worked on; it was read later, with others.
+    pub(crate) came: Instant,
     /// Room for lists made on the way, kept so that it need not be allocated again.
     pub(crate) numbers: Vec<crate::wire::num::SeqNo>,
 }
@@ -158,6 +160,7 @@ impl Router {
             timers: Timers::default(),
             ripe: Vec::new(),
             served: None,
+            came: config.started,
             numbers: Vec::new(),
         }
     }
@@ -186,15 +189,18 @@ impl Router {
         }
     }
 
-    /// Take in one datagram that came along `path`. It is decrypted in place.
+    /// Take in one datagram that came along `path` and is decrypted in place. `came` is when, as exactly as is known: what
+    /// is measured of a network is measured with it, everything else happens `now`.
     pub fn handle_datagram(
         &mut self,
         now: Instant,
+        came: Instant,
         path: impl Into<Path>,
         datagram: &mut [u8],
         sink: &mut impl TransmitSink,
     ) {
         self.working_on = None;
+        self.came = came.min(now);
         self.traffic.packets_in += 1;
         self.traffic.bytes_in += datagram.len() as u64;
         let path: Path = path.into();

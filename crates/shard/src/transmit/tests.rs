@@ -1,4 +1,5 @@
 use super::*;
+use crate::arrivals::Clocks;
 use crate::own_network::{add_loopback_address, with_loopback_mtu};
 use crate::receive::Receiver;
 use crate::socket;
@@ -34,7 +35,7 @@ fn collect(socket: &UdpSocket, count: usize) -> (Vec<(u8, usize)>, u64) {
     while got.len() < count {
         wait_readable(socket);
         receiver.receive(socket.as_fd()).unwrap();
-        receiver.for_each(|_, datagram| {
+        receiver.for_each(Clocks::read(), |_, _, datagram| {
             assert!(
                 datagram[1..]
                     .iter()
@@ -157,7 +158,7 @@ fn an_ipv6_socket_reaches_ipv4_and_names_it_so() {
     let mut receiver = Receiver::new();
     receiver.receive(from.as_fd()).unwrap();
     let mut sources = Vec::new();
-    receiver.for_each(|source, _| sources.push(source.remote));
+    receiver.for_each(Clocks::read(), |source, _, _| sources.push(source.remote));
     assert_eq!(sources, [to.local_addr().unwrap()]);
 }
 
@@ -252,7 +253,7 @@ fn answers_from_where_it_was_asked(bound: &str, ipv6: bool, asked: &str) {
     let mut receiver = Receiver::new();
     receiver.receive(server.as_fd()).unwrap();
     let mut path = None;
-    receiver.for_each(|from, _| path = Some(from));
+    receiver.for_each(Clocks::read(), |from, _, _| path = Some(from));
     let path = path.unwrap();
     assert_eq!(path.local, Some(asked), "{bound}");
     assert_eq!(path.remote, client.local_addr().unwrap());
@@ -272,7 +273,7 @@ fn answers_from_where_it_was_asked(bound: &str, ipv6: bool, asked: &str) {
     while sources.len() < 5 {
         wait_readable(&client);
         receiver.receive(client.as_fd()).unwrap();
-        receiver.for_each(|from, _| sources.push(from.remote.ip()));
+        receiver.for_each(Clocks::read(), |from, _, _| sources.push(from.remote.ip()));
     }
     assert_eq!(sources, [asked; 5], "{bound}");
 }

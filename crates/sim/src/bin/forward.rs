@@ -40,7 +40,7 @@ struct Burst {
 fn forward_packets(router: &mut Router, from: Path, bursts: &mut [Burst], sink: &mut Discard) {
     for burst in bursts {
         for packet in &mut burst.packets {
-            router.handle_datagram(burst.at, from, packet, sink);
+            router.handle_datagram(burst.at, burst.at, from, packet, sink);
         }
         router.handle_timeout(burst.at, sink);
     }
@@ -52,14 +52,14 @@ fn join(router: &mut Router, now: Instant, number: u64, rng: &mut Rng) -> KeyedC
     // An address has to earn the router's check by what comes from there.
     let mut answer = loop {
         let mut check = client.check();
-        router.handle_datagram(now, client.address, &mut check, &mut sink);
+        router.handle_datagram(now, now, client.address, &mut check, &mut sink);
         let asked = sink.sent.drain(..);
         let answers: Vec<_> = asked.filter_map(|(_, sent)| client.answer(&sent)).collect();
         if let Some(answer) = answers.into_iter().next() {
             break answer;
         }
     };
-    router.handle_datagram(now, client.address, &mut answer, &mut sink);
+    router.handle_datagram(now, now, client.address, &mut answer, &mut sink);
     client.connect(router, now);
     client
 }
@@ -132,7 +132,7 @@ fn main() -> ExitCode {
     let (warm_up, measured) = bursts.split_at_mut(WARM_UP);
     for burst in warm_up {
         for packet in &mut burst.packets {
-            router.handle_datagram(burst.at, publisher.address, packet, &mut sink);
+            router.handle_datagram(burst.at, burst.at, publisher.address, packet, &mut sink);
         }
         router.handle_timeout(burst.at, &mut sink);
     }

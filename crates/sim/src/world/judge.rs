@@ -33,7 +33,7 @@ impl World {
         let before = self.router.drops().clone();
         let is_known = self.participants[who].known.contains(&source);
         self.router
-            .handle_datagram(self.now, source, datagram, &mut self.sink);
+            .handle_datagram(self.now, self.now, source, datagram, &mut self.sink);
         self.router.forward(self.now, &mut self.sink);
         let sent = self.collect();
         let dropped = self.dropped(&before);
