@@ -130,6 +130,7 @@ pub fn rtcp(data: &[u8]) {
                 feedback.packets().count(),
                 usize::from(feedback.status_count)
             ),
+            Ok(Rtcp::Xr { echoes, .. }) => assert!(echoes.count() <= data.len() / 12),
             Ok(Rtcp::Pli { .. } | Rtcp::Other { .. }) | Err(_) => {}
         }
     }

@@ -320,3 +320,33 @@ fn a_goodbye_of_the_publisher_ends_the_asking_for_what_is_missing() {
     pair.publisher.send_rtcp(&mut pair.sim, &bye[..len]);
     assert_eq!(nacks(&mut pair), 0);
 }
+
+/// A publisher that leaves out every other packet and answers no request.
+#[test]
+fn who_leaves_holes_without_end_is_asked_for_a_bounded_number_of_packets_a_second() {
+    let mut pair = Pair::new(false);
+    let mut asked = 0;
+    pair.sim.sent = Some(Vec::new());
+    const SECONDS: u32 = 4;
+    for milli in 0..1000 * SECONDS {
+        for half in 0..2 {
+            let number = (4 * milli + 2 * half) as u16;
+            let packet = rtp_packet(VIDEO_PT, number, 90 * milli, IN, &vp8(false, true, b"film"));
+            pair.publisher.send_rtp(&mut pair.sim, &packet);
+        }
+        pair.sim.sent = Some(Vec::new());
+        pair.sim.run(Duration::from_millis(1));
+        for datagram in pair.publisher.answers(&mut pair.sim) {
+            let Some(packet) = pair.publisher.open(&datagram) else {
+                continue;
+            };
+            for part in rtcp::parse_compound(&packet) {
+                if let Rtcp::Nack { lost, .. } = part.unwrap() {
+                    asked += lost.count();
+                }
+            }
+        }
+    }
+    let most = 512 * (1 + SECONDS as usize);
+    assert!((512..=most).contains(&asked), "{asked} were asked for");
+}

@@ -2,10 +2,10 @@
 
 use parlour_media::num::{PayloadType, RtpTime, SeqNo};
 use parlour_media::router::MAX_PRODUCERS;
-use parlour_media::rtcp::{self, Rtcp};
+use parlour_media::rtcp::{self, Rtcp, SenderInfo};
 use parlour_media::rtp;
 use parlour_media::{Command, Kind, ProducerId, ProducerSpec, Ssrc};
-use parlour_sim::raw::{RawPeer, producer, rtp_packet};
+use parlour_sim::raw::{RawPeer, consumer, producer, rtp_packet};
 use parlour_sim::{AUDIO_PT, Hop, Sim, TWCC_EXTENSION, VIDEO_PT, vp8};
 use std::time::{Duration, SystemTime};
 use str0m::rtp::RtpPacket;
@@ -214,4 +214,139 @@ fn how_late_a_packet_is_read_is_neither_jitter_nor_delay_of_the_network() {
     // Times are told in quarters of a millisecond.
     let apart = came.windows(2).map(|pair| pair[1] - pair[0]);
     assert!(apart.into_iter().all(|us| us == 20_000), "{came:?}");
+}
+
+/// A sender report of this track at this NTP time, as the first part or the only one of a compound packet.
+fn sender_report(ntp_seconds: u64, rtp_time: u32) -> Vec<u8> {
+    let info = SenderInfo {
+        ntp: ntp_seconds << 32,
+        rtp_time: RtpTime(rtp_time),
+        packets: 1,
+        octets: 1,
+    };
+    let mut report = vec![0; 100];
+    let len = rtcp::write_sender_report(&mut report, Ssrc(1000), &info, &[]);
+    report.truncate(len);
+    report
+}
+
+#[test]
+fn a_report_from_before_a_restart_does_not_move_the_time_line_after_it() {
+    let mut sim = Sim::new(3);
+    let mut publisher = RawPeer::connect(&mut sim, 1);
+    let mut subscriber = RawPeer::connect(&mut sim, 2);
+    let track = producer(publisher.transport, Kind::Audio);
+    sim.command(Command::AddProducer(track.clone()));
+    sim.command(Command::AddConsumer(consumer(
+        subscriber.transport,
+        &track,
+        3000,
+    )));
+    let mut told = |sim: &mut Sim| {
+        sim.sent = Some(Vec::new());
+        sim.run(Duration::from_millis(1100));
+        let mut told = None;
+        for datagram in subscriber.answers(sim) {
+            let Some(packet) = subscriber.open(&datagram).filter(|it| rtp::is_rtcp(it)) else {
+                continue;
+            };
+            for part in rtcp::parse_compound(&packet) {
+                if let Rtcp::SenderReport { info, .. } = part.unwrap() {
+                    told = Some((info.ntp >> 32, info.rtp_time.0));
+                }
+            }
+        }
+        told
+    };
+    let packet = |seq, time| rtp_packet(AUDIO_PT, seq, time, 1000, b"sound");
+    publisher.send_rtp(&mut sim, &packet(1, 48_000));
+    publisher.send_rtcp(&mut sim, &sender_report(100, 48_000));
+    let (ntp, first) = told(&mut sim).expect("a time line");
+    assert!((100..103).contains(&ntp));
+    // Another number space and another clock; then what was under way still, and only then its own report.
+    publisher.send_rtp(&mut sim, &packet(20_000, 900_000_000));
+    publisher.send_rtp(&mut sim, &packet(20_001, 900_000_960));
+    publisher.send_rtcp(&mut sim, &sender_report(101, 96_000));
+    assert_eq!(told(&mut sim), None, "a time line that has ended");
+    publisher.send_rtcp(&mut sim, &sender_report(103, 900_050_000));
+    let (ntp, second) = told(&mut sim).expect("a time line");
+    assert!((103..106).contains(&ntp));
+    let ticks = second.wrapping_sub(first);
+    assert!(
+        (48_000..48_000 * 6).contains(&ticks),
+        "{ticks} ticks went by"
+    );
+}
+
+/// The round trip to the only transport, in milliseconds.
+fn round_trip(sim: &Sim) -> f64 {
+    sim.router.snapshot().transports[0].rtt_ms.unwrap()
+}
+
+#[test]
+fn the_round_trip_to_a_publisher_is_measured_before_it_is_needed() {
+    let mut sim = Sim::with_peers(3, 2);
+    sim.run(Duration::from_secs(1));
+    assert!(
+        (20.0..30.0).contains(&round_trip(&sim)),
+        "{}",
+        round_trip(&sim)
+    );
+    sim.delay = Duration::from_millis(60);
+    sim.run(Duration::from_secs(90));
+    // Some eighteen checks, each of which counts an eighth.
+    assert!(
+        (95.0..130.0).contains(&round_trip(&sim)),
+        "{}",
+        round_trip(&sim)
+    );
+}
+
+#[test]
+fn a_publisher_that_echoes_our_time_is_measured_each_second_and_one_that_lies_is_not() {
+    let mut sim = Sim::new(3);
+    let mut publisher = RawPeer::connect(&mut sim, 1);
+    sim.command(Command::AddProducer(producer(
+        publisher.transport,
+        Kind::Audio,
+    )));
+    let mut number = 0;
+    let mut echo = |sim: &mut Sim, publisher: &mut RawPeer, lie: u32| {
+        publisher.send_rtp(sim, &rtp_packet(AUDIO_PT, number, 0, 1000, b"sound"));
+        number += 1;
+        sim.sent = Some(Vec::new());
+        sim.run(Duration::from_millis(1000));
+        let mut ours = None;
+        for datagram in publisher.answers(sim) {
+            let Some(packet) = publisher.open(&datagram) else {
+                continue;
+            };
+            // The time is the last block of the report that goes with it.
+            if packet[1] == 201 {
+                let at = packet.len() - 20;
+                assert_eq!(&packet[at..at + 2], &[0x80, 207]);
+                ours = Some((
+                    packet[at + 4..at + 8].to_vec(),
+                    packet[at + 14..at + 18].to_vec(),
+                ));
+            }
+        }
+        let (sender, middle) = ours.expect("a report each second");
+        // It was sent at most a second ago, and the peer had it for all but 80 ms of that.
+        sim.now += Duration::from_millis(80);
+        let mut report = vec![0x80, 207, 0, 5, 0, 0, 0, 9, 5, 0, 0, 3];
+        report.extend(&sender);
+        report.extend(&middle);
+        report.extend(lie.to_be_bytes());
+        publisher.send_rtcp(sim, &report);
+    };
+    for _ in 0..20 {
+        echo(&mut sim, &mut publisher, 0);
+    }
+    let honest = round_trip(&sim);
+    assert!((70.0..1080.0).contains(&honest), "{honest}");
+    for lie in [1 << 31, 3 * 65536, 2 * 65536] {
+        echo(&mut sim, &mut publisher, lie);
+    }
+    assert_eq!(round_trip(&sim), honest, "answers from the future");
 }

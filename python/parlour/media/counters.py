@@ -41,6 +41,7 @@ class TransportCounters(TypedDict):
     bytes_in: int
     packets_out: int
     bytes_out: int
+    rtt_ms: float | None
     policed: int
     """Packets dropped because the peer sent more than it may."""
 
@@ -56,6 +57,8 @@ class ProducerCounters(TypedDict):
     lost: int
     jitter: int
     repaired: int
+    repeated: int
+    """Packets that were asked for and came again more than once."""
     nacks_sent: int
     keyframe_requests: int
     keyframes: int

@@ -2,7 +2,7 @@
 
 use crate::egress::rewrite::Rewriter;
 use crate::egress::spec::ConsumerSpec;
-use crate::ingress::reception::to_ntp;
+use crate::ingress::reception::{from_q16, to_ntp};
 use crate::ingress::track::SenderClock;
 use crate::reasons::DropReason;
 use crate::slab::{TrackKey, TransportKey};
@@ -226,10 +226,9 @@ impl Consumer {
             .iter()
             .find(|(ntp, at)| last_sr != 0 && *ntp == last_sr && at.is_some());
         if let Some((_, Some(at))) = answered {
-            let delay = Duration::from_micros(u64::from(delay) * 1_000_000 / 65536);
             self.rtt = now
                 .saturating_duration_since(*at)
-                .checked_sub(delay)
+                .checked_sub(from_q16(delay))
                 .map(|rtt| rtt.min(MAX_RTT));
         }
     }
@@ -367,5 +366,69 @@ mod tests {
             (report.ntp, report.rtp),
             (7 << 32, RtpTime(181_000).wrapping_add(shift))
         );
+    }
+
+    /// A subscriber plays together what was captured together: each timestamp it gets, counted from the last sender report,
+    /// is the publisher's time of capture. Exactly, whatever the publisher restarts and the subscriber pauses.
+    #[test]
+    fn timestamps_lead_to_the_time_of_capture_over_restarts_and_pauses() {
+        let (mut consumer, start) = (consumer(), Instant::now());
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let ntp_at = |ms: u64| (1000 << 32) + to_ntp(Duration::from_millis(ms));
+        // Of each number space: when it begins, its first timestamp, and when its sender report comes. In the third the
+        // report comes after a pause.
+        let lines = [
+            (0, 5_000_u32, 1_000, None),
+            (4_000, 0xffff_ff00, 5_000, None),
+            (8_000, 77, 9_000, Some(9_500)),
+        ];
+        for (epoch, (begins, first, reported, paused)) in (0..).zip(lines) {
+            let rtp_at = |ms: u64| RtpTime(first).wrapping_add(((ms - begins) * 90) as u32);
+            let clock = SenderClock {
+                ntp: ntp_at(reported),
+                rtp: rtp_at(reported),
+                at: at(reported),
+            };
+            let mut captured = Vec::new();
+            for number in 0..200 {
+                let ms = begins + number * 20;
+                let packet = Incoming {
+                    epoch,
+                    ext: ExtSeqNo(1000 + number),
+                    timestamp: rtp_at(ms),
+                    starts: true,
+                    empty: false,
+                };
+                if paused.is_some_and(|from| (from..from + 500).contains(&ms)) {
+                    consumer.rewriter.stop();
+                    assert_eq!(consumer.sender_report(at(ms), epoch, Some(clock)), None);
+                    continue;
+                }
+                let out = consumer.rewriter.rewrite(at(ms), packet).unwrap();
+                consumer.on_sent(100);
+                captured.push((ms, out.timestamp));
+            }
+            let now = begins + 3_990;
+            let before = consumer.sender_report(at(now), epoch + 1, Some(clock));
+            assert_eq!(
+                before, None,
+                "the publisher restarted, and nothing of it came"
+            );
+            let report = consumer.sender_report(at(now), epoch, Some(clock)).unwrap();
+            assert_eq!(
+                report.ntp,
+                ntp_at(reported).wrapping_add(to_ntp(Duration::from_millis(now - reported)))
+            );
+            for (ms, timestamp) in captured {
+                let ticks = i64::from(report.rtp.distance_to(timestamp));
+                assert_eq!(
+                    ticks,
+                    90 * (ms as i64 - now as i64),
+                    "epoch {epoch} at {ms} ms"
+                );
+            }
+            let silent = at(reported) + CLOCK_LIFETIME + Duration::from_millis(1);
+            assert_eq!(consumer.sender_report(silent, epoch, Some(clock)), None);
+        }
     }
 }

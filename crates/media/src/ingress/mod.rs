@@ -3,6 +3,7 @@
 pub(crate) mod cache;
 pub(crate) mod keyframe_requests;
 pub(crate) mod reception;
+pub(crate) mod repair;
 pub(crate) mod spec;
 pub(crate) mod stream;
 pub(crate) mod track;

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// How far a sequence number may run ahead before it is a restart rather than loss (RFC 3550 A.1).
 const MAX_DROPOUT: u64 = 3000;
 
+/// By how many seconds the time of a sender report may be away from that of the packets around it.
+const MAX_REPORT_OFFSET: f64 = 10.0;
+
 /// Where a packet stands in its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
@@ -21,6 +24,15 @@ pub(crate) enum Arrival {
     Jump,
     /// The second packet after a jump: the stream starts anew with it.
     Restarted { ext: ExtSeqNo },
+}
+
+/// Why a retransmission is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unwanted {
+    /// The packet is here already.
+    Here(ExtSeqNo),
+    /// It is outside of what is still missing.
+    Outside,
 }
 
 /// One report block's worth of figures (RFC 3550 §6.4.1).
@@ -121,20 +133,24 @@ impl Reception {
     /// It fills holes and does nothing else. Neither the newest number nor the beginning of the stream moves by it,
     /// and it neither announces nor confirms a restart: the numbers of retransmissions are what their sender says,
     /// in any order, and a stream that they could restart would give numbers a second time that it gave before.
-    pub(crate) fn on_retransmission(&mut self, seq: SeqNo) -> Option<ExtSeqNo> {
+    pub(crate) fn on_retransmission(&mut self, seq: SeqNo) -> Result<ExtSeqNo, Unwanted> {
         if self.received == 0 {
-            return None;
+            return Err(Unwanted::Outside);
         }
         let ahead = ExtSeqNo(self.max).seq().distance_to(seq);
-        let ext = self.max.checked_add_signed(i64::from(ahead))?;
-        let missing =
-            ext <= self.max && self.max - ext < WINDOW && ext >= self.base && !self.is_seen(ext);
-        if !missing {
-            return None;
+        let ext = self
+            .max
+            .checked_add_signed(i64::from(ahead))
+            .ok_or(Unwanted::Outside)?;
+        if ext > self.max || self.max - ext >= WINDOW || ext < self.base {
+            return Err(Unwanted::Outside);
+        }
+        if self.is_seen(ext) {
+            return Err(Unwanted::Here(ExtSeqNo(ext)));
         }
         self.set_seen(ext, true);
         self.received += 1;
-        Some(ExtSeqNo(ext))
+        Ok(ExtSeqNo(ext))
     }
 
     fn jumped(&mut self, seq: SeqNo, distance: i64) -> Arrival {
@@ -190,6 +206,18 @@ impl Reception {
             }
         }
         self.previous = Some((now, timestamp));
+    }
+
+    /// Whether a sender report of that time on the stream's clock can be of what comes now, and not of what was before a
+    /// restart. A sender that was silent goes on counting.
+    pub(crate) fn is_on_time_line(&self, now: Instant, timestamp: RtpTime) -> bool {
+        let Some((then, newest)) = self.previous else {
+            return true;
+        };
+        let elapsed =
+            now.saturating_duration_since(then).as_secs_f64() * f64::from(self.clock_rate);
+        let ahead = f64::from(newest.distance_to(timestamp)) - elapsed;
+        ahead.abs() < f64::from(self.clock_rate) * MAX_REPORT_OFFSET
     }
 
     /// Takes in a sender report's NTP time.
@@ -248,6 +276,11 @@ pub(crate) fn to_q16(duration: Duration) -> u32 {
     (duration.as_micros() * 65536 / 1_000_000)
         .try_into()
         .unwrap_or(u32::MAX)
+}
+
+/// What a delay in 1/65536 s is.
+pub(crate) fn from_q16(delay: u32) -> Duration {
+    Duration::from_micros(u64::from(delay) * 1_000_000 / 65536)
 }
 
 /// A duration in NTP's 32.32 fixed point (RFC 3550 §4).
@@ -341,20 +374,23 @@ mod tests {
     #[test]
     fn a_retransmission_fills_holes_of_the_window_and_moves_nothing() {
         let mut reception = Reception::new(90_000);
-        assert_eq!(reception.on_retransmission(SeqNo(5)), None, "of nothing");
+        let outside = Err(Unwanted::Outside);
+        assert_eq!(reception.on_retransmission(SeqNo(5)), outside, "of nothing");
         feed(&mut reception, &[100, 103]);
         let state = |reception: &Reception| (reception.max, reception.base, reception.lost());
         let before = state(&reception);
         for seq in (0..=65_535).filter(|seq| !(100..=103).contains(seq)) {
-            assert_eq!(reception.on_retransmission(SeqNo(seq)), None, "{seq}");
+            assert_eq!(reception.on_retransmission(SeqNo(seq)), outside, "{seq}");
         }
         assert_eq!(state(&reception), before);
         assert_eq!(
             reception.on_retransmission(SeqNo(101)),
-            Some(ExtSeqNo(0x1_0000 + 101))
+            Ok(ExtSeqNo(0x1_0000 + 101))
         );
-        assert_eq!(reception.on_retransmission(SeqNo(101)), None, "twice");
-        assert_eq!(reception.on_retransmission(SeqNo(103)), None, "is here");
+        for here in [101, 103] {
+            let unwanted = Err(Unwanted::Here(ExtSeqNo(0x1_0000 + u64::from(here))));
+            assert_eq!(reception.on_retransmission(SeqNo(here)), unwanted);
+        }
         assert_eq!(reception.lost(), 1);
         assert!(matches!(
             reception.on_packet(SeqNo(104)),
@@ -367,8 +403,9 @@ mod tests {
         let mut reception = Reception::new(90_000);
         feed(&mut reception, &[10, 12]);
         assert_eq!(reception.on_packet(SeqNo(20_000)), Arrival::Jump);
-        assert_eq!(reception.on_retransmission(SeqNo(20_001)), None);
-        assert!(reception.on_retransmission(SeqNo(11)).is_some());
+        let early = reception.on_retransmission(SeqNo(20_001));
+        assert_eq!(early, Err(Unwanted::Outside));
+        assert!(reception.on_retransmission(SeqNo(11)).is_ok());
         assert!(matches!(
             reception.on_packet(SeqNo(20_001)),
             Arrival::Restarted { .. }

@@ -1,36 +1,20 @@
 //! One incoming stream, an SSRC of a publisher: the order of its packets, and what is missing of them.
 
-use crate::ingress::reception::{Arrival, Reception, Report};
+use crate::ingress::reception::{Arrival, Reception, Report, Unwanted};
+use crate::ingress::repair::{Repair, Timing};
 use crate::wire::num::{ExtSeqNo, RtpTime, SeqNo, Ssrc};
 use std::time::{Duration, Instant};
 
-/// Missing packets tracked. A larger hole is not worth repairing packet by packet: a keyframe is asked for.
-const MAX_MISSING: usize = 256;
-
-/// A packet may be out of order by this much before it is asked for.
-pub(super) const REORDER_TOLERANCE: Duration = Duration::from_millis(10);
-
-/// Between two requests for the same packet; about the round trip time of a continent.
-const NACK_INTERVAL: Duration = Duration::from_millis(60);
-
-/// Requests for one packet before it is given up.
-pub(super) const MAX_NACKS: u8 = 10;
-
 /// A media stream that was silent for this long may be replaced by one it had replaced.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
-
-#[derive(Clone, Copy, Debug)]
-struct Missing {
-    ext: ExtSeqNo,
-    ask_at: Instant,
-    asked: u8,
-}
 
 /// An incoming stream.
 pub(crate) struct Stream {
     pub(crate) ssrc: Ssrc,
     reception: Reception,
-    missing: Vec<Missing>,
+    repair: Repair,
+    /// Retransmissions that were asked for and came twice.
+    pub(crate) repeated: u64,
     last_packet: Option<Instant>,
 }
 
@@ -40,7 +24,8 @@ impl Stream {
         Stream {
             ssrc,
             reception: Reception::new(clock_rate),
-            missing: Vec::new(),
+            repair: Repair::new(),
+            repeated: 0,
             last_packet: None,
         }
     }
@@ -55,29 +40,20 @@ impl Stream {
     }
 
     /// Takes in a retransmission: the full number of the packet, if it is missing.
-    pub(crate) fn on_retransmission(&mut self, seq: SeqNo) -> Option<ExtSeqNo> {
-        self.reception.on_retransmission(seq)
+    pub(crate) fn on_retransmission(&mut self, seq: SeqNo) -> Result<ExtSeqNo, Unwanted> {
+        let came = self.reception.on_retransmission(seq);
+        if let Err(Unwanted::Here(ext)) = came {
+            self.repeated += u64::from(self.repair.was_asked_for(ext));
+        }
+        came
     }
 
     /// A packet was accepted, with `gap` numbers missing before it, which are to be asked for. False: these are too
     /// many, and nothing is asked for.
     pub(crate) fn repair(&mut self, now: Instant, ext: ExtSeqNo, gap: u64) -> bool {
-        if gap == 0 {
-            if !self.missing.is_empty() {
-                self.missing.retain(|missing| missing.ext != ext);
-            }
-        } else if gap as usize > MAX_MISSING - self.missing.len().min(MAX_MISSING) {
-            self.missing.clear();
-            return false;
-        } else {
-            for number in ext.0 - gap..ext.0 {
-                let ask_at = now + REORDER_TOLERANCE;
-                self.missing.push(Missing {
-                    ext: ExtSeqNo(number),
-                    ask_at,
-                    asked: 0,
-                });
-            }
+        match gap {
+            0 => self.repair.on_came(now, ext),
+            _ => return self.repair.on_gap(now, ext, gap),
         }
         true
     }
@@ -95,37 +71,30 @@ impl Stream {
 
     /// What is missing will not come.
     pub(crate) fn forget_missing(&mut self) {
-        self.missing.clear();
+        self.repair.forget();
     }
 
     /// When packets are to be asked for again.
     pub(crate) fn nack_due(&self) -> Option<Instant> {
-        self.missing.iter().map(|missing| missing.ask_at).min()
+        self.repair.due()
     }
 
-    /// The numbers to ask for now, oldest first, into `numbers`. False: some are given up.
-    pub(crate) fn take_nacks(&mut self, now: Instant, numbers: &mut Vec<SeqNo>) -> bool {
-        numbers.clear();
-        let mut gave_up = false;
-        self.missing.retain_mut(|missing| {
-            if missing.ask_at > now {
-                return true;
-            }
-            if missing.asked >= MAX_NACKS {
-                gave_up = true;
-                return false;
-            }
-            missing.asked += 1;
-            missing.ask_at = now + NACK_INTERVAL * u32::from(missing.asked.min(4));
-            numbers.push(missing.ext.seq());
-            true
-        });
-        !gave_up
+    /// The numbers to ask for now, into `numbers`, and the newest that is given up (see [`Repair::take`]).
+    pub(crate) fn take_nacks(
+        &mut self,
+        now: Instant,
+        timing: Timing,
+        useful_for: Duration,
+        may_ask: impl FnMut() -> bool,
+        numbers: &mut Vec<SeqNo>,
+    ) -> Option<ExtSeqNo> {
+        self.repair.take(now, timing, useful_for, may_ask, numbers)
     }
 
-    /// Takes in a sender report's NTP time.
-    pub(crate) fn on_sender_report(&mut self, now: Instant, ntp: u64) {
+    /// Takes in a sender report's times. False: they are not of what comes now.
+    pub(crate) fn on_sender_report(&mut self, now: Instant, ntp: u64, timestamp: RtpTime) -> bool {
         self.reception.on_sender_report(now, ntp);
+        self.reception.is_on_time_line(now, timestamp)
     }
 
     /// What to report on it (RFC 3550 §6.4.1); none before its first packet.

@@ -4,15 +4,22 @@
 
 use crate::ingress::cache::{AUDIO_BYTES, Meta, PacketCache, VIDEO_BYTES};
 use crate::ingress::keyframe_requests::{KeyframeRequests, Need};
+use crate::ingress::repair::Timing;
 use crate::ingress::spec::ProducerSpec;
 use crate::ingress::stream::Stream;
 use crate::slab::{ConsumerKey, TransportKey};
 use crate::wire::codecs::Kind;
 use crate::wire::num::{ExtSeqNo, RtpTime, SeqNo, Ssrc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Streams remembered as replaced, so that their stragglers do not bring them back.
 const MAX_RETIRED: usize = 4;
+
+/// How long after its neighbours a packet is of use. A picture that is not whole stops the film, and the keyframe that would
+/// go on with it takes a round trip and many packets. Sound is played a little after it came, whatever is missing: what
+/// comes later than that was made up already. That leaves one request at a round trip of 140 ms and two at 60 ms.
+const VIDEO_USEFUL_FOR: Duration = Duration::from_secs(1);
+const AUDIO_USEFUL_FOR: Duration = Duration::from_millis(160);
 
 /// The time line of the publisher: the pair of its last sender report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +49,8 @@ pub(crate) struct Track {
     pub(crate) started: bool,
     requests: KeyframeRequests,
     last_keyframe: Option<RtpTime>,
+    /// The number of the newest packet with which a keyframe begins.
+    keyframe_at: Option<ExtSeqNo>,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) repaired: u64,
@@ -68,6 +77,7 @@ impl Track {
             started: false,
             requests: KeyframeRequests::default(),
             last_keyframe: None,
+            keyframe_at: None,
             packets: 0,
             bytes: 0,
             repaired: 0,
@@ -110,6 +120,7 @@ impl Track {
     pub(crate) fn restart(&mut self) {
         self.epoch += 1;
         self.clock = None;
+        self.keyframe_at = None;
         if let Some(stream) = &mut self.stream {
             stream.forget_missing();
         }
@@ -139,16 +150,26 @@ impl Track {
         self.stream.as_ref()?.nack_due()
     }
 
-    /// The numbers to ask for now, oldest first, into `numbers`.
-    pub(crate) fn take_nacks(&mut self, now: Instant, numbers: &mut Vec<SeqNo>) {
+    /// The numbers to ask for now, oldest first, into `numbers`; `may_ask` is asked for each.
+    pub(crate) fn take_nacks(
+        &mut self,
+        now: Instant,
+        timing: Timing,
+        may_ask: impl FnMut() -> bool,
+        numbers: &mut Vec<SeqNo>,
+    ) {
         numbers.clear();
+        let useful_for = match self.spec.kind {
+            Kind::Video => VIDEO_USEFUL_FOR,
+            Kind::Audio => AUDIO_USEFUL_FOR,
+        };
         let Some(stream) = &mut self.stream else {
             return;
         };
-        let is_all = stream.take_nacks(now, numbers);
+        let given_up = stream.take_nacks(now, timing, useful_for, may_ask, numbers);
         self.nacks_sent += numbers.len() as u64;
-        // What never comes leaves decoders with a broken picture until the next keyframe.
-        if !is_all {
+        // What never comes leaves decoders with a broken picture until the next keyframe, if none has begun since.
+        if given_up.is_some_and(|lost| self.keyframe_at.is_none_or(|begun| lost > begun)) {
             self.want_keyframe(Need::Repair);
         }
     }
@@ -161,7 +182,8 @@ impl Track {
     }
 
     /// A keyframe has begun to arrive. One of H.264 has several packets that say so.
-    pub(crate) fn on_keyframe(&mut self, timestamp: RtpTime) {
+    pub(crate) fn on_keyframe(&mut self, ext: ExtSeqNo, timestamp: RtpTime) {
+        self.keyframe_at = self.keyframe_at.max(Some(ext));
         if self.last_keyframe.replace(timestamp) != Some(timestamp) {
             self.keyframes += 1;
         }
@@ -203,18 +225,22 @@ impl Track {
 mod tests {
     use super::*;
     use crate::ids::{ProducerId, TransportId};
-    use crate::ingress::stream::{MAX_NACKS, REORDER_TOLERANCE, SILENCE};
+    use crate::ingress::repair::LEAST_TOLERANCE;
+    use crate::ingress::stream::SILENCE;
     use crate::slab::Slab;
     use crate::wire::codecs::Codec;
     use crate::wire::num::PayloadType;
     use std::time::Duration;
 
-    fn track() -> Track {
+    fn track(kind: Kind) -> Track {
         let spec = ProducerSpec {
             producer: ProducerId(1),
             transport: TransportId(1),
-            kind: Kind::Video,
-            codec: Codec::Vp8,
+            kind,
+            codec: match kind {
+                Kind::Video => Codec::Vp8,
+                Kind::Audio => Codec::Opus,
+            },
             mid: "0".into(),
             payload_type: PayloadType(96),
             rtx_payload_type: None,
@@ -231,27 +257,32 @@ mod tests {
         track
     }
 
+    /// Asks for what is missing until nothing is; returns when that is, and how many were asked for.
+    fn ask_to_the_end(track: &mut Track, mut now: Instant) -> (Instant, usize) {
+        let (mut numbers, mut asked) = (Vec::new(), 0);
+        while let Some(due) = track.nack_due() {
+            now = due;
+            track.take_nacks(now, Timing::default(), || true, &mut numbers);
+            asked += numbers.len();
+        }
+        (now, asked)
+    }
+
     #[test]
     fn missing_packets_are_asked_for_after_a_moment_and_not_forever() {
-        let (mut track, start) = (track(), Instant::now());
+        let (mut track, start) = (track(Kind::Video), Instant::now());
         track.on_accepted(start, ExtSeqNo(100), 0, 10);
         track.on_accepted(start, ExtSeqNo(104), 3, 10);
         let mut numbers = Vec::new();
-        track.take_nacks(start, &mut numbers);
+        track.take_nacks(start, Timing::default(), || true, &mut numbers);
         assert!(numbers.is_empty(), "reordering is given a moment");
-        let now = start + REORDER_TOLERANCE;
+        let now = start + LEAST_TOLERANCE;
         track.on_accepted(now, ExtSeqNo(102), 0, 10);
-        track.take_nacks(now, &mut numbers);
+        track.take_nacks(now, Timing::default(), || true, &mut numbers);
         assert_eq!(numbers, [SeqNo(101), SeqNo(103)]);
-        let mut rounds = 1;
-        let mut now = now;
-        while let Some(due) = track.nack_due() {
-            now = due;
-            track.take_nacks(now, &mut numbers);
-            rounds += usize::from(!numbers.is_empty());
-        }
-        assert_eq!(rounds, usize::from(MAX_NACKS));
-        assert!(now - start < Duration::from_secs(3));
+        let (now, asked) = ask_to_the_end(&mut track, now);
+        assert_eq!(asked, 10);
+        assert!(now - start < VIDEO_USEFUL_FOR * 2);
         assert!(
             track.keyframe_due(now).is_some(),
             "a hole for good needs a keyframe"
@@ -259,8 +290,41 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_before_a_keyframe_needs_no_other_one() {
+        for (begun, needed) in [(103, true), (105, false)] {
+            let (mut track, start) = (track(Kind::Video), Instant::now());
+            track.on_accepted(start, ExtSeqNo(100), 0, 10);
+            track.on_accepted(start, ExtSeqNo(105), 1, 10);
+            track.on_keyframe(ExtSeqNo(begun), RtpTime(1));
+            let (now, _) = ask_to_the_end(&mut track, start);
+            assert_eq!(track.keyframe_due(now).is_some(), needed, "{begun}");
+        }
+    }
+
+    #[test]
+    fn sound_is_asked_for_as_long_as_it_can_be_played() {
+        for (round_trip, expected) in [(20, 3), (60, 2), (140, 1), (155, 0)] {
+            let (mut track, start) = (track(Kind::Audio), Instant::now());
+            let round_trip = Duration::from_millis(round_trip);
+            let timing = Timing {
+                round_trip,
+                repeat_after: round_trip + Duration::from_millis(20),
+            };
+            track.on_accepted(start, ExtSeqNo(100), 0, 10);
+            track.on_accepted(start, ExtSeqNo(102), 1, 10);
+            let (mut numbers, mut asked) = (Vec::new(), 0);
+            while let Some(now) = track.nack_due() {
+                track.take_nacks(now, timing, || true, &mut numbers);
+                asked += numbers.len();
+            }
+            assert_eq!(asked, expected, "{round_trip:?}");
+            assert_eq!(track.keyframe_due(start), None);
+        }
+    }
+
+    #[test]
     fn a_large_hole_asks_for_a_keyframe_instead() {
-        let (mut track, start) = (track(), Instant::now());
+        let (mut track, start) = (track(Kind::Video), Instant::now());
         track.on_accepted(start, ExtSeqNo(1000), 0, 10);
         track.on_accepted(start, ExtSeqNo(2000), 999, 10);
         assert_eq!(track.nack_due(), None);
@@ -269,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_replaced_stream_does_not_come_back_while_its_successor_is_alive() {
-        let (mut track, start) = (track(), Instant::now());
+        let (mut track, start) = (track(Kind::Video), Instant::now());
         track.switch_stream(Ssrc(2));
         track.on_accepted(start, ExtSeqNo(1), 0, 10);
         assert!(!track.accepts_stream(start, Ssrc(1)));

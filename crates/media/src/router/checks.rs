@@ -271,6 +271,12 @@ impl Router {
         self.is_free(now, source, index)?;
         self.give_address(now, source, index);
         self.paths.checks_answered += 1;
+        let came = self.came;
+        if let Some(transport) = self.transports.get_mut(index)
+            && let Some(sample) = transport.ice.round_trip(came, source, transaction)
+        {
+            transport.round_trip.on_sample(sample);
+        }
         self.prove(now, index, sink, Proof::Answer, |transport, jitter| {
             transport.ice.on_answer(now, jitter, source, transaction)
         });
@@ -316,8 +322,12 @@ impl Router {
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
+        let before = transport.ice.path();
         if !take(transport, jitter) {
             return;
+        }
+        if before.is_some() {
+            transport.round_trip.forget();
         }
         transport.send_held(now, sink);
         self.paths.count(proof);

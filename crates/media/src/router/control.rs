@@ -1,15 +1,19 @@
 //! RTCP in both directions: reports, requests for packets and keyframes, feedback.
 
 use crate::ingress::keyframe_requests::Need;
+use crate::ingress::reception::{from_q16, to_ntp};
+use crate::ingress::repair::Timing;
 use crate::ingress::track::SenderClock;
 use crate::reasons::DropReason;
 use crate::router::Router;
 use crate::slab::{ConsumerKey, TrackKey, TransportKey};
+use crate::transport::round_trip::RoundTrip;
 use crate::transport::sink::TransmitSink;
 use crate::transport::{MAX_RTCP, REPORT_INTERVAL};
 use crate::wire::num::{SeqNo, Ssrc};
 use crate::wire::rtcp::{self, ReportBlock, Rtcp, SenderInfo};
-use std::time::Instant;
+use crate::wire::xr::{self, ReferenceEcho};
+use std::time::{Duration, Instant};
 
 /// Sequence numbers that are looked at in one NACK. A packet of RTCP could name 17 for each 4 bytes; nobody
 /// misses more than the cache holds.
@@ -23,6 +27,9 @@ const REPORT_ROOM: usize = 28 + 4 + 4 + 2 + 255 + 4;
 
 /// Requests put into one NACK: each may need four bytes.
 const NACKS_PER_PACKET: usize = 256;
+
+/// What timers add to a round trip: ours, and those of the peer's pacer.
+const TIMERS: Duration = Duration::from_millis(10);
 
 impl Router {
     /// Takes in an authentic compound packet. What follows a malformed part is not looked at.
@@ -48,6 +55,12 @@ impl Router {
                     for (media, _) in requests {
                         self.spend_rtcp(now, index)?;
                         self.on_keyframe_request(now, index, media);
+                    }
+                }
+                Rtcp::Xr { echoes, .. } => {
+                    for echo in echoes {
+                        self.spend_rtcp(now, index)?;
+                        self.on_reference_echo(index, echo);
                     }
                 }
                 Rtcp::Bye(sources) => {
@@ -101,8 +114,11 @@ impl Router {
             .track_of(index, ssrc)
             .and_then(|at| self.tracks.get_mut(at));
         if let Some(track) = track {
-            if let Some(stream) = &mut track.stream {
-                stream.on_sender_report(came, info.ntp);
+            // A report from before a restart may come after it.
+            if let Some(stream) = &mut track.stream
+                && !stream.on_sender_report(came, info.ntp, info.rtp_time)
+            {
+                return;
             }
             track.clock = Some(SenderClock {
                 ntp: info.ntp,
@@ -127,6 +143,21 @@ impl Router {
             } = block;
             consumer.on_report(came, fraction_lost, jitter, last_sr, delay_since_last_sr);
         }
+    }
+
+    /// A publisher tells how long ago it got our time (RFC 3611 §4.5). It may lie, and is asked too often or seldom then.
+    fn on_reference_echo(&mut self, index: TransportKey, echo: ReferenceEcho) {
+        let came = to_ntp(self.came.saturating_duration_since(self.started));
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        if echo.ssrc != transport.feedback_ssrc || echo.last_reference == 0 {
+            return;
+        }
+        let took = ((came >> 16) as u32)
+            .wrapping_sub(echo.last_reference)
+            .wrapping_sub(echo.delay);
+        transport.round_trip.on_sample(from_q16(took));
     }
 
     fn on_nack(
@@ -195,7 +226,8 @@ impl Router {
             let Some(media) = track.ssrc() else {
                 continue;
             };
-            track.take_nacks(now, &mut self.numbers);
+            let (timing, budget) = (timing(&transport.round_trip), &mut transport.nack_budget);
+            track.take_nacks(now, timing, || budget.take(now), &mut self.numbers);
             if transport.policer.is_over(now) {
                 // What we dropped is not to be sent once more, on top of what is too much already.
                 self.numbers.clear();
@@ -297,8 +329,11 @@ impl Router {
         }
         if count > 0 {
             let sender = transport.feedback_ssrc;
+            // With our time, which the peer echoes: a receiver has no sender reports of its own to be echoed.
+            let ntp = to_ntp(now.saturating_duration_since(self.started));
             transport.send_rtcp(sink, |buf| {
-                rtcp::write_receiver_report(buf, sender, &blocks[..count])
+                let len = rtcp::write_receiver_report(buf, sender, &blocks[..count]);
+                len + xr::write_reference_time(&mut buf[len..], sender, ntp)
             });
         }
     }
@@ -349,5 +384,18 @@ impl Router {
                 len
             });
         }
+    }
+}
+
+/// When a publisher is asked again: a round trip and what that varies by after the last time, half as much again at most;
+/// both ends look at their timers every few milliseconds.
+fn timing(round_trip: &RoundTrip) -> Timing {
+    let Some(smoothed) = round_trip.smoothed() else {
+        return Timing::default();
+    };
+    let margin = (round_trip.deviation().unwrap_or_default() * 4).clamp(smoothed / 8, smoothed / 2);
+    Timing {
+        round_trip: smoothed,
+        repeat_after: smoothed + margin + TIMERS,
     }
 }

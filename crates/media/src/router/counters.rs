@@ -55,6 +55,8 @@ pub struct TransportStats {
     pub srtp_profile: Option<&'static str>,
     /// What went in and out.
     pub traffic: Traffic,
+    /// Round trip time to the peer in milliseconds, once measured.
+    pub rtt_ms: Option<f64>,
     /// Packets dropped because it sent more than it may.
     pub policed: u64,
 }
@@ -78,6 +80,8 @@ pub struct ProducerStats {
     pub jitter: u32,
     /// Packets that came by retransmission.
     pub repaired: u64,
+    /// Packets that were asked for and came by retransmission more than once.
+    pub repeated: u64,
     /// Packets we asked for again.
     pub nacks_sent: u64,
     /// Keyframe requests sent to the publisher.

@@ -163,7 +163,7 @@ impl Router {
         let stream = track.stream.as_mut().ok_or(DropReason::RtxUseless)?;
         let ext = stream
             .on_retransmission(original)
-            .ok_or(DropReason::RtxUseless)?;
+            .map_err(|_| DropReason::RtxUseless)?;
         track.repaired += 1;
         let arrival = Arrival::Late { ext };
         self.accept(now, index, arrival, view, &view.payload()[2..], sink)
@@ -218,7 +218,7 @@ impl Router {
             return;
         };
         if media.keyframe {
-            track.on_keyframe(media.timestamp);
+            track.on_keyframe(media.ext, media.timestamp);
         }
         let wants = [track.nack_due(), track.keyframe_due(now)];
         let wants = wants.into_iter().flatten().min();

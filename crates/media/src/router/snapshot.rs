@@ -9,6 +9,7 @@ use crate::transport::Transport;
 use crate::transport::ice::Proof;
 use crate::transport::traffic::Traffic;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 impl Router {
     /// All counters at this moment.
@@ -22,6 +23,7 @@ impl Router {
             lost: producer.stream.as_ref().map_or(0, Stream::lost),
             jitter: producer.stream.as_ref().map_or(0, Stream::jitter),
             repaired: producer.repaired,
+            repeated: producer.stream.as_ref().map_or(0, |stream| stream.repeated),
             nacks_sent: producer.nacks_sent,
             keyframe_requests: producer.keyframe_requests,
             keyframes: producer.keyframes,
@@ -39,7 +41,7 @@ impl Router {
             keyframe_requests: consumer.keyframe_requests,
             fraction_lost: f64::from(consumer.fraction_lost) / 256.0,
             jitter: consumer.jitter,
-            rtt_ms: consumer.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+            rtt_ms: consumer.rtt.map(milliseconds),
         });
         let mut traffic = self.traffic;
         for transport in self.transports.values() {
@@ -78,6 +80,7 @@ fn stats_of(transport: &Transport) -> TransportStats {
         proof: transport.ice.proof().map(Proof::name),
         srtp_profile: transport.srtp.as_ref().map(|srtp| srtp.profile.name()),
         traffic: transport.traffic,
+        rtt_ms: transport.round_trip.smoothed().map(milliseconds),
         policed: transport.policer.dropped,
     }
 }
@@ -125,6 +128,8 @@ impl Snapshot {
             quoted_or_null(out, transport.srtp_profile);
             out.push(',');
             write_traffic(out, &transport.traffic);
+            out.push_str(",\"rtt_ms\":");
+            number_or_null(out, transport.rtt_ms);
             let _ = write!(out, ",\"policed\":{}}}", transport.policed);
         });
         out.push_str("],\"producers\":[");
@@ -137,13 +142,14 @@ impl Snapshot {
             number_or_null(out, producer.ssrc);
             let _ = write!(
                 out,
-                ",\"packets\":{},\"bytes\":{},\"lost\":{},\"jitter\":{},\"repaired\":{},\"nacks_sent\":{},\
+                ",\"packets\":{},\"bytes\":{},\"lost\":{},\"jitter\":{},\"repaired\":{},\"repeated\":{},\"nacks_sent\":{},\
                  \"keyframe_requests\":{},\"keyframes\":{},\"consumers\":{}}}",
                 producer.packets,
                 producer.bytes,
                 producer.lost,
                 producer.jitter,
                 producer.repaired,
+                producer.repeated,
                 producer.nacks_sent,
                 producer.keyframe_requests,
                 producer.keyframes,
@@ -168,15 +174,17 @@ impl Snapshot {
                 consumer.fraction_lost,
                 consumer.jitter
             );
-            number_or_null(
-                out,
-                consumer.rtt_ms.map(|rtt| (rtt * 1000.0).round() / 1000.0),
-            );
+            number_or_null(out, consumer.rtt_ms);
             out.push('}');
         });
         out.push_str("]}");
         out
     }
+}
+
+/// In milliseconds, to the microsecond.
+fn milliseconds(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
 }
 
 fn write_traffic(out: &mut String, traffic: &Traffic) {

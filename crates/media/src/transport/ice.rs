@@ -325,6 +325,20 @@ impl Ice {
             .is_some_and(|path| path.awaits(transaction))
     }
 
+    /// How long the answer took that came at `came`, when that is known and the address is where media goes or will go.
+    pub(crate) fn round_trip(
+        &self,
+        came: Instant,
+        source: Path,
+        transaction: [u8; 12],
+    ) -> Option<Duration> {
+        if self.selected.is_some_and(|selected| selected != source) {
+            return None;
+        }
+        let asked = self.known(source)?.asked_once(transaction)?;
+        came.checked_duration_since(asked)
+    }
+
     /// The peer answered a check of ours. True: media goes elsewhere from now on than before.
     pub(crate) fn on_answer(
         &mut self,

@@ -8,6 +8,7 @@ pub mod ice;
 pub(crate) mod outgoing;
 pub mod path;
 pub(crate) mod policer;
+pub(crate) mod round_trip;
 pub mod sink;
 pub mod srtp;
 pub(crate) mod traffic;
@@ -24,6 +25,7 @@ use crate::transport::ice::Ice;
 use crate::transport::outgoing::OutgoingStreams;
 use crate::transport::path::Path;
 use crate::transport::policer::{IngressLimit, Policer};
+use crate::transport::round_trip::RoundTrip;
 use crate::transport::sink::{TransmitSink, send_plain};
 use crate::transport::srtp::{
     SRTP_OVERHEAD, SrtpError, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender,
@@ -45,6 +47,11 @@ pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// tracks reports on each of them every second, and asks for a tenth of 300 packets a second on each of ten.
 const RTCP_BURST: f64 = 4096.0;
 const RTCP_RATE: f64 = 4096.0;
+
+/// Packets that a peer is asked for again at once and a second: a tenth of what it may send at most, each twice. What is
+/// over waits, and is given up when it would come too late.
+const NACK_BURST: f64 = 512.0;
+const NACK_RATE: f64 = 512.0;
 
 /// Incoming SSRCs of one peer: two for each of the most tracks it may publish.
 pub const MAX_STREAMS: usize = 64;
@@ -134,6 +141,9 @@ pub(crate) struct Transport {
     pub(crate) outgoing: HashMap<Ssrc, ConsumerKey>,
     /// Items of RTCP that its peer may have looked at.
     pub(crate) rtcp_budget: Budget,
+    /// Packets that its peer may be asked for again.
+    pub(crate) nack_budget: Budget,
+    pub(crate) round_trip: RoundTrip,
     /// Verifications of its peer's checks.
     pub(crate) stun_budget: PeerBudget,
     /// What was sent under this key.
@@ -168,6 +178,8 @@ impl Transport {
             streams: HashMap::new(),
             outgoing: HashMap::new(),
             rtcp_budget: Budget::new(RTCP_BURST, RTCP_RATE),
+            nack_budget: Budget::new(NACK_BURST, NACK_RATE),
+            round_trip: RoundTrip::default(),
             stun_budget: PeerBudget::new(),
             sent: OutgoingStreams::new(),
             feedback_ssrc,

@@ -6,6 +6,7 @@ mod write;
 use crate::wire::bytes::{u16_at, u24_at, u32_at, u64_at};
 use crate::wire::num::{RtpTime, SeqNo, Ssrc};
 use crate::wire::twcc::{Feedback, FeedbackError};
+use crate::wire::xr::{EXTENDED_REPORT, ReferenceEchoes};
 
 pub use write::{
     MAX_REMB_SOURCES, write_bye, write_fir, write_nack, write_pli, write_receiver_report,
@@ -142,6 +143,13 @@ pub enum Rtcp<'a> {
         bitrate: u64,
         /// The streams.
         sources: Ssrcs<'a>,
+    },
+    /// XR, RFC 3611.
+    Xr {
+        /// Who reports.
+        ssrc: Ssrc,
+        /// What it says of reference times.
+        echoes: ReferenceEchoes<'a>,
     },
     /// Anything else, well-formed as far as every part is.
     Other {
@@ -282,6 +290,10 @@ fn parse_part(packet_type: u8, format: u8, body: &[u8]) -> Result<Rtcp<'_>, Rtcp
                 sources,
             }
         }
+        (EXTENDED_REPORT, _) => Rtcp::Xr {
+            ssrc: ssrc_at(0)?,
+            echoes: ReferenceEchoes::new(tail(4)?),
+        },
         _ => Rtcp::Other {
             packet_type,
             format,

@@ -47,6 +47,8 @@ pub(super) struct PeerPath {
     probe: Option<Probe>,
     next_consent_check: Option<Instant>,
     pending: Vec<([u8; 12], Instant)>,
+    /// The last check that was sent once only: its answer tells the round trip.
+    timed: Option<([u8; 12], Instant)>,
 }
 
 impl PeerPath {
@@ -63,6 +65,7 @@ impl PeerPath {
             probe: None,
             next_consent_check: None,
             pending: Vec::new(),
+            timed: None,
         }
     }
 
@@ -115,6 +118,7 @@ impl PeerPath {
     /// The peer has another name now, under which nothing was asked yet.
     pub(super) fn forget_checks(&mut self) {
         self.pending.clear();
+        self.timed = None;
         self.probe = None;
     }
 
@@ -160,6 +164,12 @@ impl PeerPath {
             }
         };
         self.unanswered += 1;
+        // Which of several transmissions an answer is to, nobody knows (RFC 6298 §3).
+        self.timed = match self.timed {
+            Some((timed, _)) if timed == transaction => None,
+            _ if self.awaits(transaction) => None,
+            _ => Some((transaction, now)),
+        };
         let is_new = |(pending, sent): &([u8; 12], Instant)| {
             *pending != transaction && now.saturating_duration_since(*sent) < CONSENT_TIMEOUT
         };
@@ -175,6 +185,12 @@ impl PeerPath {
         self.pending
             .iter()
             .any(|(pending, _)| *pending == transaction)
+    }
+
+    /// When the check was sent that this is the answer to, if that was once.
+    pub(super) fn asked_once(&self, transaction: [u8; 12]) -> Option<Instant> {
+        let (timed, at) = self.timed?;
+        (timed == transaction).then_some(at)
     }
 
     /// Takes the answer to a check; returns when that was sent last.

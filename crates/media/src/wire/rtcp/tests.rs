@@ -278,6 +278,7 @@ fn random_compounds_never_panic_and_yield_no_more_than_they_hold() {
                     feedback.packets().count(),
                     usize::from(feedback.status_count)
                 ),
+                Ok(Rtcp::Xr { echoes, .. }) => assert!(echoes.count() <= bound),
                 Ok(Rtcp::Pli { .. } | Rtcp::Other { .. }) | Err(_) => {}
             }
         }
