@@ -350,3 +350,41 @@ fn who_leaves_holes_without_end_is_asked_for_a_bounded_number_of_packets_a_secon
     let most = 512 * (1 + SECONDS as usize);
     assert!((512..=most).contains(&asked), "{asked} were asked for");
 }
+
+/// Sound has no RTX: what was lost of it comes again under its own number, bit for bit, while it is of use.
+#[test]
+fn lost_sound_comes_again_as_it_was() {
+    let mut sim = Sim::new(1);
+    let mut publisher = RawPeer::connect(&mut sim, 1);
+    let mut subscriber = RawPeer::connect(&mut sim, 2);
+    let track = producer(publisher.transport, Kind::Audio);
+    sim.command(Command::AddProducer(track.clone()));
+    let taken = consumer(subscriber.transport, &track, OUT);
+    sim.command(Command::AddConsumer(taken));
+    let mut sent = Vec::new();
+    for number in 0..100u16 {
+        let packet = rtp_packet(
+            AUDIO_PT,
+            number,
+            960 * u32::from(number),
+            IN,
+            &[number as u8; 60],
+        );
+        let out = publisher.send_rtp(&mut sim, &packet);
+        let [(_, datagram)] = &out[..] else {
+            panic!("{} datagrams", out.len());
+        };
+        let plain = subscriber.open(datagram).unwrap();
+        sent.push((seq_of(&plain), datagram.clone()));
+        sim.now += Duration::from_millis(20);
+    }
+    for (seq, datagram) in &sent[90..] {
+        let answers = subscriber.send_rtcp(&mut sim, &nack([*seq].into_iter()));
+        assert_eq!(answers, std::slice::from_ref(datagram));
+        let too_soon = subscriber.send_rtcp(&mut sim, &nack([*seq].into_iter()));
+        assert!(too_soon.is_empty());
+    }
+    let (oldest, _) = sent[0];
+    let answers = subscriber.send_rtcp(&mut sim, &nack([oldest].into_iter()));
+    assert!(answers.is_empty(), "two seconds later nobody plays it");
+}

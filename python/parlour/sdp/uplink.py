@@ -164,7 +164,7 @@ def _choose(section: Section) -> TrackSpec | None:
             section.repairs.get(ssrc) if ssrc is not None and rtx is not None else None,
             section.extensions.get(MID_URI),
             twcc,
-            video and "nack" in codec.feedback,
+            "nack" in codec.feedback,
             video and "nack pli" in codec.feedback,
             codec_format(name, codec),
             # A sender has one controller: it is told of each packet, or a bit rate.

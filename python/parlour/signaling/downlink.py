@@ -294,7 +294,8 @@ class Downlink:
                 self._closed("media-full")
                 return
         payload_type, rtx = self._payload_types_for(source.track)
-        # Repair is between us and this client, whatever there is between us and the publisher.
+        # Repair is between us and this client, whatever there is between us and the publisher. Lost sound comes again
+        # as it was, under its own number: browsers have no RTX for it.
         video = source.track.kind == "video"
         track = TrackSpec(
             line.offered.mid,
@@ -306,7 +307,7 @@ class Downlink:
             self._media.allocate_ssrc(self._transport.id) if video else None,
             MID_EXTENSION,
             None,
-            video,
+            True,
             video,
             downlink_format(source.track),
         )

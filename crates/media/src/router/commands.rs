@@ -272,7 +272,9 @@ impl Router {
         if !rtx_ok || !mid_ok || !names_ok || !is_payload_type(spec.payload_type) {
             return Err(RefuseReason::InvalidValue);
         }
-        transport.sent.open(spec.ssrc, spec.rtx_ssrc)?;
+        transport
+            .sent
+            .open(track.spec.kind, spec.ssrc, spec.rtx_ssrc)?;
         let (id, ssrc) = (spec.consumer, spec.ssrc);
         let mut consumer = Consumer::new(
             spec,

@@ -38,7 +38,7 @@ fn pass_on(
         mid: spec.mid_extension.map(|id| (id, spec.mid.as_str())),
         padded: spec.pads && has_rtx && len > 0 && len + 1 == longest,
         original: None,
-        repeatable: consumer.is_video() && !has_rtx,
+        repeatable: !has_rtx,
     };
     transport.send_rtp(sink, &header, kept.payload)?;
     consumer.on_sent(len);
@@ -277,10 +277,6 @@ impl Router {
             .get(consumer.track)
             .ok_or(DropReason::UnknownStream)?;
         let cache = track.cache.as_ref().ok_or(DropReason::NackTooOld)?;
-        // Sound is not repeated: under its own number only the very same bytes could be, and these are not kept.
-        if !consumer.is_video() && consumer.spec.rtx_ssrc.is_none() {
-            return Err(DropReason::NackTooOld);
-        }
         if consumer.rewriter.is_waiting(track.epoch) {
             return Err(DropReason::NackTooOld);
         }

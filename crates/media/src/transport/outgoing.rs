@@ -5,6 +5,7 @@
 
 use crate::reasons::DropReason;
 use crate::reasons::RefuseReason;
+use crate::wire::codecs::Kind;
 use crate::wire::num::{ExtSeqNo, Ssrc, WINDOW};
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -13,8 +14,10 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 /// Separate ranges of spent SSRCs that are kept apart. The control plane counts its SSRCs up, so that they make few.
 const MAX_SPENT_RANGES: usize = 4096;
 
-/// Packets of a stream without RTX whose content is known again: as many as a publisher's cache holds.
+/// Packets of a stream without RTX whose content is known again: of pictures as many as a publisher's cache holds, of sound
+/// all that is still of use to anybody, each of which costs 16 bytes.
 const REMEMBERED: usize = 512;
+const REMEMBERED_SOUND: usize = 64;
 
 /// One above the largest index: a rollover counter has 32 bits and a sequence number 16 (RFC 3711 §3.3.1).
 const INDEX_END: u64 = 1 << 48;
@@ -38,7 +41,12 @@ impl OutgoingStreams {
 
     /// Lets a stream and its retransmissions begin. Their SSRCs are spent from here on: a second stream would count
     /// its packets like the first.
-    pub(crate) fn open(&mut self, ssrc: Ssrc, rtx: Option<Ssrc>) -> Result<(), RefuseReason> {
+    pub(crate) fn open(
+        &mut self,
+        kind: Kind,
+        ssrc: Ssrc,
+        rtx: Option<Ssrc>,
+    ) -> Result<(), RefuseReason> {
         let spent = |ssrc: Ssrc| self.spent.contains(ssrc);
         if spent(ssrc) || rtx.is_some_and(spent) || rtx == Some(ssrc) {
             return Err(RefuseReason::DuplicateSsrc);
@@ -48,7 +56,7 @@ impl OutgoingStreams {
         }
         for ssrc in [Some(ssrc), rtx].into_iter().flatten() {
             self.spent.insert(ssrc);
-            self.open.insert(ssrc, Used::default());
+            self.open.insert(ssrc, Used::new(kind));
         }
         Ok(())
     }
@@ -78,9 +86,9 @@ impl OutgoingStreams {
             };
         };
         if used.contents.is_empty() {
-            used.contents.resize(REMEMBERED, (INDEX_END, 0));
+            used.contents.resize(used.remembered, (INDEX_END, 0));
         }
-        let slot = &mut used.contents[index.0 as usize % REMEMBERED];
+        let slot = &mut used.contents[index.0 as usize % used.remembered];
         let content = (index.0, self.digest.hash_one(packet));
         if fresh && (slot.0 == INDEX_END || slot.0 < index.0) {
             *slot = content;
@@ -95,7 +103,6 @@ impl OutgoingStreams {
 }
 
 /// The indices of one stream: everything older than the window counts as used.
-#[derive(Default)]
 struct Used {
     /// One above the newest.
     end: u64,
@@ -103,9 +110,23 @@ struct Used {
     window: [u64; (WINDOW / 64) as usize],
     /// Index and digest of what may be sent again, in the slot of the index.
     contents: Vec<(u64, u64)>,
+    /// How many of those at most.
+    remembered: usize,
 }
 
 impl Used {
+    fn new(kind: Kind) -> Self {
+        Used {
+            end: 0,
+            window: [0; (WINDOW / 64) as usize],
+            contents: Vec::new(),
+            remembered: match kind {
+                Kind::Audio => REMEMBERED_SOUND,
+                Kind::Video => REMEMBERED,
+            },
+        }
+    }
+
     /// Marks an index; false when it was used, or may have been.
     fn mark(&mut self, index: u64) -> bool {
         if index >= INDEX_END || self.end.saturating_sub(index) > WINDOW {
@@ -187,7 +208,7 @@ mod tests {
 
     fn streams() -> OutgoingStreams {
         let mut streams = OutgoingStreams::new();
-        streams.open(ONE, Some(Ssrc(2))).unwrap();
+        streams.open(Kind::Video, ONE, Some(Ssrc(2))).unwrap();
         streams
     }
 
@@ -253,14 +274,18 @@ mod tests {
         for number in 0..100_000u32 {
             let ssrc = Ssrc(first.wrapping_add(2 * number));
             let rtx = Ssrc(first.wrapping_add(2 * number + 1));
-            assert_eq!(streams.open(ssrc, Some(rtx)), Ok(()), "{number}");
+            assert_eq!(
+                streams.open(Kind::Video, ssrc, Some(rtx)),
+                Ok(()),
+                "{number}"
+            );
             streams.close(ssrc);
             streams.close(rtx);
         }
         assert!(streams.spent.0.len() <= 2 && streams.open.is_empty());
         for ssrc in [first, u32::MAX, 0, 1, 150_000] {
             assert_eq!(
-                streams.open(Ssrc(ssrc), None),
+                streams.open(Kind::Video, Ssrc(ssrc), None),
                 Err(RefuseReason::DuplicateSsrc)
             );
         }
@@ -268,7 +293,7 @@ mod tests {
         let mut rng = Rng::new(1);
         let mut refused = 0;
         for _ in 0..10_000 {
-            let opened = streams.open(Ssrc(rng.next_u32()), None);
+            let opened = streams.open(Kind::Video, Ssrc(rng.next_u32()), None);
             refused += u32::from(opened == Err(RefuseReason::TooManySsrcs));
         }
         assert!(refused > 5000 && streams.spent.0.len() <= MAX_SPENT_RANGES);

@@ -25,3 +25,19 @@ export function forceCodec(transceiver: RTCRtpTransceiver, wanted: VideoCodec): 
   const code = wanted === 'h264' ? ErrorCode.NOT_SUPPORTED_H264 : ErrorCode.NOT_SUPPORTED;
   throw rtcError(code, `this browser cannot send ${wanted.toUpperCase()}`);
 }
+
+/**
+ * Lets lost packets of sound be asked for (RFC 4585 §4.2), in a description of ours. Chromium's engine does it when both
+ * sides say so, and never says so itself; it is known by its feedback about each packet of sound, which others do not have.
+ */
+export function repairSound(sdp: string): string {
+  return sdp
+    .split(/(?=^m=)/m)
+    .map((section) => {
+      const opus = /^a=rtpmap:(\d+) opus\/48000/im.exec(section)?.[1];
+      const feedback = `a=rtcp-fb:${opus} transport-cc\r\n`;
+      const isRepaired = new RegExp(`^a=rtcp-fb:${opus} nack\\s*$`, 'm').test(section);
+      return isRepaired ? section : section.replace(feedback, `${feedback}a=rtcp-fb:${opus} nack\r\n`);
+    })
+    .join('');
+}

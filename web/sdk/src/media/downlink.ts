@@ -3,6 +3,7 @@ import type { DownlinkOffer, Kind, StreamType } from '../generated/messages.js';
 import { log } from '../logger.js';
 import { AnswerTimeout } from '../signaling/channel.js';
 import { SessionReplaced } from '../signaling/session.js';
+import { repairSound } from './codecs.js';
 import { CONNECT_TIMEOUT, Connection, ConnectionFailed, Recovery, type Signaling } from './connection.js';
 
 /** A track that the downlink carries now. */
@@ -189,7 +190,8 @@ export class Downlink {
     const connection = this.connection ?? this.open();
     const { pc } = connection;
     await pc.setRemoteDescription({ type: 'offer', sdp: offer.sdp });
-    const answer = await pc.createAnswer();
+    const { sdp = '' } = await pc.createAnswer();
+    const answer: RTCSessionDescriptionInit = { type: 'answer', sdp: repairSound(sdp) };
     await pc.setLocalDescription(answer);
     if (this.isOver(session)) return;
     this.carried = this.tracksOf(pc, offer, answer.sdp ?? '');

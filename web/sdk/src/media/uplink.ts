@@ -4,7 +4,7 @@ import { log } from '../logger.js';
 import type { Fields } from '../signaling/channel.js';
 import { SessionReplaced } from '../signaling/session.js';
 import type { LocalStream } from '../streams/local-stream.js';
-import { forceCodec, type VideoCodec } from './codecs.js';
+import { forceCodec, repairSound, type VideoCodec } from './codecs.js';
 import { CONNECT_TIMEOUT, Connection, ConnectionFailed, Recovery, type Signaling } from './connection.js';
 
 type Kind = 'audio' | 'video';
@@ -212,7 +212,8 @@ export class Uplink {
     for (const kind of KINDS) await this.arrange(pc, publication, kind);
     let offer: RTCSessionDescriptionInit;
     try {
-      offer = await pc.createOffer();
+      const { sdp = '' } = await pc.createOffer();
+      offer = { type: 'offer', sdp: repairSound(sdp) };
       await pc.setLocalDescription(offer);
     } catch (thrown) {
       throw rtcError(ErrorCode.CREATE_OFFER_FAILED, `publish failed: createOffer: ${describe(thrown)}`);
