@@ -67,6 +67,10 @@ class Link:
         """Let these kinds through again; of no kind named, all of them."""
         self._cut -= frozenset(kinds) or ANYTHING
 
+    def waiting(self, now: float) -> float:
+        """Seconds that a packet which is offered now would wait for its turn."""
+        return max(0.0, self._departures[-1] - now) if self._departures else 0.0
+
     def offer(self, packet: bytes, now: float) -> None:
         """Take a packet at its beginning."""
         kind = kind_of(packet)
