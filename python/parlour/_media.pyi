@@ -154,10 +154,14 @@ class MediaEngine:
         ssrc: int,
         rtx_ssrc: int | None,
         mid_extension: int | None,
+        twcc_extension: int | None,
         pads: bool,
         cname: str,
     ) -> None:
-        """Forward a producer to a transport under an SSRC of its own; asks for a keyframe when video starts."""
+        """Forward a producer to a transport under an SSRC of its own; asks for a keyframe when video starts.
+
+        ``twcc_extension``: the subscriber reports on transport-wide numbers, which its packets carry in this extension.
+        """
 
     def remove_consumer(self, consumer: int) -> None:
         """Stop forwarding."""

@@ -13,17 +13,21 @@ LOCAL = LocalTransport(
     (Candidate("127.0.0.1", 8081), Candidate("::1", 8081)),
 )
 AUDIO = DownlinkLine(
-    TrackSpec("0", "audio", "opus", 96, ssrc=1001, mid_extension=1, fmtp="minptime=10;useinbandfec=1"),
+    TrackSpec(
+        "0", "audio", "opus", 96, ssrc=1001, mid_extension=1, twcc_extension=2, fmtp="minptime=10;useinbandfec=1"
+    ),
     True,
     False,
     "s1",
     "c1",
 )
-VIDEO = DownlinkLine(TrackSpec("1", "video", "vp8", 97, 98, 1002, 1003, 1, None, True, True), True, False, "s1", "c1")
+VIDEO = DownlinkLine(
+    TrackSpec("1", "video", "vp8", 97, 98, 1002, 1003, 1, 2, True, True, remb=True), True, False, "s1", "c1"
+)
 H264 = DownlinkLine(
     TrackSpec(
-        "2", "video", "h264", 99, 100, 1004, 1005, 1, None, True, True,
-        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+        "2", "video", "h264", 99, 100, 1004, 1005, 1, 2, True, True,
+        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f", remb=True,
     ),
     True, False, "s2", "c2",
 )  # fmt: skip

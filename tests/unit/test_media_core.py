@@ -166,13 +166,16 @@ async def test_ids_that_are_gone_are_told_and_removing_them_is_no_error(media: M
     media.set_remote(publisher.id, STRANGER)
     producer = media.add_producer(publisher.id, VIDEO)
     ssrc = media.allocate_ssrc(subscriber.id)
-    track = TrackSpec(mid="0", kind="video", codec="vp8", payload_type=96, ssrc=ssrc)
+    track = TrackSpec(mid="0", kind="video", codec="vp8", payload_type=96, ssrc=ssrc, twcc_extension=2)
     consumer = media.add_consumer(subscriber.id, producer, track, cname="c")
     media.set_consumer_paused(consumer, True)
     assert media.allocate_ssrc(subscriber.id) != ssrc
     counters = (await media.snapshot())["shards"][0]["router"]
     assert [entry["id"] for entry in counters["producers"]] == [producer]
     assert [(entry["producer"], entry["paused"]) for entry in counters["consumers"]] == [(producer, True)]
+    bandwidth = {entry["id"]: entry["bandwidth"] for entry in counters["transports"]}
+    untried = {"estimate": 600_000, "acknowledged": None, "rtt_ms": None, "loss": 0.0, "queue_ms": 0.0}
+    assert bandwidth == {publisher.id: None, subscriber.id: untried}
 
     media.remove_transport(publisher.id)
     with pytest.raises(LookupError, match=f"no consumer {consumer}"):

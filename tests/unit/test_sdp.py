@@ -287,14 +287,15 @@ def test_recorded_answers_take_what_their_stack_can_play(stack: str) -> None:
             mid: line for mid, line in active.items() if not (stack == "firefox" and line.track.codec == "h264")
         }
         assert answer.accepted == {
-            mid: AcceptedLine(mid, line.track.rtx_payload_type, 1) for mid, line in playable.items()
+            mid: AcceptedLine(mid, line.track.rtx_payload_type, 1, None if stack == "aiortc" else 2)
+            for mid, line in playable.items()
         }
         assert answer.refused >= set(active) - set(playable)
         if stack != "firefox":
             assert answer.refused <= {line.mid for line in lines if line.rejected}
 
 
-def test_an_answer_may_leave_out_repair_and_the_mid_extension() -> None:
+def test_an_answer_may_leave_out_repair_and_the_extensions() -> None:
     lines = sdp_downlink.lines()[0]
     text = recorded("answer", "chromium-lifecycle-1")
     text = (
@@ -303,7 +304,11 @@ def test_an_answer_may_leave_out_repair_and_the_mid_extension() -> None:
         .replace("a=fmtp:98 apt=97\r\n", "")
     )
     text = re.sub(r"a=extmap:1 .*\r\n", "", text)
-    assert read_downlink_answer(text, lines).accepted["1"] == AcceptedLine("1", None, None)
+    assert read_downlink_answer(text, lines).accepted["1"] == AcceptedLine("1", None, None, 2)
+    without_numbers = re.sub(r"a=extmap:2 .*\r\n", "", text)
+    assert read_downlink_answer(without_numbers, lines).accepted["1"].twcc_extension is None
+    without_reports = text.replace("a=rtcp-fb:97 transport-cc\r\n", "")
+    assert read_downlink_answer(without_reports, lines).accepted["1"].twcc_extension is None
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ use parlour_media::srtp::{KeySalt, SRTP_OVERHEAD, SrtpProfile, SrtpReceiver, Srt
 use parlour_media::stun::{self, StunMessage, is_stun};
 use parlour_media::twcc::TwccRecorder;
 
+mod bandwidth;
 mod session;
 
+pub use bandwidth::bandwidth;
 pub use session::{handshake, media, router};
 
 /// A function that takes any bytes.
@@ -26,6 +28,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("rtp", rtp),
     ("rtcp", rtcp),
     ("twcc", twcc),
+    ("bandwidth", bandwidth),
     ("srtp", srtp),
     ("keyframe", keyframe),
     ("router", router),

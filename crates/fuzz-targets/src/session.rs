@@ -257,6 +257,7 @@ impl Session {
                 ssrc,
                 rtx_ssrc: video.then_some(rtx_ssrc),
                 mid_extension: Some(4),
+                twcc_extension: None,
                 pads: true,
                 cname: "publisher".to_owned(),
             }));
@@ -271,6 +272,7 @@ impl Session {
             ssrc: PLAIN,
             rtx_ssrc: None,
             mid_extension: None,
+            twcc_extension: None,
             pads: true,
             cname: "publisher".to_owned(),
         }));

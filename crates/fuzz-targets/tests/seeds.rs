@@ -165,6 +165,9 @@ fn write_the_seeds() {
         .expect("feedback");
     save("rtcp", "transport-wide", &buf[..len]);
     save("twcc", "small-and-large-deltas", &buf[12..len]);
+    for (name, seed) in bandwidth_seeds() {
+        save("bandwidth", name, &seed);
+    }
     save(
         "twcc",
         "run-of-lost",
@@ -318,4 +321,30 @@ fn write_the_seeds() {
 /// Time goes on, as the target `router` has it.
 fn wait4(by: u8) -> Vec<u8> {
     vec![1, by, 0]
+}
+
+/// Things that happen on a path: frames and feedback, lost ones, probes, and the peers that report otherwise.
+fn bandwidth_seeds() -> [(&'static str, Vec<u8>); 4] {
+    const FRAME: [u8; 5] = [0, 8, 200, 0, 30];
+    const LOSSY: [u8; 5] = [0, 8, 200, 0x24, 90];
+    const TIME: [u8; 5] = [1, 0, 130, 0, 0];
+    const FEEDBACK: [u8; 5] = [2, 0, 0, 0, 0];
+    const PROBE: [u8; 5] = [7, 8, 0, 0, 255];
+    const TICK: [u8; 5] = [6, 0, 0, 0, 0];
+    const REMB: [u8; 5] = [4, 63, 0, 0, 0];
+    const REPORT: [u8; 5] = [5, 128, 0, 0, 9];
+    let times = |count, what: &[[u8; 5]]| what.concat().repeat(count);
+    let mut forged = times(5, &[FRAME, TIME]);
+    // Numbers 0 to 7 arrived, then one large step back of the clock, and numbers that nobody sent.
+    forged.extend([
+        3, 16, 0, 0, 0, 0, 0, 0, 8, 0, 0, 9, 1, 0x20, 8, 1, 1, 1, 1, 1, 1,
+    ]);
+    forged.extend([3, 12, 0, 0, 0, 0, 8, 0, 8, 0x80, 0, 9, 2, 0x20, 8, 1, 1]);
+    forged.extend([3, 10, 0, 0, 0, 0x70, 0, 0xff, 0xff, 0, 0, 9, 3, 0x1f, 0xff]);
+    [
+        ("steady", times(40, &[FRAME, TIME, FEEDBACK])),
+        ("probing", times(20, &[LOSSY, TIME, FEEDBACK, PROBE, TICK])),
+        ("forged", forged),
+        ("reports", times(20, &[FRAME, TIME, TICK, REPORT, REMB])),
+    ]
 }

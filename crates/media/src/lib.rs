@@ -4,9 +4,10 @@
 //! clock in this crate. One [`Router`] is the whole state of one shard.
 //!
 //! The rooms, from the ground up; each imports from those above it in this list only (`docs/architecture.md`):
-//! `wire` has the formats, `transport` one peer's path and keys, `ingress` what a publisher sends, `egress` what a
+//! `wire` has the formats, `congestion` what a path carries, `transport` one peer's path and keys, `ingress` what a publisher sends, `egress` what a
 //! subscriber gets, `router` who gets what.
 
+pub mod congestion;
 mod egress;
 mod ids;
 mod ingress;
@@ -22,7 +23,7 @@ pub use ids::{ConsumerId, ProducerId, TransportId};
 pub use ingress::spec::ProducerSpec;
 pub use reasons::{CloseReason, DropReason, Drops, RefuseReason};
 pub use router::command::Command;
-pub use router::counters::Snapshot;
+pub use router::counters::{BandwidthStats, Snapshot};
 pub use router::event::Event;
 pub use router::{Router, RouterConfig};
 pub use transport::path::Path;

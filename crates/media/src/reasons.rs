@@ -169,6 +169,10 @@ named!(
         NackOverBudget = "nack-over-budget",
         /// A number beyond those that are looked at in one request for retransmissions.
         NackTooMany = "nack-too-many",
+        /// A number in transport-wide feedback under which nothing was ever sent: it tells nothing and changes nothing.
+        FeedbackNeverSent = "feedback-never-sent",
+        /// A number in transport-wide feedback whose packet was sent too long ago to be remembered.
+        FeedbackForgotten = "feedback-forgotten",
         /// A packet that grew beyond a datagram by rewriting.
         TooLarge = "too-large",
         /// A packet of ours that would be the second one under its SRTP index. A fault of ours: it is not sent.

@@ -70,6 +70,7 @@ impl Flood {
                     ssrc: Ssrc(ssrc as u32 + 1),
                     rtx_ssrc: None,
                     mid_extension: None,
+                    twcc_extension: None,
                     pads: false,
                     cname: "someone".into(),
                 }));

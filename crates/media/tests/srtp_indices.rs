@@ -73,6 +73,7 @@ impl Stage {
             ssrc: Ssrc(ssrc),
             rtx_ssrc: with_rtx.then_some(Ssrc(ssrc + 1)),
             mid_extension: Some(4),
+            twcc_extension: Some(3),
             pads: false,
             cname: "c".into(),
         };

@@ -172,7 +172,7 @@ impl MediaEngine {
 
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     #[pyo3(signature = (*, consumer, transport, producer, mid, payload_type, rtx_payload_type, ssrc, rtx_ssrc,
-                        mid_extension, pads, cname))]
+                        mid_extension, twcc_extension, pads, cname))]
     fn add_consumer(
         &self,
         consumer: u64,
@@ -184,6 +184,7 @@ impl MediaEngine {
         ssrc: u32,
         rtx_ssrc: Option<u32>,
         mid_extension: Option<u8>,
+        twcc_extension: Option<u8>,
         pads: bool,
         cname: String,
     ) -> PyResult<()> {
@@ -197,6 +198,7 @@ impl MediaEngine {
             ssrc: Ssrc(ssrc),
             rtx_ssrc: rtx_ssrc.map(Ssrc),
             mid_extension,
+            twcc_extension,
             pads,
             cname,
         }))

@@ -255,6 +255,7 @@ mod tests {
             ssrc: Ssrc(1),
             rtx_ssrc: None,
             mid_extension: None,
+            twcc_extension: None,
             pads: true,
             cname: "c".into(),
         })

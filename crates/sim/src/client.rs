@@ -179,6 +179,7 @@ impl KeyedClient {
             ssrc: Ssrc(ssrc),
             rtx_ssrc: rtx.then_some(Ssrc(ssrc + 1)),
             mid_extension: Some(MID_EXTENSION),
+            twcc_extension: Some(TWCC_EXTENSION),
             pads: true,
             cname: "someone".into(),
         }

@@ -340,6 +340,7 @@ impl Sim {
             ssrc: Ssrc(ssrc),
             rtx_ssrc: video.then_some(Ssrc(ssrc + 1)),
             mid_extension: Some(MID_EXTENSION),
+            twcc_extension: Some(TWCC_EXTENSION),
             pads: true,
             cname: "someone".into(),
         }

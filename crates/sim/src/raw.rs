@@ -52,6 +52,7 @@ pub fn consumer(transport: TransportId, producer: &ProducerSpec, ssrc: u32) -> C
         ssrc: Ssrc(ssrc),
         rtx_ssrc: None,
         mid_extension: None,
+        twcc_extension: None,
         pads: true,
         cname: "c".into(),
     }

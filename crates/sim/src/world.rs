@@ -3,6 +3,7 @@
 
 mod judge;
 mod link;
+mod reports;
 mod sum;
 
 use crate::client::KeyedClient;
@@ -11,6 +12,7 @@ use crate::publisher::{Arrivals, Publisher};
 use crate::sink::Outbox;
 use crate::subscription::Subscription;
 use crate::world::link::{InFlight, Way, Weather, What};
+use crate::world::reports::Reports;
 use parlour_media::num::{Rng, SeqNo, Ssrc};
 use parlour_media::rtcp;
 use parlour_media::rtp::{RtpHeader, is_rtcp, is_rtp_or_rtcp};
@@ -36,6 +38,7 @@ pub(crate) struct Participant {
     pub(crate) down: Weather,
     pub(crate) next_check: Instant,
     pub(crate) next_nack: Instant,
+    pub(crate) reports: Reports,
 }
 
 pub(crate) struct Track {
@@ -138,6 +141,7 @@ impl World {
             down: Weather::random(&mut self.rng),
             next_check: self.now,
             next_nack: self.now,
+            reports: Reports::new(self.now),
             client,
         });
         for track in 0..self.tracks.len() {
@@ -344,6 +348,9 @@ impl World {
             participant.next_check = self.now + Duration::from_millis(300);
             let check = participant.client.check();
             self.send(who, What::Stun, check);
+        }
+        if self.participants[who].connected {
+            self.report(who);
         }
         if self.participants[who].next_nack <= self.now {
             self.participants[who].next_nack = self.now + Duration::from_millis(30);

@@ -265,6 +265,7 @@ class MediaCore:
                 ssrc=track.ssrc,
                 rtx_ssrc=track.rtx_ssrc,
                 mid_extension=track.mid_extension,
+                twcc_extension=track.twcc_extension,
                 pads=self._padding,
                 cname=cname,
             )

@@ -27,6 +27,21 @@ class SocketCounters(TypedDict):
     """Datagrams lost at the socket, by reason; only what happened is listed."""
 
 
+class BandwidthCounters(TypedDict):
+    """What is known of the path to a subscriber, from its feedback."""
+
+    estimate: int
+    """Bits a second that may be sent."""
+    acknowledged: int | None
+    """Bits a second that arrived of late; None without transport-wide feedback."""
+    rtt_ms: float | None
+    """The round trip, with what the peer waits before it tells."""
+    loss: float
+    """Share lost of late, 0 to 1."""
+    queue_ms: float
+    """How long packets stand in a queue on the way."""
+
+
 class TransportCounters(TypedDict):
     """One transport. ``state`` is ``new``, ``checking``, ``handshaking`` or ``connected``."""
 
@@ -44,6 +59,8 @@ class TransportCounters(TypedDict):
     rtt_ms: float | None
     policed: int
     """Packets dropped because the peer sent more than it may."""
+    bandwidth: BandwidthCounters | None
+    """None while nothing was forwarded to it."""
 
 
 class ProducerCounters(TypedDict):

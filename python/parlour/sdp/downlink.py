@@ -13,6 +13,7 @@ from parlour.sdp.reader import MAX_SECTIONS, Bounds, Section, read_description
 from parlour.sdp.uplink import known_codec, remote_transport
 from parlour.sdp.writer import (
     MID_URI,
+    TWCC_URI,
     codec_lines,
     transport_lines,
     write_description,
@@ -53,6 +54,7 @@ class AcceptedLine:
     mid: str
     rtx_payload_type: int | None
     mid_extension: int | None
+    twcc_extension: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def write_downlink_offer(local: LocalTransport, lines: Sequence[DownlinkLine], *
     bundle: list[str] = []
     for line in lines:
         track = line.track
-        section = codec_lines(track, transport_cc=False)
+        section = codec_lines(track, transport_cc=track.twcc_extension is not None)
         if line.rejected:
             # Codec and ICE lines mean nothing here, but there are stacks that look for them in every section.
             section |= transport_lines(local, setup="actpass", candidates=False) | {"port": 0, "direction": "inactive"}
@@ -131,9 +133,12 @@ def _taken(section: Section, track: TrackSpec) -> AcceptedLine | None:
         return None
     rtx = next((codec for codec in section.codecs if codec.payload_type == track.rtx_payload_type), None)
     repaired = rtx is not None and rtx.name == "rtx" and rtx.parameter("apt") == str(track.payload_type)
-    extension = section.extensions.get(MID_URI)
+    mid, twcc = section.extensions.get(MID_URI), section.extensions.get(TWCC_URI)
+    # Numbers that nobody reports on would be four bytes a packet for nothing.
+    reports = twcc == track.twcc_extension and "transport-cc" in codec.feedback
     return AcceptedLine(
         track.mid,
         track.rtx_payload_type if repaired else None,
-        extension if extension == track.mid_extension else None,
+        mid if mid == track.mid_extension else None,
+        twcc if reports else None,
     )

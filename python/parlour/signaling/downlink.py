@@ -30,6 +30,7 @@ from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Media, Transport
 
 MID_EXTENSION = 1
+TWCC_EXTENSION = 2
 MAX_LINES = 512
 REMEMBERED = 16
 """Withdrawn offers whose answers may still be on their way, of one client."""
@@ -306,10 +307,12 @@ class Downlink:
             self._media.allocate_ssrc(self._transport.id),
             self._media.allocate_ssrc(self._transport.id) if video else None,
             MID_EXTENSION,
-            None,
+            TWCC_EXTENSION,
             True,
             video,
             downlink_format(source.track),
+            # For who has no transport-wide feedback.
+            remb=video,
         )
         line.offered = DownlinkLine(track, active=True, stream_id=source.stream_id, cname=source.cname)
         line.key, line.producer = key, source.producer
@@ -414,6 +417,7 @@ class Downlink:
                 rtx_payload_type=accepted.rtx_payload_type,
                 rtx_ssrc=then.track.rtx_ssrc if accepted.rtx_payload_type is not None else None,
                 mid_extension=accepted.mid_extension,
+                twcc_extension=accepted.twcc_extension,
             )
             with contextlib.suppress(LookupError):  # one end closed just now; its event is on the way
                 line.consumer = self._media.add_consumer(self._transport.id, line.producer, track, cname=then.cname)

@@ -7,7 +7,9 @@ use crate::ingress::track::SenderClock;
 use crate::reasons::DropReason;
 use crate::slab::{TrackKey, TransportKey};
 use crate::wire::codecs::Kind;
+use crate::wire::extensions::ExtensionBlock;
 use crate::wire::num::{ExtSeqNo, Rng, RtpTime, SeqNo};
+use crate::wire::rtcp::ReportBlock;
 use std::time::{Duration, Instant};
 
 /// The same packet is not sent again within a round trip, and never within this time: a subscriber that
@@ -67,6 +69,8 @@ pub(crate) struct Consumer {
     pub(crate) places: Places,
     pub(crate) paused: bool,
     pub(crate) rewriter: Rewriter,
+    /// The header extensions of its packets.
+    pub(crate) extensions: ExtensionBlock,
     /// The arrival of the track that it gets next.
     pub(crate) cursor: u64,
     kind: Kind,
@@ -84,6 +88,8 @@ pub(crate) struct Consumer {
     pub(crate) fraction_lost: u8,
     pub(crate) jitter: u32,
     pub(crate) rtt: Option<Duration>,
+    /// The highest number that the subscriber reported to have come.
+    highest_told: Option<u32>,
 }
 
 impl Consumer {
@@ -97,12 +103,14 @@ impl Consumer {
     ) -> Self {
         let first = (rng.next_u32() & 0x7fff) as u16;
         let rewriter = Rewriter::new(kind.clock_rate(), first, rng.next_u32());
+        let mid = spec.mid_extension.map(|id| (id, spec.mid.as_str()));
         Consumer {
             transport,
             track,
             places: Places::default(),
             paused: false,
             rewriter,
+            extensions: ExtensionBlock::new(mid, spec.twcc_extension).unwrap_or_default(),
             cursor,
             kind,
             next_rtx: ExtSeqNo(u64::from(rng.next_u32() & 0x7fff)),
@@ -119,6 +127,7 @@ impl Consumer {
             fraction_lost: 0,
             jitter: 0,
             rtt: None,
+            highest_told: None,
             spec,
         }
     }
@@ -210,17 +219,16 @@ impl Consumer {
         })
     }
 
-    /// The subscriber's report on this stream (RFC 3550 §6.4.1).
-    pub(crate) fn on_report(
-        &mut self,
-        now: Instant,
-        fraction_lost: u8,
-        jitter: u32,
-        last_sr: u32,
-        delay: u32,
-    ) {
-        self.fraction_lost = fraction_lost;
-        self.jitter = jitter;
+    /// The subscriber's report on this stream (RFC 3550 §6.4.1). Returns of how many packets more than the one before it
+    /// tells.
+    pub(crate) fn on_report(&mut self, now: Instant, block: &ReportBlock) -> u64 {
+        self.fraction_lost = block.fraction_lost;
+        self.jitter = block.jitter;
+        let (last_sr, delay) = (block.last_sr, block.delay_since_last_sr);
+        let before = self.highest_told.replace(block.highest_seq);
+        let told = before.map_or(0, |before| block.highest_seq.wrapping_sub(before));
+        // A report that was overtaken by the next one tells of none.
+        let told = if told < 1 << 31 { u64::from(told) } else { 0 };
         let answered = self
             .reports
             .iter()
@@ -231,6 +239,7 @@ impl Consumer {
                 .checked_sub(from_q16(delay))
                 .map(|rtt| rtt.min(MAX_RTT));
         }
+        told
     }
 }
 
@@ -253,6 +262,7 @@ mod tests {
             ssrc: Ssrc(1),
             rtx_ssrc: None,
             mid_extension: None,
+            twcc_extension: None,
             pads: false,
             cname: "c".into(),
         };
@@ -338,7 +348,12 @@ mod tests {
         };
         let report = consumer.sender_report(now, 0, Some(clock)).unwrap();
         let answered = now + Duration::from_millis(150);
-        consumer.on_report(answered, 3, 7, (report.ntp >> 16) as u32, 65536 / 10);
+        let block = ReportBlock {
+            last_sr: (report.ntp >> 16) as u32,
+            delay_since_last_sr: 65536 / 10,
+            ..ReportBlock::default()
+        };
+        consumer.on_report(answered, &block);
         let rtt = consumer.rtt.unwrap();
         assert!((49..=51).contains(&rtt.as_millis()), "{rtt:?}");
     }

@@ -24,6 +24,8 @@ pub struct ConsumerSpec {
     pub rtx_ssrc: Option<Ssrc>,
     /// Identifier of the MID header extension, when it is to be written.
     pub mid_extension: Option<u8>,
+    /// Identifier of the transport-wide sequence number extension, when the subscriber reports on it.
+    pub twcc_extension: Option<u8>,
     /// Whether packets may be padded by a byte, so that those of a batch have one size and leave as one message. Only
     /// with retransmissions of their own: what is sent again under its number is sent again as it was.
     pub pads: bool,

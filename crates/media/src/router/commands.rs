@@ -267,14 +267,21 @@ impl Router {
         let mid_ok = spec
             .mid_extension
             .is_none_or(|id| extensions::is_id(id) && !spec.mid.is_empty());
+        let twcc_ok = spec
+            .twcc_extension
+            .is_none_or(|id| extensions::is_id(id) && spec.mid_extension != Some(id));
         // SDES items carry at most 255 bytes (RFC 3550 §6.5).
         let names_ok = spec.mid.len() <= MAX_MID && spec.cname.len() <= 255;
-        if !rtx_ok || !mid_ok || !names_ok || !is_payload_type(spec.payload_type) {
+        if !rtx_ok || !mid_ok || !twcc_ok || !names_ok || !is_payload_type(spec.payload_type) {
             return Err(RefuseReason::InvalidValue);
         }
         transport
             .sent
             .open(track.spec.kind, spec.ssrc, spec.rtx_ssrc)?;
+        let bandwidth = transport.bandwidth.get_or_insert_default();
+        if spec.twcc_extension.is_some() {
+            bandwidth.expect_feedback();
+        }
         let (id, ssrc) = (spec.consumer, spec.ssrc);
         let mut consumer = Consumer::new(
             spec,

@@ -12,12 +12,16 @@ use crate::transport::sink::TransmitSink;
 use crate::transport::{MAX_RTCP, REPORT_INTERVAL};
 use crate::wire::num::{SeqNo, Ssrc};
 use crate::wire::rtcp::{self, ReportBlock, Rtcp, SenderInfo};
+use crate::wire::twcc::Feedback;
 use crate::wire::xr::{self, ReferenceEcho};
 use std::time::{Duration, Instant};
 
 /// Sequence numbers that are looked at in one NACK. A packet of RTCP could name 17 for each 4 bytes; nobody
 /// misses more than the cache holds.
 const MAX_NACKED: usize = 512;
+
+/// Packets that a feedback may tell of for each item of the RTCP budget: their work is less than that of others.
+const STATUSES_PER_ITEM: u16 = 16;
 
 /// Report blocks of one receiver report (RFC 3550 §6.4.1).
 const MAX_BLOCKS: usize = 31;
@@ -69,7 +73,9 @@ impl Router {
                         self.on_bye(index, ssrc);
                     }
                 }
-                Rtcp::Twcc(_) | Rtcp::Remb { .. } | Rtcp::Sdes(_) | Rtcp::Other { .. } => {}
+                Rtcp::Twcc(feedback) => self.on_feedback(now, index, &feedback)?,
+                Rtcp::Remb { bitrate, .. } => self.on_remb(now, index, bitrate),
+                Rtcp::Sdes(_) | Rtcp::Other { .. } => {}
             }
         }
         Ok(())
@@ -134,14 +140,11 @@ impl Router {
             .consumer_of(index, block.ssrc)
             .and_then(|at| self.consumers.get_mut(at));
         if let Some(consumer) = consumer {
-            let ReportBlock {
-                fraction_lost,
-                jitter,
-                last_sr,
-                delay_since_last_sr,
-                ..
-            } = block;
-            consumer.on_report(came, fraction_lost, jitter, last_sr, delay_since_last_sr);
+            let told = consumer.on_report(came, &block);
+            let transport = self.transports.get_mut(index);
+            if let Some(bandwidth) = transport.and_then(|it| it.bandwidth.as_mut()) {
+                bandwidth.on_report(came, block.fraction_lost, told, consumer.rtt);
+            }
         }
     }
 
@@ -180,6 +183,41 @@ impl Router {
         self.drops
             .count_many(DropReason::NackTooMany, lost.count() as u64);
         Ok(())
+    }
+
+    /// What a subscriber says of when our packets came.
+    fn on_feedback(
+        &mut self,
+        now: Instant,
+        index: TransportKey,
+        feedback: &Feedback<'_>,
+    ) -> Result<(), DropReason> {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return Ok(());
+        };
+        let Some(bandwidth) = transport.bandwidth.as_mut() else {
+            return Ok(());
+        };
+        // A few bytes may claim 65,535 packets.
+        for _ in 0..feedback.status_count / STATUSES_PER_ITEM {
+            if !transport.rtcp_budget.take(now) {
+                return Err(DropReason::RtcpOverBudget);
+            }
+        }
+        let ignored = bandwidth.on_feedback(now, feedback);
+        self.drops
+            .count_many(DropReason::FeedbackNeverSent, ignored.never_sent);
+        self.drops
+            .count_many(DropReason::FeedbackForgotten, ignored.forgotten);
+        Ok(())
+    }
+
+    /// A subscriber says what it can take, in bits a second.
+    fn on_remb(&mut self, now: Instant, index: TransportKey, bits_per_second: u64) {
+        let transport = self.transports.get_mut(index);
+        if let Some(bandwidth) = transport.and_then(|it| it.bandwidth.as_mut()) {
+            bandwidth.on_remb(now, bits_per_second);
+        }
     }
 
     fn on_keyframe_request(&mut self, now: Instant, index: TransportKey, media: Ssrc) {
@@ -283,6 +321,9 @@ impl Router {
             return;
         }
         transport.next_report = Some(now + REPORT_INTERVAL);
+        if let Some(bandwidth) = &mut transport.bandwidth {
+            bandwidth.on_tick(now);
+        }
         self.send_receiver_report(now, index, sink);
         self.send_sender_reports(now, index, sink);
     }

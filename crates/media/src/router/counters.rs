@@ -40,6 +40,21 @@ pub struct HandshakeCounters {
     pub waiting: usize,
 }
 
+/// What is known of the path to a subscriber.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BandwidthStats {
+    /// What may be sent, in bits a second.
+    pub estimate: u64,
+    /// What was acknowledged of late, in bits a second: by transport-wide feedback alone.
+    pub acknowledged: Option<u64>,
+    /// The round trip in milliseconds, with what the peer waits before it tells.
+    pub rtt_ms: Option<f64>,
+    /// The share that was lost of late, 0 to 1.
+    pub loss: f64,
+    /// How many milliseconds packets stand in a queue on the way.
+    pub queue_ms: f64,
+}
+
 /// One transport's counters.
 #[derive(Clone, Debug)]
 pub struct TransportStats {
@@ -59,6 +74,8 @@ pub struct TransportStats {
     pub rtt_ms: Option<f64>,
     /// Packets dropped because it sent more than it may.
     pub policed: u64,
+    /// What is known of the path to its peer, once something was to be forwarded to it.
+    pub bandwidth: Option<BandwidthStats>,
 }
 
 /// One incoming track's counters.

@@ -35,12 +35,12 @@ fn pass_on(
         ext: out.ext,
         timestamp: out.timestamp,
         ssrc: spec.ssrc,
-        mid: spec.mid_extension.map(|id| (id, spec.mid.as_str())),
+        extensions: &consumer.extensions,
         padded: spec.pads && has_rtx && len > 0 && len + 1 == longest,
         original: None,
         repeatable: !has_rtx,
     };
-    transport.send_rtp(sink, &header, kept.payload)?;
+    transport.send_rtp(now, sink, &header, kept.payload)?;
     consumer.on_sent(len);
     Ok(out.begins)
 }
@@ -302,12 +302,12 @@ impl Router {
             ext: number,
             timestamp: kept.meta.timestamp.wrapping_add(timestamp_shift),
             ssrc,
-            mid: spec.mid_extension.map(|id| (id, spec.mid.as_str())),
+            extensions: &consumer.extensions,
             padded: false,
             original: rtx.map(|_| original.seq()),
             repeatable: rtx.is_none(),
         };
-        let len = transport.send_rtp(sink, &header, kept.payload)?;
+        let len = transport.send_rtp(now, sink, &header, kept.payload)?;
         consumer.on_resent(now, original, len);
         Ok(())
     }

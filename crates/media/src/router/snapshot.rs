@@ -2,8 +2,10 @@
 
 use super::Router;
 use super::counters::{
-    ConsumerStats, HandshakeCounters, PathCounters, ProducerStats, Snapshot, TransportStats,
+    BandwidthStats, ConsumerStats, HandshakeCounters, PathCounters, ProducerStats, Snapshot,
+    TransportStats,
 };
+use crate::congestion::Bandwidth;
 use crate::ingress::stream::Stream;
 use crate::transport::Transport;
 use crate::transport::ice::Proof;
@@ -82,6 +84,17 @@ fn stats_of(transport: &Transport) -> TransportStats {
         traffic: transport.traffic,
         rtt_ms: transport.round_trip.smoothed().map(milliseconds),
         policed: transport.policer.dropped,
+        bandwidth: transport.bandwidth.as_deref().map(bandwidth_of),
+    }
+}
+
+fn bandwidth_of(bandwidth: &Bandwidth) -> BandwidthStats {
+    BandwidthStats {
+        estimate: bandwidth.estimate(),
+        acknowledged: bandwidth.acknowledged(),
+        rtt_ms: bandwidth.round_trip().map(milliseconds),
+        loss: bandwidth.loss(),
+        queue_ms: milliseconds(bandwidth.queue()),
     }
 }
 
@@ -130,7 +143,9 @@ impl Snapshot {
             write_traffic(out, &transport.traffic);
             out.push_str(",\"rtt_ms\":");
             number_or_null(out, transport.rtt_ms);
-            let _ = write!(out, ",\"policed\":{}}}", transport.policed);
+            let _ = write!(out, ",\"policed\":{},\"bandwidth\":", transport.policed);
+            write_bandwidth(out, transport.bandwidth);
+            out.push('}');
         });
         out.push_str("],\"producers\":[");
         list(&mut out, &self.producers, |out, producer| {
@@ -192,6 +207,25 @@ fn write_traffic(out: &mut String, traffic: &Traffic) {
         out,
         "\"packets_in\":{},\"bytes_in\":{},\"packets_out\":{},\"bytes_out\":{}",
         traffic.packets_in, traffic.bytes_in, traffic.packets_out, traffic.bytes_out
+    );
+}
+
+fn write_bandwidth(out: &mut String, bandwidth: Option<BandwidthStats>) {
+    let Some(bandwidth) = bandwidth else {
+        return out.push_str("null");
+    };
+    let _ = write!(
+        out,
+        "{{\"estimate\":{},\"acknowledged\":",
+        bandwidth.estimate
+    );
+    number_or_null(out, bandwidth.acknowledged);
+    out.push_str(",\"rtt_ms\":");
+    number_or_null(out, bandwidth.rtt_ms);
+    let _ = write!(
+        out,
+        ",\"loss\":{:.4},\"queue_ms\":{}}}",
+        bandwidth.loss, bandwidth.queue_ms
     );
 }
 

@@ -90,6 +90,7 @@ fn specs(kind: Kind) -> (ProducerSpec, ConsumerSpec) {
         ssrc: Ssrc(3000),
         rtx_ssrc: None,
         mid_extension: None,
+        twcc_extension: None,
         pads: false,
         cname: "c".into(),
     };

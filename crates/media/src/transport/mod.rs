@@ -14,6 +14,7 @@ pub mod srtp;
 pub(crate) mod traffic;
 pub(crate) mod verification;
 
+use crate::congestion::Bandwidth;
 use crate::ids::TransportId;
 use crate::reasons::{CloseReason, DropReason};
 use crate::slab::{ConsumerKey, TrackKey};
@@ -32,6 +33,7 @@ use crate::transport::srtp::{
 };
 use crate::transport::traffic::Traffic;
 use crate::transport::verification::PeerBudget;
+use crate::wire::extensions::ExtensionBlock;
 use crate::wire::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
 use crate::wire::rtp;
 use std::collections::{HashMap, VecDeque};
@@ -88,7 +90,8 @@ pub(crate) struct OutgoingHeader<'a> {
     pub(crate) ext: ExtSeqNo,
     pub(crate) timestamp: RtpTime,
     pub(crate) ssrc: Ssrc,
-    pub(crate) mid: Option<(u8, &'a str)>,
+    /// With room for the transport-wide number, which the packet is given when it is sealed.
+    pub(crate) extensions: &'a ExtensionBlock,
     /// Whether a byte of padding is put behind the payload (RFC 3550 §5.1).
     pub(crate) padded: bool,
     /// The number before the payload of a retransmission (RFC 4588 §4).
@@ -152,6 +155,8 @@ pub(crate) struct Transport {
     pub(crate) feedback_ssrc: Ssrc,
     pub(crate) feedback: Option<Feedback>,
     pub(crate) estimate: Option<Estimate>,
+    /// What the path to the peer carries; there from its first consumer on.
+    pub(crate) bandwidth: Option<Box<Bandwidth>>,
     pub(crate) named_at: Option<Instant>,
     pub(crate) validated_at: Option<Instant>,
     pub(crate) next_report: Option<Instant>,
@@ -185,6 +190,7 @@ impl Transport {
             feedback_ssrc,
             feedback: None,
             estimate: None,
+            bandwidth: None,
             named_at: None,
             validated_at: None,
             next_report: None,
@@ -295,6 +301,7 @@ impl Transport {
     /// Seals a packet straight into the sink. Its payload is the concatenation of the two parts.
     pub(crate) fn send_rtp(
         &mut self,
+        now: Instant,
         sink: &mut impl TransmitSink,
         header: &OutgoingHeader<'_>,
         payload: &[u8],
@@ -302,21 +309,24 @@ impl Transport {
         let (Some(srtp), Some(path)) = (self.srtp.as_mut(), self.ice.path()) else {
             return Err(DropReason::NotConnected);
         };
-        let mut extension = [(0, &[][..])];
-        let extensions: &[(u8, &[u8])] = match header.mid {
-            Some((id, mid)) => {
-                extension[0] = (id, mid.as_bytes());
-                &extension
+        // What is sent again under its index is sent again with its transport-wide number, or it would be another packet.
+        let extensions = header.extensions;
+        let number = match (extensions.number_at(), self.bandwidth.as_ref()) {
+            (Some(place), Some(bandwidth)) => {
+                let before = header
+                    .repeatable
+                    .then(|| self.sent.number_of(header.ssrc, header.ext));
+                Some((place, before.flatten().unwrap_or(bandwidth.next_number())))
             }
-            None => &[],
+            _ => None,
         };
-        let extension_room = header
-            .mid
-            .map_or(0, |(_, mid)| 4 + (1 + mid.len()).next_multiple_of(4));
         let original_len = if header.original.is_some() { 2 } else { 0 };
         let padding_len = usize::from(header.padded);
-        let plain_len =
-            rtp::RTP_HEADER_LEN + extension_room + original_len + payload.len() + padding_len;
+        let plain_len = rtp::RTP_HEADER_LEN
+            + extensions.bytes().len()
+            + original_len
+            + payload.len()
+            + padding_len;
         if plain_len + SRTP_OVERHEAD > MAX_DATAGRAM {
             return Err(DropReason::TooLarge);
         }
@@ -330,17 +340,21 @@ impl Transport {
             repeatable,
             ..
         } = *header;
-        let mut at = rtp::write_header(
+        let mut at = rtp::write_header_before(
             buffer,
             marker,
             payload_type,
             ext.seq(),
             timestamp,
             ssrc,
-            extensions,
+            extensions.bytes(),
         );
         if at == 0 {
             return Err(DropReason::SealFailed);
+        }
+        if let Some((place, number)) = number {
+            let place = rtp::RTP_HEADER_LEN + place;
+            buffer[place..place + 2].copy_from_slice(&number.0.to_be_bytes());
         }
         if let Some(original) = header.original {
             buffer[at..at + 2].copy_from_slice(&original.0.to_be_bytes());
@@ -354,11 +368,15 @@ impl Transport {
             at += 1;
         }
         let plain_len = at;
-        let plain = repeatable.then_some(&buffer[..plain_len]);
+        let number = number.map(|(_, number)| number);
+        let plain = repeatable.then_some((&buffer[..plain_len], number));
         self.sent.use_index(ssrc, ext, plain)?;
         let sealed = srtp.sender.protect_rtp(buffer, plain_len, ext.roc());
         let len = sealed.map_err(|_| DropReason::SealFailed)?;
         sink.commit(len);
+        if let Some(bandwidth) = self.bandwidth.as_mut() {
+            bandwidth.on_sent(now, number, len, None);
+        }
         self.traffic.packets_out += 1;
         self.traffic.bytes_out += len as u64;
         Ok(len)

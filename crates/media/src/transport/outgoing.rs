@@ -6,7 +6,7 @@
 use crate::reasons::DropReason;
 use crate::reasons::RefuseReason;
 use crate::wire::codecs::Kind;
-use crate::wire::num::{ExtSeqNo, Ssrc, WINDOW};
+use crate::wire::num::{ExtSeqNo, SeqNo, Ssrc, WINDOW};
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
@@ -66,19 +66,29 @@ impl OutgoingStreams {
         self.open.remove(&ssrc);
     }
 
+    /// The transport-wide number that the packet under this index was sent with, if it may be sent again.
+    pub(crate) fn number_of(&self, ssrc: Ssrc, index: ExtSeqNo) -> Option<SeqNo> {
+        let used = self.open.get(&ssrc)?;
+        let content = used.contents.get(index.0 as usize % used.remembered)?;
+        (content.index == index.0)
+            .then_some(content.transport_wide)
+            .flatten()
+    }
+
     /// Uses an index, or says that it must not be used.
     ///
     /// `repeatable` is the whole plain packet where the stream has no RTX, so that a lost packet is sent again under
-    /// its own number (RFC 4585 §6.2.1). Then the very same bytes pass again: they become the very same datagram.
+    /// its own number (RFC 4585 §6.2.1). Then the very same bytes pass again: they become the very same datagram. With
+    /// it comes the transport-wide number in it.
     pub(crate) fn use_index(
         &mut self,
         ssrc: Ssrc,
         index: ExtSeqNo,
-        repeatable: Option<&[u8]>,
+        repeatable: Option<(&[u8], Option<SeqNo>)>,
     ) -> Result<(), DropReason> {
         let used = self.open.get_mut(&ssrc).ok_or(DropReason::IndexUsed)?;
         let fresh = used.mark(index.0);
-        let Some(packet) = repeatable else {
+        let Some((packet, transport_wide)) = repeatable else {
             return if fresh {
                 Ok(())
             } else {
@@ -86,11 +96,15 @@ impl OutgoingStreams {
             };
         };
         if used.contents.is_empty() {
-            used.contents.resize(used.remembered, (INDEX_END, 0));
+            used.contents.resize(used.remembered, Content::NONE);
         }
         let slot = &mut used.contents[index.0 as usize % used.remembered];
-        let content = (index.0, self.digest.hash_one(packet));
-        if fresh && (slot.0 == INDEX_END || slot.0 < index.0) {
+        let content = Content {
+            index: index.0,
+            digest: self.digest.hash_one(packet),
+            transport_wide,
+        };
+        if fresh && (slot.index == INDEX_END || slot.index < index.0) {
             *slot = content;
         }
         // A straggler that found its slot taken by a newer packet is sent this once.
@@ -108,10 +122,27 @@ struct Used {
     end: u64,
     /// Bit n modulo the window: index n was used.
     window: [u64; (WINDOW / 64) as usize],
-    /// Index and digest of what may be sent again, in the slot of the index.
-    contents: Vec<(u64, u64)>,
+    /// What may be sent again, in the slot of its index.
+    contents: Vec<Content>,
     /// How many of those at most.
     remembered: usize,
+}
+
+/// A packet that may be sent again under its index.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Content {
+    index: u64,
+    digest: u64,
+    /// Its transport-wide number, if it has one.
+    transport_wide: Option<SeqNo>,
+}
+
+impl Content {
+    const NONE: Content = Content {
+        index: INDEX_END,
+        digest: 0,
+        transport_wide: None,
+    };
 }
 
 impl Used {
@@ -251,7 +282,8 @@ mod tests {
     #[test]
     fn only_the_very_same_bytes_are_sent_again_under_their_number() {
         let mut streams = streams();
-        let mut send = |index, packet| streams.use_index(ONE, ExtSeqNo(index), Some(packet));
+        let mut send =
+            |index, packet| streams.use_index(ONE, ExtSeqNo(index), Some((packet, None)));
         assert_eq!(send(70_000, b"one"), Ok(()));
         assert_eq!(send(70_002, b"three"), Ok(()));
         assert_eq!(send(70_000, b"one"), Ok(()));

@@ -2,6 +2,10 @@
 
 use super::bytes::Writer;
 
+/// The largest value of the one-byte form (RFC 8285 §4.2), and a block with one of it and a transport-wide number.
+const MOST_VALUE: usize = 16;
+const MOST_BLOCK: usize = 4 + 1 + MOST_VALUE + 3;
+
 /// The profile of a block in the one-byte form (RFC 8285 §4.2).
 const ONE_BYTE: u16 = 0xbede;
 
@@ -86,4 +90,80 @@ pub(crate) fn write_one_byte(out: &mut Writer<'_>, extensions: &[(u8, &[u8])]) -
     };
     out.set_u16(length_at, words);
     true
+}
+
+/// The block of all packets of a stream, which is made once: nothing in it but the transport-wide number differs from
+/// packet to packet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExtensionBlock {
+    bytes: [u8; MOST_BLOCK],
+    len: usize,
+    number_at: Option<usize>,
+}
+
+impl ExtensionBlock {
+    /// A block with the MID, and with a transport-wide number; none when one of them cannot be expressed. Without
+    /// either it is empty.
+    pub(crate) fn new(mid: Option<(u8, &str)>, number: Option<u8>) -> Option<Self> {
+        let mid = mid.map(|(id, mid)| (id, mid.as_bytes()));
+        let elements = [mid, number.map(|id| (id, &[0, 0][..]))];
+        let mut written = [(0, &[][..]); 2];
+        let mut count = 0;
+        for element in elements.into_iter().flatten() {
+            written[count] = element;
+            count += 1;
+        }
+        let mut block = ExtensionBlock::default();
+        if count == 0 {
+            return Some(block);
+        }
+        let mut out = Writer::new(&mut block.bytes);
+        if !write_one_byte(&mut out, &written[..count]) {
+            return None;
+        }
+        block.len = out.finish();
+        // Behind profile, length, the MID and what leads each of both.
+        block.number_at = number.map(|_| 4 + mid.map_or(0, |(_, mid)| 1 + mid.len()) + 1);
+        (block.len > 0).then_some(block)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Where in it the two bytes of the transport-wide number are.
+    pub(crate) fn number_at(&self) -> Option<usize> {
+        self.number_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_that_is_made_once_reads_as_what_is_in_it() {
+        for mid in [None, Some((4, "0")), Some((4, "abcdefghijklmnop"))] {
+            for number in [None, Some(2)] {
+                let block = ExtensionBlock::new(mid, number).expect("it fits");
+                let mut bytes = block.bytes().to_vec();
+                assert_eq!(bytes.len() % 4, 0);
+                let Some(read) = bytes.get(4..) else {
+                    assert!(mid.is_none() && number.is_none());
+                    continue;
+                };
+                let mut read = Extensions::new(ONE_BYTE, read);
+                let found = read.find(|(id, _)| *id == 4).map(|(_, value)| value);
+                assert_eq!(found, mid.map(|(_, mid)| mid.as_bytes()));
+                if let Some(at) = block.number_at() {
+                    bytes[at..at + 2].copy_from_slice(&[7, 8]);
+                    let mut read = Extensions::new(ONE_BYTE, &bytes[4..]);
+                    assert_eq!(read.find(|(id, _)| *id == 2), Some((2, &[7, 8][..])));
+                }
+            }
+        }
+        assert!(ExtensionBlock::new(Some((4, "abcdefghijklmnopq")), None).is_none());
+        assert!(ExtensionBlock::new(Some((4, "")), None).is_none());
+        assert!(ExtensionBlock::new(None, Some(15)).is_none());
+    }
 }

@@ -180,6 +180,34 @@ impl<'a> RtpView<'a> {
     }
 }
 
+/// Writes a header in front of an extension block that was made before; of an empty one it says nothing.
+///
+/// Returns the length of both; 0 when they do not fit.
+pub(crate) fn write_header_before(
+    buf: &mut [u8],
+    marker: bool,
+    payload_type: PayloadType,
+    seq: SeqNo,
+    timestamp: RtpTime,
+    ssrc: Ssrc,
+    block: &[u8],
+) -> usize {
+    let len = RTP_HEADER_LEN + block.len();
+    let Some((header, rest)) = buf
+        .get_mut(..len)
+        .and_then(|header| header.split_first_chunk_mut::<RTP_HEADER_LEN>())
+    else {
+        return 0;
+    };
+    header[0] = if block.is_empty() { 0x80 } else { 0x90 };
+    header[1] = u8::from(marker) << 7 | payload_type.0 & 0x7f;
+    header[2..4].copy_from_slice(&seq.0.to_be_bytes());
+    header[4..8].copy_from_slice(&timestamp.0.to_be_bytes());
+    header[8..12].copy_from_slice(&ssrc.0.to_be_bytes());
+    rest.copy_from_slice(block);
+    len
+}
+
 /// Writes a header with extensions in the one-byte form (RFC 8285 §4.2), padded to 32 bits.
 ///
 /// Returns its length; 0 when it does not fit or an extension cannot be expressed (id outside 1–14, value outside

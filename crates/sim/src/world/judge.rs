@@ -245,6 +245,11 @@ impl World {
             return;
         }
         let opened = client.receiver.unprotect_rtp(datagram);
+        if let Ok(len) = &opened {
+            self.participants[who]
+                .reports
+                .note(self.now, &datagram[..*len]);
+        }
         if let Some((at, out)) = which {
             // A copy came first, or one sent late came behind too many newer ones.
             let is_there = matches!(opened, Ok(_) | Err(SrtpError::Replayed | SrtpError::TooOld));

@@ -1,0 +1,290 @@
+//! The estimate itself: what raises it and what lowers it (additive and multiplicative increase, multiplicative
+//! decrease; after the idea of draft-ietf-rmcat-gcc-02 §5.5).
+
+use super::loss::Interval;
+use std::time::{Duration, Instant};
+
+/// The estimate's bounds in bits a second: one audio stream with its headers, and twenty full pictures.
+pub const LEAST: u64 = 30_000;
+/// See above.
+pub const MOST: u64 = 50_000_000;
+
+/// The estimate of a path nobody has tried, in bits a second: a small picture and several voices. On a path of half of
+/// this it fills a queue of 200 ms before the first feedback tells.
+pub const START: u64 = 600_000;
+
+/// Growth a second before a path was ever full, or after silence.
+const FAST: f64 = 3.0;
+
+/// Growth a second after a path was full, how much more of it each second since then, and how much at most: what was
+/// true long ago need not be true now (compare RFC 9438 §4.1).
+const GROWTH: f64 = 0.08;
+const GROWTH_OF_GROWTH: f64 = 0.04;
+const MOST_GROWTH: f64 = 0.5;
+
+/// Near what the path was last seen to carry, one packet of this many bits more each response time.
+const PACKET: f64 = 9_600.0;
+/// And so many bits a second each second at least.
+const LEAST_ADDED: f64 = 4_000.0;
+
+/// The estimate is not raised above this many times what was acknowledged, and so much more: nobody knows what lies
+/// beyond what was tried.
+const BEYOND_TRIED: f64 = 1.5;
+const MORE_THAN_TRIED: f64 = 10_000.0;
+
+/// When a queue fills: the share of what arrives that is sent from then on, less what empties the queue in a second, but
+/// not less than a quarter.
+const BELOW_CAPACITY: f64 = 0.95;
+const MOST_SENT: f64 = 0.92;
+const LEAST_SENT: f64 = 0.25;
+/// Once it is empty again, this share of what the path carried.
+const RESUMED: f64 = 0.9;
+
+/// A queue is empty below this; what stands above it after `DRAIN` is not ours to empty. What is so much longer than what
+/// was to be expected is another one.
+const EMPTY: Duration = Duration::from_millis(15);
+const DRAIN: Duration = Duration::from_secs(4);
+const ANOTHER: Duration = Duration::from_millis(100);
+
+/// From a change to the feedback that shows it: a round trip, and the interval of feedback.
+const FEEDBACK: Duration = Duration::from_millis(100);
+const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(200);
+
+/// Without feedback or after a reason to wait, growth does not add up.
+const LONGEST_STEP: Duration = Duration::from_millis(500);
+
+/// Of what a lossy path brought, the share that is sent.
+const AFTER_LOSS: f64 = 0.95;
+
+/// How fast what a path carries is learnt, and the bounds of its deviation, as shares.
+const LEARNING: f64 = 0.3;
+const LEAST_DEVIATION: f64 = 0.03;
+const MOST_DEVIATION: f64 = 0.1;
+
+/// What one feedback says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Observed {
+    pub(super) now: Instant,
+    /// Whether a queue fills.
+    pub(super) filling: bool,
+    /// How long the newest packets stood.
+    pub(super) newest_queue: Duration,
+    /// Bits that were sent and not told of yet, and how long ago the newest of which is told was sent.
+    pub(super) outstanding: f64,
+    pub(super) last_round_trip: Duration,
+    /// Bits a second that were acknowledged: just now, and over a longer time.
+    pub(super) recent: Option<f64>,
+    pub(super) steady: Option<f64>,
+    pub(super) round_trip: Option<Duration>,
+    pub(super) loss: Option<Interval>,
+}
+
+/// What a path carried when it was full, in bits a second.
+#[derive(Clone, Copy, Debug)]
+struct Capacity {
+    mean: f64,
+    /// As a share.
+    deviation: f64,
+}
+
+impl Capacity {
+    fn learn(before: Option<Capacity>, rate: f64) -> Capacity {
+        match before {
+            Some(known) if known.holds(rate) => {
+                let off = (rate - known.mean).abs() / known.mean;
+                let deviation = known.deviation + LEARNING * (off - known.deviation);
+                Capacity {
+                    mean: known.mean + LEARNING * (rate - known.mean),
+                    deviation: deviation.clamp(LEAST_DEVIATION, MOST_DEVIATION),
+                }
+            }
+            _ => Capacity {
+                mean: rate,
+                deviation: MOST_DEVIATION / 2.0,
+            },
+        }
+    }
+
+    fn upper(&self) -> f64 {
+        self.mean * (1.0 + 3.0 * self.deviation)
+    }
+
+    fn lower(&self) -> f64 {
+        self.mean * (1.0 - 3.0 * self.deviation)
+    }
+
+    fn holds(&self, rate: f64) -> bool {
+        (self.lower()..=self.upper()).contains(&rate)
+    }
+}
+
+/// The rate that is given out.
+#[derive(Debug)]
+pub(super) struct Rate {
+    /// Bits a second.
+    current: f64,
+    capacity: Option<Capacity>,
+    /// The path was not full yet; or was this good before it went silent.
+    fast_up_to: Option<f64>,
+    /// What to go on with once the queue is empty.
+    resume: Option<f64>,
+    lowered: Option<Instant>,
+    /// How long the queue was at least when it was lowered last.
+    backlog: Duration,
+    raised: Option<Instant>,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Rate {
+            current: START as f64,
+            capacity: None,
+            fast_up_to: Some(MOST as f64),
+            resume: None,
+            lowered: None,
+            backlog: Duration::ZERO,
+            raised: None,
+        }
+    }
+}
+
+impl Rate {
+    pub(super) fn get(&self) -> u64 {
+        self.current as u64
+    }
+
+    /// Whether it was lowered just now and the queue is not empty yet.
+    pub(super) fn is_draining(&self) -> bool {
+        self.resume.is_some()
+    }
+
+    fn set(&mut self, rate: f64) {
+        self.current = rate.clamp(LEAST as f64, MOST as f64);
+    }
+
+    /// Feedback came.
+    pub(super) fn on_feedback(&mut self, seen: &Observed) {
+        let response = seen.round_trip.unwrap_or(UNKNOWN_ROUND_TRIP) + FEEDBACK;
+        let since = |at: Option<Instant>| at.map(|at| seen.now.saturating_duration_since(at));
+        let answered = since(self.lowered).is_none_or(|passed| passed > response + self.backlog)
+            || seen.newest_queue > self.backlog + ANOTHER;
+        if let Some(loss) = seen.loss
+            && loss.excessive
+            && answered
+        {
+            return self.lower_for_loss(seen, loss.own);
+        }
+        if seen.filling {
+            if answered {
+                self.lower(seen);
+            }
+            self.raised = None;
+            return;
+        }
+        if self.resume.is_some() {
+            let given_up = since(self.lowered).is_none_or(|passed| passed > DRAIN);
+            if seen.newest_queue > EMPTY && !given_up {
+                return;
+            }
+            let resume = self.resume.take().unwrap_or_default();
+            self.set(self.current.max(resume));
+            self.raised = Some(seen.now);
+            return;
+        }
+        self.raise(seen, response);
+    }
+
+    fn lower(&mut self, seen: &Observed) {
+        self.fast_up_to = None;
+        let Some(carried) = seen.recent else {
+            (self.lowered, self.backlog) = (Some(seen.now), seen.newest_queue);
+            self.set(self.current * 0.7);
+            return;
+        };
+        self.capacity = Some(Capacity::learn(self.capacity, carried));
+        // What is on the way beyond what the way itself holds stands in the queue, or will.
+        let way = seen.last_round_trip.saturating_sub(seen.newest_queue);
+        let on_the_way = Duration::from_secs_f64((seen.outstanding / carried.max(1.0)).min(10.0));
+        self.backlog = on_the_way.saturating_sub(way).max(seen.newest_queue);
+        let share = (BELOW_CAPACITY - self.backlog.as_secs_f64()).clamp(LEAST_SENT, MOST_SENT);
+        self.lowered = Some(seen.now);
+        self.resume = Some((carried * RESUMED).min(self.current));
+        self.set(self.current.min(carried * share));
+    }
+
+    fn lower_for_loss(&mut self, seen: &Observed, own: f64) {
+        self.fast_up_to = None;
+        (self.lowered, self.backlog) = (Some(seen.now), Duration::ZERO);
+        self.raised = None;
+        let carried = seen.recent.unwrap_or(self.current * (1.0 - own) * 0.8);
+        self.set(self.current.min(carried / (1.0 - own) * AFTER_LOSS));
+    }
+
+    fn raise(&mut self, seen: &Observed, response: Duration) {
+        let before = self.raised.replace(seen.now);
+        let passed = before.map_or(Duration::ZERO, |at| seen.now.saturating_duration_since(at));
+        let passed = passed.min(LONGEST_STEP).as_secs_f64();
+        if self
+            .capacity
+            .is_some_and(|known| self.current > known.upper())
+        {
+            self.capacity = None;
+        }
+        let near = self.capacity.is_some_and(|known| known.holds(self.current));
+        let raised = if let Some(up_to) = self.fast_up_to {
+            if self.current >= up_to {
+                self.fast_up_to = None;
+            }
+            self.current * FAST.powf(passed)
+        } else if near {
+            let added = (PACKET / response.as_secs_f64()).max(LEAST_ADDED);
+            self.current + added * passed
+        } else {
+            let age = self
+                .lowered
+                .map_or(Duration::MAX, |at| seen.now.saturating_duration_since(at));
+            let growth = GROWTH + GROWTH_OF_GROWTH * age.as_secs_f64();
+            self.current * (1.0 + growth.min(MOST_GROWTH)).powf(passed)
+        };
+        let tried = seen
+            .steady
+            .map_or(0.0, |rate| rate * BEYOND_TRIED + MORE_THAN_TRIED);
+        self.set(raised.min(tried).max(self.current));
+    }
+
+    /// A probe was answered: so many bits a second came through.
+    pub(super) fn on_probed(&mut self, rate: f64) {
+        if rate > self.current && self.resume.is_none() {
+            self.set(rate);
+            if self.capacity.is_some_and(|known| rate > known.upper()) {
+                self.capacity = None;
+            }
+        }
+    }
+
+    /// Nothing is heard of what is sent.
+    pub(super) fn on_silence(&mut self, now: Instant) {
+        let before = self.fast_up_to.unwrap_or(self.current);
+        self.fast_up_to = Some(before.max(self.current));
+        self.resume = None;
+        (self.lowered, self.backlog) = (Some(now), Duration::ZERO);
+        self.raised = None;
+        self.set(self.current * 0.5);
+    }
+
+    /// A peer without transport-wide feedback says what it can take, beside what was sent to it, in bits a second.
+    pub(super) fn on_remb(&mut self, rate: u64, sent: f64) {
+        let tried = self.current.max(sent * BEYOND_TRIED + MORE_THAN_TRIED);
+        self.set((rate as f64).min(tried));
+    }
+
+    /// A peer without any says what share is lost, beside what was sent to it in the second before.
+    pub(super) fn on_reported_loss(&mut self, ratio: f64, sent: f64) {
+        if ratio > 0.1 {
+            self.set(self.current.min(sent.max(LEAST as f64)) * (1.0 - 0.5 * ratio));
+        } else if ratio < 0.03 {
+            let tried = sent * BEYOND_TRIED + MORE_THAN_TRIED;
+            self.set((self.current * (1.0 + GROWTH)).min(tried).max(self.current));
+        }
+    }
+}
