@@ -154,6 +154,16 @@ impl<N, T> Slab<N, T> {
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
+
+    /// Gives back the room that nothing ever stood in. Returns how many places there are, taken or free (they stay, for
+    /// their generations), and the bytes of them.
+    #[cfg(feature = "sim")]
+    pub(crate) fn shrink(&mut self) -> (usize, usize) {
+        self.slots.shrink_to_fit();
+        self.free.shrink_to_fit();
+        let bytes = size_of::<Slot<T>>() * self.slots.len() + size_of::<u32>() * self.free.len();
+        (self.slots.len(), bytes)
+    }
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 pub use commands::MAX_PRODUCERS;
+#[cfg(feature = "sim")]
+pub use injected::Tables;
 pub use turns::{MAX_WAITING, MAX_WAITING_OF_ONE, PER_TURN};
 
 /// Timers fire on a grid of this width, so that a shard with many transports wakes a hundred times a
