@@ -92,6 +92,8 @@ fuzz: build $(STAMPS)/dev
 SEEDS ?= 1000
 soak:
 	@$(CARGO) run --release --locked --quiet -p parlour-sim --bin sweep -- --seeds $(SEEDS)
+	@$(CARGO) run --release --locked --quiet -p parlour-sim --bin sweep -- --scenario endurance --seconds 300 \
+	  --seeds $$(( ($(SEEDS) + 19) / 20 ))
 
 # RECORD=1 keeps what was measured: the results files, and the page that is made of them.
 bench: build $(STAMPS)/dev

@@ -1,5 +1,6 @@
 //! A client without a handshake: its keys are injected, its ICE is real. It answers checks, seals and opens.
 
+use crate::memory::metered;
 use crate::{AUDIO_PT, MID_EXTENSION, TWCC_EXTENSION, VIDEO_PT, VIDEO_RTX_PT, password, ufrag};
 use parlour_media::num::{Rng, SeqNo};
 use parlour_media::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpReceiver, SrtpSender};
@@ -58,8 +59,9 @@ impl KeyedClient {
             remote_pwd: PASSWORD.into(),
             fingerprint: [0; 32],
         };
-        router.handle_command(now, add, sink);
-        router.handle_command(now, name, sink);
+        // The router keeps what a command names: that is made where it is counted.
+        metered(|| router.handle_command(now, add.clone(), sink));
+        metered(|| router.handle_command(now, name.clone(), sink));
         KeyedClient {
             transport,
             address,

@@ -4,14 +4,14 @@
 use parlour_media::num::Ssrc;
 use parlour_media::rtp::{RtpHeader, is_rtcp};
 use parlour_media::srtp::SrtpReceiver;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Everything a sender has sealed, as its receiver sees it.
 pub struct Ledger {
     receiver: SrtpReceiver,
     newest: HashMap<Ssrc, u64>,
     sealed: HashMap<(Ssrc, u64), Vec<u8>>,
-    rtcp: HashMap<u32, Vec<u8>>,
+    rtcp: HashSet<u32>,
     /// RTP packets that came more than once, bit for bit.
     pub repeated: usize,
 }
@@ -23,7 +23,7 @@ impl Ledger {
             receiver,
             newest: HashMap::new(),
             sealed: HashMap::new(),
-            rtcp: HashMap::new(),
+            rtcp: HashSet::new(),
             repeated: 0,
         }
     }
@@ -36,8 +36,8 @@ impl Ledger {
         if is_rtcp(datagram) {
             let word = datagram.last_chunk::<4>().expect("the SRTCP index");
             let index = u32::from_be_bytes(*word);
-            let before = self.rtcp.insert(index, datagram.to_vec());
-            assert_eq!(before, None, "SRTCP index {index:x} was used twice");
+            let is_first = self.rtcp.insert(index);
+            assert!(is_first, "SRTCP index {index:x} was used twice");
             let opened = self.receiver.unprotect_rtcp(&mut plain);
             plain.truncate(opened.expect("SRTCP that was sealed for this receiver"));
             return Some(plain);
@@ -83,5 +83,69 @@ impl Ledger {
         let of = self.sealed.keys().filter(|(of, _)| *of == ssrc);
         let indices: Vec<u64> = of.map(|(_, index)| *index).collect();
         Some((*indices.iter().max()?, *indices.iter().min()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::rtp_packet;
+    use parlour_media::SrtpProfile;
+    use parlour_media::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpSender};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    fn ends() -> (SrtpSender, Ledger) {
+        let keys = SrtpKeys::from_exporter(SrtpProfile::AeadAes256Gcm, &[7; 88]).expect("keys");
+        let sender = SrtpSender::new(&keys.server).expect("a sender");
+        let receiver = SrtpReceiver::new(&keys.server).expect("a receiver");
+        (sender, Ledger::new(receiver))
+    }
+
+    fn seal(sender: &SrtpSender, plain: &[u8], roc: u32) -> Vec<u8> {
+        let mut packet = plain.to_vec();
+        packet.resize(plain.len() + SRTP_OVERHEAD, 0);
+        let len = sender.protect_rtp(&mut packet, plain.len(), roc);
+        packet.truncate(len.expect("it is sealed"));
+        packet
+    }
+
+    fn refuses(ledger: &mut Ledger, datagram: &[u8]) -> String {
+        let entered = catch_unwind(AssertUnwindSafe(|| ledger.enter(datagram)));
+        let why = entered.expect_err("it is refused");
+        why.downcast_ref::<String>().expect("a sentence").clone()
+    }
+
+    #[test]
+    fn a_second_packet_under_one_index_is_told_from_a_repetition_and_from_the_next_cycle() {
+        let (sender, mut ledger) = ends();
+        let plain = |payload: &[u8]| rtp_packet(96, 500, 9, 1, payload);
+        let first = seal(&sender, &plain(b"one"), 0);
+        assert_eq!(ledger.enter(&first), Some(plain(b"one")));
+        assert_eq!((ledger.enter(&first), ledger.repeated), (None, 1));
+        let next_cycle = seal(&sender, &plain(b"two"), 1);
+        assert_eq!(ledger.enter(&next_cycle), Some(plain(b"two")));
+        let second = seal(&sender, &plain(b"two"), 0);
+        assert_eq!(
+            refuses(&mut ledger, &second),
+            "two packets were sealed under Ssrc(1), rollover counter 0, SeqNo(500)"
+        );
+        let far = seal(&sender, &plain(b"far"), 3);
+        assert!(refuses(&mut ledger, &far).contains("does not open near"));
+    }
+
+    #[test]
+    fn a_second_report_under_one_index_is_found() {
+        let (mut sender, mut ledger) = ends();
+        let (mut again, _) = ends();
+        let seal = |sender: &mut SrtpSender, last: u8| {
+            let mut packet = [&[0x80, 201, 0, 1, 0, 0, 0, last][..], &[0; SRTP_OVERHEAD]].concat();
+            let len = sender.protect_rtcp(&mut packet, 8).expect("it is sealed");
+            packet.truncate(len);
+            packet
+        };
+        assert!(ledger.enter(&seal(&mut sender, 1)).is_some());
+        assert!(ledger.enter(&seal(&mut sender, 1)).is_some());
+        let same_index = seal(&mut again, 2);
+        assert!(refuses(&mut ledger, &same_index).contains("was used twice"));
     }
 }

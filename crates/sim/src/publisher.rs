@@ -1,18 +1,23 @@
 //! A publisher's track in a simulation: what it sends, and what it answers to the router's requests.
 
+use crate::arrivals::Sender;
 use crate::client::{Header, packet};
 use crate::vp8;
-use parlour_media::DropReason::{self, Replayed, RtxUseless, TooOld};
 use parlour_media::num::{Rng, SeqNo};
 use parlour_media::{Kind, ProducerSpec, Ssrc};
-use std::collections::HashSet;
 
 /// Packets that it can send again.
 const HISTORY: u64 = 512;
 
+/// How far apart the numbers of two of its streams are at least. Nothing in a retransmission says of which stream the
+/// number in it is (RFC 4588 §8.5 binds them by MID): one under way for the stream before must not look like one of this.
+const APART: u16 = 4096;
+
 /// A packet that was published: what a subscriber must see of it.
 #[derive(Clone, Debug)]
 pub struct Published {
+    /// Where it was sent.
+    pub sender: Sender,
     /// Its timestamp.
     pub timestamp: u32,
     /// Whether it ends a frame.
@@ -23,54 +28,89 @@ pub struct Published {
     pub payload: Vec<u8>,
 }
 
-/// A track: its packets have numbers without holes.
+/// A track: its packets have numbers without holes, until it jumps or changes its SSRC.
 pub struct Publisher {
     /// As the router knows it.
     pub spec: ProducerSpec,
     /// The SSRC of the media; the retransmissions have the next one.
     pub ssrc: Ssrc,
-    /// Number of the first packet.
-    pub first: u64,
-    /// What was published, from the first number on.
+    /// What was published, each in the place of its id.
     pub published: Vec<Published>,
     /// The next frame is to be a keyframe.
     pub wants_keyframe: bool,
+    /// Whether it sends again what is lost. One in four does not, so that there are holes for good.
+    repairs: bool,
+    /// Id and number of the first packet since the numbers last jumped.
+    since: (u64, u64),
     next_rtx: u64,
     timestamp: u32,
     transport_wide: u16,
 }
 
 impl Publisher {
-    /// One that has sent nothing yet. Its numbers begin close to a wrap of 16 bits half of the time.
+    /// One that has sent nothing yet.
     pub fn new(spec: ProducerSpec, ssrc: Ssrc, rng: &mut Rng) -> Publisher {
-        let first = match rng.below(2) {
-            0 => 65_000 + rng.below(500),
-            _ => rng.below(0x8000),
-        };
         Publisher {
             spec,
             ssrc,
-            first,
             published: Vec::new(),
             wants_keyframe: true,
+            repairs: rng.below(4) != 0,
+            since: (0, first_number(rng)),
             next_rtx: rng.below(0x8000),
             timestamp: rng.next_u32(),
             transport_wide: 0,
         }
     }
 
-    /// The packet of a number.
-    pub fn get(&self, number: u64) -> Option<&Published> {
-        self.published.get(number.checked_sub(self.first)? as usize)
+    /// How many packets it has published: the next id.
+    pub fn count(&self) -> u64 {
+        self.published.len() as u64
     }
 
-    /// The number that a sequence number stands for: the nearest to the newest.
-    pub fn unwrap(&self, seq: SeqNo) -> Option<u64> {
-        let newest = (self.first + self.published.len() as u64).checked_sub(1)?;
-        newest.checked_add_signed(i64::from(SeqNo(newest as u16).distance_to(seq)))
+    /// The number of the next packet.
+    pub fn next_number(&self) -> u64 {
+        self.since.1 + (self.count() - self.since.0)
     }
 
-    /// The packets of the next frame, plain, each with its number: one of audio, several of video, at times padding.
+    /// It goes on under another SSRC, as one that was started again does: other numbers, another time line, and a
+    /// keyframe or none.
+    pub fn change_ssrc(&mut self, ssrc: Ssrc, rng: &mut Rng) {
+        let before = SeqNo(self.next_number() as u16);
+        let far = |number: &u64| before.distance_to(SeqNo(*number as u16)).unsigned_abs() >= APART;
+        let first = std::iter::repeat_with(|| first_number(rng)).find(far);
+        self.since = (self.count(), first.expect("most numbers are far"));
+        self.ssrc = ssrc;
+        self.next_rtx = rng.below(0x8000);
+        self.timestamp = rng.next_u32();
+        self.wants_keyframe |= rng.below(2) == 0;
+    }
+
+    /// Its numbers jump ahead under the same SSRC, by more than any loss and by less than a third of what SRTP can follow
+    /// (RFC 3711 §3.3.1); its timestamps may jump anywhere.
+    pub fn jump(&mut self, rng: &mut Rng) {
+        let number = self.next_number() + u64::from(APART) + rng.below(6000);
+        self.since = (self.count(), number);
+        if rng.below(2) == 0 {
+            self.timestamp = rng.next_u32();
+        }
+    }
+
+    /// The packet of an id.
+    pub fn get(&self, id: u64) -> Option<&Published> {
+        self.published.get(id as usize)
+    }
+
+    /// The packet that a sequence number stands for: the nearest to the newest, if that is of the numbers it has now.
+    pub fn find(&self, seq: SeqNo) -> Option<u64> {
+        let newest = self.next_number().checked_sub(1)?;
+        let ahead = i64::from(SeqNo(newest as u16).distance_to(seq));
+        let number = newest.checked_add_signed(ahead)?;
+        let id = self.since.0 + number.checked_sub(self.since.1)?;
+        (id < self.count()).then_some(id)
+    }
+
+    /// The packets of the next frame, plain, each with its id: one of audio, several of video, at times padding.
     pub fn frame(&mut self, rng: &mut Rng) -> Vec<(u64, Vec<u8>)> {
         let is_video = self.spec.kind == Kind::Video;
         let keyframe = is_video && std::mem::take(&mut self.wants_keyframe);
@@ -88,58 +128,66 @@ impl Publisher {
             filling.chunks_mut(8).for_each(|chunk| {
                 chunk.copy_from_slice(&rng.next_u64().to_be_bytes()[..chunk.len()]);
             });
-            packets.push(self.publish(Published {
-                timestamp: self.timestamp,
-                marker: is_video && part + 1 == parts,
-                starts: !is_video || keyframe && part == 0,
-                payload: match is_video {
-                    true => vp8(keyframe, part == 0, &filling),
-                    false => filling,
-                },
-            }));
+            let payload = match is_video {
+                true => vp8(keyframe, part == 0, &filling),
+                false => filling,
+            };
+            let marker = is_video && part + 1 == parts;
+            let starts = !is_video || keyframe && part == 0;
+            packets.push(self.publish(marker, starts, payload));
         }
         if is_video && rng.below(10) == 0 {
-            packets.push(self.publish(Published {
-                timestamp: self.timestamp,
-                marker: false,
-                starts: false,
-                payload: Vec::new(),
-            }));
+            packets.push(self.publish(false, false, Vec::new()));
         }
         packets
     }
 
-    fn publish(&mut self, what: Published) -> (u64, Vec<u8>) {
-        let number = self.first + self.published.len() as u64;
-        let header = self.header(number, &what, false);
+    fn publish(&mut self, marker: bool, starts: bool, payload: Vec<u8>) -> (u64, Vec<u8>) {
+        let sender = Sender {
+            id: self.count(),
+            ssrc: self.ssrc,
+            number: self.next_number(),
+        };
+        let what = Published {
+            sender,
+            timestamp: self.timestamp,
+            marker,
+            starts,
+            payload,
+        };
+        let header = self.header(sender.number, &what, false);
         let mut plain = self.packet(&header, &what.payload);
         if what.payload.is_empty() {
             plain[0] |= 0x20;
             plain.extend([0, 0, 0, 4]);
         }
         self.published.push(what);
-        (number, plain)
+        (sender.id, plain)
     }
 
-    /// A lost packet again (RFC 4588 §4), plain, with its own number; None: it is too old.
-    pub fn repair(&mut self, number: u64) -> Option<(u64, Vec<u8>)> {
-        let newest = self.first + self.published.len() as u64;
+    /// A lost packet again (RFC 4588 §4), plain, with its own number; None: it is too old, or none is.
+    pub fn repair(&mut self, id: u64) -> Option<(u64, Vec<u8>)> {
         let what = self
-            .get(number)
-            .filter(|_| newest - number < HISTORY)?
+            .get(id)
+            .filter(|_| self.repairs && self.count() - id < HISTORY)?
             .clone();
         let rtx = self.next_rtx;
         self.next_rtx += 1;
         let header = self.header(rtx, &what, true);
-        let body = [&(number as u16).to_be_bytes()[..], &what.payload].concat();
+        let body = [
+            &(what.sender.number as u16).to_be_bytes()[..],
+            &what.payload,
+        ]
+        .concat();
         Some((rtx, self.packet(&header, &body)))
     }
 
     fn header(&self, number: u64, what: &Published, is_rtx: bool) -> Header {
         let rtx = self.spec.rtx_payload_type.filter(|_| is_rtx);
+        let media = what.sender.ssrc;
         Header {
             payload_type: rtx.unwrap_or(self.spec.payload_type),
-            ssrc: Ssrc(self.ssrc.0 + u32::from(is_rtx)),
+            ssrc: if is_rtx { rtx_of(media) } else { media },
             number,
             timestamp: what.timestamp,
             marker: what.marker,
@@ -152,64 +200,15 @@ impl Publisher {
     }
 }
 
-/// Which packets of a track came to the router and what it must say to the next one.
-#[derive(Default)]
-pub struct Arrivals {
-    /// Numbers that came, by whichever way.
-    pub came: HashSet<u64>,
-    direct: HashSet<u64>,
-    repairs: HashSet<u64>,
-    newest_direct: u64,
-    newest_repair: u64,
-    base: Option<u64>,
-    newest: u64,
+/// The SSRC of the retransmissions of a stream.
+pub fn rtx_of(media: Ssrc) -> Ssrc {
+    Ssrc(media.0 + 1)
 }
 
-/// How far SRTP's replay window of the router reaches back, and its reception's.
-const REPLAY_WINDOW: u64 = 128;
-const RECEPTION_WINDOW: u64 = 1024;
-
-impl Arrivals {
-    /// A packet of the stream itself comes: whether it is taken, or why it is dropped.
-    pub fn direct(&mut self, number: u64) -> Result<(), DropReason> {
-        opened(&mut self.direct, &mut self.newest_direct, number)?;
-        let Some(base) = self.base else {
-            self.base = Some(number);
-            self.newest = number;
-            self.came.insert(number);
-            return Ok(());
-        };
-        if number < base || self.newest.saturating_sub(number) >= RECEPTION_WINDOW {
-            return Err(TooOld);
-        }
-        self.newest = self.newest.max(number);
-        if !self.came.insert(number) {
-            return Err(Replayed);
-        }
-        Ok(())
+/// Half of the time close to a wrap of 16 bits, otherwise in the lower half (RFC 3711 §3.3.1).
+fn first_number(rng: &mut Rng) -> u64 {
+    match rng.below(2) {
+        0 => 65_000 + rng.below(300),
+        _ => rng.below(0x8000),
     }
-
-    /// The same for a retransmission of `number`, which has a number of its own.
-    pub fn repair(&mut self, rtx: u64, number: u64) -> Result<(), DropReason> {
-        opened(&mut self.repairs, &mut self.newest_repair, rtx)?;
-        let base = self.base.ok_or(RtxUseless)?;
-        let is_inside =
-            number >= base && number <= self.newest && self.newest - number < RECEPTION_WINDOW;
-        match is_inside && self.came.insert(number) {
-            true => Ok(()),
-            false => Err(RtxUseless),
-        }
-    }
-}
-
-/// What SRTP says (RFC 3711 §3.3.2).
-fn opened(before: &mut HashSet<u64>, newest: &mut u64, index: u64) -> Result<(), DropReason> {
-    if !before.is_empty() && *newest >= index + REPLAY_WINDOW {
-        return Err(TooOld);
-    }
-    if !before.insert(index) {
-        return Err(Replayed);
-    }
-    *newest = (*newest).max(index);
-    Ok(())
 }

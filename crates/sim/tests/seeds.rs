@@ -1,26 +1,29 @@
-//! Some seeds of the simulation; `SIM_SEEDS=1000 cargo test --release -p parlour-sim --test seeds` takes more.
+//! Some seeds of the simulation; `make soak` takes more.
 
-use parlour_sim::World;
-use std::time::Duration;
+use parlour_sim::Scenario;
+use parlour_sim::memory::Meter;
+use parlour_sim::sweep::{Summary, Sweep};
+use std::process::Command;
 
-const SECONDS: u64 = 8;
+#[global_allocator]
+static METER: Meter = Meter;
+
+fn run(sweep: Sweep) -> Summary {
+    let mut told = Vec::new();
+    let tell = |failure: &str| told.push(failure.to_owned());
+    let summary = sweep.run(tell, |_, _| {});
+    assert!(summary.failed.is_empty(), "{}", told.join("\n"));
+    summary
+}
 
 #[test]
 fn simulated_calls_on_bad_networks_keep_every_rule() {
-    let seeds = std::env::var("SIM_SEEDS").map_or(6, |seeds| seeds.parse().expect("a number"));
-    let mut happened = std::collections::BTreeMap::<&str, u64>::new();
-    for seed in 0..seeds {
-        let simulated =
-            std::panic::catch_unwind(|| World::simulate(seed, Duration::from_secs(SECONDS)));
-        let of_seed = simulated.unwrap_or_else(|_| {
-            panic!(
-                "seed {seed}; again: cargo run --release -p parlour-sim --bin sweep -- --from {seed} --seeds 1 --seconds {SECONDS}"
-            )
-        });
-        for (what, count) in of_seed {
-            *happened.entry(what).or_default() += count;
-        }
-    }
+    let summary = run(Sweep {
+        scenario: Scenario::Churn,
+        from: 0,
+        seeds: 12,
+        seconds: 8,
+    });
     // The rules were put to the test.
     for what in [
         "sent",
@@ -29,13 +32,58 @@ fn simulated_calls_on_bad_networks_keep_every_rule() {
         "lost before the router",
         "paused",
         "awaiting-keyframe",
+        "before-start",
+        "overtook the first",
+        "not-connected",
         "padding-only",
+        "replayed",
+        "rtx-useless",
+        "sequence-jump",
+        "too-old",
+        "unknown-stream",
+        "changes of an SSRC",
+        "jumps of numbers",
+        "participants who left",
         "rebindings",
         "subscriptions renewed",
+        "tracks renewed",
     ] {
-        assert!(
-            happened.get(what).is_some_and(|count| *count > 0),
-            "{what}: {happened:?}"
-        );
+        let count = summary.tally.get(what).copied();
+        assert!(count.is_some_and(|count| count > 0), "{what}: {summary:?}");
     }
+}
+
+#[test]
+fn memory_is_bounded_in_a_call_that_lasts() {
+    run(Sweep {
+        scenario: Scenario::Endurance,
+        from: 1000,
+        seeds: 1,
+        seconds: 300,
+    });
+}
+
+#[test]
+fn the_same_seeds_are_the_same_runs_in_this_process_and_in_others() {
+    let sweep = Sweep {
+        scenario: Scenario::Churn,
+        from: 2000,
+        seeds: 2,
+        seconds: 4,
+    };
+    let here = run(sweep);
+    assert_eq!(run(sweep), here);
+    let other = run(Sweep {
+        from: 2001,
+        ..sweep
+    });
+    assert_ne!(other.digest, here.digest);
+    let arguments = ["--from", "2000", "--seeds", "2", "--seconds", "4"];
+    let elsewhere = Command::new(env!("CARGO_BIN_EXE_sweep"))
+        .args(arguments)
+        .output()
+        .expect("the sweep starts");
+    let told = String::from_utf8(elsewhere.stdout).expect("text");
+    let digest = format!("digest {:016x}", here.digest);
+    assert_eq!(told.lines().last(), Some(digest.as_str()), "{told}");
 }

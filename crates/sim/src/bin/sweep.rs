@@ -1,79 +1,81 @@
-//! Simulates many seeds: `cargo run --release -p parlour-sim --bin sweep -- [--seeds N] [--from N] [--seconds N]`.
-//! Prints a line of progress and, of a seed that fails, what is wrong and the command that repeats it.
+//! Simulates many seeds: `cargo run --release -p parlour-sim --bin sweep --
+//! [--scenario churn|endurance] [--seeds N] [--from N] [--seconds N]`.
+//! Prints a line of progress and, of a seed that fails, what is wrong and the command that repeats it; at the end what
+//! happened, and a digest of it: the same seeds have the same one.
 
-use parlour_sim::World;
-use std::collections::BTreeMap;
+use parlour_sim::Scenario;
+use parlour_sim::memory::Meter;
+use parlour_sim::sweep::Sweep;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-struct Options {
-    from: u64,
-    seeds: u64,
-    seconds: u64,
-}
+#[global_allocator]
+static METER: Meter = Meter;
 
-fn options() -> Result<Options, String> {
-    let mut options = Options {
+fn options() -> Result<Sweep, String> {
+    let mut sweep = Sweep {
+        scenario: Scenario::Churn,
         from: 0,
         seeds: 100,
         seconds: 8,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let value = arguments.next().and_then(|value| value.parse().ok());
-        let value = value.ok_or(format!("{name} needs a number"))?;
+        let value = arguments.next().unwrap_or_default();
+        let number = || {
+            let parsed = value.parse();
+            parsed.map_err(|_| format!("{name} needs a number, not {value:?}"))
+        };
         match name.as_str() {
-            "--from" => options.from = value,
-            "--seeds" => options.seeds = value,
-            "--seconds" => options.seconds = value,
-            _ => return Err(format!("{name} is none of --from, --seeds, --seconds")),
+            "--scenario" => {
+                let mut all = Scenario::ALL.into_iter();
+                let found = all.find(|it| it.name() == value);
+                sweep.scenario = found.ok_or(format!("there is no scenario {value:?}"))?;
+            }
+            "--from" => sweep.from = number()?,
+            "--seeds" => sweep.seeds = number()?,
+            "--seconds" => sweep.seconds = number()?,
+            _ => {
+                return Err(format!(
+                    "{name} is none of --scenario, --from, --seeds, --seconds"
+                ));
+            }
         }
     }
-    Ok(options)
+    Ok(sweep)
 }
 
 fn main() -> ExitCode {
-    let options = match options() {
-        Ok(options) => options,
+    let sweep = match options() {
+        Ok(sweep) => sweep,
         Err(error) => {
             eprintln!("sweep: {error}");
             return ExitCode::from(2);
         }
     };
     let begun = Instant::now();
-    let mut tally: BTreeMap<&'static str, u64> = BTreeMap::new();
-    let mut failed = 0;
-    for seed in options.from..options.from + options.seeds {
-        let simulate = || World::simulate(seed, Duration::from_secs(options.seconds));
-        match std::panic::catch_unwind(simulate) {
-            Ok(of_seed) => {
-                for (what, count) in of_seed {
-                    *tally.entry(what).or_default() += count;
-                }
-            }
-            Err(_) => {
-                failed += 1;
-                eprintln!(
-                    "seed {seed} failed; again: cargo run --release -p parlour-sim --bin sweep -- --from {seed} --seeds 1 \
-                     --seconds {}",
-                    options.seconds
+    let is_watched = std::io::stderr().is_terminal();
+    let summary = sweep.run(
+        |failure| eprintln!("{failure}"),
+        |done, so_far| {
+            if is_watched {
+                let (failed, seconds) = (so_far.failed.len(), begun.elapsed().as_secs());
+                eprint!(
+                    "\r{done} of {} seeds, {failed} failed, {seconds} s ",
+                    sweep.seeds
                 );
+                let _ = std::io::stderr().flush();
             }
-        }
-        if std::io::stderr().is_terminal() {
-            let done = seed + 1 - options.from;
-            let seconds = begun.elapsed().as_secs();
-            eprint!(
-                "\r{done} of {} seeds, {failed} failed, {seconds} s ",
-                options.seeds
-            );
-            let _ = std::io::stderr().flush();
-        }
+        },
+    );
+    if is_watched {
+        eprintln!();
     }
-    println!("\n{} seeds, {failed} failed", options.seeds);
-    for (what, count) in tally {
+    println!("{} seeds, {} failed", sweep.seeds, summary.failed.len());
+    for (what, count) in &summary.tally {
         println!("{count:>10} {what}");
     }
-    ExitCode::from(u8::from(failed > 0))
+    println!("digest {:016x}", summary.digest);
+    ExitCode::from(u8::from(!summary.failed.is_empty()))
 }

@@ -1,7 +1,7 @@
 //! The links of a [`World`](super::World) and what is under way on them.
 
-use parlour_media::Ssrc;
 use parlour_media::num::Rng;
+use parlour_media::{DropReason, Ssrc};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -43,19 +43,34 @@ impl Weather {
 pub(crate) enum What {
     Stun,
     Answer,
-    /// A number of the track's stream.
+    /// A packet of a track, by its id.
     Media(usize, u64),
-    /// A number of the track's retransmissions, and the number of what it repairs.
+    /// A number of the track's retransmissions, and the id of what it repairs.
     Repair(usize, u64, u64),
-    /// So many numbers of a stream are asked for.
+    /// So many numbers of a subscription are asked for.
     Nack(Ssrc, usize),
     Rtcp,
 }
 
+impl What {
+    pub(crate) fn is_stun(&self) -> bool {
+        matches!(self, What::Stun | What::Answer)
+    }
+
+    /// Why it is dropped when it comes from somebody who is not there, or from where nobody is known to be.
+    pub(crate) fn strange(&self) -> DropReason {
+        match self {
+            What::Stun => DropReason::StunUnknownUser,
+            What::Answer => DropReason::StunUnasked,
+            _ => DropReason::UnknownSource,
+        }
+    }
+}
+
 pub(crate) enum Way {
     Up(SocketAddr, What),
-    /// To an address, and which packet of which subscription it is.
-    Down(SocketAddr, Option<(usize, u64)>),
+    /// To an address, and which number of which subscription it is.
+    Down(SocketAddr, Option<(Ssrc, u64)>),
 }
 
 pub(crate) struct InFlight {

@@ -58,7 +58,10 @@ impl World {
         let reports = &mut self.participants[who].reports;
         if reports.next_report <= self.now {
             reports.next_report = self.now + REPORT_INTERVAL;
-            let of = self.subscriptions.iter().filter(|it| it.subscriber == who);
+            let of = self
+                .subscriptions
+                .values()
+                .filter(|it| it.subscriber == who);
             let blocks: Vec<_> = of.filter_map(block).take(31).collect();
             let len = rtcp::write_receiver_report(&mut buffer, SENDER, &blocks);
             let sealed = self.participants[who].client.seal_rtcp(&buffer[..len]);

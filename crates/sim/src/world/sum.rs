@@ -3,69 +3,68 @@
 use crate::subscription::{Fate, Subscription};
 use crate::world::{Track, Weather, World};
 use parlour_media::DropReason;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 impl World {
-    /// The end: everybody's link is fine and nothing changes; what is published then reaches everybody who wants it.
-    /// At last all sums are drawn.
-    pub fn finish(&mut self) {
+    /// The end of a call: everybody's link is fine and nothing changes; what is published then reaches everybody who
+    /// wants it. At last all sums are drawn.
+    pub(super) fn finish(&mut self) {
         for participant in &mut self.participants {
             (participant.up, participant.down) = (Weather::FINE, Weather::FINE);
         }
-        self.run(Duration::from_secs(2), false);
-        let published =
-            |track: &Track| track.publisher.first + track.publisher.published.len() as u64;
-        let marks: Vec<u64> = self.tracks.iter().map(published).collect();
-        self.run(Duration::from_millis(500), false);
+        self.run(Duration::from_secs(2), |_| {});
+        let marks: Vec<u64> = self.tracks.iter().map(|it| it.publisher.count()).collect();
+        self.run(Duration::from_millis(500), |_| {});
         self.is_silent = true;
-        self.run(Duration::from_millis(200), false);
+        self.run(Duration::from_millis(200), |_| {});
         let subscriptions = std::mem::take(&mut self.subscriptions);
-        for subscription in &subscriptions {
+        for subscription in subscriptions.values() {
             self.draw_sum(subscription, true);
             let who = format!("{:?}", subscription.spec.consumer);
-            let end = published(&self.tracks[subscription.track]);
+            let Track {
+                publisher,
+                arrivals,
+                ..
+            } = &self.tracks[subscription.track];
+            let since = marks[subscription.track]..publisher.count();
             assert!(
-                end > marks[subscription.track] + 10,
+                since.end > since.start + 10,
                 "{who}: its publisher is silent"
             );
-            for number in marks[subscription.track]..end {
-                let expected = match subscription.fates.get(&number) {
+            for id in since {
+                let expected = match subscription.fates.get(&(arrivals.epoch, id)) {
                     Some(Fate::Sent(out)) => subscription.delivered.contains(out),
                     Some(Fate::Dropped(DropReason::Paused)) => subscription.paused,
-                    other => *other.expect("a fate") == Fate::Dropped(DropReason::PaddingOnly),
+                    Some(Fate::Dropped(reason)) => *reason == DropReason::PaddingOnly,
+                    None => false,
                 };
-                assert!(
-                    expected,
-                    "{who} misses packet {number} on links without loss"
-                );
+                assert!(expected, "{who} misses packet {id} on links without loss");
             }
         }
         self.subscriptions = subscriptions;
     }
 
-    /// What was published was sent or has a reason; what was sent was delivered or was lost on the link.
-    pub(crate) fn draw_sum(&mut self, subscription: &Subscription, is_over: bool) {
+    /// What was published was sent or has a reason; what was sent was delivered or was lost on the link. That is
+    /// known when all of it `is_all_here`: nothing is under way any more.
+    pub(super) fn draw_sum(&mut self, subscription: &Subscription, is_all_here: bool) {
         let who = format!("{:?}", subscription.spec.consumer);
         let Track {
             publisher,
             arrivals,
             ..
         } = &self.tracks[subscription.track];
-        let (mut never_came, mut before) = (0, 0);
-        for at in 0..publisher.published.len() as u64 {
-            let number = publisher.first + at;
-            let came = arrivals.came.contains(&number);
-            let earlier = subscription.before.contains(&number);
-            let fate = subscription.fates.get(&number);
-            assert_eq!(
-                came && !earlier,
-                fate.is_some(),
-                "{who}: packet {number} has no fate"
+        for taken in &arrivals.taken {
+            assert_ne!(
+                subscription.before.contains(taken),
+                subscription.fates.contains_key(taken),
+                "{who}: packet {taken:?} has no fate, or came before"
             );
-            never_came += u64::from(!came);
-            before += u64::from(earlier);
         }
+        let (before, after) = (subscription.before.len(), subscription.fates.len());
+        assert_eq!(before + after, arrivals.taken.len(), "{who}: what came");
+        let came: HashSet<u64> = arrivals.taken.iter().map(|(_, id)| *id).collect();
+        let never_came = publisher.count() - came.len() as u64;
         let mut tally: BTreeMap<&'static str, u64> = BTreeMap::new();
         for fate in subscription.fates.values() {
             let name = match fate {
@@ -77,34 +76,27 @@ impl World {
         assert_eq!(
             tally.get("sent").copied().unwrap_or(0),
             subscription.sent.len() as u64,
-            "{who}"
+            "{who}: each number is one packet's"
         );
-        let named: u64 = tally.values().sum();
-        assert_eq!(
-            named + never_came + before,
-            publisher.published.len() as u64,
-            "{who}"
-        );
-        if is_over {
-            let of_link = subscription.delivered.len()
-                + subscription.lost.len()
-                + subscription.by_repair.len();
+        if is_all_here {
+            let Subscription {
+                delivered, lost, ..
+            } = subscription;
+            assert!(delivered.is_disjoint(lost), "{who}");
             assert_eq!(
-                of_link,
+                delivered.len() + lost.len(),
                 subscription.sent.len(),
                 "{who}: sent = delivered + lost on the link"
             );
-            assert!(
-                subscription.delivered.is_disjoint(&subscription.lost),
-                "{who}"
-            );
         }
+        let published = publisher.count();
         for (name, count) in tally {
             self.count(name, count);
         }
-        self.count("published", named + never_came + before);
+        self.count("published", published);
         self.count("lost before the router", never_came);
-        self.count("published before the subscription", before);
-        self.count("repaired", subscription.repaired.len() as u64);
+        self.count("taken in before the subscription", before as u64);
+        let repaired = subscription.repaired.intersection(&subscription.lost);
+        self.count("repaired", repaired.count() as u64);
     }
 }
