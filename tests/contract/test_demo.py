@@ -134,7 +134,7 @@ async def test_without_codecs_it_says_so_and_goes_on(tmp_path: Path) -> None:
     async with demo(tmp_path / "data", first=str(tmp_path)) as running:
         assert (await running.user_sig("ann"))[0] == 200
         await running.stop()
-    assert "No robot: av is not installed: pip install 'parlour[demo]'" in running.said
+    assert "No robot: av is not installed: pip install av numpy pillow" in running.said
 
 
 async def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:

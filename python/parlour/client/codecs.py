@@ -38,7 +38,7 @@ def missing_codecs(video: Literal["vp8", "h264"] = "vp8") -> str | None:
         import numpy as np  # noqa: F401
         import PIL  # noqa: F401
     except ImportError as error:
-        return f"{error.name} is not installed: pip install 'parlour[demo]'"
+        return f"{error.name} is not installed: pip install av numpy pillow"
     missing = [name for name in (_ENCODERS[video], "libopus") if name not in av.codecs_available]
     if missing:
         return f"this PyAV ({av.__version__}) was built without {' and '.join(missing)}: install one from PyPI's wheels"

@@ -62,8 +62,8 @@ export class Call {
   /** Enters the room, says so, and publishes. Throws a `PageError` when the room cannot be entered. */
   async join(token: string, stream: LocalStream | null, onEntered: () => void): Promise<void> {
     try {
-      const { sdkAppId, userSig } = await admission(token, this.userId);
       const { roomId, useStringRoomId } = roomOf(this.room);
+      const { sdkAppId, userSig } = await admission(token, this.userId);
       const client = TRTC.createClient({
         mode: 'rtc',
         sdkAppId,

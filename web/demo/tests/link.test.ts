@@ -19,6 +19,11 @@ describe('a room', () => {
     expect(roomOf(text)).toEqual({ roomId, useStringRoomId: false });
   });
 
+  it.each(['Räume', 'a/b', 'x'.repeat(65)])('cannot be called %s, and the page says what is allowed', (text) => {
+    const refusal = expect.objectContaining({ title: 'No room can be called that', remedy: expect.stringContaining('64') as string }) as object;
+    expect(() => roomOf(text)).toThrow(expect.objectContaining({ problem: refusal }) as Error);
+  });
+
   it.each(['tea', '0', '4294967295', '1a'])('%s is a text', (text) => {
     expect(roomOf(text)).toEqual({ roomId: text, useStringRoomId: true });
   });

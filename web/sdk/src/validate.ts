@@ -7,7 +7,8 @@ import {
 } from './generated/messages.js';
 import type { ClientConfig, JoinOptions, StreamConfig } from './types.js';
 
-function isRoomName(value: unknown): value is string {
+/** Whether a room may be called so. */
+export function isRoomName(value: unknown): value is string {
   if (typeof value !== 'string' || value === '' || value.length > MAX_ROOM_NAME_BYTES) return false;
   return Array.from(value).every((character) => ROOM_NAME_CHARACTERS.includes(character));
 }

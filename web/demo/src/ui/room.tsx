@@ -83,7 +83,7 @@ export function Room({ call, media, invite }: RoomProps): JSX.Element {
         ))}
       </ul>
       <footer class="controls">
-        {people.length === 0 && <p class="alone">Nobody else is here yet. Copy the link and send it to somebody.</p>}
+        {people.length === 0 && call.state.value === 'connected' && <p class="alone">Nobody else is here yet. Copy the link and send it to somebody.</p>}
         <div class="control-row">
           <Switch on={media.audioOn.value} there={media.hasAudio.value} what="microphone" keys="M" onClick={() => media.toggleAudio()} />
           <Switch on={media.videoOn.value} there={media.hasVideo.value} what="camera" keys="V" onClick={() => media.toggleVideo()} />
