@@ -449,7 +449,7 @@ async def test_a_silent_server_is_given_up_with_a_code_that_is_not_leaving(
     await ann.join(1)
     assert (await watcher.event())["type"] == "peer-join"
     assert ann._channel is not None
-    assert channel.GIVEN_UP == 4408
+    assert m.ClientCloseCode.GIVEN_UP == 4408
     ann._channel.give_up("no answer")
     events = await until(ann, lambda event: event == CONNECTED)
     events += await until(ann, lambda event: event == CONNECTED)
