@@ -15,16 +15,23 @@ use crate::transport::{OutgoingHeader, Transport};
 use crate::wire::num::SeqNo;
 use std::time::Instant;
 
-/// Sends a packet on to one subscriber. True: it begins with it.
+/// Sends a packet on to one subscriber. `starts`: a decoder can begin with it. True: the subscriber does.
 fn pass_on(
     now: Instant,
     consumer: &mut Consumer,
     transport: &mut Transport,
-    incoming: Incoming,
     kept: &Kept<'_>,
+    starts: bool,
     longest: usize,
     sink: &mut impl TransmitSink,
 ) -> Result<bool, DropReason> {
+    let incoming = Incoming {
+        epoch: kept.meta.epoch,
+        ext: kept.meta.ext,
+        timestamp: kept.meta.timestamp,
+        starts,
+        empty: kept.payload.is_empty(),
+    };
     let out = consumer.rewriter.rewrite(now, incoming)?;
     let spec = &consumer.spec;
     let has_rtx = spec.rtx_ssrc.is_some();
@@ -56,14 +63,7 @@ fn catch_up<'a>(
     sink: &mut impl TransmitSink,
 ) {
     for kept in overtook {
-        let incoming = Incoming {
-            epoch: kept.meta.epoch,
-            ext: kept.meta.ext,
-            timestamp: kept.meta.timestamp,
-            starts: false,
-            empty: kept.payload.is_empty(),
-        };
-        if let Err(reason) = pass_on(now, consumer, transport, incoming, &kept, 0, sink) {
+        if let Err(reason) = pass_on(now, consumer, transport, &kept, false, 0, sink) {
             drops.count(reason);
         }
     }
@@ -195,14 +195,8 @@ impl Router {
                 self.drops.count(DropReason::Overrun);
                 continue;
             };
-            let incoming = Incoming {
-                epoch: kept.meta.epoch,
-                ext: kept.meta.ext,
-                timestamp: kept.meta.timestamp,
-                starts: !video || kept.meta.keyframe,
-                empty: kept.payload.is_empty(),
-            };
-            match pass_on(now, consumer, transport, incoming, &kept, longest, sink) {
+            let starts = !video || kept.meta.keyframe;
+            match pass_on(now, consumer, transport, &kept, starts, longest, sink) {
                 Ok(begins) if begins && video => {
                     let overtook = cache.overtakers(now, &kept.meta, consumer.cursor);
                     catch_up(now, consumer, transport, overtook, &mut self.drops, sink);

@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 const MAX_SPENT_RANGES: usize = 4096;
 
 /// Packets of a stream without RTX whose content is known again: of pictures as many as a publisher's cache holds, of sound
-/// all that is still of use to anybody, each of which costs 16 bytes.
+/// all that is still of use to anybody, each of which costs 24 bytes.
 const REMEMBERED: usize = 512;
 const REMEMBERED_SOUND: usize = 64;
 
@@ -127,6 +127,8 @@ struct Used {
     /// How many of those at most.
     remembered: usize,
 }
+
+const _: () = assert!(size_of::<Content>() == 24, "REMEMBERED says what one costs");
 
 /// A packet that may be sent again under its index.
 #[derive(Clone, Copy, PartialEq, Eq)]
