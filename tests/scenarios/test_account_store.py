@@ -71,7 +71,7 @@ async def test_a_store_that_is_gone(
 @scenario(
     70202,
     cause="The deadline of a batch passed before every item was done; what was done stays done.",
-    how="Imports 100 accounts into a table that takes 1 s a row once it has 30; then into a table that somebody has locked.",
+    how="Imports 100 accounts into a table that takes 1 s a row once it has 30; then into a locked one.",
     part="account store",
 )
 async def test_a_batch_that_takes_too_long(
