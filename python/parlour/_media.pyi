@@ -124,30 +124,38 @@ class MediaEngine:
         kind: Kind,
         codec: Codec,
         mid: str,
+        rid: str,
         payload_type: int,
         rtx_payload_type: int | None,
         ssrc: int | None,
         rtx_ssrc: int | None,
         mid_extension: int | None,
+        rid_extension: int | None,
+        repaired_rid_extension: int | None,
         twcc_extension: int | None,
+        dependency_descriptor_extension: int | None,
         nack: bool,
         pli: bool,
         remb: bool,
     ) -> None:
         """An incoming track. Packets find it by SSRC, else by the MID extension, else by payload type.
 
+        ``rid``: one of several encodings of an m-line, each a producer of its own, which packets find by MID and RID.
+
         ``remb``: its sender wants the bit rate it may send as an estimate; refused beside ``twcc_extension``.
         """
 
     def remove_producer(self, producer: int) -> None:
-        """Stop the incoming track and every consumer of it."""
+        """Stop the incoming track, and every consumer that has no other source."""
 
     def add_consumer(
         self,
         *,
         consumer: int,
         transport: int,
-        producer: int,
+        producers: list[int],
+        source: int,
+        temporal: int | None,
         mid: str,
         payload_type: int,
         rtx_payload_type: int | None,
@@ -155,16 +163,23 @@ class MediaEngine:
         rtx_ssrc: int | None,
         mid_extension: int | None,
         twcc_extension: int | None,
+        dependency_descriptor_extension: int | None,
         pads: bool,
         cname: str,
     ) -> None:
         """Forward a producer to a transport under an SSRC of its own; asks for a keyframe when video starts.
+
+        ``producers`` may be up to three encodings of the same, from the biggest to the smallest, of which ``source``
+        is wanted first, with the temporal layers up to ``temporal`` (None: all). While it is missing another comes.
 
         ``twcc_extension``: the subscriber reports on transport-wide numbers, which its packets carry in this extension.
         """
 
     def remove_consumer(self, consumer: int) -> None:
         """Stop forwarding."""
+
+    def set_consumer_source(self, consumer: int, source: int, temporal: int | None) -> None:
+        """Which of its producers is wanted, and up to which temporal layer. It keeps what it has until a keyframe."""
 
     def set_consumer_paused(self, consumer: int, paused: bool) -> None:
         """Pause or go on; going on asks for a keyframe."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from parlour.media import Policed
@@ -71,13 +71,13 @@ class Book:
     def remove_producer(self, producer: int) -> None:
         pass
 
-    def add_consumer(self, transport: int, producer: int, track: TrackSpec, *, cname: str) -> int:
+    def add_consumer(self, transport: int, producers: Sequence[int], track: TrackSpec, *, cname: str) -> int:
         assert transport in self.transports
         assert track.ssrc is not None
         assert (transport, track.ssrc) not in self.sent, "an SSRC sent with twice repeats packet indices"
         self.sent.add((transport, track.ssrc))
         number = next(self.ids)
-        self.consumers[number] = (transport, producer, track)
+        self.consumers[number] = (transport, producers[0], track)
         return number
 
     def remove_consumer(self, consumer: int) -> None:

@@ -18,10 +18,10 @@ mod transport;
 mod wire;
 
 pub use dimpl::DtlsCertificate;
-pub use egress::spec::ConsumerSpec;
+pub use egress::spec::{ConsumerSpec, MAX_SOURCES};
 pub use ids::{ConsumerId, ProducerId, TransportId};
 pub use ingress::spec::ProducerSpec;
-pub use reasons::{CloseReason, DropReason, Drops, RefuseReason};
+pub use reasons::{CloseReason, DropReason, Drops, RefuseReason, Shortfall};
 pub use router::command::Command;
 pub use router::counters::{BandwidthStats, Snapshot};
 pub use router::event::Event;

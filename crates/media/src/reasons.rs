@@ -84,6 +84,18 @@ named!(
 );
 
 named!(
+    /// Why a consumer gets something else than is wanted.
+    Shortfall {
+        /// The source that is wanted is not sent.
+        Missing = "missing",
+        /// The subscriber's path does not carry it.
+        Bandwidth = "bandwidth",
+        /// A keyframe of it has not come yet.
+        AwaitingKeyframe = "awaiting-keyframe",
+    }
+);
+
+named!(
     /// Why a datagram, or a packet of it, went no further.
     DropReason {
         /// Not STUN, DTLS, RTP or RTCP by its first byte (RFC 7983), or empty.

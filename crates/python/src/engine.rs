@@ -127,8 +127,9 @@ impl MediaEngine {
     }
 
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
-    #[pyo3(signature = (*, producer, transport, kind, codec, mid, payload_type, rtx_payload_type, ssrc, rtx_ssrc,
-                        mid_extension, twcc_extension, nack, pli, remb))]
+    #[pyo3(signature = (*, producer, transport, kind, codec, mid, rid, payload_type, rtx_payload_type, ssrc,
+                        rtx_ssrc, mid_extension, rid_extension, repaired_rid_extension, twcc_extension,
+                        dependency_descriptor_extension, nack, pli, remb))]
     fn add_producer(
         &self,
         producer: u64,
@@ -136,12 +137,16 @@ impl MediaEngine {
         kind: &str,
         codec: &str,
         mid: String,
+        rid: String,
         payload_type: u8,
         rtx_payload_type: Option<u8>,
         ssrc: Option<u32>,
         rtx_ssrc: Option<u32>,
         mid_extension: Option<u8>,
+        rid_extension: Option<u8>,
+        repaired_rid_extension: Option<u8>,
         twcc_extension: Option<u8>,
+        dependency_descriptor_extension: Option<u8>,
         nack: bool,
         pli: bool,
         remb: bool,
@@ -152,12 +157,16 @@ impl MediaEngine {
             kind: parse_kind(kind)?,
             codec: parse_codec(codec)?,
             mid,
+            rid,
             payload_type: PayloadType(payload_type),
             rtx_payload_type: rtx_payload_type.map(PayloadType),
             ssrc: ssrc.map(Ssrc),
             rtx_ssrc: rtx_ssrc.map(Ssrc),
             mid_extension,
+            rid_extension,
+            repaired_rid_extension,
             twcc_extension,
+            dependency_descriptor_extension,
             nack,
             pli,
             remb,
@@ -171,13 +180,16 @@ impl MediaEngine {
     }
 
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
-    #[pyo3(signature = (*, consumer, transport, producer, mid, payload_type, rtx_payload_type, ssrc, rtx_ssrc,
-                        mid_extension, twcc_extension, pads, cname))]
+    #[pyo3(signature = (*, consumer, transport, producers, source, temporal, mid, payload_type,
+                        rtx_payload_type, ssrc, rtx_ssrc, mid_extension, twcc_extension,
+                        dependency_descriptor_extension, pads, cname))]
     fn add_consumer(
         &self,
         consumer: u64,
         transport: u64,
-        producer: u64,
+        producers: Vec<u64>,
+        source: usize,
+        temporal: Option<u8>,
         mid: String,
         payload_type: u8,
         rtx_payload_type: Option<u8>,
@@ -185,13 +197,16 @@ impl MediaEngine {
         rtx_ssrc: Option<u32>,
         mid_extension: Option<u8>,
         twcc_extension: Option<u8>,
+        dependency_descriptor_extension: Option<u8>,
         pads: bool,
         cname: String,
     ) -> PyResult<()> {
         self.submit(Command::AddConsumer(ConsumerSpec {
             consumer: ConsumerId(consumer),
             transport: TransportId(transport),
-            producer: ProducerId(producer),
+            producers: producers.into_iter().map(ProducerId).collect(),
+            source,
+            temporal,
             mid,
             payload_type: PayloadType(payload_type),
             rtx_payload_type: rtx_payload_type.map(PayloadType),
@@ -199,6 +214,7 @@ impl MediaEngine {
             rtx_ssrc: rtx_ssrc.map(Ssrc),
             mid_extension,
             twcc_extension,
+            dependency_descriptor_extension,
             pads,
             cname,
         }))
@@ -207,6 +223,19 @@ impl MediaEngine {
     fn remove_consumer(&self, consumer: u64) -> PyResult<()> {
         self.submit(Command::RemoveConsumer {
             consumer: ConsumerId(consumer),
+        })
+    }
+
+    fn set_consumer_source(
+        &self,
+        consumer: u64,
+        source: usize,
+        temporal: Option<u8>,
+    ) -> PyResult<()> {
+        self.submit(Command::SetConsumerSource {
+            consumer: ConsumerId(consumer),
+            source,
+            temporal,
         })
     }
 

@@ -217,8 +217,21 @@ class MediaCore:
         known.next_ssrc = (ssrc + 1) % 2**32
         return ssrc
 
-    def add_producer(self, transport: int, track: TrackSpec) -> int:
-        """Accept an incoming track. Returns the producer's id."""
+    def add_producer(
+        self,
+        transport: int,
+        track: TrackSpec,
+        *,
+        rid: str = "",
+        rid_extension: int | None = None,
+        repaired_rid_extension: int | None = None,
+        dependency_descriptor_extension: int | None = None,
+    ) -> int:
+        """Accept an incoming track. Returns the producer's id.
+
+        ``rid`` is that of one of several encodings on one m-line (RFC 8853), each of which is a producer of its own;
+        its packets say it in the two RID extensions (RFC 8852).
+        """
         producer = next(_ids)
         self._submit(
             partial(
@@ -228,12 +241,16 @@ class MediaCore:
                 kind=track.kind,
                 codec=track.codec,
                 mid=track.mid,
+                rid=rid,
                 payload_type=track.payload_type,
                 rtx_payload_type=track.rtx_payload_type,
                 ssrc=track.ssrc,
                 rtx_ssrc=track.rtx_ssrc,
                 mid_extension=track.mid_extension,
+                rid_extension=rid_extension,
+                repaired_rid_extension=repaired_rid_extension,
                 twcc_extension=track.twcc_extension,
+                dependency_descriptor_extension=dependency_descriptor_extension,
                 nack=track.nack,
                 pli=track.pli,
                 remb=track.remb,
@@ -242,13 +259,26 @@ class MediaCore:
         return producer
 
     def remove_producer(self, producer: int) -> None:
-        """Stop an incoming track and every consumer of it."""
+        """Stop an incoming track, and every consumer that has no other source."""
         self._submit(partial(self._running.remove_producer, producer))
 
-    def add_consumer(self, transport: int, producer: int, track: TrackSpec, *, cname: str) -> int:
+    def add_consumer(
+        self,
+        transport: int,
+        producers: Sequence[int],
+        track: TrackSpec,
+        *,
+        cname: str,
+        source: int = 0,
+        temporal: int | None = None,
+        dependency_descriptor_extension: int | None = None,
+    ) -> int:
         """Forward a producer as ``track`` says, whose ``ssrc`` is ours. Returns the consumer's id.
 
-        ``cname`` ties one user's tracks together for synchronisation (RFC 3550 §6.5.1).
+        ``producers`` are one to three encodings of the same picture, from the biggest to the smallest: ``source`` says
+        which is wanted, ``temporal`` up to which temporal layer (None: all). Another one is forwarded while that one is
+        missing, and producers that are gone are missing. ``cname`` ties one user's tracks together for synchronisation
+        (RFC 3550 §6.5.1).
         """
         if track.ssrc is None:
             raise ValueError(f"the track for mid {track.mid} has no SSRC: a forwarded track needs one of ours")
@@ -258,7 +288,9 @@ class MediaCore:
                 self._running.add_consumer,
                 consumer=consumer,
                 transport=transport,
-                producer=producer,
+                producers=list(producers),
+                source=source,
+                temporal=temporal,
                 mid=track.mid,
                 payload_type=track.payload_type,
                 rtx_payload_type=track.rtx_payload_type,
@@ -266,6 +298,7 @@ class MediaCore:
                 rtx_ssrc=track.rtx_ssrc,
                 mid_extension=track.mid_extension,
                 twcc_extension=track.twcc_extension,
+                dependency_descriptor_extension=dependency_descriptor_extension,
                 pads=self._padding,
                 cname=cname,
             )
@@ -275,6 +308,13 @@ class MediaCore:
     def remove_consumer(self, consumer: int) -> None:
         """Stop forwarding."""
         self._submit(partial(self._running.remove_consumer, consumer))
+
+    def set_consumer_source(self, consumer: int, source: int, temporal: int | None = None) -> None:
+        """Say which of its producers a consumer wants, by its place among them, and up to which temporal layer.
+
+        It goes on with what it has until a keyframe of the other begins, which is asked for.
+        """
+        self._submit(partial(self._running.set_consumer_source, consumer, source, temporal))
 
     def set_consumer_paused(self, consumer: int, paused: bool) -> None:
         """Pause or go on; going on with video asks for a keyframe."""

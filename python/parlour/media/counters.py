@@ -68,6 +68,8 @@ class ProducerCounters(TypedDict):
 
     id: int
     transport: int
+    rid: str
+    """Which of several encodings of an m-line it is; empty: it is the only one."""
     ssrc: int | None
     packets: int
     bytes: int
@@ -88,6 +90,10 @@ class ConsumerCounters(TypedDict):
     id: int
     transport: int
     producer: int
+    """The one it forwards now."""
+    source: int
+    """The place of that one among its producers."""
+    wanted_source: int
     paused: bool
     packets: int
     bytes: int
@@ -97,6 +103,8 @@ class ConsumerCounters(TypedDict):
     fraction_lost: float
     jitter: int
     rtt_ms: float | None
+    why: str | None
+    """Why it does not get what is wanted: ``missing``, ``bandwidth`` or ``awaiting-keyframe``. None: it does."""
 
 
 class PathCounters(TypedDict):

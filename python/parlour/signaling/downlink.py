@@ -420,4 +420,4 @@ class Downlink:
                 twcc_extension=accepted.twcc_extension,
             )
             with contextlib.suppress(LookupError):  # one end closed just now; its event is on the way
-                line.consumer = self._media.add_consumer(self._transport.id, line.producer, track, cname=then.cname)
+                line.consumer = self._media.add_consumer(self._transport.id, [line.producer], track, cname=then.cname)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from parlour.media import Policed
@@ -54,7 +54,7 @@ class Media(Protocol):
     def remove_producer(self, producer: int) -> None:
         """Stop it and its consumers."""
 
-    def add_consumer(self, transport: int, producer: int, track: TrackSpec, *, cname: str) -> int:
+    def add_consumer(self, transport: int, producers: Sequence[int], track: TrackSpec, *, cname: str) -> int:
         """Forward a producer."""
 
     def remove_consumer(self, consumer: int) -> None:

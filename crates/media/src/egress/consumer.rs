@@ -1,10 +1,11 @@
 //! One track forwarded to one transport: its numbers, its retransmissions, what the subscriber reports.
 
 use crate::egress::rewrite::Rewriter;
+use crate::egress::sources::{Next, Sources};
 use crate::egress::spec::ConsumerSpec;
 use crate::ingress::reception::{from_q16, to_ntp};
 use crate::ingress::track::SenderClock;
-use crate::reasons::DropReason;
+use crate::reasons::{DropReason, Shortfall};
 use crate::slab::{TrackKey, TransportKey};
 use crate::wire::codecs::Kind;
 use crate::wire::extensions::ExtensionBlock;
@@ -64,7 +65,12 @@ pub(crate) struct Places {
 pub(crate) struct Consumer {
     pub(crate) spec: ConsumerSpec,
     pub(crate) transport: TransportKey,
+    /// The track that it gets.
     pub(crate) track: TrackKey,
+    /// All that it might get, and which of them that is.
+    pub(crate) sources: Sources,
+    /// The track that follows when a keyframe of it begins.
+    pub(crate) next: Option<Next>,
     /// Where it stands in their lists.
     pub(crate) places: Places,
     pub(crate) paused: bool,
@@ -73,6 +79,8 @@ pub(crate) struct Consumer {
     pub(crate) extensions: ExtensionBlock,
     /// The arrival of the track that it gets next.
     pub(crate) cursor: u64,
+    /// Whether a frame has begun to go out and has not ended.
+    pub(crate) in_frame: bool,
     kind: Kind,
     next_rtx: ExtSeqNo,
     resent: Vec<(u64, Option<Instant>)>,
@@ -97,6 +105,7 @@ impl Consumer {
         spec: ConsumerSpec,
         transport: TransportKey,
         track: TrackKey,
+        sources: Sources,
         kind: Kind,
         cursor: u64,
         rng: &mut Rng,
@@ -107,11 +116,14 @@ impl Consumer {
         Consumer {
             transport,
             track,
+            sources,
+            next: None,
             places: Places::default(),
             paused: false,
             rewriter,
             extensions: ExtensionBlock::new(mid, spec.twcc_extension).unwrap_or_default(),
             cursor,
+            in_frame: false,
             kind,
             next_rtx: ExtSeqNo(u64::from(rng.next_u32() & 0x7fff)),
             resent: Vec::new(),
@@ -135,6 +147,44 @@ impl Consumer {
     /// Whether it is a picture, which can begin with a keyframe only.
     pub(crate) fn is_video(&self) -> bool {
         self.kind == Kind::Video
+    }
+
+    /// The most that may be sent to the subscriber, of what is wanted for it: the biggest source. The router's
+    /// `choose_source` does what follows of it.
+    #[allow(
+        dead_code,
+        reason = "whoever divides a path among its consumers calls it"
+    )]
+    pub(crate) fn set_target(&mut self, biggest: usize) {
+        self.sources.allow(biggest);
+    }
+
+    /// Why it does not get the source that is wanted, if it does not.
+    pub(crate) fn shortfall(&self) -> Option<Shortfall> {
+        let sources = &self.sources;
+        let wanted = sources.wanted();
+        if sources.current() == wanted && self.next.is_none() {
+            return None;
+        }
+        if self.next.is_some_and(|next| next.place == wanted) {
+            return Some(Shortfall::AwaitingKeyframe);
+        }
+        if sources.allowed() > wanted {
+            return Some(Shortfall::Bandwidth);
+        }
+        Some(Shortfall::Missing)
+    }
+
+    /// It goes on with another source, whose packets come from that arrival on. Returns where it stood in the list of the one
+    /// before. `clocks` are those of both senders, as far as they are known.
+    pub(crate) fn switch_to(&mut self, next: Next, clocks: Option<[SenderClock; 2]>) -> usize {
+        self.rewriter.change_source(clocks);
+        self.track = next.track;
+        self.cursor = next.cursor;
+        self.sources.set_current(next.place);
+        self.next = None;
+        self.in_frame = false;
+        std::mem::replace(&mut self.places.at_track, next.at_track)
     }
 
     /// A packet went out.
@@ -255,7 +305,9 @@ mod tests {
         let spec = ConsumerSpec {
             consumer: ConsumerId(1),
             transport: TransportId(1),
-            producer: ProducerId(1),
+            producers: vec![ProducerId(1)],
+            source: 0,
+            temporal: None,
             mid: "0".into(),
             payload_type: PayloadType(96),
             rtx_payload_type: None,
@@ -263,14 +315,16 @@ mod tests {
             rtx_ssrc: None,
             mid_extension: None,
             twcc_extension: None,
+            dependency_descriptor_extension: None,
             pads: false,
             cname: "c".into(),
         };
-        let transport = Slab::new().insert(());
+        let (transport, track) = (Slab::new().insert(()), Slab::new().insert(()));
         Consumer::new(
             spec,
             transport,
-            Slab::new().insert(()),
+            track,
+            Sources::new(&[Some(track)], 0),
             Kind::Video,
             0,
             &mut Rng::new(1),

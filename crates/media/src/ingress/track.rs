@@ -21,6 +21,29 @@ const MAX_RETIRED: usize = 4;
 const VIDEO_USEFUL_FOR: Duration = Duration::from_secs(1);
 const AUDIO_USEFUL_FOR: Duration = Duration::from_millis(160);
 
+/// Without media for this long, a track pauses; for so long, nothing more of it is expected while another is sent.
+const PAUSE: Duration = Duration::from_millis(500);
+const LONG_PAUSE: Duration = Duration::from_secs(5);
+
+/// Whether a track is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// Its producer is gone.
+    Gone,
+    /// Nothing of it ever came.
+    Unstarted,
+    /// Something came, and nothing since then.
+    Silent {
+        /// Whether that is so long ago that nothing more is expected.
+        long: bool,
+    },
+    /// Something came a moment ago.
+    Sent {
+        /// Whether it came for some time without a pause.
+        steadily: bool,
+    },
+}
+
 /// The time line of the publisher: the pair of its last sender report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SenderClock {
@@ -47,6 +70,8 @@ pub(crate) struct Track {
     pub(crate) longest: u16,
     pub(crate) clock: Option<SenderClock>,
     pub(crate) started: bool,
+    /// Since when its media comes without a pause, and when it came last.
+    sent: Option<(Instant, Instant)>,
     requests: KeyframeRequests,
     last_keyframe: Option<RtpTime>,
     /// The number of the newest packet with which a keyframe begins.
@@ -75,6 +100,7 @@ impl Track {
             longest: 0,
             clock: None,
             started: false,
+            sent: None,
             requests: KeyframeRequests::default(),
             last_keyframe: None,
             keyframe_at: None,
@@ -205,6 +231,31 @@ impl Track {
         asked
     }
 
+    /// Media of it came.
+    pub(crate) fn on_media(&mut self, now: Instant) {
+        let since = match self.sent {
+            Some((since, last)) if now.saturating_duration_since(last) < PAUSE => since,
+            _ => now,
+        };
+        self.sent = Some((since, now));
+    }
+
+    /// Whether it is sent.
+    pub(crate) fn presence(&self, now: Instant) -> Presence {
+        let Some((since, last)) = self.sent else {
+            return Presence::Unstarted;
+        };
+        let silent = now.saturating_duration_since(last);
+        match silent < PAUSE {
+            true => Presence::Sent {
+                steadily: now.saturating_duration_since(since) >= PAUSE,
+            },
+            false => Presence::Silent {
+                long: silent >= LONG_PAUSE,
+            },
+        }
+    }
+
     /// Keeps a packet to be forwarded and repaired; false for one that is too large.
     pub(crate) fn keep(&mut self, now: Instant, meta: Meta, payload: &[u8]) -> bool {
         let bytes = match self.spec.kind {
@@ -242,12 +293,16 @@ mod tests {
                 Kind::Audio => Codec::Opus,
             },
             mid: "0".into(),
+            rid: String::new(),
             payload_type: PayloadType(96),
             rtx_payload_type: None,
             ssrc: Some(Ssrc(1)),
             rtx_ssrc: None,
             mid_extension: None,
+            rid_extension: None,
+            repaired_rid_extension: None,
             twcc_extension: None,
+            dependency_descriptor_extension: None,
             nack: true,
             pli: true,
             remb: false,

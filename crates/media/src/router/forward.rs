@@ -33,6 +33,9 @@ fn pass_on(
         empty: kept.payload.is_empty(),
     };
     let out = consumer.rewriter.rewrite(now, incoming)?;
+    if consumer.rewriter.is_newest(out.ext) {
+        consumer.in_frame = !kept.meta.marker;
+    }
     let spec = &consumer.spec;
     let has_rtx = spec.rtx_ssrc.is_some();
     let len = kept.payload.len();
@@ -93,7 +96,7 @@ impl Router {
         let mut consumers = std::mem::take(&mut self.receiving);
         consumers.clone_from(&track.consumers);
         self.for_each_isolated(&consumers, |router, consumer| {
-            router.send_waiting(now, *consumer, sink);
+            router.send_sources(now, *consumer, sink);
         });
         self.receiving = consumers;
     }
@@ -154,7 +157,7 @@ impl Router {
             });
         }
         for consumer in ready.drain(..) {
-            self.send_waiting(now, consumer, sink);
+            self.send_sources(now, consumer, sink);
         }
         if let Some(transport) = self.transports.get_mut(index) {
             transport.ready = ready;
@@ -162,7 +165,12 @@ impl Router {
     }
 
     /// Sends a subscription all that waits for it.
-    fn send_waiting(&mut self, now: Instant, index: ConsumerKey, sink: &mut impl TransmitSink) {
+    pub(super) fn send_waiting(
+        &mut self,
+        now: Instant,
+        index: ConsumerKey,
+        sink: &mut impl TransmitSink,
+    ) {
         let Some(consumer) = self.consumers.get_mut(index) else {
             return;
         };

@@ -54,8 +54,8 @@ impl Router {
         }
     }
 
-    /// The negotiated stream of a packet: by SSRC, else by the MID extension (RFC 8843 §9.2), else by a payload
-    /// type that only one track has.
+    /// The negotiated stream of a packet: by SSRC, else by the MID extension (RFC 8843 §9.2), and by that of the RID where
+    /// several encodings share a MID (RFC 8853 §5.5), else by a payload type that only one track has.
     fn find_stream(
         &mut self,
         now: Instant,
@@ -84,6 +84,7 @@ impl Router {
                 .tracks
                 .iter()
                 .filter_map(|at| Some((*at, self.tracks.get(*at)?)))
+                .filter(|(_, track)| track.spec.rid_fits(view))
         };
         let named = |track: &Track| {
             let mid = track.spec.mid_extension.and_then(|id| view.extension(id));
@@ -223,6 +224,9 @@ impl Router {
         let wants = [track.nack_due(), track.keyframe_due(now)];
         let wants = wants.into_iter().flatten().min();
         let transport = track.transport;
+        if !media.payload.is_empty() {
+            track.on_media(now);
+        }
         if !track.started && !media.payload.is_empty() {
             track.started = true;
             let event = Event::ProducerStarted {

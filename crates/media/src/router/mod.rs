@@ -17,6 +17,7 @@ mod intake;
 mod policing;
 mod removal;
 mod snapshot;
+mod sources;
 mod strangers;
 #[cfg(test)]
 mod tests;
@@ -312,6 +313,7 @@ impl Router {
         let progress = transport.drive_dtls(now, sink, |dtls, send| dtls.handle_timeout(now, send));
         self.after_dtls(now, index, progress, sink);
         self.send_checks(now, index, sink);
+        self.serve_sources(now, index);
         self.serve_tracks(now, index, sink);
         self.serve_estimate(now, index, sink);
         self.serve_reports(now, index, sink);
@@ -329,6 +331,7 @@ impl Router {
             transport.feedback_due(),
             transport.estimate.as_ref().and_then(|it| it.due),
             transport.next_report,
+            transport.look_at_sources,
         ];
         let of_tracks = transport
             .tracks

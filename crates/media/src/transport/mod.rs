@@ -160,6 +160,8 @@ pub(crate) struct Transport {
     pub(crate) named_at: Option<Instant>,
     pub(crate) validated_at: Option<Instant>,
     pub(crate) next_report: Option<Instant>,
+    /// When it is looked again which sources its subscriptions may have; none while none has several.
+    pub(crate) look_at_sources: Option<Instant>,
     pub(crate) traffic: Traffic,
     pub(crate) policer: Policer,
 }
@@ -194,6 +196,7 @@ impl Transport {
             named_at: None,
             validated_at: None,
             next_report: None,
+            look_at_sources: None,
             traffic: Traffic::default(),
             policer: Policer::new(limit),
         }
