@@ -33,4 +33,4 @@ pub use transport::srtp::SrtpProfile;
 pub use transport::{dtls, srtp};
 pub use wire::codecs::{Codec, Kind};
 pub use wire::num::{PayloadType, Ssrc};
-pub use wire::{codecs, num, rtcp, rtp, stun, twcc};
+pub use wire::{codecs, num, rtcp, rtp, stun, twcc, vp8};

@@ -92,6 +92,8 @@ named!(
         Bandwidth = "bandwidth",
         /// A keyframe of it has not come yet.
         AwaitingKeyframe = "awaiting-keyframe",
+        /// A picture from which on more temporal layers can be decoded has not come yet.
+        AwaitingLayer = "awaiting-layer",
     }
 );
 
@@ -165,6 +167,12 @@ named!(
         PaddingOnly = "padding-only",
         /// Nobody to forward to yet: the subscriber waits for a keyframe.
         AwaitingKeyframe = "awaiting-keyframe",
+        /// Of a temporal layer that the subscriber does not get.
+        LayerLeftOut = "layer-left-out",
+        /// A payload descriptor that ends before its end.
+        DescriptorMalformed = "descriptor-malformed",
+        /// Of a picture whose number contradicts those that came before it.
+        PictureUnknown = "picture-unknown",
         /// The consumer is paused.
         Paused = "paused",
         /// The subscriber's transport is not connected.

@@ -94,6 +94,9 @@ class ConsumerCounters(TypedDict):
     source: int
     """The place of that one among its producers."""
     wanted_source: int
+    temporal: int
+    """The highest temporal layer it gets; 7: all."""
+    wanted_temporal: int
     paused: bool
     packets: int
     bytes: int
@@ -104,7 +107,7 @@ class ConsumerCounters(TypedDict):
     jitter: int
     rtt_ms: float | None
     why: str | None
-    """Why it does not get what is wanted: ``missing``, ``bandwidth`` or ``awaiting-keyframe``. None: it does."""
+    """Why it does not get what is wanted: ``missing``, ``bandwidth``, ``awaiting-keyframe`` or ``awaiting-layer``."""
 
 
 class PathCounters(TypedDict):

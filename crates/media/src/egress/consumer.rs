@@ -1,8 +1,10 @@
 //! One track forwarded to one transport: its numbers, its retransmissions, what the subscriber reports.
 
+use crate::egress::pictures::Pictures;
 use crate::egress::rewrite::Rewriter;
 use crate::egress::sources::{Next, Sources};
 use crate::egress::spec::ConsumerSpec;
+use crate::egress::temporal::Temporal;
 use crate::ingress::reception::{from_q16, to_ntp};
 use crate::ingress::track::SenderClock;
 use crate::reasons::{DropReason, Shortfall};
@@ -43,6 +45,8 @@ pub(crate) struct Resend {
     /// The number it went out with.
     pub(crate) original: ExtSeqNo,
     pub(crate) timestamp_shift: u32,
+    /// Whether it was sent without what is in it.
+    pub(crate) emptied: bool,
 }
 
 /// A sender report for a subscriber.
@@ -75,6 +79,9 @@ pub(crate) struct Consumer {
     pub(crate) places: Places,
     pub(crate) paused: bool,
     pub(crate) rewriter: Rewriter,
+    pub(crate) temporal: Temporal,
+    /// The numbers of its pictures, where the codec has some.
+    pub(crate) pictures: Pictures,
     /// The header extensions of its packets.
     pub(crate) extensions: ExtensionBlock,
     /// The arrival of the track that it gets next.
@@ -121,6 +128,8 @@ impl Consumer {
             places: Places::default(),
             paused: false,
             rewriter,
+            temporal: Temporal::new(spec.temporal),
+            pictures: Pictures::new(),
             extensions: ExtensionBlock::new(mid, spec.twcc_extension).unwrap_or_default(),
             cursor,
             in_frame: false,
@@ -149,14 +158,15 @@ impl Consumer {
         self.kind == Kind::Video
     }
 
-    /// The most that may be sent to the subscriber, of what is wanted for it: the biggest source. The router's
+    /// The most that may be sent to the subscriber of what is wanted for it: the biggest source, the highest temporal layer. The router's
     /// `choose_source` does what follows of it.
     #[allow(
         dead_code,
         reason = "whoever divides a path among its consumers calls it"
     )]
-    pub(crate) fn set_target(&mut self, biggest: usize) {
+    pub(crate) fn set_target(&mut self, biggest: usize, highest_temporal: u8) {
         self.sources.allow(biggest);
+        self.temporal.allowed = highest_temporal;
     }
 
     /// Why it does not get the source that is wanted, if it does not.
@@ -164,7 +174,12 @@ impl Consumer {
         let sources = &self.sources;
         let wanted = sources.wanted();
         if sources.current() == wanted && self.next.is_none() {
-            return None;
+            let temporal = &self.temporal;
+            return match temporal.falls_short() {
+                true if temporal.allowed < temporal.wanted => Some(Shortfall::Bandwidth),
+                true => Some(Shortfall::AwaitingLayer),
+                false => None,
+            };
         }
         if self.next.is_some_and(|next| next.place == wanted) {
             return Some(Shortfall::AwaitingKeyframe);
@@ -226,6 +241,7 @@ impl Consumer {
             source,
             original,
             timestamp_shift,
+            emptied: self.rewriter.is_emptied(original),
         })
     }
 
@@ -337,7 +353,7 @@ mod tests {
             ext: ExtSeqNo(number),
             timestamp: RtpTime(number as u32),
             starts: true,
-            empty: false,
+            left_out: None,
         };
         let out = consumer.rewriter.rewrite(now, incoming).unwrap();
         consumer.on_sent(1000);
@@ -466,7 +482,7 @@ mod tests {
                     ext: ExtSeqNo(1000 + number),
                     timestamp: rtp_at(ms),
                     starts: true,
-                    empty: false,
+                    left_out: None,
                 };
                 if paused.is_some_and(|from| (from..from + 500).contains(&ms)) {
                     consumer.rewriter.stop();

@@ -8,11 +8,15 @@ use std::ops::Range;
 /// does not hold it any more, either.
 pub(super) const RING: u64 = SLOTS as u64;
 
+/// In a slot: nothing is sent under that number.
+const EMPTIED: u32 = 1 << 31;
+
 /// Which incoming number each of the last outgoing ones stands for: a ring, in which both only grow. Numbers are in it
 /// that were given to packets which have not come yet.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// The low halves of the incoming numbers, each in the slot of its outgoing number. Empty before the first.
+    /// The low 31 bits of the incoming numbers, each in the slot of its outgoing number, and whether its packet was left out
+    /// when it came. Empty before the first.
     slots: Vec<u32>,
     /// The first outgoing number, and one above the last.
     start: u64,
@@ -33,7 +37,7 @@ impl History {
     /// Gives the next number to an incoming one, which is newer than all before.
     pub(super) fn push(&mut self, number: u64) -> u64 {
         let out = self.end;
-        self.slots[(out % RING) as usize] = number as u32;
+        self.slots[(out % RING) as usize] = number as u32 & !EMPTIED;
         self.end += 1;
         self.newest = number;
         out
@@ -48,6 +52,19 @@ impl History {
         }
     }
 
+    /// Nothing is sent under that number.
+    pub(super) fn empty(&mut self, out: u64) {
+        if let Some(slot) = self.slots.get_mut((out % RING) as usize) {
+            *slot |= EMPTIED;
+        }
+    }
+
+    /// Whether nothing is sent under that number.
+    pub(super) fn is_emptied(&self, out: u64) -> bool {
+        let slot = self.slots.get((out % RING) as usize);
+        slot.is_some_and(|slot| slot & EMPTIED != 0)
+    }
+
     /// The incoming number behind one of ours; none when that is not remembered.
     pub(super) fn source_of(&self, out: u64) -> Option<u64> {
         let oldest = self.end.saturating_sub(RING).max(self.start);
@@ -55,7 +72,8 @@ impl History {
             return None;
         }
         let low = self.slots[(out % RING) as usize];
-        Some(self.newest - u64::from((self.newest as u32).wrapping_sub(low)))
+        let behind = (self.newest as u32).wrapping_sub(low) & !EMPTIED;
+        Some(self.newest - u64::from(behind))
     }
 
     /// The number that an incoming one got; none when it got none, or one that is not remembered.

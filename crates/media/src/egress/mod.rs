@@ -2,6 +2,8 @@
 
 pub(crate) mod consumer;
 mod history;
+pub(crate) mod pictures;
 pub(crate) mod rewrite;
 pub(crate) mod sources;
 pub(crate) mod spec;
+pub(crate) mod temporal;

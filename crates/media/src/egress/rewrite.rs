@@ -20,8 +20,9 @@ pub(crate) struct Incoming {
     pub(crate) timestamp: RtpTime,
     /// Whether a decoder can begin here.
     pub(crate) starts: bool,
-    /// Whether it is padding without payload.
-    pub(crate) empty: bool,
+    /// Why it is not sent, if it is not: it is padding, or of a layer that the subscriber does not get. It has no number
+    /// then, and what follows closes up.
+    pub(crate) left_out: Option<DropReason>,
 }
 
 /// The numbers a packet leaves with.
@@ -89,6 +90,16 @@ impl Rewriter {
         self.changed = Some(shift);
     }
 
+    /// A number stands for nothing but itself: what belongs there is not sent.
+    pub(crate) fn empty(&mut self, number: ExtSeqNo) {
+        self.history.empty(number.0);
+    }
+
+    /// Whether a number stands for nothing but itself.
+    pub(crate) fn is_emptied(&self, number: ExtSeqNo) -> bool {
+        self.history.is_emptied(number.0)
+    }
+
     /// Whether nothing was sent under a higher number.
     pub(crate) fn is_newest(&self, number: ExtSeqNo) -> bool {
         number.0 + 1 == self.next_out
@@ -117,7 +128,7 @@ impl Rewriter {
     ) -> Result<Outgoing, DropReason> {
         let begins = self.is_waiting(packet.epoch);
         if begins {
-            if packet.empty {
+            if packet.left_out == Some(DropReason::PaddingOnly) {
                 return Err(DropReason::PaddingOnly);
             }
             if !packet.starts {
@@ -131,12 +142,13 @@ impl Rewriter {
             // What is missing has its numbers kept for it; what is left out gets none, and what follows closes up.
             self.history.push_all(self.highest_in + 1..number);
             self.highest_in = number;
-            if packet.empty {
-                return Err(DropReason::PaddingOnly);
+            if let Some(reason) = packet.left_out {
+                return Err(reason);
             }
             self.history.push(number)
         } else {
             match self.history.number_of(number) {
+                // Its number was kept for it before it was known that nobody needs it.
                 Some(given) => given,
                 None => return self.begin_earlier(now, packet),
             }
@@ -235,13 +247,13 @@ mod tests {
             ext: ExtSeqNo(number),
             timestamp: RtpTime(number as u32 * 10),
             starts,
-            empty: false,
+            left_out: None,
         }
     }
 
     fn padding(number: u64) -> Incoming {
         Incoming {
-            empty: true,
+            left_out: Some(DropReason::PaddingOnly),
             ..packet(0, number, false)
         }
     }
@@ -426,7 +438,7 @@ mod tests {
                     ext: ExtSeqNo(number),
                     timestamp: RtpTime(media_clock),
                     starts: rng.below(10) == 0,
-                    empty: rng.below(8) == 0,
+                    left_out: (rng.below(8) == 0).then_some(DropReason::PaddingOnly),
                 };
                 if rng.below(8) == 0 {
                     delayed.push(incoming);
@@ -444,7 +456,7 @@ mod tests {
                     assert!(out.ext.0 >= u64::from(first));
                     let clash = used.insert(out.ext.0, (epoch, incoming.ext.0));
                     assert_eq!(clash, None, "seed {seed}: {} used twice", out.ext.0);
-                    if !incoming.empty {
+                    if incoming.left_out.is_none() {
                         let source = rewriter.source_of(out.ext.seq()).map(|(source, ..)| source);
                         assert_eq!(source, Some(incoming.ext), "seed {seed}");
                     }

@@ -18,6 +18,7 @@ use crate::transport::{Stream, Transport};
 use crate::wire::codecs::Codec;
 use crate::wire::codecs::Kind;
 use crate::wire::extensions;
+use crate::wire::layers::MAX_TEMPORAL;
 use crate::wire::num::{PayloadType, Ssrc};
 use std::time::Instant;
 
@@ -112,7 +113,7 @@ impl Router {
             Command::SetConsumerSource {
                 consumer,
                 source,
-                temporal: _,
+                temporal,
             } => {
                 let index = *self
                     .consumer_ids
@@ -120,6 +121,7 @@ impl Router {
                     .ok_or(RefuseReason::UnknownConsumer)?;
                 if let Some(consumer) = self.consumers.get_mut(index) {
                     consumer.sources.want(source);
+                    consumer.temporal.wanted = temporal.unwrap_or(MAX_TEMPORAL).min(MAX_TEMPORAL);
                 }
                 self.choose_source(now, index);
                 Ok(())

@@ -124,6 +124,10 @@ pub struct ConsumerStats {
     pub source: usize,
     /// The place of the one that is wanted.
     pub wanted_source: usize,
+    /// The highest temporal layer that it gets; 7: all.
+    pub temporal: u8,
+    /// The highest that is wanted.
+    pub wanted_temporal: u8,
     /// Why that is not what it gets.
     pub why: Option<Shortfall>,
     /// Whether it is paused.

@@ -25,20 +25,58 @@ fn pass_on(
     longest: usize,
     sink: &mut impl TransmitSink,
 ) -> Result<bool, DropReason> {
+    let waits = consumer.rewriter.is_waiting(kept.meta.epoch);
+    let layers = &kept.meta.layers;
+    let left_out = if kept.payload.is_empty() {
+        Some(DropReason::PaddingOnly)
+    } else if waits || consumer.temporal.takes(layers, kept.meta.timestamp) {
+        None
+    } else {
+        Some(match layers.needed {
+            0 => DropReason::DescriptorMalformed,
+            _ => DropReason::LayerLeftOut,
+        })
+    };
     let incoming = Incoming {
         epoch: kept.meta.epoch,
         ext: kept.meta.ext,
         timestamp: kept.meta.timestamp,
         starts,
-        empty: kept.payload.is_empty(),
+        left_out,
     };
-    let out = consumer.rewriter.rewrite(now, incoming)?;
+    let out = match consumer.rewriter.rewrite(now, incoming) {
+        Err(reason) => {
+            if reason == DropReason::LayerLeftOut && layers.ids.has_picture() {
+                consumer.pictures.number(&layers.ids, true);
+            }
+            return Err(reason);
+        }
+        Ok(out) => out,
+    };
+    if out.begins {
+        consumer.temporal.begin(kept.meta.timestamp);
+        consumer.pictures.begin();
+    }
+    // A packet that has its number and is not to be sent leaves as one without a payload, so that nobody asks for it.
+    let (mut payload, mut emptied) = (kept.payload, left_out);
+    let mut pictures = None;
+    if layers.ids.has_picture() {
+        let numbers = consumer.pictures.number(&layers.ids, left_out.is_some());
+        pictures = numbers.map(|numbers| (layers.ids, numbers));
+        if numbers.is_none() {
+            emptied.get_or_insert(DropReason::PictureUnknown);
+        }
+    }
+    if emptied.is_some() {
+        (payload, pictures) = (&[], None);
+        consumer.rewriter.empty(out.ext);
+    }
     if consumer.rewriter.is_newest(out.ext) {
         consumer.in_frame = !kept.meta.marker;
     }
     let spec = &consumer.spec;
     let has_rtx = spec.rtx_ssrc.is_some();
-    let len = kept.payload.len();
+    let len = payload.len();
     let header = OutgoingHeader {
         marker: kept.meta.marker,
         payload_type: spec.payload_type,
@@ -49,10 +87,14 @@ fn pass_on(
         padded: spec.pads && has_rtx && len > 0 && len + 1 == longest,
         original: None,
         repeatable: !has_rtx,
+        pictures,
     };
-    transport.send_rtp(now, sink, &header, kept.payload)?;
+    transport.send_rtp(now, sink, &header, payload)?;
     consumer.on_sent(len);
-    Ok(out.begins)
+    match emptied.filter(|reason| *reason != DropReason::PaddingOnly) {
+        Some(reason) => Err(reason),
+        None => Ok(out.begins),
+    }
 }
 
 /// Sends what overtook the packet that a subscriber began with: it was not given to it when it came, and to have it
@@ -273,6 +315,7 @@ impl Router {
             source,
             original,
             timestamp_shift,
+            emptied,
         } = consumer.on_nack(now, seq)?;
         let track = self
             .tracks
@@ -284,6 +327,15 @@ impl Router {
         }
         let kept = cache.get_fresh(now, track.epoch, source);
         let kept = kept.ok_or(DropReason::NackTooOld)?;
+        let payload = if emptied { &[][..] } else { kept.payload };
+        let ids = kept.meta.layers.ids;
+        let pictures = match ids.has_picture() && !emptied {
+            true => {
+                let numbers = consumer.pictures.given_to(&ids);
+                Some((ids, numbers.ok_or(DropReason::NackTooOld)?))
+            }
+            false => None,
+        };
         let transport = self
             .transports
             .get_mut(consumer.transport)
@@ -308,8 +360,9 @@ impl Router {
             padded: false,
             original: rtx.map(|_| original.seq()),
             repeatable: rtx.is_none(),
+            pictures,
         };
-        let len = transport.send_rtp(now, sink, &header, kept.payload)?;
+        let len = transport.send_rtp(now, sink, &header, payload)?;
         consumer.on_resent(now, original, len);
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::slab::{TrackKey, TransportKey};
 use crate::transport::Stream;
 use crate::transport::sink::TransmitSink;
 use crate::wire::codecs;
+use crate::wire::layers::Layers;
 use crate::wire::num::{ExtSeqNo, RtpTime};
 use crate::wire::rtp::{self, RtpView};
 use std::time::Instant;
@@ -27,6 +28,7 @@ pub(super) struct Media<'a> {
     pub(super) payload: &'a [u8],
     /// Whether a keyframe begins with it.
     pub(super) keyframe: bool,
+    pub(super) layers: Layers,
 }
 
 impl Router {
@@ -202,6 +204,7 @@ impl Router {
             timestamp: view.timestamp(),
             payload,
             keyframe: codecs::is_keyframe_start(track.spec.codec, payload),
+            layers: codecs::layers(track.spec.codec, payload),
         };
         self.feed(now, index, &media, sink);
         Ok(())
@@ -269,6 +272,7 @@ impl Router {
             timestamp: media.timestamp,
             marker: media.marker,
             keyframe: media.keyframe,
+            layers: media.layers,
         };
         let arrival = track.next_arrival();
         if !track.keep(now, meta, media.payload) {

@@ -41,6 +41,8 @@ impl Router {
                 .map_or(consumer.spec.producers[0], |it| it.spec.producer),
             source: consumer.sources.current(),
             wanted_source: consumer.sources.wanted(),
+            temporal: consumer.temporal.current(),
+            wanted_temporal: consumer.temporal.wanted,
             why: consumer.shortfall(),
             paused: consumer.paused,
             packets: consumer.packets,
@@ -182,13 +184,15 @@ impl Snapshot {
         list(&mut out, &self.consumers, |out, consumer| {
             let _ = write!(
                 out,
-                "{{\"id\":{},\"transport\":{},\"producer\":{},\"source\":{},\"wanted_source\":{},\"paused\":{},\"packets\":{},\"bytes\":{},\"nacked\":{},\
+                "{{\"id\":{},\"transport\":{},\"producer\":{},\"source\":{},\"wanted_source\":{},\"temporal\":{},\"wanted_temporal\":{},\"paused\":{},\"packets\":{},\"bytes\":{},\"nacked\":{},\
                  \"retransmitted\":{},\"keyframe_requests\":{},\"fraction_lost\":{:.4},\"jitter\":{},\"rtt_ms\":",
                 consumer.id,
                 consumer.transport,
                 consumer.producer,
                 consumer.source,
                 consumer.wanted_source,
+                consumer.temporal,
+                consumer.wanted_temporal,
                 consumer.paused,
                 consumer.packets,
                 consumer.bytes,

@@ -17,6 +17,7 @@ use crate::transport::sink::VecSink;
 use crate::transport::srtp::{KeySalt, SrtpProfile, SrtpReceiver, SrtpSender};
 use crate::transport::{ICE_TIMEOUT, Srtp};
 use crate::wire::codecs::{Codec, Kind};
+use crate::wire::layers::Layers;
 use crate::wire::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
 use crate::wire::rtp;
 use std::net::SocketAddr;
@@ -218,6 +219,7 @@ fn a_track_without_a_stream_is_forwarded_and_repaired_from_what_it_keeps() {
             marker: true,
             timestamp: RtpTime(3000 * number as u32),
             payload: &[0x10, 0, number as u8],
+            layers: Layers::NONE,
             keyframe: number == 0,
         };
         router.feed(now, track, &media, &mut sink);

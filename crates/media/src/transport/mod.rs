@@ -36,6 +36,7 @@ use crate::transport::verification::PeerBudget;
 use crate::wire::extensions::ExtensionBlock;
 use crate::wire::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
 use crate::wire::rtp;
+use crate::wire::vp8::{Numbers, PictureIds};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -98,6 +99,8 @@ pub(crate) struct OutgoingHeader<'a> {
     pub(crate) original: Option<SeqNo>,
     /// Whether the same packet may be sent again under the same number: the stream has no RTX.
     pub(crate) repeatable: bool,
+    /// The numbers of VP8's pictures that stand in the payload, and those to be written there.
+    pub(crate) pictures: Option<(PictureIds, Numbers)>,
 }
 
 /// Where our half of a handshake went.
@@ -364,6 +367,9 @@ impl Transport {
             at += 2;
         }
         buffer[at..at + payload.len()].copy_from_slice(payload);
+        if let Some((ids, numbers)) = header.pictures {
+            ids.write(numbers, &mut buffer[at..at + payload.len()]);
+        }
         at += payload.len();
         if header.padded {
             buffer[0] |= rtp::PADDING_BIT;
