@@ -102,7 +102,7 @@ def main() -> int:
     """Count, print, and check or record; 1: it grew."""
     parser = argparse.ArgumentParser(prog="python -m bench.instructions", description=__doc__.partition("\n")[0])
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help=f"fail when a figure grew by more than {GROWTH:.0%}")
+    what.add_argument("--check", action="store_true", help=f"fail when a figure grew by more than {GROWTH:.0%}%")
     what.add_argument("--record", action="store_true", help=f"write {RECORD.relative_to(ROOT)}")
     options = parser.parse_args()
 
