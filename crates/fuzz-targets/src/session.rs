@@ -77,6 +77,7 @@ impl Session {
             secret: [1; 32],
             started: now,
             ingress: IngressLimit::default(),
+            adapts: true,
         };
         let mut session = Session {
             router: Router::new(config),
@@ -266,6 +267,7 @@ impl Session {
                 twcc_extension: None,
                 dependency_descriptor_extension: None,
                 pads: true,
+                rank: 0,
                 cname: "publisher".to_owned(),
             }));
         }
@@ -284,6 +286,7 @@ impl Session {
             twcc_extension: None,
             dependency_descriptor_extension: None,
             pads: true,
+            rank: 0,
             cname: "publisher".to_owned(),
         }));
         let refused = self

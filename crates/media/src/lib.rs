@@ -4,9 +4,10 @@
 //! clock in this crate. One [`Router`] is the whole state of one shard.
 //!
 //! The rooms, from the ground up; each imports from those above it in this list only (`docs/architecture.md`):
-//! `wire` has the formats, `congestion` what a path carries, `transport` one peer's path and keys, `ingress` what a publisher sends, `egress` what a
-//! subscriber gets, `router` who gets what.
+//! `wire` has the formats, `congestion` what a path carries, `allocation` who gets how much of it, `transport` one peer's
+//! path and keys, `ingress` what a publisher sends, `egress` what a subscriber gets, `router` who gets what.
 
+mod allocation;
 pub mod congestion;
 mod egress;
 mod ids;

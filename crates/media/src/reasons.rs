@@ -175,6 +175,10 @@ named!(
         PictureUnknown = "picture-unknown",
         /// The consumer is paused.
         Paused = "paused",
+        /// The path to the subscriber does not carry this picture.
+        NoRoom = "no-room",
+        /// A picture that waited for its turn on the path to the subscriber until nobody wanted it any more.
+        WaitedTooLong = "waited-too-long",
         /// The subscriber's transport is not connected.
         NotConnected = "not-connected",
         /// A packet that was not kept any more when it was its turn to be sent.

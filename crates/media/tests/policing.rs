@@ -79,6 +79,7 @@ impl Flood {
                     twcc_extension: None,
                     dependency_descriptor_extension: None,
                     pads: false,
+                    rank: 0,
                     cname: "someone".into(),
                 }));
             }

@@ -82,6 +82,7 @@ impl Stage {
             twcc_extension: Some(3),
             dependency_descriptor_extension: None,
             pads: false,
+            rank: 0,
             cname: "c".into(),
         };
         self.sim.sent.get_or_insert_with(Vec::new);

@@ -35,7 +35,8 @@ pub struct MediaEngine {
 impl MediaEngine {
     #[new]
     #[pyo3(signature = (*, bind, port, shards = 1, max_transports = 10_000, ingress_bitrate = 20_000_000,
-                        ingress_burst = 0.5))]
+                        ingress_burst = 0.5, adapts = true))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
         py: Python<'_>,
         bind: &str,
@@ -44,6 +45,7 @@ impl MediaEngine {
         max_transports: usize,
         ingress_bitrate: u64,
         ingress_burst: f64,
+        adapts: bool,
     ) -> PyResult<MediaEngine> {
         let burst = Duration::try_from_secs_f64(ingress_burst).map_err(|_| {
             PyValueError::new_err(format!("a burst is seconds from 0 up, not {ingress_burst}"))
@@ -62,6 +64,7 @@ impl MediaEngine {
                 bits_per_second: ingress_bitrate,
                 burst,
             },
+            adapts,
         };
         let engine = py.detach(|| Engine::start(config)).map_err(start_error)?;
         Ok(MediaEngine { engine })
@@ -182,7 +185,7 @@ impl MediaEngine {
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     #[pyo3(signature = (*, consumer, transport, producers, source, temporal, mid, payload_type,
                         rtx_payload_type, ssrc, rtx_ssrc, mid_extension, twcc_extension,
-                        dependency_descriptor_extension, pads, cname))]
+                        dependency_descriptor_extension, pads, rank, cname))]
     fn add_consumer(
         &self,
         consumer: u64,
@@ -199,6 +202,7 @@ impl MediaEngine {
         twcc_extension: Option<u8>,
         dependency_descriptor_extension: Option<u8>,
         pads: bool,
+        rank: u8,
         cname: String,
     ) -> PyResult<()> {
         self.submit(Command::AddConsumer(ConsumerSpec {
@@ -216,6 +220,7 @@ impl MediaEngine {
             twcc_extension,
             dependency_descriptor_extension,
             pads,
+            rank,
             cname,
         }))
     }
@@ -305,6 +310,20 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
             dict.set_item("transport", transport.0)?;
             dict.set_item("packets", *packets)?;
             dict.set_item("bits_per_second", *bits_per_second)?;
+        }
+        Event::ConsumerLimited {
+            transport,
+            consumer,
+            source,
+            needed,
+            available,
+        } => {
+            dict.set_item("type", "consumer-limited")?;
+            dict.set_item("transport", transport.0)?;
+            dict.set_item("object", consumer.0)?;
+            dict.set_item("source", *source)?;
+            dict.set_item("needed", *needed)?;
+            dict.set_item("available", *available)?;
         }
         Event::CommandRefused {
             transport,

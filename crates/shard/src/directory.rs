@@ -297,6 +297,7 @@ mod tests {
             twcc_extension: None,
             dependency_descriptor_extension: None,
             pads: true,
+            rank: 0,
             cname: "c".into(),
         })
     }

@@ -190,6 +190,7 @@ impl KeyedClient {
             twcc_extension: Some(TWCC_EXTENSION),
             dependency_descriptor_extension: None,
             pads: true,
+            rank: 0,
             cname: "someone".into(),
         }
     }

@@ -142,6 +142,7 @@ impl Sim {
             secret: [seed as u8; 32],
             started: now,
             ingress,
+            adapts: true,
         };
         Sim {
             now,
@@ -349,6 +350,7 @@ impl Sim {
             twcc_extension: Some(TWCC_EXTENSION),
             dependency_descriptor_extension: None,
             pads: true,
+            rank: 0,
             cname: "someone".into(),
         }
     }

@@ -61,6 +61,7 @@ pub fn consumer(transport: TransportId, producer: &ProducerSpec, ssrc: u32) -> C
         twcc_extension: None,
         dependency_descriptor_extension: None,
         pads: true,
+        rank: 0,
         cname: "c".into(),
     }
 }

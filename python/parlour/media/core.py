@@ -52,6 +52,19 @@ class Policed:
 
 
 @dataclass(frozen=True, slots=True)
+class Limited:
+    """The path to a subscriber carries less of a picture than is wanted, or more again. Rates in bits a second."""
+
+    consumer: int
+    source: int | None
+    """The biggest of its sources that may be sent; None: nothing of it is sent."""
+    needed: int
+    """What it needs at most."""
+    available: int
+    """What there was for pictures."""
+
+
+@dataclass(frozen=True, slots=True)
 class TransportHandle:
     """A transport and our end of it, as a description tells the peer."""
 
@@ -66,6 +79,7 @@ class _Transport:
     on_closed: Callable[[str], None] | None
     on_producer_started: Callable[[int], None] | None
     on_policed: Callable[[Policed], None] | None
+    on_limited: Callable[[Limited], None] | None
     next_ssrc: int = field(default_factory=lambda: secrets.randbits(32))
 
 
@@ -86,17 +100,21 @@ class MediaCore:
         ingress_bitrate: int = 20_000_000,
         ingress_burst: float = 0.5,
         padding: bool = True,
+        adapt: bool = True,
     ) -> None:
         """``announce`` are the addresses peers are told; none: ``bind``, or each interface's if that is a wildcard.
 
         A shard takes ``max_transports``. Each may send ``ingress_bitrate`` bits per second, and what it saved in
         ``ingress_burst`` seconds beside; the rest is dropped, video first. With ``padding`` video packets that are
         a byte shorter than others that leave with them are padded to their size, so that they leave as one message.
+        With ``adapt`` what goes to a peer is fitted into what its path carries: pictures wait a moment, or are left
+        out, so that sound goes through.
         """
         self._bind, self._port, self._shards = bind, port, shards
         self._max_transports = max_transports
         self._ingress = ingress_bitrate, ingress_burst
         self._padding = padding
+        self._adapt = adapt
         self._announce = tuple(announce)
         self._engine: MediaEngine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -116,6 +134,7 @@ class MediaCore:
             max_transports=self._max_transports,
             ingress_bitrate=bitrate,
             ingress_burst=burst,
+            adapts=self._adapt,
         )
         addresses = self._announce or announced_addresses(self._bind)
         self._candidates = [tuple(Candidate(ip, port) for ip in addresses) for port in engine.ports]
@@ -175,11 +194,13 @@ class MediaCore:
         on_closed: Callable[[str], None] | None = None,
         on_producer_started: Callable[[int], None] | None = None,
         on_policed: Callable[[Policed], None] | None = None,
+        on_limited: Callable[[Limited], None] | None = None,
     ) -> TransportHandle:
         """Make a transport that waits for its peer. Raises MediaFullError when its shard has as many as it may.
 
         ``on_connected(srtp_profile)`` and ``on_producer_started(producer)`` are called as it happens, ``on_policed``
-        when it sends more than it may, once in 10 s. ``on_closed(reason)`` comes last, once, and not after
+        when it sends more than it may, once in 10 s, ``on_limited`` when what is sent to it changes because of what its
+        path carries. ``on_closed(reason)`` comes last, once, and not after
         :meth:`remove_transport`.
         """
         if not 0 <= shard < len(self._candidates):
@@ -190,7 +211,9 @@ class MediaCore:
         ufrag, pwd = _ice_chars(_UFRAG_LENGTH), _ice_chars(_PWD_LENGTH)
         add = self._running.add_transport
         self._submit(partial(add, shard=shard, transport=transport, local_ufrag=ufrag, local_pwd=pwd))
-        self._transports[transport] = _Transport(shard, on_connected, on_closed, on_producer_started, on_policed)
+        self._transports[transport] = _Transport(
+            shard, on_connected, on_closed, on_producer_started, on_policed, on_limited
+        )
         local = LocalTransport(ufrag=ufrag, pwd=pwd, fingerprint=self.fingerprint, candidates=self._candidates[shard])
         return TransportHandle(transport, local)
 
@@ -272,13 +295,14 @@ class MediaCore:
         source: int = 0,
         temporal: int | None = None,
         dependency_descriptor_extension: int | None = None,
+        rank: int = 0,
     ) -> int:
         """Forward a producer as ``track`` says, whose ``ssrc`` is ours. Returns the consumer's id.
 
         ``producers`` are one to three encodings of the same picture, from the biggest to the smallest: ``source`` says
         which is wanted, ``temporal`` up to which temporal layer (None: all). Another one is forwarded while that one is
         missing, and producers that are gone are missing. ``cname`` ties one user's tracks together for synchronisation
-        (RFC 3550 §6.5.1).
+        (RFC 3550 §6.5.1). Of the pictures that share a path those with a lower ``rank`` are served first.
         """
         if track.ssrc is None:
             raise ValueError(f"the track for mid {track.mid} has no SSRC: a forwarded track needs one of ours")
@@ -300,6 +324,7 @@ class MediaCore:
                 twcc_extension=track.twcc_extension,
                 dependency_descriptor_extension=dependency_descriptor_extension,
                 pads=self._padding,
+                rank=rank,
                 cname=cname,
             )
         )
@@ -381,6 +406,9 @@ class MediaCore:
                 self._call(known.on_producer_started, event["object"])
             elif event["type"] == "ingress-policed":
                 self._call(known.on_policed, Policed(event["packets"], event["bits_per_second"]))
+            elif event["type"] == "consumer-limited":
+                limited = Limited(event["object"], event["source"], event["needed"], event["available"])
+                self._call(known.on_limited, limited)
             elif event["type"] == "transport-closed":
                 del self._transports[transport]
                 self._call(known.on_closed, event["reason"])

@@ -1,5 +1,6 @@
 //! One track forwarded to one transport: its numbers, its retransmissions, what the subscriber reports.
 
+use crate::allocation::Share;
 use crate::egress::pictures::Pictures;
 use crate::egress::rewrite::Rewriter;
 use crate::egress::sources::{Next, Sources};
@@ -7,7 +8,7 @@ use crate::egress::spec::ConsumerSpec;
 use crate::egress::temporal::Temporal;
 use crate::ingress::reception::{from_q16, to_ntp};
 use crate::ingress::track::SenderClock;
-use crate::reasons::{DropReason, Shortfall};
+use crate::reasons::DropReason;
 use crate::slab::{TrackKey, TransportKey};
 use crate::wire::codecs::Kind;
 use crate::wire::extensions::ExtensionBlock;
@@ -78,6 +79,11 @@ pub(crate) struct Consumer {
     /// Where it stands in their lists.
     pub(crate) places: Places,
     pub(crate) paused: bool,
+    /// What it gets of the path, and whether that is nothing.
+    pub(crate) share: Share,
+    pub(crate) starved: bool,
+    /// Whether it is in its transport's list of those that wait for the path.
+    pub(crate) is_waiting_for_path: bool,
     pub(crate) rewriter: Rewriter,
     pub(crate) temporal: Temporal,
     /// The numbers of its pictures, where the codec has some.
@@ -127,6 +133,9 @@ impl Consumer {
             next: None,
             places: Places::default(),
             paused: false,
+            share: Share::default(),
+            starved: false,
+            is_waiting_for_path: false,
             rewriter,
             temporal: Temporal::new(spec.temporal),
             pictures: Pictures::new(),
@@ -158,48 +167,9 @@ impl Consumer {
         self.kind == Kind::Video
     }
 
-    /// The most that may be sent to the subscriber of what is wanted for it: the biggest source, the highest temporal layer. The router's
-    /// `choose_source` does what follows of it.
-    #[allow(
-        dead_code,
-        reason = "whoever divides a path among its consumers calls it"
-    )]
-    pub(crate) fn set_target(&mut self, biggest: usize, highest_temporal: u8) {
-        self.sources.allow(biggest);
-        self.temporal.allowed = highest_temporal;
-    }
-
-    /// Why it does not get the source that is wanted, if it does not.
-    pub(crate) fn shortfall(&self) -> Option<Shortfall> {
-        let sources = &self.sources;
-        let wanted = sources.wanted();
-        if sources.current() == wanted && self.next.is_none() {
-            let temporal = &self.temporal;
-            return match temporal.falls_short() {
-                true if temporal.allowed < temporal.wanted => Some(Shortfall::Bandwidth),
-                true => Some(Shortfall::AwaitingLayer),
-                false => None,
-            };
-        }
-        if self.next.is_some_and(|next| next.place == wanted) {
-            return Some(Shortfall::AwaitingKeyframe);
-        }
-        if sources.allowed() > wanted {
-            return Some(Shortfall::Bandwidth);
-        }
-        Some(Shortfall::Missing)
-    }
-
-    /// It goes on with another source, whose packets come from that arrival on. Returns where it stood in the list of the one
-    /// before. `clocks` are those of both senders, as far as they are known.
-    pub(crate) fn switch_to(&mut self, next: Next, clocks: Option<[SenderClock; 2]>) -> usize {
-        self.rewriter.change_source(clocks);
-        self.track = next.track;
-        self.cursor = next.cursor;
-        self.sources.set_current(next.place);
-        self.next = None;
-        self.in_frame = false;
-        std::mem::replace(&mut self.places.at_track, next.at_track)
+    /// Its place among the pictures that share a path; the lower, the earlier it is served.
+    pub(crate) fn rank(&self) -> (u8, u64) {
+        (self.spec.rank, self.spec.consumer.0)
     }
 
     /// A packet went out.
@@ -333,6 +303,7 @@ mod tests {
             twcc_extension: None,
             dependency_descriptor_extension: None,
             pads: false,
+            rank: 0,
             cname: "c".into(),
         };
         let (transport, track) = (Slab::new().insert(()), Slab::new().insert(()));

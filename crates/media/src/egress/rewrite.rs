@@ -115,6 +115,12 @@ impl Rewriter {
         !self.flowing || self.epoch != epoch
     }
 
+    /// The newest timestamp that was sent.
+    pub(crate) fn newest_timestamp(&self) -> RtpTime {
+        self.newest_timestamp
+            .map_or(RtpTime(0), |(newest, _)| newest)
+    }
+
     /// The distance of timestamps, while the stream `epoch` flows.
     pub(crate) fn timestamp_shift(&self, epoch: u32) -> Option<u32> {
         (!self.is_waiting(epoch)).then_some(self.timestamp_shift)

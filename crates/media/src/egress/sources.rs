@@ -2,8 +2,10 @@
 //! is wanted of it and which may be had are three things: the last two are told by others and change at any time, the
 //! first changes where a decoder can follow.
 
+use crate::egress::consumer::Consumer;
 use crate::egress::spec::MAX_SOURCES;
-use crate::ingress::track::Presence;
+use crate::ingress::track::{Presence, SenderClock};
+use crate::reasons::Shortfall;
 use crate::slab::TrackKey;
 
 /// One that is to follow as soon as a keyframe of it begins.
@@ -116,5 +118,47 @@ impl Sources {
         better
             .next()
             .or_else(|| waiting.chain(others).find(is_there))
+    }
+}
+
+impl Consumer {
+    /// The most that may be sent to the subscriber of what is wanted for it: the biggest source, the highest temporal
+    /// layer. The router's `choose_source` does what follows of it.
+    pub(crate) fn set_target(&mut self, biggest: usize, highest_temporal: u8) {
+        self.sources.allow(biggest);
+        self.temporal.allowed = highest_temporal;
+    }
+
+    /// Why it does not get the source that is wanted, if it does not.
+    pub(crate) fn shortfall(&self) -> Option<Shortfall> {
+        let sources = &self.sources;
+        let wanted = sources.wanted();
+        if sources.current() == wanted && self.next.is_none() {
+            let temporal = &self.temporal;
+            return match temporal.falls_short() {
+                true if temporal.allowed < temporal.wanted => Some(Shortfall::Bandwidth),
+                true => Some(Shortfall::AwaitingLayer),
+                false => None,
+            };
+        }
+        if self.next.is_some_and(|next| next.place == wanted) {
+            return Some(Shortfall::AwaitingKeyframe);
+        }
+        if sources.allowed() > wanted {
+            return Some(Shortfall::Bandwidth);
+        }
+        Some(Shortfall::Missing)
+    }
+
+    /// It goes on with another source, whose packets come from that arrival on. Returns where it stood in the list of the one
+    /// before. `clocks` are those of both senders, as far as they are known.
+    pub(crate) fn switch_to(&mut self, next: Next, clocks: Option<[SenderClock; 2]>) -> usize {
+        self.rewriter.change_source(clocks);
+        self.track = next.track;
+        self.cursor = next.cursor;
+        self.sources.set_current(next.place);
+        self.next = None;
+        self.in_frame = false;
+        std::mem::replace(&mut self.places.at_track, next.at_track)
     }
 }

@@ -39,6 +39,8 @@ pub struct ConsumerSpec {
     /// Whether packets may be padded by a byte, so that those of a batch have one size and leave as one message. Only
     /// with retransmissions of their own: what is sent again under its number is sent again as it was.
     pub pads: bool,
+    /// Its place among the pictures that share the subscriber's path: the lower, the earlier it is served.
+    pub rank: u8,
     /// The canonical name that ties a user's streams together (RFC 3550 §6.5.1).
     pub cname: String,
 }

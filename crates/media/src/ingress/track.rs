@@ -4,6 +4,7 @@
 
 use crate::ingress::cache::{AUDIO_BYTES, Meta, PacketCache, VIDEO_BYTES};
 use crate::ingress::keyframe_requests::{KeyframeRequests, Need};
+use crate::ingress::meter::Meter;
 use crate::ingress::repair::Timing;
 use crate::ingress::spec::ProducerSpec;
 use crate::ingress::stream::Stream;
@@ -20,6 +21,9 @@ const MAX_RETIRED: usize = 4;
 /// comes later than that was made up already. That leaves one request at a round trip of 140 ms and two at 60 ms.
 const VIDEO_USEFUL_FOR: Duration = Duration::from_secs(1);
 const AUDIO_USEFUL_FOR: Duration = Duration::from_millis(160);
+
+/// What a datagram has besides the payload: headers with extensions, and the tag.
+const OVERHEAD: usize = 40;
 
 /// Without media for this long, a track pauses; for so long, nothing more of it is expected while another is sent.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -76,6 +80,7 @@ pub(crate) struct Track {
     last_keyframe: Option<RtpTime>,
     /// The number of the newest packet with which a keyframe begins.
     keyframe_at: Option<ExtSeqNo>,
+    meter: Meter,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) repaired: u64,
@@ -104,6 +109,7 @@ impl Track {
             requests: KeyframeRequests::default(),
             last_keyframe: None,
             keyframe_at: None,
+            meter: Meter::default(),
             packets: 0,
             bytes: 0,
             repaired: 0,
@@ -162,6 +168,7 @@ impl Track {
     ) {
         self.packets += 1;
         self.bytes += payload_len as u64;
+        self.meter.count(now, payload_len + OVERHEAD);
         let Some(stream) = &mut self.stream else {
             return;
         };
@@ -169,6 +176,11 @@ impl Track {
         if self.spec.nack && !stream.repair(now, ext, gap) {
             self.want_keyframe(Need::Repair);
         }
+    }
+
+    /// What it costs to be sent on, in bits a second; none before that is known.
+    pub(crate) fn bits_per_second(&mut self, now: Instant) -> Option<u64> {
+        self.meter.bits_per_second(now)
     }
 
     /// When packets are to be asked for again.

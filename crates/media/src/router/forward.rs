@@ -13,7 +13,10 @@ use crate::slab::{ConsumerKey, TrackKey, TransportKey};
 use crate::transport::sink::TransmitSink;
 use crate::transport::{OutgoingHeader, Transport};
 use crate::wire::num::SeqNo;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A picture does not wait longer for the path: what comes after it is of more use, and the cache is about to lose it.
+const MOST_WAIT: Duration = Duration::from_millis(800);
 
 /// Sends a packet on to one subscriber. `starts`: a decoder can begin with it. True: the subscriber does.
 fn pass_on(
@@ -84,7 +87,7 @@ fn pass_on(
         timestamp: out.timestamp,
         ssrc: spec.ssrc,
         extensions: &consumer.extensions,
-        padded: spec.pads && has_rtx && len > 0 && len + 1 == longest,
+        padding: u8::from(spec.pads && has_rtx && len > 0 && len + 1 == longest),
         original: None,
         repeatable: !has_rtx,
         pictures,
@@ -167,7 +170,7 @@ impl Router {
         }
         self.fed.clear();
         self.for_each_isolated(&receivers, |router, transport| {
-            router.send_ready(now, *transport, sink);
+            router.send_ready(now, *transport, false, sink);
         });
         self.receivers = receivers;
     }
@@ -184,18 +187,30 @@ impl Router {
         }
     }
 
-    /// Sends a transport what its tracks have for it, sound before pictures.
-    fn send_ready(&mut self, now: Instant, index: TransportKey, sink: &mut impl TransmitSink) {
+    /// Sends a transport what its tracks have for it: sound before pictures, and keyframes before the rest of them where
+    /// they waited.
+    pub(super) fn send_ready(
+        &mut self,
+        now: Instant,
+        index: TransportKey,
+        waited: bool,
+        sink: &mut impl TransmitSink,
+    ) {
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
         let mut ready = std::mem::take(&mut transport.ready);
         if ready.len() > 1 {
-            let consumers = &self.consumers;
+            let (consumers, tracks) = (&self.consumers, &self.tracks);
+            let comes_next = |one: &Consumer| {
+                let cache = tracks.get(one.track)?.cache.as_ref()?;
+                cache.arrival(one.cursor)
+            };
             ready.sort_unstable_by_key(|it| {
-                consumers
-                    .get(*it)
-                    .map(|one| (one.is_video(), one.places.at_transport))
+                consumers.get(*it).map(|one| {
+                    let later = waited && !comes_next(one).is_some_and(|it| it.meta.keyframe);
+                    (one.is_video(), later, one.places.at_transport)
+                })
             });
         }
         for consumer in ready.drain(..) {
@@ -206,7 +221,7 @@ impl Router {
         }
     }
 
-    /// Sends a subscription all that waits for it.
+    /// Sends a subscription what waits for it: sound at once, pictures as the path carries them.
     pub(super) fn send_waiting(
         &mut self,
         now: Instant,
@@ -225,9 +240,10 @@ impl Router {
         };
         self.working_on = Some(consumer.transport);
         let end = cache.end();
-        let in_vain = match (consumer.paused, transport.srtp.is_none()) {
-            (true, _) => Some(DropReason::Paused),
-            (_, true) => Some(DropReason::NotConnected),
+        let in_vain = match (consumer.paused, transport.srtp.is_none(), consumer.starved) {
+            (true, ..) => Some(DropReason::Paused),
+            (_, true, _) => Some(DropReason::NotConnected),
+            (.., true) => Some(DropReason::NoRoom),
             _ => None,
         };
         if let Some(reason) = in_vain {
@@ -238,8 +254,12 @@ impl Router {
         let video = consumer.is_video();
         let longest = usize::from(source.map_or(0, |track| track.longest));
         let mut keyframe_wanted = false;
+        transport.pacer.earn(now);
         while consumer.cursor < end {
             let kept = cache.arrival(consumer.cursor);
+            if video && !transport.pacer.is_open() {
+                break;
+            }
             consumer.cursor += 1;
             let Some(kept) = kept else {
                 self.drops.count(DropReason::Overrun);
@@ -258,8 +278,22 @@ impl Router {
                 }
             }
         }
+        let (track, to) = (consumer.track, consumer.transport);
+        if consumer.cursor < end {
+            let waited = cache
+                .arrival(consumer.cursor)
+                .map_or(MOST_WAIT, |kept| now.saturating_duration_since(kept.at));
+            if waited >= MOST_WAIT {
+                return self.give_up_waiting(now, index);
+            }
+            if !consumer.is_waiting_for_path {
+                consumer.is_waiting_for_path = true;
+                transport.waiting.push(index);
+            }
+            let at = transport.pacer.opens_at(now);
+            self.wake(to, at);
+        }
         if keyframe_wanted {
-            let track = consumer.track;
             self.want_keyframe(now, track, Need::FirstPicture);
         }
     }
@@ -340,6 +374,10 @@ impl Router {
             .transports
             .get_mut(consumer.transport)
             .ok_or(DropReason::NotConnected)?;
+        transport.pacer.earn(now);
+        if transport.pacer.is_exhausted() {
+            return Err(DropReason::NackOverBudget);
+        }
         // Without RTX the packet is sent again as it was, bit for bit: anything else under the same number would
         // use the keystream twice.
         let rtx = consumer.spec.rtx_payload_type.zip(consumer.spec.rtx_ssrc);
@@ -357,7 +395,7 @@ impl Router {
             timestamp: kept.meta.timestamp.wrapping_add(timestamp_shift),
             ssrc,
             extensions: &consumer.extensions,
-            padded: false,
+            padding: 0,
             original: rtx.map(|_| original.seq()),
             repeatable: rtx.is_none(),
             pictures,

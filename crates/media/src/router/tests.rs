@@ -34,6 +34,7 @@ fn router(now: Instant) -> Router {
         secret: [1; 32],
         started: now,
         ingress: IngressLimit::default(),
+        adapts: true,
     })
 }
 
@@ -100,6 +101,7 @@ fn specs(kind: Kind) -> (ProducerSpec, ConsumerSpec) {
         twcc_extension: None,
         dependency_descriptor_extension: None,
         pads: false,
+        rank: 0,
         cname: "c".into(),
     };
     (track, subscription)

@@ -6,6 +6,7 @@ pub(crate) mod estimate;
 mod feedback;
 pub mod ice;
 pub(crate) mod outgoing;
+pub(crate) mod pacer;
 pub mod path;
 pub(crate) mod policer;
 pub(crate) mod round_trip;
@@ -14,7 +15,7 @@ pub mod srtp;
 pub(crate) mod traffic;
 pub(crate) mod verification;
 
-use crate::congestion::Bandwidth;
+use crate::congestion::{Bandwidth, Probe};
 use crate::ids::TransportId;
 use crate::reasons::{CloseReason, DropReason};
 use crate::slab::{ConsumerKey, TrackKey};
@@ -24,6 +25,7 @@ use crate::transport::estimate::Estimate;
 use crate::transport::feedback::Feedback;
 use crate::transport::ice::Ice;
 use crate::transport::outgoing::OutgoingStreams;
+use crate::transport::pacer::Pacer;
 use crate::transport::path::Path;
 use crate::transport::policer::{IngressLimit, Policer};
 use crate::transport::round_trip::RoundTrip;
@@ -93,8 +95,8 @@ pub(crate) struct OutgoingHeader<'a> {
     pub(crate) ssrc: Ssrc,
     /// With room for the transport-wide number, which the packet is given when it is sealed.
     pub(crate) extensions: &'a ExtensionBlock,
-    /// Whether a byte of padding is put behind the payload (RFC 3550 §5.1).
-    pub(crate) padded: bool,
+    /// Bytes of padding behind the payload (RFC 3550 §5.1).
+    pub(crate) padding: u8,
     /// The number before the payload of a retransmission (RFC 4588 §4).
     pub(crate) original: Option<SeqNo>,
     /// Whether the same packet may be sent again under the same number: the stream has no RTX.
@@ -121,6 +123,25 @@ impl DtlsTo {
     }
 }
 
+/// How a path was divided last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Divided {
+    pub(crate) at: Option<Instant>,
+    /// Bits a second that all of it needs which is given out.
+    pub(crate) given: u64,
+    /// Whether anybody lacks something.
+    pub(crate) lacks: bool,
+}
+
+/// A probe that is being sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probing {
+    pub(crate) probe: Probe,
+    pub(crate) began: Instant,
+    /// Bytes that were sent since then, media too.
+    pub(crate) sent: usize,
+}
+
 /// One peer.
 pub(crate) struct Transport {
     pub(crate) id: TransportId,
@@ -140,8 +161,9 @@ pub(crate) struct Transport {
     pub(crate) srtp: Option<Srtp>,
     pub(crate) tracks: Vec<TrackKey>,
     pub(crate) consumers: Vec<ConsumerKey>,
-    /// Those whose track goes on in this turn.
+    /// Those whose track goes on in this turn, and those that wait until its path carries more.
     pub(crate) ready: Vec<ConsumerKey>,
+    pub(crate) waiting: Vec<ConsumerKey>,
     pub(crate) streams: HashMap<Ssrc, Stream>,
     /// Which consumer leaves under which SSRC, for what its peer says about them.
     pub(crate) outgoing: HashMap<Ssrc, ConsumerKey>,
@@ -160,6 +182,10 @@ pub(crate) struct Transport {
     pub(crate) estimate: Option<Estimate>,
     /// What the path to the peer carries; there from its first consumer on.
     pub(crate) bandwidth: Option<Box<Bandwidth>>,
+    /// How fast that lets packets leave, how it is divided, and whether it carries more.
+    pub(crate) pacer: Pacer,
+    pub(crate) division: Divided,
+    pub(crate) probing: Option<Probing>,
     pub(crate) named_at: Option<Instant>,
     pub(crate) validated_at: Option<Instant>,
     pub(crate) next_report: Option<Instant>,
@@ -185,6 +211,7 @@ impl Transport {
             tracks: Vec::new(),
             consumers: Vec::new(),
             ready: Vec::new(),
+            waiting: Vec::new(),
             streams: HashMap::new(),
             outgoing: HashMap::new(),
             rtcp_budget: Budget::new(RTCP_BURST, RTCP_RATE),
@@ -196,6 +223,9 @@ impl Transport {
             feedback: None,
             estimate: None,
             bandwidth: None,
+            pacer: Pacer::default(),
+            division: Divided::default(),
+            probing: None,
             named_at: None,
             validated_at: None,
             next_report: None,
@@ -327,7 +357,7 @@ impl Transport {
             _ => None,
         };
         let original_len = if header.original.is_some() { 2 } else { 0 };
-        let padding_len = usize::from(header.padded);
+        let padding_len = usize::from(header.padding);
         let plain_len = rtp::RTP_HEADER_LEN
             + extensions.bytes().len()
             + original_len
@@ -371,10 +401,11 @@ impl Transport {
             ids.write(numbers, &mut buffer[at..at + payload.len()]);
         }
         at += payload.len();
-        if header.padded {
+        if header.padding > 0 {
             buffer[0] |= rtp::PADDING_BIT;
-            buffer[at] = 1;
-            at += 1;
+            buffer[at..at + padding_len].fill(0);
+            at += padding_len;
+            buffer[at - 1] = header.padding;
         }
         let plain_len = at;
         let number = number.map(|(_, number)| number);
@@ -384,7 +415,11 @@ impl Transport {
         let len = sealed.map_err(|_| DropReason::SealFailed)?;
         sink.commit(len);
         if let Some(bandwidth) = self.bandwidth.as_mut() {
-            bandwidth.on_sent(now, number, len, None);
+            bandwidth.on_sent(now, number, len, self.probing.map(|it| it.probe.cluster));
+        }
+        self.pacer.spend(len);
+        if let Some(probing) = &mut self.probing {
+            probing.sent += len;
         }
         self.traffic.packets_out += 1;
         self.traffic.bytes_out += len as u64;
