@@ -130,7 +130,7 @@ def test_estimates_are_answered_only_where_feedback_about_each_packet_is_not(nam
 def test_an_m_line_without_a_stream_is_inactive_and_one_without_our_codecs_is_rejected() -> None:
     text = recorded("offer", "chromium-audio-video-screen")
     head, audio, first, second = re.split(r"(?=m=)", text)
-    second = re.sub(r"(?m)^a=rtpmap:\d+ (VP8|H264)/90000\r\n", "", second)
+    second = re.sub(r"(?m)^a=rtpmap:\d+ (VP8|H264|VP9|AV1)/90000\r\n", "", second)
     offer = read_uplink_offer(head + audio + first + second)
     answer = read_description(write_uplink_answer(offer, LOCAL, ["1"], session_id=1, version=1))
     assert [section.direction for section in answer.sections] == ["inactive", "recvonly", "inactive"]
@@ -177,6 +177,30 @@ def test_an_m_line_of_firefox_with_port_0_is_not_rejected_when_it_is_bundle_only
     assert "m=video 0 " in text
     assert "a=bundle-only" in text
     assert read_uplink_offer(text).track("2").codec == "vp8"
+
+
+# --- codecs of layers ---
+
+
+def only(codec: str, text: str = CHROMIUM) -> str:
+    others = {"VP8", "H264", "VP9", "AV1"} - {codec}
+    return re.sub(rf"a=rtpmap:\d+ ({'|'.join(others)})/90000\r\n", "", text)
+
+
+@pytest.mark.parametrize(("codec", "fmtp"), [("VP9", "profile-id=0"), ("AV1", "level-idx=5;profile=0;tier=0")])
+def test_vp9_and_av1_are_taken_in_their_profile(codec: str, fmtp: str) -> None:
+    offer = read_uplink_offer(only(codec))
+    track = offer.track("1")
+    assert (track.codec, track.fmtp, downlink_format(track)) == (codec.lower(), fmtp, fmtp)
+    assert track.rtx_payload_type is not None
+    assert f" {codec}/90000" in write_uplink_answer(offer, LOCAL, ["1"], session_id=1, version=1)
+
+
+def test_a_profile_of_vp9_or_av1_that_nobody_knows_is_no_codec_in_common() -> None:
+    for codec, parameter in (("VP9", r"profile-id=\d"), ("AV1", r"profile=\d")):
+        text = re.sub(parameter, lambda found: found[0][:-1] + "9", only(codec))
+        with pytest.raises(SdpError, match="no codec in common"):
+            read_uplink_offer(text).track("1")
 
 
 # --- what is wrong ---
@@ -256,7 +280,7 @@ def test_the_worst_text_within_the_bounds_costs_little() -> None:
 
 def test_a_profile_that_no_decoder_knows_is_no_codec_in_common() -> None:
     def offered(profile: str) -> str:
-        text = re.sub(r"a=rtpmap:96 VP8/90000\r\n", "", CHROMIUM)
+        text = re.sub(r"a=rtpmap:\d+ (VP8|VP9|AV1)/90000\r\n", "", CHROMIUM)
         return re.sub(r"profile-level-id=\w+", f"profile-level-id={profile}", text)
 
     with pytest.raises(SdpError, match="no codec in common"):

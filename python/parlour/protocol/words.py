@@ -14,7 +14,7 @@ StreamType = Literal["main", "auxiliary"]
 Kind = Literal["audio", "video"]
 """What a track carries."""
 
-Codec = Literal["opus", "vp8", "h264"]
+Codec = Literal["opus", "vp8", "h264", "vp9", "av1"]
 
 Scene = Literal["rtc", "live"]
 

@@ -39,6 +39,9 @@ H264_PROFILES = (
 """profile_idc, and which constraint flags have which values: Constrained Baseline, Baseline, Main, High, Constrained
 High, High 4:4:4 Predictive, each with its one spelling (RFC 6184 table 5)."""
 
+VP9_PROFILES = frozenset({"0", "1", "2", "3"})
+AV1_PROFILES = frozenset({"0", "1", "2"})
+
 LOW_LEVEL, HIGH_LEVEL = 0x1F, 0x34
 """3.1 and 5.2: what a downlink tells of the level, which does not say who can decode."""
 
@@ -72,7 +75,7 @@ class UplinkOffer:
             names = ", ".join(line.codec_names[:12]) or "none"
             raise SdpError(
                 f"the m-line with mid {mid} has no codec in common with us; it offers {names},"
-                " and we take Opus, VP8 and H264 with packetization-mode 1"
+                " and we take Opus, VP8, H264 with packetization-mode 1, VP9 and AV1"
             )
         if not line.sends:
             raise SdpError(f"the m-line with mid {mid} does not send; make its direction sendonly")
@@ -183,6 +186,10 @@ def known_codec(kind: str, codec: CodecLine) -> Codec | None:
         case "video", "h264", 90000:
             usable = codec.parameter("packetization-mode") == "1" and h264_profile(_profile_level_id(codec)) is not None
             return "h264" if usable else None
+        case "video", "vp9", 90000:
+            return "vp9" if (codec.parameter("profile-id") or "0") in VP9_PROFILES else None
+        case "video", "av1", 90000:
+            return "av1" if (codec.parameter("profile") or "0") in AV1_PROFILES else None
     return None
 
 
@@ -202,7 +209,8 @@ def h264_profile(profile_level_id: str) -> str | None:
 def codec_format(name: Codec, codec: CodecLine) -> str:
     """The fmtp in one spelling.
 
-    Opus keeps whether it is stereo (RFC 7587 §6.1), H264 its profile and level (RFC 6184 §8.1), VP8 nothing.
+    Opus keeps whether it is stereo (RFC 7587 §6.1), H264 its profile and level (RFC 6184 §8.1), VP9 and AV1 their
+    profile (RFC 9628 §7.1; AV1's level and tier bound a receiver, and are told as browsers tell theirs), VP8 nothing.
     """
     match name:
         case "opus":
@@ -210,6 +218,10 @@ def codec_format(name: Codec, codec: CodecLine) -> str:
             return "minptime=10;useinbandfec=1" + (";stereo=1;sprop-stereo=1" if stereo else "")
         case "h264":
             return _h264_format(_profile_level_id(codec))
+        case "vp9":
+            return f"profile-id={codec.parameter('profile-id') or '0'}"
+        case "av1":
+            return f"level-idx=5;profile={codec.parameter('profile') or '0'};tier=0"
     return ""
 
 

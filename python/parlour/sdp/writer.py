@@ -17,6 +17,8 @@ _RTPMAP: dict[str, dict[str, object]] = {
     "opus": {"codec": "opus", "rate": 48000, "encoding": 2},
     "vp8": {"codec": "VP8", "rate": 90000},
     "h264": {"codec": "H264", "rate": 90000},
+    "vp9": {"codec": "VP9", "rate": 90000},
+    "av1": {"codec": "AV1", "rate": 90000},
 }
 
 

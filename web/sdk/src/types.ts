@@ -23,7 +23,7 @@ export interface ClientConfig {
   pureAudioPushMode?: 1 | 2;
   enableSEI?: boolean;
   /** Ours: publish video with this codec only, instead of the browser's first choice. */
-  videoCodec?: 'h264' | 'vp8';
+  videoCodec?: 'h264' | 'vp8' | 'vp9' | 'av1';
 }
 
 /** What `client.join` takes. */

@@ -7,6 +7,8 @@ import {
 } from './generated/messages.js';
 import type { ClientConfig, JoinOptions, StreamConfig } from './types.js';
 
+const VIDEO_CODECS: readonly unknown[] = ['vp8', 'h264', 'vp9', 'av1'];
+
 /** Whether a room may be called so. */
 export function isRoomName(value: unknown): value is string {
   if (typeof value !== 'string' || value === '' || value.length > MAX_ROOM_NAME_BYTES) return false;
@@ -50,8 +52,8 @@ export function clientConfig(config: unknown): ClientConfig {
   if (mode !== undefined && mode !== 'rtc') {
     throw invalidParameter(`createClient: mode must be 'rtc' or 'live', not ${shown(mode)}`);
   }
-  if (videoCodec !== undefined && videoCodec !== 'h264' && videoCodec !== 'vp8') {
-    throw invalidParameter(`createClient: videoCodec must be 'h264' or 'vp8', not ${shown(videoCodec)}`);
+  if (videoCodec !== undefined && !VIDEO_CODECS.includes(videoCodec)) {
+    throw invalidParameter(`createClient: videoCodec must be one of ${VIDEO_CODECS.join(', ')}, not ${shown(videoCodec)}`);
   }
   const types = { useStringRoomId: 'boolean', autoSubscribe: 'boolean', enableAutoPlayDialog: 'boolean' };
   optional(values, types, 'createClient');

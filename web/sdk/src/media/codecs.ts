@@ -1,6 +1,6 @@
 import { ErrorCode, rtcError } from '../errors.js';
 
-export type VideoCodec = 'h264' | 'vp8';
+export type VideoCodec = 'h264' | 'vp8' | 'vp9' | 'av1';
 
 /** Of the browser's codecs those that send `wanted`, with the formats that repair and retransmit it. */
 export function onlyCodec<T extends { mimeType: string; sdpFmtpLine?: string }>(codecs: T[], wanted: VideoCodec): T[] {
