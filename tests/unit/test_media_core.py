@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -198,7 +199,7 @@ async def test_ids_that_are_gone_are_told_and_removing_them_is_no_error(media: M
 async def test_a_consumer_has_encodings_of_one_picture_and_ends_with_the_last(media: MediaCore) -> None:
     publisher, subscriber = media.create_transport(0), media.create_transport(0)
     big, small = (
-        media.add_producer(publisher.id, VIDEO, rid=rid, rid_extension=10, repaired_rid_extension=11)
+        media.add_producer(publisher.id, replace(VIDEO, rid_extension=10, repaired_rid_extension=11), rid=rid)
         for rid in ("h", "l")
     )
     ssrc = media.allocate_ssrc(subscriber.id)

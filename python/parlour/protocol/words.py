@@ -16,6 +16,9 @@ Kind = Literal["audio", "video"]
 
 Codec = Literal["opus", "vp8", "h264", "vp9", "av1"]
 
+VideoType = Literal["big", "small"]
+"""Of a stream's video that is sent twice at a time: in full, or in few pixels and bits."""
+
 Scene = Literal["rtc", "live"]
 
 Role = Literal["anchor", "audience"]

@@ -11,7 +11,10 @@ from parlour.sdp.errors import SdpError
 from parlour.sdp.model import LocalTransport, RemoteTransport, TrackSpec
 from parlour.sdp.reader import Bounds, CodecLine, Section, read_description
 from parlour.sdp.writer import (
+    DEPENDENCY_DESCRIPTOR_URI,
     MID_URI,
+    REPAIRED_RID_URI,
+    RID_URI,
     TWCC_URI,
     codec_lines,
     rejected_lines,
@@ -38,6 +41,12 @@ H264_PROFILES = (
 )
 """profile_idc, and which constraint flags have which values: Constrained Baseline, Baseline, Main, High, Constrained
 High, High 4:4:4 Predictive, each with its one spelling (RFC 6184 table 5)."""
+
+MAX_LAYERS = 3
+"""Encodings of one picture that are taken; of more the last ones are not."""
+
+SIMULCAST_CODECS = frozenset({"vp8", "h264"})
+"""Those that are sent in several encodings. Others come in one, whose frames tell what may be left out of it."""
 
 VP9_PROFILES = frozenset({"0", "1", "2", "3"})
 AV1_PROFILES = frozenset({"0", "1", "2"})
@@ -156,7 +165,10 @@ def _choose(section: Section) -> TrackSpec | None:
             None,
         )
         twcc = section.extensions.get(TWCC_URI) if "transport-cc" in codec.feedback else None
+        rids = _encodings(section, name, codec.payload_type)
         ssrc = next((first for first in section.ssrcs if first in section.repairs), next(iter(section.ssrcs), None))
+        if rids:
+            ssrc = None  # there is one for each encoding, and nothing says which
         return TrackSpec(
             section.mid,
             "video" if video else "audio",
@@ -172,8 +184,21 @@ def _choose(section: Section) -> TrackSpec | None:
             codec_format(name, codec),
             # A sender has one controller: it is told of each packet, or a bit rate.
             remb=video and twcc is None and "goog-remb" in codec.feedback,
+            rids=rids,
+            rid_extension=section.extensions.get(RID_URI) if rids else None,
+            repaired_rid_extension=section.extensions.get(REPAIRED_RID_URI) if rids else None,
+            dependency_descriptor_extension=section.extensions.get(DEPENDENCY_DESCRIPTOR_URI) if video else None,
         )
     return None
+
+
+def _encodings(section: Section, name: Codec, payload_type: int) -> tuple[str, ...]:
+    """The rids under which the section sends the same picture in that codec, biggest first; none unless several."""
+    if name not in SIMULCAST_CODECS or RID_URI not in section.extensions or MID_URI not in section.extensions:
+        return ()
+    usable = {rid for rid, formats in section.rids.items() if not formats or payload_type in formats}
+    rids = tuple(rid for rid in section.simulcast if rid in usable)[:MAX_LAYERS]
+    return rids if len(rids) > 1 else ()
 
 
 def known_codec(kind: str, codec: CodecLine) -> Codec | None:
