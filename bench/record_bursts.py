@@ -6,6 +6,7 @@ how long it was, frame by frame, and nothing of what was in them: ``python/parlo
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import socket
@@ -112,6 +113,7 @@ def frames(packets: list[Packet], tag: int) -> list[tuple[int, bool, list[tuple[
 
 def main() -> int:
     """Record, and write the file."""
+    argparse.ArgumentParser(prog="python -m bench.record_bursts", description=__doc__.partition("\n")[0]).parse_args()
     films = importlib.import_module("tests.browser.films")  # whose types are not checked, as all of tests
     camera = films.film(FILM, *SIZE, RATE).path
     arguments = [
