@@ -2,6 +2,7 @@
 //! notice nothing, and all comes back when the path carries it.
 
 use parlour_media::num::Ssrc;
+use parlour_media::rtcp::Rtcp;
 use parlour_media::rtp::{RtpView, is_rtcp, is_rtp_or_rtcp};
 use parlour_media::twcc::TwccRecorder;
 use parlour_media::{
@@ -19,6 +20,7 @@ const MS: Duration = Duration::from_millis(1);
 const FEEDBACK: Duration = Duration::from_millis(50);
 const WAY_BACK: Duration = Duration::from_millis(20);
 const PACKET: usize = 1000;
+const SMALL_PACKET: usize = 280;
 const SOUND: u32 = 4000;
 const PICTURE: u32 = 3000;
 
@@ -61,34 +63,55 @@ struct Call {
     /// Packets of a picture, and of a keyframe.
     sizes: [usize; 2],
     keyframe: bool,
+    /// The same of the small picture, and its next number: it is one packet.
+    small_keyframe: bool,
+    small_seq: u16,
+    in_two_sizes: bool,
     keyframes: usize,
     said: u16,
     limited: Vec<(u128, Event)>,
 }
 
-fn tracks(speaker: &RawPeer) -> [ProducerSpec; 2] {
+fn tracks(speaker: &RawPeer) -> [ProducerSpec; 3] {
     let sound = ProducerSpec {
         producer: ProducerId(2),
         mid: "1".into(),
         ssrc: Some(Ssrc(2000)),
         ..producer(speaker.transport, Kind::Audio)
     };
-    [producer(speaker.transport, Kind::Video), sound]
+    let film = producer(speaker.transport, Kind::Video);
+    let small = ProducerSpec {
+        producer: ProducerId(3),
+        mid: "2".into(),
+        ssrc: Some(Ssrc(1010)),
+        ..film.clone()
+    };
+    [film, sound, small]
 }
 
 impl Call {
     /// A call with a link to each viewer; the film has pictures and keyframes of so many packets.
     fn new(links: Vec<Conditions>, sizes: [usize; 2]) -> Call {
+        Call::with(links, sizes, false)
+    }
+
+    fn with(links: Vec<Conditions>, sizes: [usize; 2], in_two_sizes: bool) -> Call {
         let mut sim = Sim::new(3);
         let speaker = RawPeer::connect(&mut sim, 1);
-        let [film, sound] = tracks(&speaker);
+        let [film, sound, small] = tracks(&speaker);
         sim.command(Command::AddProducer(film.clone()));
         sim.command(Command::AddProducer(sound.clone()));
+        let mut producers = vec![film.producer];
+        if in_two_sizes {
+            producers.push(small.producer);
+            sim.command(Command::AddProducer(small));
+        }
         let mut viewers = Vec::new();
         for (link, number) in links.into_iter().zip(2..) {
             let peer = RawPeer::connect(&mut sim, number);
             sim.command(Command::AddConsumer(ConsumerSpec {
                 consumer: ConsumerId(10 * number),
+                producers: producers.clone(),
                 rtx_payload_type: Some(PayloadType(VIDEO_RTX_PT)),
                 rtx_ssrc: Some(Ssrc(PICTURE + 1)),
                 twcc_extension: Some(TWCC_EXTENSION),
@@ -119,6 +142,9 @@ impl Call {
             seq: [10, 10],
             sizes,
             keyframe: true,
+            small_keyframe: true,
+            small_seq: 500,
+            in_two_sizes,
             keyframes: 0,
             said: 0,
             limited: Vec::new(),
@@ -132,6 +158,9 @@ impl Call {
             let milli = self.time.as_millis();
             if milli.is_multiple_of(33) {
                 self.film();
+                if self.in_two_sizes {
+                    self.small_film();
+                }
             }
             if milli.is_multiple_of(20) {
                 self.said += 1;
@@ -167,6 +196,17 @@ impl Call {
         }
     }
 
+    /// The film once more, small: 75 kbit/s.
+    fn small_film(&mut self) {
+        let keyframe = std::mem::take(&mut self.small_keyframe);
+        let payload = vp8(keyframe, true, &[8; SMALL_PACKET]);
+        let time = self.time.as_millis() as u32 * 90 + 12_345;
+        let packet = rtp_packet(VIDEO_PT, self.small_seq, time, 1010, &payload);
+        self.small_seq = self.small_seq.wrapping_add(1);
+        let sent = self.speaker.send_rtp(&mut self.sim, &packet);
+        self.launch(sent);
+    }
+
     /// Puts what the router sent on the links, and answers what it asks.
     fn launch(&mut self, sent: Vec<(std::net::SocketAddr, Vec<u8>)>) {
         for (to, datagram) in sent {
@@ -192,8 +232,14 @@ impl Call {
             return;
         };
         let parts = parlour_media::rtcp::parse_compound(&plain);
-        let is_pli = |part: &_| matches!(part, Ok(parlour_media::rtcp::Rtcp::Pli { .. }));
-        self.keyframe |= is_rtcp(&plain) && parts.into_iter().any(|part| is_pli(&part));
+        for part in parts.flatten() {
+            if let Rtcp::Pli { media, .. } = part {
+                match media.0 {
+                    1000 => self.keyframe = true,
+                    _ => self.small_keyframe = true,
+                }
+            }
+        }
     }
 
     fn receive(&mut self) {
@@ -410,4 +456,37 @@ fn a_way_that_becomes_longer_carries_the_film_on() {
         assert_unbroken(&film);
         assert!(film.len() > 40 * 85, "{}", film.len());
     }
+}
+
+/// A film that comes in two sizes: over a narrow path the small one runs without a gap, and the big one comes back.
+#[test]
+fn a_narrow_path_carries_the_small_picture_and_the_big_one_when_it_is_wide_again() {
+    let narrow = Conditions {
+        rates: vec![
+            (Duration::ZERO, 300_000),
+            (Duration::from_secs(20), 3_000_000),
+        ],
+        ..Conditions::steady(300_000)
+    };
+    let mut call = Call::with(vec![narrow], [3, 12], true);
+    call.until(40);
+    let viewer = &call.viewers[0];
+    let is_small = |it: &&Got| it.payload < PACKET;
+    let film = viewer.of(PICTURE, 3);
+    assert_unbroken(&film);
+    let narrow: Vec<_> = film.iter().filter(|it| it.at < 20_000).collect();
+    assert!(narrow.iter().all(|it| is_small(it)), "{:?}", call.limited);
+    assert!(narrow.len() >= 17 * 29, "{}", narrow.len());
+    let gaps = film.windows(2).map(|pair| pair[1].at - pair[0].at);
+    assert!(gaps.max() < Some(500), "a freeze");
+    let sound = viewer.of(SOUND, 3);
+    assert_unbroken(&sound);
+    assert!(
+        longest_wait(&sound) < MS * 200,
+        "{:?}",
+        longest_wait(&sound)
+    );
+    let wide: Vec<_> = film.iter().filter(|it| it.at >= 34_000).collect();
+    assert!(wide.iter().all(|it| !is_small(it)), "{:?}", call.limited);
+    assert!(wide.len() >= 6 * 85, "{}", wide.len());
 }

@@ -129,7 +129,8 @@ impl Router {
 
     /// Whether a subscription is on and has somebody who gets it.
     fn is_shown(&self, index: ConsumerKey) -> bool {
-        let consumer = self.consumers.get(index).filter(|it| !it.paused);
+        let is_on = |it: &&Consumer| !it.paused && !it.starved;
+        let consumer = self.consumers.get(index).filter(is_on);
         let transport = consumer.and_then(|it| self.transports.get(it.transport));
         transport.is_some_and(|it| it.srtp.is_some())
     }
