@@ -170,7 +170,7 @@ async def test_many_at_a_time_do_not_get_past_the_bound(opened: Opener) -> None:
 async def test_a_batch_that_takes_too_long_is_70202_and_lists_what_was_done(opened: Opener) -> None:
     service = await opened.service(accounts__batch_timeout=1.5, limits__store_timeout=20)
     names = [f"user-{number:03}" for number in range(100)]
-    async with broken.slow(opened.database, "accounts", seconds=1, after=30):
+    async with broken.slow(opened.database, "accounts", seconds=0.3, after=30):
         result = await service.manager.import_many(await service.app(), names)
     done = [item.user_id for item in result.items]
     assert (int(result.code or 0), result.detail) == (

@@ -71,14 +71,14 @@ async def test_a_store_that_is_gone(
 @scenario(
     70202,
     cause="The deadline of a batch passed before every item was done; what was done stays done.",
-    how="Imports 100 accounts into a table that takes 1 s a row once it has 30; then into a locked one.",
+    how="Imports 100 accounts into a table that takes 0.3 s a row once it has 30; then into a locked one.",
     part="account store",
 )
 async def test_a_batch_that_takes_too_long(
     start_server: StartServer, database: AnyDatabase, unchanged: Unchanged
 ) -> None:
     server = await start_server(accounts__batch_timeout=2.5)
-    async with slow(database, "accounts", seconds=1, after=30):
+    async with slow(database, "accounts", seconds=0.3, after=30):
         answer = await refused_call(server, 70202, IMPORT_MANY, {"Accounts": CROWD})
     failed = answer["FailAccounts"]
     assert 0 < len(failed) < len(CROWD)
