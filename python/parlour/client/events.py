@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from parlour.errors import RtcError
-from parlour.protocol.words import RemovalReason, Role, StreamType, VideoType
+from parlour.protocol.words import RemovalReason, Role, StreamType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedStream:
-    """A stream that somebody in the room publishes, with the tracks in it. ``stream_id`` is new each time.
-
-    ``small``: its video is sent in few pixels and bits as well.
-    """
+    """A stream that somebody in the room publishes, with the tracks in it. ``stream_id`` is new each time."""
 
     user_id: str
     stream_type: StreamType
@@ -26,7 +23,6 @@ class PublishedStream:
     video: bool
     audio_muted: bool = False
     video_muted: bool = False
-    small: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +49,7 @@ class StreamAdded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamUpdated:
-    """Tracks or the small video were added to a stream or removed from it."""
+    """Tracks were added to or removed from a stream."""
 
     stream: PublishedStream
 
@@ -75,16 +71,6 @@ class MuteChanged:
     stream_type: StreamType
     audio_muted: bool
     video_muted: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VideoReceived:
-    """Which of a stream's videos comes now, and why; before the first it is the big one."""
-
-    user_id: str
-    stream_type: StreamType
-    video_type: VideoType
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +103,7 @@ class Failed:
 
 
 RoomEvent = PeerJoin | PeerLeave | StreamAdded | StreamUpdated | StreamRemoved | MuteChanged
-ClientEvent = RoomEvent | VideoReceived | ClientBanned | ServerStopping | ConnectionChanged | Failed
+ClientEvent = RoomEvent | ClientBanned | ServerStopping | ConnectionChanged | Failed
 
 __all__ = [
     "ClientBanned",
@@ -133,5 +119,4 @@ __all__ = [
     "StreamAdded",
     "StreamRemoved",
     "StreamUpdated",
-    "VideoReceived",
 ]

@@ -9,10 +9,7 @@ from parlour.protocol.words import StreamType
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One published stream. Replaced, never changed, so that events may hold it.
-
-    ``small``: its video is sent in a small encoding as well.
-    """
+    """One published stream. Replaced, never changed, so that events may hold it."""
 
     user_id: str
     stream_type: StreamType
@@ -21,4 +18,3 @@ class Stream:
     video: bool
     audio_muted: bool = False
     video_muted: bool = False
-    small: bool = False

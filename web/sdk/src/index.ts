@@ -4,7 +4,7 @@ import { ErrorCode, invalidParameter } from './errors.js';
 import { LogLevel, setLogLevel } from './logger.js';
 import { isScreenShareSupported } from './streams/capture.js';
 import { LocalStream } from './streams/local-stream.js';
-import { checkSystemRequirements, isSmallStreamSupported } from './support.js';
+import { checkSystemRequirements } from './support.js';
 import type { TRTCStatic } from './types.js';
 import { clientConfig, streamConfig } from './validate.js';
 import { VERSION } from './version.js';
@@ -38,7 +38,6 @@ const TRTC: TRTCStatic = {
   createStream,
   checkSystemRequirements,
   isScreenShareSupported,
-  isSmallStreamSupported,
   getDevices,
   getCameras,
   getMicrophones,
@@ -58,7 +57,6 @@ export {
   getMicrophones,
   getSpeakers,
   isScreenShareSupported,
-  isSmallStreamSupported,
   Logger,
   VERSION,
 };

@@ -44,7 +44,6 @@ const NAMES = [
   'createStream',
   'checkSystemRequirements',
   'isScreenShareSupported',
-  'isSmallStreamSupported',
   'getDevices',
   'getCameras',
   'getMicrophones',
