@@ -475,7 +475,7 @@ fn a_narrow_path_carries_the_small_picture_and_the_big_one_when_it_is_wide_again
     let film = viewer.of(PICTURE, 3);
     assert_unbroken(&film);
     let narrow: Vec<_> = film.iter().filter(|it| it.at < 20_000).collect();
-    assert!(narrow.iter().all(|it| is_small(it)), "{:?}", call.limited);
+    assert!(narrow.iter().all(is_small), "{:?}", call.limited);
     assert!(narrow.len() >= 17 * 29, "{}", narrow.len());
     let gaps = film.windows(2).map(|pair| pair[1].at - pair[0].at);
     assert!(gaps.max() < Some(500), "a freeze");
