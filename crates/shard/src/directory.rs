@@ -29,8 +29,7 @@ struct Track {
 
 struct Forward {
     transport: TransportId,
-    /// Those that it may forward and that are there.
-    producers: Vec<ProducerId>,
+    producer: ProducerId,
 }
 
 impl Directory {
@@ -56,8 +55,7 @@ impl Directory {
                 let forward = self.consumers.get(consumer);
                 Ok(forward.and_then(|forward| self.shard_of(forward.transport)))
             }
-            Command::SetConsumerSource { consumer, .. }
-            | Command::SetConsumerPaused { consumer, .. } => {
+            Command::SetConsumerPaused { consumer, .. } => {
                 let forward = self.consumers.get(consumer);
                 let shard = forward.and_then(|forward| self.shard_of(forward.transport));
                 shard
@@ -69,14 +67,14 @@ impl Directory {
 
     /// The shard took the command.
     pub(crate) fn taken(&mut self, command: &Passed) {
-        match command {
-            Passed::AddProducer(producer, transport) => self.add_producer(*producer, *transport),
-            Passed::AddConsumer(consumer, transport, producers) => {
-                self.add_consumer(*consumer, *transport, producers);
+        match *command {
+            Passed::AddProducer(producer, transport) => self.add_producer(producer, transport),
+            Passed::AddConsumer(consumer, transport, producer) => {
+                self.add_consumer(consumer, transport, producer);
             }
-            Passed::RemoveTransport(transport) => self.remove_transport(*transport),
-            Passed::RemoveProducer(producer) => self.remove_producer(*producer),
-            Passed::RemoveConsumer(consumer) => self.remove_consumer(*consumer),
+            Passed::RemoveTransport(transport) => self.remove_transport(transport),
+            Passed::RemoveProducer(producer) => self.remove_producer(producer),
+            Passed::RemoveConsumer(consumer) => self.remove_consumer(consumer),
             Passed::Other => {}
         }
     }
@@ -129,25 +127,14 @@ impl Directory {
         }
     }
 
-    fn add_consumer(
-        &mut self,
-        consumer: ConsumerId,
-        transport: TransportId,
-        producers: &[ProducerId],
-    ) {
-        let Some(home) = self.transports.get_mut(&transport) else {
-            return;
-        };
-        let mut known = producers.to_vec();
-        known.retain(|producer| match self.producers.get_mut(producer) {
-            Some(track) => track.consumers.insert(consumer),
-            None => false,
-        });
-        if !known.is_empty() {
+    fn add_consumer(&mut self, consumer: ConsumerId, transport: TransportId, producer: ProducerId) {
+        let home = self.transports.get_mut(&transport);
+        if let (Some(home), Some(track)) = (home, self.producers.get_mut(&producer)) {
             home.consumers.insert(consumer);
+            track.consumers.insert(consumer);
             let forward = Forward {
                 transport,
-                producers: known,
+                producer,
             };
             self.consumers.insert(consumer, forward);
         }
@@ -156,13 +143,7 @@ impl Directory {
     fn remove_producer(&mut self, producer: ProducerId) {
         if let Some(track) = self.producers.remove(&producer) {
             for consumer in track.consumers {
-                let Some(forward) = self.consumers.get_mut(&consumer) else {
-                    continue;
-                };
-                forward.producers.retain(|other| *other != producer);
-                if forward.producers.is_empty() {
-                    self.remove_consumer(consumer);
-                }
+                self.remove_consumer(consumer);
             }
             if let Some(home) = self.transports.get_mut(&track.transport) {
                 home.producers.remove(&producer);
@@ -175,10 +156,8 @@ impl Directory {
             if let Some(home) = self.transports.get_mut(&forward.transport) {
                 home.consumers.remove(&consumer);
             }
-            for producer in forward.producers {
-                if let Some(track) = self.producers.get_mut(&producer) {
-                    track.consumers.remove(&consumer);
-                }
+            if let Some(track) = self.producers.get_mut(&forward.producer) {
+                track.consumers.remove(&consumer);
             }
         }
     }
@@ -188,26 +167,15 @@ impl Directory {
             return Err(CommandError::DuplicateId(spec.consumer.0));
         }
         let shard = self.transport(spec.transport)?;
-        let mut is_any_known = false;
-        for producer in &spec.producers {
-            let track = self.producers.get(producer);
-            match track.and_then(|track| self.shard_of(track.transport)) {
-                // Another one is forwarded while it is missing.
-                None => {}
-                Some(source) if source != shard => {
-                    return Err(CommandError::OtherShard {
-                        producer: *producer,
-                        transport: spec.transport,
-                    });
-                }
-                Some(_) => is_any_known = true,
-            }
-        }
-        match (is_any_known, spec.producers.first()) {
-            (true, _) => Ok(shard),
-            (false, first) => Err(CommandError::UnknownProducer(
-                first.copied().unwrap_or(ProducerId(0)),
-            )),
+        let track = self.producers.get(&spec.producer);
+        let source = track.and_then(|track| self.shard_of(track.transport));
+        match source {
+            None => Err(CommandError::UnknownProducer(spec.producer)),
+            Some(source) if source != shard => Err(CommandError::OtherShard {
+                producer: spec.producer,
+                transport: spec.transport,
+            }),
+            Some(_) => Ok(shard),
         }
     }
 
@@ -224,7 +192,7 @@ impl Directory {
 /// What a command changes in the directory; kept when the command itself goes down the ring.
 pub(crate) enum Passed {
     AddProducer(ProducerId, TransportId),
-    AddConsumer(ConsumerId, TransportId, Vec<ProducerId>),
+    AddConsumer(ConsumerId, TransportId, ProducerId),
     RemoveTransport(TransportId),
     RemoveProducer(ProducerId),
     RemoveConsumer(ConsumerId),
@@ -240,14 +208,13 @@ impl From<&Command> for Passed {
                 ..
             }) => Passed::AddProducer(*producer, *transport),
             Command::AddConsumer(spec) => {
-                Passed::AddConsumer(spec.consumer, spec.transport, spec.producers.clone())
+                Passed::AddConsumer(spec.consumer, spec.transport, spec.producer)
             }
             Command::RemoveTransport { transport } => Passed::RemoveTransport(*transport),
             Command::RemoveProducer { producer } => Passed::RemoveProducer(*producer),
             Command::RemoveConsumer { consumer } => Passed::RemoveConsumer(*consumer),
             Command::AddTransport { .. }
             | Command::SetRemote { .. }
-            | Command::SetConsumerSource { .. }
             | Command::SetConsumerPaused { .. } => Passed::Other,
         }
     }
@@ -265,16 +232,12 @@ mod tests {
             kind: Kind::Video,
             codec: Codec::Vp8,
             mid: "0".into(),
-            rid: String::new(),
             payload_type: PayloadType(96),
             rtx_payload_type: None,
             ssrc: None,
             rtx_ssrc: None,
             mid_extension: None,
-            rid_extension: None,
-            repaired_rid_extension: None,
             twcc_extension: None,
-            dependency_descriptor_extension: None,
             nack: true,
             pli: true,
             remb: false,
@@ -285,9 +248,7 @@ mod tests {
         Command::AddConsumer(ConsumerSpec {
             consumer: ConsumerId(consumer),
             transport: TransportId(transport),
-            producers: vec![ProducerId(producer)],
-            source: 0,
-            temporal: None,
+            producer: ProducerId(producer),
             mid: "0".into(),
             payload_type: PayloadType(96),
             rtx_payload_type: None,
@@ -295,9 +256,7 @@ mod tests {
             rtx_ssrc: None,
             mid_extension: None,
             twcc_extension: None,
-            dependency_descriptor_extension: None,
             pads: true,
-            rank: 0,
             cname: "c".into(),
         })
     }

@@ -41,8 +41,6 @@ pub struct EngineConfig {
     pub max_transports: usize,
     /// What each transport may send.
     pub ingress: IngressLimit,
-    /// Whether what goes to a peer is fitted into what its path carries.
-    pub adapts: bool,
 }
 
 /// The running shards.
@@ -51,7 +49,6 @@ pub struct Engine {
     ports: Vec<u16>,
     max_transports: usize,
     ingress: IngressLimit,
-    adapts: bool,
     state: Mutex<State>,
     process: u32,
 }
@@ -95,7 +92,6 @@ impl Engine {
             ports: Vec::new(),
             max_transports: config.max_transports.min(MAX_TRANSPORTS),
             ingress: config.ingress,
-            adapts: config.adapts,
             state: Mutex::new(State {
                 directory: Directory::default(),
                 shards: Vec::new(),
@@ -136,7 +132,6 @@ impl Engine {
                 secret: random()?,
                 started: Instant::now(),
                 ingress: self.ingress,
-                adapts: self.adapts,
             },
         };
         let (alive, ended) = mpsc::sync_channel::<()>(0);

@@ -162,8 +162,6 @@ impl World {
                 secret: [seed as u8; 32],
                 started: now,
                 ingress: IngressLimit::default(),
-                // What becomes of each packet is known before it comes: nothing waits for the path.
-                adapts: false,
             })
         });
         let mut world = World {
@@ -264,9 +262,7 @@ impl World {
                     assert!(is_due, "{event:?}");
                     it.closed = true;
                 }
-                Event::TransportConnected { .. }
-                | Event::ProducerStarted { .. }
-                | Event::ConsumerLimited { .. } => {}
+                Event::TransportConnected { .. } | Event::ProducerStarted { .. } => {}
             }
         }
         let mut media = Vec::new();
