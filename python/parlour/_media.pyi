@@ -52,6 +52,21 @@ class IngressPoliced(TypedDict):
     """What it may send."""
 
 @type_check_only
+class ConsumerLimited(TypedDict):
+    """The path to a subscriber carries less of a picture than is wanted, or more again."""
+
+    type: Literal["consumer-limited"]
+    transport: int
+    object: int
+    """Id of the consumer."""
+    source: int | None
+    """The biggest of its sources that may be sent; None: nothing of it is sent."""
+    needed: int
+    """Bits a second that it needs at most."""
+    available: int
+    """Bits a second that there were for pictures."""
+
+@type_check_only
 class CommandRefused(TypedDict):
     """A command contradicted the core's state; nothing was changed."""
 
@@ -86,11 +101,13 @@ class MediaEngine:
         max_transports: int = 10_000,
         ingress_bitrate: int = 20_000_000,
         ingress_burst: float = 0.5,
+        adapts: bool = True,
     ) -> Self:
         """Bind ``shards`` UDP ports from ``port`` up (0: any) and start the threads.
 
         A shard takes ``max_transports``, each of which may send ``ingress_bitrate`` bits per second, and as much as it
-        saved in ``ingress_burst`` seconds beside.
+        saved in ``ingress_burst`` seconds beside. With ``adapts`` what goes to a peer is fitted into what its path
+        carries.
 
         Raises OSError (with errno, and the address in its message) when a port is taken or the address is not ours.
         """
@@ -100,7 +117,9 @@ class MediaEngine:
 
     def drain_events(
         self,
-    ) -> list[TransportConnected | TransportClosed | ProducerStarted | IngressPoliced | CommandRefused]:
+    ) -> list[
+        TransportConnected | TransportClosed | ProducerStarted | IngressPoliced | ConsumerLimited | CommandRefused
+    ]:
         """All waiting events; those of one shard in their order. None once closed. None is ever lost."""
 
     def add_transport(self, *, shard: int, transport: int, local_ufrag: str, local_pwd: str) -> None:
@@ -124,30 +143,38 @@ class MediaEngine:
         kind: Kind,
         codec: Codec,
         mid: str,
+        rid: str,
         payload_type: int,
         rtx_payload_type: int | None,
         ssrc: int | None,
         rtx_ssrc: int | None,
         mid_extension: int | None,
+        rid_extension: int | None,
+        repaired_rid_extension: int | None,
         twcc_extension: int | None,
+        dependency_descriptor_extension: int | None,
         nack: bool,
         pli: bool,
         remb: bool,
     ) -> None:
         """An incoming track. Packets find it by SSRC, else by the MID extension, else by payload type.
 
+        ``rid``: one of several encodings of an m-line, each a producer of its own, which packets find by MID and RID.
+
         ``remb``: its sender wants the bit rate it may send as an estimate; refused beside ``twcc_extension``.
         """
 
     def remove_producer(self, producer: int) -> None:
-        """Stop the incoming track and every consumer of it."""
+        """Stop the incoming track, and every consumer that has no other source."""
 
     def add_consumer(
         self,
         *,
         consumer: int,
         transport: int,
-        producer: int,
+        producers: list[int],
+        source: int,
+        temporal: int | None,
         mid: str,
         payload_type: int,
         rtx_payload_type: int | None,
@@ -155,16 +182,25 @@ class MediaEngine:
         rtx_ssrc: int | None,
         mid_extension: int | None,
         twcc_extension: int | None,
+        dependency_descriptor_extension: int | None,
         pads: bool,
+        rank: int,
         cname: str,
     ) -> None:
         """Forward a producer to a transport under an SSRC of its own; asks for a keyframe when video starts.
+
+        ``producers`` may be up to three encodings of the same, from the biggest to the smallest, of which ``source``
+        is wanted first, with the temporal layers up to ``temporal`` (None: all). While it is missing another comes. Of
+        the pictures that share a path those with a lower ``rank`` (0 to 255) are served first.
 
         ``twcc_extension``: the subscriber reports on transport-wide numbers, which its packets carry in this extension.
         """
 
     def remove_consumer(self, consumer: int) -> None:
         """Stop forwarding."""
+
+    def set_consumer_source(self, consumer: int, source: int, temporal: int | None) -> None:
+        """Which of its producers is wanted, and up to which temporal layer. It keeps what it has until a keyframe."""
 
     def set_consumer_paused(self, consumer: int, paused: bool) -> None:
         """Pause or go on; going on asks for a keyframe."""

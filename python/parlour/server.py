@@ -166,6 +166,7 @@ class Server:
             ingress_bitrate=settings.media.ingress_bitrate,
             ingress_burst=settings.media.ingress_burst,
             padding=settings.media.padding,
+            adapt=settings.media.adapt,
         )
         try:
             await media.start()

@@ -126,6 +126,7 @@ class MediaTable(_Table):
     ingress_burst: Annotated[float, Field(ge=0, le=60)] = 0.5
     max_transports: Annotated[int, Field(ge=2, le=10_000)] = 10_000
     padding: bool = True
+    adapt: bool = True
 
 
 class AccountsTable(_Table):

@@ -65,7 +65,7 @@ async def test_a_browser_reports_on_transport_wide_numbers_and_the_estimate_know
             assert taken.remote is not None
             assert taken.accepted["0"].twcc_extension == track.twcc_extension
             core.set_remote(downlink.id, taken.remote)
-            core.add_consumer(downlink.id, producer, track, cname="c")
+            core.add_consumer(downlink.id, [producer], track, cname="c")
             await acknowledged(core, downlink.id)
     finally:
         await core.close()

@@ -82,7 +82,7 @@ class Call:
         assert set(answer.accepted) == {line.mid for line in lines}
         for (producer, _), line in zip(producers, lines, strict=True):
             self.remote.place(line.kind, self.down, line.mid)
-            self.core.add_consumer(self.downlink.id, producer, line.track, cname="ann")
+            self.core.add_consumer(self.downlink.id, [producer], line.track, cname="ann")
 
     def close(self):
         self.up.close()

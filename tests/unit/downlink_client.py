@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from parlour.media import Policed
+from parlour.media import Limited, Policed
 from parlour.protocol.messages import DownlinkOffer
 from parlour.sdp import Candidate, LocalTransport, RemoteTransport, TrackSpec
 from parlour.signaling.downlink import Downlink, RemoteTrack, TrackKey
@@ -32,6 +32,8 @@ class Book:
     remotes: dict[int, RemoteTransport] = field(default_factory=dict)
     ssrcs: list[tuple[int, int]] = field(default_factory=list)
     sent: set[tuple[int, int]] = field(default_factory=set)
+    ranks: dict[int, int] = field(default_factory=dict)
+    limited: Callable[[Limited], None] | None = None
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def pick_shard(self) -> int:
@@ -46,9 +48,11 @@ class Book:
         *,
         on_closed: Callable[[str], None] | None = None,
         on_policed: Callable[[Policed], None] | None = None,
+        on_limited: Callable[[Limited], None] | None = None,
     ) -> Transport:
         number = next(self.ids)
         self.transports[number] = on_closed
+        self.limited = on_limited
         local = LocalTransport(f"ufrag{number}", "p" * 24, ":".join(["AB"] * 32), (Candidate("127.0.0.1", 1),))
         return Handle(number, local)
 
@@ -71,13 +75,16 @@ class Book:
     def remove_producer(self, producer: int) -> None:
         pass
 
-    def add_consumer(self, transport: int, producer: int, track: TrackSpec, *, cname: str) -> int:
+    def add_consumer(
+        self, transport: int, producers: Sequence[int], track: TrackSpec, *, cname: str, rank: int = 0
+    ) -> int:
         assert transport in self.transports
         assert track.ssrc is not None
         assert (transport, track.ssrc) not in self.sent, "an SSRC sent with twice repeats packet indices"
         self.sent.add((transport, track.ssrc))
         number = next(self.ids)
-        self.consumers[number] = (transport, producer, track)
+        self.consumers[number] = (transport, producers[0], track)
+        self.ranks[number] = rank
         return number
 
     def remove_consumer(self, consumer: int) -> None:
@@ -114,13 +121,20 @@ class Client:
         self.tracks: dict[TrackKey, RemoteTrack] = {}
         self.offers: list[DownlinkOffer] = []
         self.failures: list[str] = []
+        self.limited: list[tuple[TrackKey, Limited]] = []
         self.online = True
         self.now = 0.0
         self.hurried = False
         self.later: list[Callable[[], None]] = []
         pace = OfferPace(self._clock, lambda delay, callback: self.later.append(callback))
         self.downlink = Downlink(
-            self.book, 0, find=self.tracks.get, send=self._send, on_failed=self.failures.append, pace=pace
+            self.book,
+            0,
+            find=self.tracks.get,
+            send=self._send,
+            on_failed=self.failures.append,
+            on_limited=lambda key, limited: self.limited.append((key, limited)),
+            pace=pace,
         )
 
     def _clock(self) -> float:
@@ -141,9 +155,16 @@ class Client:
         return self.online
 
     def publish(
-        self, user: str, kind: str = "video", *, codec: str = "vp8", fmtp: str = H264, producer: int | None = -1
+        self,
+        user: str,
+        kind: str = "video",
+        *,
+        stream: str = "main",
+        codec: str = "vp8",
+        fmtp: str = H264,
+        producer: int | None = -1,
     ) -> None:
-        key: TrackKey = (user, "main", kind)  # type: ignore[assignment]
+        key: TrackKey = (user, stream, kind)  # type: ignore[assignment]
         number = next(self.book.ids) if producer == -1 else producer
         track = TrackSpec("9", kind, "opus" if kind == "audio" else codec, 50, fmtp=fmtp if codec == "h264" else "")  # type: ignore[arg-type]
         self.tracks[key] = RemoteTrack(track, number, f"stream-{user}", f"cname-{user}")

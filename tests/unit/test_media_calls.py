@@ -75,7 +75,7 @@ async def test_a_film_goes_from_one_peer_to_another_under_numbers_of_our_own(
     track = TrackSpec(
         mid="a", kind="video", codec="vp8", payload_type=101, mid_extension=9, ssrc=media.allocate_ssrc(downlink.id)
     )
-    media.add_consumer(downlink.id, producer, track, cname="alice")
+    media.add_consumer(downlink.id, [producer], track, cname="alice")
     for peer, handle, heard in ((publisher, uplink, above), (subscriber, downlink, below)):
         media.set_remote(handle.id, peer.parameters)
         await peer.connect(handle.local)
@@ -169,7 +169,7 @@ async def test_a_call_goes_on_beside_a_storm(media: MediaCore, peers: list[OrtcP
     producer = media.add_producer(uplink.id, PUBLISHED)
     ssrc = media.allocate_ssrc(downlink.id)
     track = TrackSpec(mid="a", kind="video", codec="vp8", payload_type=101, ssrc=ssrc)
-    media.add_consumer(downlink.id, producer, track, cname="alice")
+    media.add_consumer(downlink.id, [producer], track, cname="alice")
     for peer, handle in ((publisher, uplink), (subscriber, downlink)):
         media.set_remote(handle.id, peer.parameters)
         await peer.connect(handle.local)

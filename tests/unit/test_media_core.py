@@ -158,7 +158,7 @@ async def test_a_track_cannot_cross_shards_and_the_error_says_so(two_shards: Med
     producer = two_shards.add_producer(source.id, VIDEO)
     track = TrackSpec(mid="0", kind="video", codec="vp8", payload_type=96, ssrc=two_shards.allocate_ssrc(target.id))
     with pytest.raises(ValueError, match="different shards"):
-        two_shards.add_consumer(target.id, producer, track, cname="c")
+        two_shards.add_consumer(target.id, [producer], track, cname="c")
 
 
 async def test_ids_that_are_gone_are_told_and_removing_them_is_no_error(media: MediaCore) -> None:
@@ -167,7 +167,7 @@ async def test_ids_that_are_gone_are_told_and_removing_them_is_no_error(media: M
     producer = media.add_producer(publisher.id, VIDEO)
     ssrc = media.allocate_ssrc(subscriber.id)
     track = TrackSpec(mid="0", kind="video", codec="vp8", payload_type=96, ssrc=ssrc, twcc_extension=2)
-    consumer = media.add_consumer(subscriber.id, producer, track, cname="c")
+    consumer = media.add_consumer(subscriber.id, [producer], track, cname="c")
     media.set_consumer_paused(consumer, True)
     assert media.allocate_ssrc(subscriber.id) != ssrc
     counters = (await media.snapshot())["shards"][0]["router"]
@@ -181,7 +181,7 @@ async def test_ids_that_are_gone_are_told_and_removing_them_is_no_error(media: M
     with pytest.raises(LookupError, match=f"no consumer {consumer}"):
         media.set_consumer_paused(consumer, False)
     with pytest.raises(LookupError, match=f"no producer {producer}"):
-        media.add_consumer(subscriber.id, producer, track, cname="c")
+        media.add_consumer(subscriber.id, [producer], track, cname="c")
     with pytest.raises(LookupError, match=f"no transport {publisher.id}"):
         media.set_remote(publisher.id, STRANGER)
     with pytest.raises(LookupError, match=f"no transport {publisher.id}"):
@@ -190,9 +190,36 @@ async def test_ids_that_are_gone_are_told_and_removing_them_is_no_error(media: M
     media.remove_producer(producer)
     media.remove_transport(publisher.id)
     with pytest.raises(ValueError, match="needs one of ours"):
-        media.add_consumer(subscriber.id, producer, VIDEO, cname="c")
+        media.add_consumer(subscriber.id, [producer], VIDEO, cname="c")
     counters = (await media.snapshot())["shards"][0]["router"]
     assert (counters["producers"], counters["consumers"]) == ([], [])
+
+
+async def test_a_consumer_has_encodings_of_one_picture_and_ends_with_the_last(media: MediaCore) -> None:
+    publisher, subscriber = media.create_transport(0), media.create_transport(0)
+    big, small = (
+        media.add_producer(publisher.id, VIDEO, rid=rid, rid_extension=10, repaired_rid_extension=11)
+        for rid in ("h", "l")
+    )
+    ssrc = media.allocate_ssrc(subscriber.id)
+    track = TrackSpec(mid="0", kind="video", codec="vp8", payload_type=96, ssrc=ssrc)
+    consumer = media.add_consumer(subscriber.id, [big, small], track, cname="c", source=1, temporal=0)
+
+    async def received() -> list[tuple[int, int, int, str | None]]:
+        router = (await media.snapshot())["shards"][0]["router"]
+        assert [entry["rid"] for entry in router["producers"]] in (["h", "l"], ["h"], [])
+        return [(it["producer"], it["source"], it["wanted_source"], it["why"]) for it in router["consumers"]]
+
+    assert await received() == [(small, 1, 1, None)]
+    media.set_consumer_source(consumer, 0)
+    assert await received() == [(big, 0, 0, None)]
+    media.set_consumer_source(consumer, 1, 0)
+    media.remove_producer(small)
+    assert await received() == [(big, 0, 1, "missing")]
+    media.remove_producer(big)
+    assert await received() == []
+    with pytest.raises(LookupError, match=f"no consumer {consumer}"):
+        media.set_consumer_source(consumer, 0)
 
 
 async def subscribe_in_turn(media: MediaCore, transport: int, ssrcs: Iterable[int]) -> None:
@@ -201,7 +228,7 @@ async def subscribe_in_turn(media: MediaCore, transport: int, ssrcs: Iterable[in
     for ssrc in ssrcs:
         track = TrackSpec(mid="0", kind="video", codec="vp8", payload_type=96, ssrc=ssrc)
         with contextlib.suppress(LookupError):  # closed meanwhile
-            media.remove_consumer(media.add_consumer(transport, producer, track, cname="c"))
+            media.remove_consumer(media.add_consumer(transport, [producer], track, cname="c"))
         await asyncio.sleep(0)
     await media.snapshot(timeout=10)
 
@@ -395,8 +422,10 @@ async def test_the_engine_itself_refuses_an_id_in_use_and_a_wrong_kind_or_codec(
             arguments = {"kind": "video", "codec": "vp8"} | wrong
             with pytest.raises(ValueError, match=next(iter(wrong.values()))):
                 engine.add_producer(
-                    producer=8, transport=7, mid="0", payload_type=96, rtx_payload_type=None, ssrc=None, rtx_ssrc=None,
-                    mid_extension=None, twcc_extension=None, nack=False, pli=False, remb=False, **arguments,  # type: ignore[arg-type]
+                    producer=8, transport=7, mid="0", rid="", payload_type=96, rtx_payload_type=None, ssrc=None,
+                    rtx_ssrc=None, mid_extension=None, rid_extension=None, repaired_rid_extension=None,
+                    twcc_extension=None, dependency_descriptor_extension=None, nack=False, pli=False, remb=False,
+                    **arguments,  # type: ignore[arg-type]
                 )  # fmt: skip
         with pytest.raises(ValueError, match="seconds"):
             engine.snapshot(-1)

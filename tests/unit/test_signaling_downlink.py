@@ -6,6 +6,7 @@ import re
 
 import pytest
 from parlour.errors import RtcError
+from parlour.media import Limited
 from parlour.protocol.messages import DownlinkOffer
 from parlour.signaling.downlink import MAX_LINES, REMEMBERED
 
@@ -264,3 +265,24 @@ def test_what_is_wanted_again_before_the_next_offer_is_received_again_under_new_
     client.answer()
     assert client.downlink.revision == 2
     assert client.receiving == {client.producer("ann")}
+
+
+def test_the_camera_is_served_before_the_screen_and_what_a_path_does_not_carry_is_told_by_its_name() -> None:
+    client = Client()
+    client.publish("ann", stream="auxiliary")
+    client.publish("ann")
+    client.downlink.subscribe("ann", "auxiliary", ["video"])
+    client.downlink.subscribe("ann", "main", ["video"])
+    client.answer()
+    client.wait()
+    client.answer()
+    by_producer = {producer: number for number, (_, producer, _) in client.book.consumers.items()}
+    camera, screen = (client.tracks["ann", stream, "video"].producer for stream in ("main", "auxiliary"))
+    assert client.book.ranks[by_producer[camera]] < client.book.ranks[by_producer[screen]]
+    limited = Limited(by_producer[screen], source=None, needed=900_000, available=310_000)
+    assert client.book.limited is not None
+    client.book.limited(limited)
+    assert client.limited == [(("ann", "auxiliary", "video"), limited)]
+    client.downlink.drop("ann", "auxiliary")
+    client.book.limited(limited)
+    assert len(client.limited) == 1, "what came too late is of nobody"

@@ -77,6 +77,7 @@ impl Session {
             secret: [1; 32],
             started: now,
             ingress: IngressLimit::default(),
+            adapts: true,
         };
         let mut session = Session {
             router: Router::new(config),
@@ -236,12 +237,16 @@ impl Session {
                 kind,
                 codec,
                 mid: at.to_string(),
+                rid: String::new(),
                 payload_type: PayloadType(96 + at as u8),
                 rtx_payload_type: video.then_some(PayloadType(98)),
                 ssrc: video.then_some(ssrc),
                 rtx_ssrc: video.then_some(VIDEO_RTX),
                 mid_extension: Some(4),
+                rid_extension: None,
+                repaired_rid_extension: None,
                 twcc_extension: Some(3),
+                dependency_descriptor_extension: None,
                 nack: video,
                 pli: video,
                 remb: false,
@@ -250,7 +255,9 @@ impl Session {
             self.command(Command::AddConsumer(ConsumerSpec {
                 consumer: ConsumerId(at as u64),
                 transport: TransportId(1),
-                producer,
+                producers: vec![producer],
+                source: 0,
+                temporal: None,
                 mid: at.to_string(),
                 payload_type: PayloadType(96 + at as u8),
                 rtx_payload_type: video.then_some(PayloadType(98)),
@@ -258,14 +265,18 @@ impl Session {
                 rtx_ssrc: video.then_some(rtx_ssrc),
                 mid_extension: Some(4),
                 twcc_extension: None,
+                dependency_descriptor_extension: None,
                 pads: true,
+                rank: 0,
                 cname: "publisher".to_owned(),
             }));
         }
         self.command(Command::AddConsumer(ConsumerSpec {
             consumer: ConsumerId(2),
             transport: TransportId(1),
-            producer: ProducerId(0),
+            producers: vec![ProducerId(0)],
+            source: 0,
+            temporal: None,
             mid: "2".to_owned(),
             payload_type: PayloadType(96),
             rtx_payload_type: None,
@@ -273,7 +284,9 @@ impl Session {
             rtx_ssrc: None,
             mid_extension: None,
             twcc_extension: None,
+            dependency_descriptor_extension: None,
             pads: true,
+            rank: 0,
             cname: "publisher".to_owned(),
         }));
         let refused = self

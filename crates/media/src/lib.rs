@@ -4,9 +4,10 @@
 //! clock in this crate. One [`Router`] is the whole state of one shard.
 //!
 //! The rooms, from the ground up; each imports from those above it in this list only (`docs/architecture.md`):
-//! `wire` has the formats, `congestion` what a path carries, `transport` one peer's path and keys, `ingress` what a publisher sends, `egress` what a
-//! subscriber gets, `router` who gets what.
+//! `wire` has the formats, `congestion` what a path carries, `allocation` who gets how much of it, `transport` one peer's
+//! path and keys, `ingress` what a publisher sends, `egress` what a subscriber gets, `router` who gets what.
 
+mod allocation;
 pub mod congestion;
 mod egress;
 mod ids;
@@ -18,10 +19,10 @@ mod transport;
 mod wire;
 
 pub use dimpl::DtlsCertificate;
-pub use egress::spec::ConsumerSpec;
+pub use egress::spec::{ConsumerSpec, MAX_SOURCES};
 pub use ids::{ConsumerId, ProducerId, TransportId};
 pub use ingress::spec::ProducerSpec;
-pub use reasons::{CloseReason, DropReason, Drops, RefuseReason};
+pub use reasons::{CloseReason, DropReason, Drops, RefuseReason, Shortfall};
 pub use router::command::Command;
 pub use router::counters::{BandwidthStats, Snapshot};
 pub use router::event::Event;
@@ -33,4 +34,4 @@ pub use transport::srtp::SrtpProfile;
 pub use transport::{dtls, srtp};
 pub use wire::codecs::{Codec, Kind};
 pub use wire::num::{PayloadType, Ssrc};
-pub use wire::{codecs, num, rtcp, rtp, stun, twcc};
+pub use wire::{codecs, num, rtcp, rtp, stun, twcc, vp8};

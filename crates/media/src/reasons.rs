@@ -84,6 +84,20 @@ named!(
 );
 
 named!(
+    /// Why a consumer gets something else than is wanted.
+    Shortfall {
+        /// The source that is wanted is not sent.
+        Missing = "missing",
+        /// The subscriber's path does not carry it.
+        Bandwidth = "bandwidth",
+        /// A keyframe of it has not come yet.
+        AwaitingKeyframe = "awaiting-keyframe",
+        /// A picture from which on more temporal layers can be decoded has not come yet.
+        AwaitingLayer = "awaiting-layer",
+    }
+);
+
+named!(
     /// Why a datagram, or a packet of it, went no further.
     DropReason {
         /// Not STUN, DTLS, RTP or RTCP by its first byte (RFC 7983), or empty.
@@ -153,8 +167,18 @@ named!(
         PaddingOnly = "padding-only",
         /// Nobody to forward to yet: the subscriber waits for a keyframe.
         AwaitingKeyframe = "awaiting-keyframe",
+        /// Of a temporal layer that the subscriber does not get.
+        LayerLeftOut = "layer-left-out",
+        /// A payload descriptor that ends before its end.
+        DescriptorMalformed = "descriptor-malformed",
+        /// Of a picture whose number contradicts those that came before it.
+        PictureUnknown = "picture-unknown",
         /// The consumer is paused.
         Paused = "paused",
+        /// The path to the subscriber does not carry this picture.
+        NoRoom = "no-room",
+        /// A picture that waited for its turn on the path to the subscriber until nobody wanted it any more.
+        WaitedTooLong = "waited-too-long",
         /// The subscriber's transport is not connected.
         NotConnected = "not-connected",
         /// A packet that was not kept any more when it was its turn to be sent.

@@ -35,7 +35,8 @@ pub struct MediaEngine {
 impl MediaEngine {
     #[new]
     #[pyo3(signature = (*, bind, port, shards = 1, max_transports = 10_000, ingress_bitrate = 20_000_000,
-                        ingress_burst = 0.5))]
+                        ingress_burst = 0.5, adapts = true))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
         py: Python<'_>,
         bind: &str,
@@ -44,6 +45,7 @@ impl MediaEngine {
         max_transports: usize,
         ingress_bitrate: u64,
         ingress_burst: f64,
+        adapts: bool,
     ) -> PyResult<MediaEngine> {
         let burst = Duration::try_from_secs_f64(ingress_burst).map_err(|_| {
             PyValueError::new_err(format!("a burst is seconds from 0 up, not {ingress_burst}"))
@@ -62,6 +64,7 @@ impl MediaEngine {
                 bits_per_second: ingress_bitrate,
                 burst,
             },
+            adapts,
         };
         let engine = py.detach(|| Engine::start(config)).map_err(start_error)?;
         Ok(MediaEngine { engine })
@@ -127,8 +130,9 @@ impl MediaEngine {
     }
 
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
-    #[pyo3(signature = (*, producer, transport, kind, codec, mid, payload_type, rtx_payload_type, ssrc, rtx_ssrc,
-                        mid_extension, twcc_extension, nack, pli, remb))]
+    #[pyo3(signature = (*, producer, transport, kind, codec, mid, rid, payload_type, rtx_payload_type, ssrc,
+                        rtx_ssrc, mid_extension, rid_extension, repaired_rid_extension, twcc_extension,
+                        dependency_descriptor_extension, nack, pli, remb))]
     fn add_producer(
         &self,
         producer: u64,
@@ -136,12 +140,16 @@ impl MediaEngine {
         kind: &str,
         codec: &str,
         mid: String,
+        rid: String,
         payload_type: u8,
         rtx_payload_type: Option<u8>,
         ssrc: Option<u32>,
         rtx_ssrc: Option<u32>,
         mid_extension: Option<u8>,
+        rid_extension: Option<u8>,
+        repaired_rid_extension: Option<u8>,
         twcc_extension: Option<u8>,
+        dependency_descriptor_extension: Option<u8>,
         nack: bool,
         pli: bool,
         remb: bool,
@@ -152,12 +160,16 @@ impl MediaEngine {
             kind: parse_kind(kind)?,
             codec: parse_codec(codec)?,
             mid,
+            rid,
             payload_type: PayloadType(payload_type),
             rtx_payload_type: rtx_payload_type.map(PayloadType),
             ssrc: ssrc.map(Ssrc),
             rtx_ssrc: rtx_ssrc.map(Ssrc),
             mid_extension,
+            rid_extension,
+            repaired_rid_extension,
             twcc_extension,
+            dependency_descriptor_extension,
             nack,
             pli,
             remb,
@@ -171,13 +183,16 @@ impl MediaEngine {
     }
 
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
-    #[pyo3(signature = (*, consumer, transport, producer, mid, payload_type, rtx_payload_type, ssrc, rtx_ssrc,
-                        mid_extension, twcc_extension, pads, cname))]
+    #[pyo3(signature = (*, consumer, transport, producers, source, temporal, mid, payload_type,
+                        rtx_payload_type, ssrc, rtx_ssrc, mid_extension, twcc_extension,
+                        dependency_descriptor_extension, pads, rank, cname))]
     fn add_consumer(
         &self,
         consumer: u64,
         transport: u64,
-        producer: u64,
+        producers: Vec<u64>,
+        source: usize,
+        temporal: Option<u8>,
         mid: String,
         payload_type: u8,
         rtx_payload_type: Option<u8>,
@@ -185,13 +200,17 @@ impl MediaEngine {
         rtx_ssrc: Option<u32>,
         mid_extension: Option<u8>,
         twcc_extension: Option<u8>,
+        dependency_descriptor_extension: Option<u8>,
         pads: bool,
+        rank: u8,
         cname: String,
     ) -> PyResult<()> {
         self.submit(Command::AddConsumer(ConsumerSpec {
             consumer: ConsumerId(consumer),
             transport: TransportId(transport),
-            producer: ProducerId(producer),
+            producers: producers.into_iter().map(ProducerId).collect(),
+            source,
+            temporal,
             mid,
             payload_type: PayloadType(payload_type),
             rtx_payload_type: rtx_payload_type.map(PayloadType),
@@ -199,7 +218,9 @@ impl MediaEngine {
             rtx_ssrc: rtx_ssrc.map(Ssrc),
             mid_extension,
             twcc_extension,
+            dependency_descriptor_extension,
             pads,
+            rank,
             cname,
         }))
     }
@@ -207,6 +228,19 @@ impl MediaEngine {
     fn remove_consumer(&self, consumer: u64) -> PyResult<()> {
         self.submit(Command::RemoveConsumer {
             consumer: ConsumerId(consumer),
+        })
+    }
+
+    fn set_consumer_source(
+        &self,
+        consumer: u64,
+        source: usize,
+        temporal: Option<u8>,
+    ) -> PyResult<()> {
+        self.submit(Command::SetConsumerSource {
+            consumer: ConsumerId(consumer),
+            source,
+            temporal,
         })
     }
 
@@ -276,6 +310,20 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
             dict.set_item("transport", transport.0)?;
             dict.set_item("packets", *packets)?;
             dict.set_item("bits_per_second", *bits_per_second)?;
+        }
+        Event::ConsumerLimited {
+            transport,
+            consumer,
+            source,
+            needed,
+            available,
+        } => {
+            dict.set_item("type", "consumer-limited")?;
+            dict.set_item("transport", transport.0)?;
+            dict.set_item("object", consumer.0)?;
+            dict.set_item("source", *source)?;
+            dict.set_item("needed", *needed)?;
+            dict.set_item("available", *available)?;
         }
         Event::CommandRefused {
             transport,

@@ -29,7 +29,8 @@ struct Track {
 
 struct Forward {
     transport: TransportId,
-    producer: ProducerId,
+    /// Those that it may forward and that are there.
+    producers: Vec<ProducerId>,
 }
 
 impl Directory {
@@ -55,7 +56,8 @@ impl Directory {
                 let forward = self.consumers.get(consumer);
                 Ok(forward.and_then(|forward| self.shard_of(forward.transport)))
             }
-            Command::SetConsumerPaused { consumer, .. } => {
+            Command::SetConsumerSource { consumer, .. }
+            | Command::SetConsumerPaused { consumer, .. } => {
                 let forward = self.consumers.get(consumer);
                 let shard = forward.and_then(|forward| self.shard_of(forward.transport));
                 shard
@@ -67,14 +69,14 @@ impl Directory {
 
     /// The shard took the command.
     pub(crate) fn taken(&mut self, command: &Passed) {
-        match *command {
-            Passed::AddProducer(producer, transport) => self.add_producer(producer, transport),
-            Passed::AddConsumer(consumer, transport, producer) => {
-                self.add_consumer(consumer, transport, producer);
+        match command {
+            Passed::AddProducer(producer, transport) => self.add_producer(*producer, *transport),
+            Passed::AddConsumer(consumer, transport, producers) => {
+                self.add_consumer(*consumer, *transport, producers);
             }
-            Passed::RemoveTransport(transport) => self.remove_transport(transport),
-            Passed::RemoveProducer(producer) => self.remove_producer(producer),
-            Passed::RemoveConsumer(consumer) => self.remove_consumer(consumer),
+            Passed::RemoveTransport(transport) => self.remove_transport(*transport),
+            Passed::RemoveProducer(producer) => self.remove_producer(*producer),
+            Passed::RemoveConsumer(consumer) => self.remove_consumer(*consumer),
             Passed::Other => {}
         }
     }
@@ -127,14 +129,25 @@ impl Directory {
         }
     }
 
-    fn add_consumer(&mut self, consumer: ConsumerId, transport: TransportId, producer: ProducerId) {
-        let home = self.transports.get_mut(&transport);
-        if let (Some(home), Some(track)) = (home, self.producers.get_mut(&producer)) {
+    fn add_consumer(
+        &mut self,
+        consumer: ConsumerId,
+        transport: TransportId,
+        producers: &[ProducerId],
+    ) {
+        let Some(home) = self.transports.get_mut(&transport) else {
+            return;
+        };
+        let mut known = producers.to_vec();
+        known.retain(|producer| match self.producers.get_mut(producer) {
+            Some(track) => track.consumers.insert(consumer),
+            None => false,
+        });
+        if !known.is_empty() {
             home.consumers.insert(consumer);
-            track.consumers.insert(consumer);
             let forward = Forward {
                 transport,
-                producer,
+                producers: known,
             };
             self.consumers.insert(consumer, forward);
         }
@@ -143,7 +156,13 @@ impl Directory {
     fn remove_producer(&mut self, producer: ProducerId) {
         if let Some(track) = self.producers.remove(&producer) {
             for consumer in track.consumers {
-                self.remove_consumer(consumer);
+                let Some(forward) = self.consumers.get_mut(&consumer) else {
+                    continue;
+                };
+                forward.producers.retain(|other| *other != producer);
+                if forward.producers.is_empty() {
+                    self.remove_consumer(consumer);
+                }
             }
             if let Some(home) = self.transports.get_mut(&track.transport) {
                 home.producers.remove(&producer);
@@ -156,8 +175,10 @@ impl Directory {
             if let Some(home) = self.transports.get_mut(&forward.transport) {
                 home.consumers.remove(&consumer);
             }
-            if let Some(track) = self.producers.get_mut(&forward.producer) {
-                track.consumers.remove(&consumer);
+            for producer in forward.producers {
+                if let Some(track) = self.producers.get_mut(&producer) {
+                    track.consumers.remove(&consumer);
+                }
             }
         }
     }
@@ -167,15 +188,26 @@ impl Directory {
             return Err(CommandError::DuplicateId(spec.consumer.0));
         }
         let shard = self.transport(spec.transport)?;
-        let track = self.producers.get(&spec.producer);
-        let source = track.and_then(|track| self.shard_of(track.transport));
-        match source {
-            None => Err(CommandError::UnknownProducer(spec.producer)),
-            Some(source) if source != shard => Err(CommandError::OtherShard {
-                producer: spec.producer,
-                transport: spec.transport,
-            }),
-            Some(_) => Ok(shard),
+        let mut is_any_known = false;
+        for producer in &spec.producers {
+            let track = self.producers.get(producer);
+            match track.and_then(|track| self.shard_of(track.transport)) {
+                // Another one is forwarded while it is missing.
+                None => {}
+                Some(source) if source != shard => {
+                    return Err(CommandError::OtherShard {
+                        producer: *producer,
+                        transport: spec.transport,
+                    });
+                }
+                Some(_) => is_any_known = true,
+            }
+        }
+        match (is_any_known, spec.producers.first()) {
+            (true, _) => Ok(shard),
+            (false, first) => Err(CommandError::UnknownProducer(
+                first.copied().unwrap_or(ProducerId(0)),
+            )),
         }
     }
 
@@ -192,7 +224,7 @@ impl Directory {
 /// What a command changes in the directory; kept when the command itself goes down the ring.
 pub(crate) enum Passed {
     AddProducer(ProducerId, TransportId),
-    AddConsumer(ConsumerId, TransportId, ProducerId),
+    AddConsumer(ConsumerId, TransportId, Vec<ProducerId>),
     RemoveTransport(TransportId),
     RemoveProducer(ProducerId),
     RemoveConsumer(ConsumerId),
@@ -208,13 +240,14 @@ impl From<&Command> for Passed {
                 ..
             }) => Passed::AddProducer(*producer, *transport),
             Command::AddConsumer(spec) => {
-                Passed::AddConsumer(spec.consumer, spec.transport, spec.producer)
+                Passed::AddConsumer(spec.consumer, spec.transport, spec.producers.clone())
             }
             Command::RemoveTransport { transport } => Passed::RemoveTransport(*transport),
             Command::RemoveProducer { producer } => Passed::RemoveProducer(*producer),
             Command::RemoveConsumer { consumer } => Passed::RemoveConsumer(*consumer),
             Command::AddTransport { .. }
             | Command::SetRemote { .. }
+            | Command::SetConsumerSource { .. }
             | Command::SetConsumerPaused { .. } => Passed::Other,
         }
     }
@@ -232,12 +265,16 @@ mod tests {
             kind: Kind::Video,
             codec: Codec::Vp8,
             mid: "0".into(),
+            rid: String::new(),
             payload_type: PayloadType(96),
             rtx_payload_type: None,
             ssrc: None,
             rtx_ssrc: None,
             mid_extension: None,
+            rid_extension: None,
+            repaired_rid_extension: None,
             twcc_extension: None,
+            dependency_descriptor_extension: None,
             nack: true,
             pli: true,
             remb: false,
@@ -248,7 +285,9 @@ mod tests {
         Command::AddConsumer(ConsumerSpec {
             consumer: ConsumerId(consumer),
             transport: TransportId(transport),
-            producer: ProducerId(producer),
+            producers: vec![ProducerId(producer)],
+            source: 0,
+            temporal: None,
             mid: "0".into(),
             payload_type: PayloadType(96),
             rtx_payload_type: None,
@@ -256,7 +295,9 @@ mod tests {
             rtx_ssrc: None,
             mid_extension: None,
             twcc_extension: None,
+            dependency_descriptor_extension: None,
             pads: true,
+            rank: 0,
             cname: "c".into(),
         })
     }

@@ -41,6 +41,8 @@ pub struct EngineConfig {
     pub max_transports: usize,
     /// What each transport may send.
     pub ingress: IngressLimit,
+    /// Whether what goes to a peer is fitted into what its path carries.
+    pub adapts: bool,
 }
 
 /// The running shards.
@@ -49,6 +51,7 @@ pub struct Engine {
     ports: Vec<u16>,
     max_transports: usize,
     ingress: IngressLimit,
+    adapts: bool,
     state: Mutex<State>,
     process: u32,
 }
@@ -92,6 +95,7 @@ impl Engine {
             ports: Vec::new(),
             max_transports: config.max_transports.min(MAX_TRANSPORTS),
             ingress: config.ingress,
+            adapts: config.adapts,
             state: Mutex::new(State {
                 directory: Directory::default(),
                 shards: Vec::new(),
@@ -132,6 +136,7 @@ impl Engine {
                 secret: random()?,
                 started: Instant::now(),
                 ingress: self.ingress,
+                adapts: self.adapts,
             },
         };
         let (alive, ended) = mpsc::sync_channel::<()>(0);

@@ -14,6 +14,7 @@ fn start(port: u16, shards: usize) -> Result<Engine, StartError> {
         shards,
         max_transports: MAX_TRANSPORTS,
         ingress: IngressLimit::default(),
+        adapts: true,
     })
 }
 
@@ -202,6 +203,7 @@ fn a_transport_that_closed_by_itself_leaves_its_place_to_the_next_once_that_was_
         shards: 1,
         max_transports: 1,
         ingress: IngressLimit::default(),
+        adapts: true,
     })
     .unwrap();
     // The router refuses such a user fragment, and closes what it did not make.

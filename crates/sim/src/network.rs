@@ -142,6 +142,7 @@ impl Sim {
             secret: [seed as u8; 32],
             started: now,
             ingress,
+            adapts: true,
         };
         Sim {
             now,
@@ -282,12 +283,16 @@ impl Sim {
             kind,
             codec: if video { Codec::Vp8 } else { Codec::Opus },
             mid: format!("u{ssrc}"),
+            rid: String::new(),
             payload_type: PayloadType(if video { VIDEO_PT } else { AUDIO_PT }),
             rtx_payload_type: video.then_some(PayloadType(VIDEO_RTX_PT)),
             ssrc: Some(Ssrc(ssrc)),
             rtx_ssrc: video.then_some(Ssrc(ssrc + 1)),
             mid_extension: Some(MID_EXTENSION),
+            rid_extension: None,
+            repaired_rid_extension: None,
             twcc_extension: Some(TWCC_EXTENSION),
+            dependency_descriptor_extension: None,
             nack: video,
             pli: video,
             remb: false,
@@ -333,7 +338,9 @@ impl Sim {
         ConsumerSpec {
             consumer: ConsumerId(u64::from(ssrc)),
             transport: self.peers[peer].transport,
-            producer,
+            producers: vec![producer],
+            source: 0,
+            temporal: None,
             mid: format!("d{ssrc}"),
             payload_type: PayloadType(if video { VIDEO_PT } else { AUDIO_PT }),
             rtx_payload_type: video.then_some(PayloadType(VIDEO_RTX_PT)),
@@ -341,7 +348,9 @@ impl Sim {
             rtx_ssrc: video.then_some(Ssrc(ssrc + 1)),
             mid_extension: Some(MID_EXTENSION),
             twcc_extension: Some(TWCC_EXTENSION),
+            dependency_descriptor_extension: None,
             pads: true,
+            rank: 0,
             cname: "someone".into(),
         }
     }

@@ -177,7 +177,7 @@ impl Subscription {
         out: u64,
         view: &RtpView<'_>,
     ) {
-        let who = format!("{:?} of {:?}", self.spec.consumer, self.spec.producer);
+        let who = format!("{:?} of {:?}", self.spec.consumer, self.spec.producers);
         let run = self.run.as_mut().expect("a run has begun");
         match expected {
             None => {

@@ -162,6 +162,8 @@ impl World {
                 secret: [seed as u8; 32],
                 started: now,
                 ingress: IngressLimit::default(),
+                // What becomes of each packet is known before it comes: nothing waits for the path.
+                adapts: false,
             })
         });
         let mut world = World {
@@ -262,7 +264,9 @@ impl World {
                     assert!(is_due, "{event:?}");
                     it.closed = true;
                 }
-                Event::TransportConnected { .. } | Event::ProducerStarted { .. } => {}
+                Event::TransportConnected { .. }
+                | Event::ProducerStarted { .. }
+                | Event::ConsumerLimited { .. } => {}
             }
         }
         let mut media = Vec::new();

@@ -52,6 +52,19 @@ class Policed:
 
 
 @dataclass(frozen=True, slots=True)
+class Limited:
+    """The path to a subscriber carries less of a picture than is wanted, or more again. Rates in bits a second."""
+
+    consumer: int
+    source: int | None
+    """The biggest of its sources that may be sent; None: nothing of it is sent."""
+    needed: int
+    """What it needs at most."""
+    available: int
+    """What there was for pictures."""
+
+
+@dataclass(frozen=True, slots=True)
 class TransportHandle:
     """A transport and our end of it, as a description tells the peer."""
 
@@ -66,6 +79,7 @@ class _Transport:
     on_closed: Callable[[str], None] | None
     on_producer_started: Callable[[int], None] | None
     on_policed: Callable[[Policed], None] | None
+    on_limited: Callable[[Limited], None] | None
     next_ssrc: int = field(default_factory=lambda: secrets.randbits(32))
 
 
@@ -86,17 +100,21 @@ class MediaCore:
         ingress_bitrate: int = 20_000_000,
         ingress_burst: float = 0.5,
         padding: bool = True,
+        adapt: bool = True,
     ) -> None:
         """``announce`` are the addresses peers are told; none: ``bind``, or each interface's if that is a wildcard.
 
         A shard takes ``max_transports``. Each may send ``ingress_bitrate`` bits per second, and what it saved in
         ``ingress_burst`` seconds beside; the rest is dropped, video first. With ``padding`` video packets that are
         a byte shorter than others that leave with them are padded to their size, so that they leave as one message.
+        With ``adapt`` what goes to a peer is fitted into what its path carries: pictures wait a moment, or are left
+        out, so that sound goes through.
         """
         self._bind, self._port, self._shards = bind, port, shards
         self._max_transports = max_transports
         self._ingress = ingress_bitrate, ingress_burst
         self._padding = padding
+        self._adapt = adapt
         self._announce = tuple(announce)
         self._engine: MediaEngine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -116,6 +134,7 @@ class MediaCore:
             max_transports=self._max_transports,
             ingress_bitrate=bitrate,
             ingress_burst=burst,
+            adapts=self._adapt,
         )
         addresses = self._announce or announced_addresses(self._bind)
         self._candidates = [tuple(Candidate(ip, port) for ip in addresses) for port in engine.ports]
@@ -175,11 +194,13 @@ class MediaCore:
         on_closed: Callable[[str], None] | None = None,
         on_producer_started: Callable[[int], None] | None = None,
         on_policed: Callable[[Policed], None] | None = None,
+        on_limited: Callable[[Limited], None] | None = None,
     ) -> TransportHandle:
         """Make a transport that waits for its peer. Raises MediaFullError when its shard has as many as it may.
 
         ``on_connected(srtp_profile)`` and ``on_producer_started(producer)`` are called as it happens, ``on_policed``
-        when it sends more than it may, once in 10 s. ``on_closed(reason)`` comes last, once, and not after
+        when it sends more than it may, once in 10 s, ``on_limited`` when what is sent to it changes because of what its
+        path carries. ``on_closed(reason)`` comes last, once, and not after
         :meth:`remove_transport`.
         """
         if not 0 <= shard < len(self._candidates):
@@ -190,7 +211,9 @@ class MediaCore:
         ufrag, pwd = _ice_chars(_UFRAG_LENGTH), _ice_chars(_PWD_LENGTH)
         add = self._running.add_transport
         self._submit(partial(add, shard=shard, transport=transport, local_ufrag=ufrag, local_pwd=pwd))
-        self._transports[transport] = _Transport(shard, on_connected, on_closed, on_producer_started, on_policed)
+        self._transports[transport] = _Transport(
+            shard, on_connected, on_closed, on_producer_started, on_policed, on_limited
+        )
         local = LocalTransport(ufrag=ufrag, pwd=pwd, fingerprint=self.fingerprint, candidates=self._candidates[shard])
         return TransportHandle(transport, local)
 
@@ -217,8 +240,21 @@ class MediaCore:
         known.next_ssrc = (ssrc + 1) % 2**32
         return ssrc
 
-    def add_producer(self, transport: int, track: TrackSpec) -> int:
-        """Accept an incoming track. Returns the producer's id."""
+    def add_producer(
+        self,
+        transport: int,
+        track: TrackSpec,
+        *,
+        rid: str = "",
+        rid_extension: int | None = None,
+        repaired_rid_extension: int | None = None,
+        dependency_descriptor_extension: int | None = None,
+    ) -> int:
+        """Accept an incoming track. Returns the producer's id.
+
+        ``rid`` is that of one of several encodings on one m-line (RFC 8853), each of which is a producer of its own;
+        its packets say it in the two RID extensions (RFC 8852).
+        """
         producer = next(_ids)
         self._submit(
             partial(
@@ -228,12 +264,16 @@ class MediaCore:
                 kind=track.kind,
                 codec=track.codec,
                 mid=track.mid,
+                rid=rid,
                 payload_type=track.payload_type,
                 rtx_payload_type=track.rtx_payload_type,
                 ssrc=track.ssrc,
                 rtx_ssrc=track.rtx_ssrc,
                 mid_extension=track.mid_extension,
+                rid_extension=rid_extension,
+                repaired_rid_extension=repaired_rid_extension,
                 twcc_extension=track.twcc_extension,
+                dependency_descriptor_extension=dependency_descriptor_extension,
                 nack=track.nack,
                 pli=track.pli,
                 remb=track.remb,
@@ -242,13 +282,27 @@ class MediaCore:
         return producer
 
     def remove_producer(self, producer: int) -> None:
-        """Stop an incoming track and every consumer of it."""
+        """Stop an incoming track, and every consumer that has no other source."""
         self._submit(partial(self._running.remove_producer, producer))
 
-    def add_consumer(self, transport: int, producer: int, track: TrackSpec, *, cname: str) -> int:
+    def add_consumer(
+        self,
+        transport: int,
+        producers: Sequence[int],
+        track: TrackSpec,
+        *,
+        cname: str,
+        source: int = 0,
+        temporal: int | None = None,
+        dependency_descriptor_extension: int | None = None,
+        rank: int = 0,
+    ) -> int:
         """Forward a producer as ``track`` says, whose ``ssrc`` is ours. Returns the consumer's id.
 
-        ``cname`` ties one user's tracks together for synchronisation (RFC 3550 §6.5.1).
+        ``producers`` are one to three encodings of the same picture, from the biggest to the smallest: ``source`` says
+        which is wanted, ``temporal`` up to which temporal layer (None: all). Another one is forwarded while that one is
+        missing, and producers that are gone are missing. ``cname`` ties one user's tracks together for synchronisation
+        (RFC 3550 §6.5.1). Of the pictures that share a path those with a lower ``rank`` are served first.
         """
         if track.ssrc is None:
             raise ValueError(f"the track for mid {track.mid} has no SSRC: a forwarded track needs one of ours")
@@ -258,7 +312,9 @@ class MediaCore:
                 self._running.add_consumer,
                 consumer=consumer,
                 transport=transport,
-                producer=producer,
+                producers=list(producers),
+                source=source,
+                temporal=temporal,
                 mid=track.mid,
                 payload_type=track.payload_type,
                 rtx_payload_type=track.rtx_payload_type,
@@ -266,7 +322,9 @@ class MediaCore:
                 rtx_ssrc=track.rtx_ssrc,
                 mid_extension=track.mid_extension,
                 twcc_extension=track.twcc_extension,
+                dependency_descriptor_extension=dependency_descriptor_extension,
                 pads=self._padding,
+                rank=rank,
                 cname=cname,
             )
         )
@@ -275,6 +333,13 @@ class MediaCore:
     def remove_consumer(self, consumer: int) -> None:
         """Stop forwarding."""
         self._submit(partial(self._running.remove_consumer, consumer))
+
+    def set_consumer_source(self, consumer: int, source: int, temporal: int | None = None) -> None:
+        """Say which of its producers a consumer wants, by its place among them, and up to which temporal layer.
+
+        It goes on with what it has until a keyframe of the other begins, which is asked for.
+        """
+        self._submit(partial(self._running.set_consumer_source, consumer, source, temporal))
 
     def set_consumer_paused(self, consumer: int, paused: bool) -> None:
         """Pause or go on; going on with video asks for a keyframe."""
@@ -341,6 +406,9 @@ class MediaCore:
                 self._call(known.on_producer_started, event["object"])
             elif event["type"] == "ingress-policed":
                 self._call(known.on_policed, Policed(event["packets"], event["bits_per_second"]))
+            elif event["type"] == "consumer-limited":
+                limited = Limited(event["object"], event["source"], event["needed"], event["available"])
+                self._call(known.on_limited, limited)
             elif event["type"] == "transport-closed":
                 del self._transports[transport]
                 self._call(known.on_closed, event["reason"])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from parlour.errors import ErrorCode, RtcError
-from parlour.media import MediaFullError
+from parlour.media import Limited, MediaFullError
 from parlour.protocol.messages import DownlinkOffer, DownlinkTrack
 from parlour.protocol.words import Kind, StreamType
 from parlour.sdp import (
@@ -33,6 +33,8 @@ MID_EXTENSION = 1
 TWCC_EXTENSION = 2
 MAX_LINES = 512
 REMEMBERED = 16
+RANKS: dict[StreamType, int] = {"main": 0, "auxiliary": 1}
+"""Who is served first of the pictures that share a path."""
 """Withdrawn offers whose answers may still be on their way, of one client."""
 
 PAYLOAD_TYPES = (*range(96, 128), *range(35, 64))
@@ -81,6 +83,7 @@ class Downlink:
         find: Callable[[TrackKey], RemoteTrack | None],
         send: Callable[[DownlinkOffer], bool],
         on_failed: Callable[[str], None],
+        on_limited: Callable[[TrackKey, Limited], None],
         pace: OfferPace,
     ) -> None:
         self._media = media
@@ -88,6 +91,7 @@ class Downlink:
         self._find = find
         self._send = send
         self._on_failed = on_failed
+        self._on_limited = on_limited
         self._pace = pace
         self._transport: Transport | None = None
         self._remote: RemoteTransport | None = None
@@ -289,7 +293,9 @@ class Downlink:
             return  # the transport could not be made; a restart begins with no lines at all
         if self._transport is None:
             try:
-                self._transport = self._media.create_transport(self._shard, on_closed=self._closed)
+                self._transport = self._media.create_transport(
+                    self._shard, on_closed=self._closed, on_limited=self._limited
+                )
             except MediaFullError:
                 # The client tries anew, as after every failure of its downlink, and says so when it gives up.
                 self._closed("media-full")
@@ -325,6 +331,11 @@ class Downlink:
         line.key = line.producer = None
         line.offered = replace(line.offered, active=False)
         self._dirty = True
+
+    def _limited(self, limited: Limited) -> None:
+        for line in self._lines:
+            if line.consumer == limited.consumer and line.key is not None:
+                self._on_limited(line.key, limited)
 
     def _stop_consumer(self, line: Line) -> None:
         if line.consumer is not None:
@@ -420,4 +431,7 @@ class Downlink:
                 twcc_extension=accepted.twcc_extension,
             )
             with contextlib.suppress(LookupError):  # one end closed just now; its event is on the way
-                line.consumer = self._media.add_consumer(self._transport.id, line.producer, track, cname=then.cname)
+                rank = RANKS[line.key[1]] if line.key is not None else 0
+                line.consumer = self._media.add_consumer(
+                    self._transport.id, [line.producer], track, cname=then.cname, rank=rank
+                )

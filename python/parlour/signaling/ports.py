@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from parlour.media import Policed
+from parlour.media import Limited, Policed
 from parlour.sdp import LocalTransport, RemoteTransport, TrackSpec
 
 
@@ -36,6 +36,7 @@ class Media(Protocol):
         *,
         on_closed: Callable[[str], None] | None = None,
         on_policed: Callable[[Policed], None] | None = None,
+        on_limited: Callable[[Limited], None] | None = None,
     ) -> Transport:
         """Make a transport that waits for its peer. Raises MediaFullError."""
 
@@ -54,7 +55,9 @@ class Media(Protocol):
     def remove_producer(self, producer: int) -> None:
         """Stop it and its consumers."""
 
-    def add_consumer(self, transport: int, producer: int, track: TrackSpec, *, cname: str) -> int:
+    def add_consumer(
+        self, transport: int, producers: Sequence[int], track: TrackSpec, *, cname: str, rank: int = 0
+    ) -> int:
         """Forward a producer."""
 
     def remove_consumer(self, consumer: int) -> None:

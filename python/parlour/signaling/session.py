@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from parlour.accounts import AcceptedLogin
-from parlour.media import Policed
+from parlour.media import Limited, Policed
 from parlour.protocol.messages import DownlinkOffer, Event, MediaFailed
 from parlour.protocol.words import Role
 from parlour.signaling.channel import Channel
-from parlour.signaling.downlink import Downlink
+from parlour.signaling.downlink import Downlink, TrackKey
 from parlour.signaling.pace import OfferPace
 from parlour.signaling.ports import Media
 from parlour.signaling.uplink import Uplink
@@ -53,6 +53,7 @@ class Session:
             find=room.find_track,
             send=self._offer,
             on_failed=lambda reason: self._failed("downlink", reason),
+            on_limited=self._limited,
             pace=pace,
         )
 
@@ -98,6 +99,19 @@ class Session:
             packets_dropped=policed.packets,
             bits_per_second=policed.bits_per_second,
             remedy="raise media.ingress_bitrate if this is wanted",
+        )
+
+    def _limited(self, of: TrackKey, limited: Limited) -> None:
+        log.info(
+            "the path to a client does not carry a picture" if limited.source is None else "a client gets a picture",
+            app=self.identity.sdk_app_id,
+            user=self.identity.user_id,
+            session=self.id,
+            of=of[0],
+            stream=of[1],
+            source=limited.source,
+            kbit_available=limited.available // 1000,
+            kbit_needed=limited.needed // 1000,
         )
 
     def _failed(self, link: Literal["uplink", "downlink"], reason: str) -> None:

@@ -24,7 +24,7 @@ use history::{Fate, History, Sent, Unknown};
 use loss::Loss;
 use probe::Prober;
 use queue::Queue;
-use rate::{Observed, Rate};
+use rate::{Observed, Rate, Verdict};
 use std::time::{Duration, Instant};
 use trend::{Trend, Usage};
 
@@ -68,6 +68,24 @@ pub struct Ignored {
     pub never_sent: u64,
     /// What was sent under these is forgotten.
     pub forgotten: u64,
+}
+
+/// What an estimate stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// Transport-wide feedback: fine, and a probe can show that there is more.
+    Feedback,
+    /// The peer's own estimate: rough, and it grows with what is sent only.
+    Remb,
+}
+
+/// What may be sent, in bits a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// How many.
+    pub bits_per_second: u64,
+    /// Who says so.
+    pub basis: Basis,
 }
 
 /// What was sent and what of it was reported lost, since reports were last looked at.
@@ -195,7 +213,10 @@ impl Bandwidth {
         if seen.filling {
             self.prober.on_full(now);
         }
-        self.rate.on_feedback(&seen);
+        if self.rate.on_feedback(&seen) == Verdict::NotOurs {
+            self.queue.rebase();
+            self.trend = Trend::default();
+        }
         ignored
     }
 
@@ -252,6 +273,7 @@ impl Bandwidth {
             steady: self.delivery.rate(STEADY),
             round_trip: self.round_trip,
             loss: self.loss.take(now),
+            lost: self.loss.ratio(),
         }
     }
 
@@ -280,7 +302,8 @@ impl Bandwidth {
     pub fn on_remb(&mut self, now: Instant, bits_per_second: u64) {
         self.heard(now);
         self.tick_second(now);
-        if !self.has_feedback(now) {
+        // Before a second of sending nobody knows what it is said of.
+        if !self.has_feedback(now) && self.second.rate > 0.0 {
             self.remb = true;
             self.rate.on_remb(bits_per_second, self.second.rate);
         }
@@ -360,6 +383,21 @@ impl Bandwidth {
             return None;
         }
         self.prober.ask(now, self.rate.get(), wanted)
+    }
+
+    /// The estimate, once it is good for holding something back: where reports of loss are all there is, nothing could
+    /// show that more is carried again.
+    pub fn known(&self) -> Option<Known> {
+        let basis = match (self.feedback_at, self.remb) {
+            (Some(_), _) => Basis::Feedback,
+            (None, true) => Basis::Remb,
+            (None, false) => return None,
+        };
+        let bits_per_second = self.rate.get();
+        Some(Known {
+            bits_per_second,
+            basis,
+        })
     }
 
     /// What may be sent, in bits a second: datagrams without the headers of UDP and IP.

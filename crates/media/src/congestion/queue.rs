@@ -64,6 +64,15 @@ impl Queue {
         }
     }
 
+    /// What stands is the way and not a queue: it has become longer.
+    pub(super) fn rebase(&mut self) {
+        let Some(least) = self.newest.iter().min().copied() else {
+            return;
+        };
+        self.base = Some((least, least));
+        (self.bucket, self.standing) = (None, 0);
+    }
+
     /// Microseconds that every packet of late stood.
     pub(super) fn standing(&self) -> i64 {
         self.standing

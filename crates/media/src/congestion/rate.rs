@@ -46,6 +46,14 @@ const EMPTY: Duration = Duration::from_millis(15);
 const DRAIN: Duration = Duration::from_secs(4);
 const ANOTHER: Duration = Duration::from_millis(100);
 
+/// A queue that stays as long as it is for so long, while less is sent than comes through, is not ours; it is as long when
+/// it does not change by more than this share, or this.
+const LEVEL: Duration = Duration::from_millis(700);
+const UNEVEN: f64 = 0.1;
+/// One that is full is as long all the time, too, and loses what does not fit.
+const OVERFLOWS: f64 = 0.15;
+const UNEVEN_BY: Duration = Duration::from_millis(4);
+
 /// From a change to the feedback that shows it: a round trip, and the interval of feedback.
 const FEEDBACK: Duration = Duration::from_millis(100);
 const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(200);
@@ -55,6 +63,8 @@ const LONGEST_STEP: Duration = Duration::from_millis(500);
 
 /// Of what a lossy path brought, the share that is sent.
 const AFTER_LOSS: f64 = 0.95;
+/// It is not lowered by more than so many times the share that was lost.
+const MOST_FOR_LOSS: f64 = 2.0;
 
 /// How fast what a path carries is learnt, and the bounds of its deviation, as shares.
 const LEARNING: f64 = 0.3;
@@ -77,6 +87,8 @@ pub(super) struct Observed {
     pub(super) steady: Option<f64>,
     pub(super) round_trip: Option<Duration>,
     pub(super) loss: Option<Interval>,
+    /// The share that is lost.
+    pub(super) lost: f64,
 }
 
 /// What a path carried when it was full, in bits a second.
@@ -118,6 +130,31 @@ impl Capacity {
     }
 }
 
+/// How it was before it was lowered for a queue.
+#[derive(Clone, Copy, Debug)]
+struct Lowered {
+    at: Instant,
+    /// How long that queue was, and with what was on the way.
+    queue: Duration,
+    backlog: Duration,
+    /// Since when the queue is as long as it is, and between what.
+    since: Instant,
+    least: Duration,
+    most: Duration,
+    current: f64,
+    capacity: Option<Capacity>,
+    fast_up_to: Option<f64>,
+}
+
+/// What is to be thought of a delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// As before.
+    Nothing,
+    /// It is no queue of ours: it stays, however little is sent.
+    NotOurs,
+}
+
 /// The rate that is given out.
 #[derive(Debug)]
 pub(super) struct Rate {
@@ -132,6 +169,8 @@ pub(super) struct Rate {
     /// How long the queue was at least when it was lowered last.
     backlog: Duration,
     raised: Option<Instant>,
+    /// The first time since there was no queue.
+    before: Option<Lowered>,
 }
 
 impl Default for Rate {
@@ -144,6 +183,7 @@ impl Default for Rate {
             lowered: None,
             backlog: Duration::ZERO,
             raised: None,
+            before: None,
         }
     }
 }
@@ -163,7 +203,7 @@ impl Rate {
     }
 
     /// Feedback came.
-    pub(super) fn on_feedback(&mut self, seen: &Observed) {
+    pub(super) fn on_feedback(&mut self, seen: &Observed) -> Verdict {
         let response = seen.round_trip.unwrap_or(UNKNOWN_ROUND_TRIP) + FEEDBACK;
         let since = |at: Option<Instant>| at.map(|at| seen.now.saturating_duration_since(at));
         let answered = since(self.lowered).is_none_or(|passed| passed > response + self.backlog)
@@ -172,29 +212,81 @@ impl Rate {
             && loss.excessive
             && answered
         {
-            return self.lower_for_loss(seen, loss.own);
+            self.lower_for_loss(seen, &loss);
+            return Verdict::Nothing;
+        }
+        if self.was_in_vain(seen, response) {
+            self.undo(seen.now);
+            return Verdict::NotOurs;
         }
         if seen.filling {
             if answered {
                 self.lower(seen);
             }
             self.raised = None;
-            return;
+            return Verdict::Nothing;
         }
         if self.resume.is_some() {
             let given_up = since(self.lowered).is_none_or(|passed| passed > DRAIN);
             if seen.newest_queue > EMPTY && !given_up {
-                return;
+                return Verdict::Nothing;
             }
             let resume = self.resume.take().unwrap_or_default();
             self.set(self.current.max(resume));
             self.raised = Some(seen.now);
-            return;
+            return Verdict::Nothing;
         }
         self.raise(seen, response);
+        Verdict::Nothing
+    }
+
+    /// Whether it was lowered for a queue that has been as long for a while, however little was sent: a way that became
+    /// longer, or the queue of others.
+    fn was_in_vain(&mut self, seen: &Observed, response: Duration) -> bool {
+        let Some(before) = &mut self.before else {
+            return false;
+        };
+        let queue = seen.newest_queue;
+        if queue <= EMPTY.max(before.queue / 2) || seen.lost > OVERFLOWS {
+            self.before = None;
+            return false;
+        }
+        let (least, most) = (before.least.min(queue), before.most.max(queue));
+        let is_even = most - least <= most.mul_f64(UNEVEN).max(UNEVEN_BY);
+        // What is told of now was sent before it was lowered.
+        let passed = seen.now.saturating_duration_since(before.at);
+        if !is_even || passed <= response + before.backlog {
+            (before.since, before.least, before.most) = (seen.now, queue, queue);
+            return false;
+        }
+        (before.least, before.most) = (least, most);
+        seen.now.saturating_duration_since(before.since) >= LEVEL
+    }
+
+    fn undo(&mut self, now: Instant) {
+        let Some(before) = self.before.take() else {
+            return;
+        };
+        self.set(before.current.max(self.current));
+        (self.capacity, self.fast_up_to) = (before.capacity, before.fast_up_to);
+        (self.resume, self.lowered, self.backlog) = (None, None, Duration::ZERO);
+        self.raised = Some(now);
     }
 
     fn lower(&mut self, seen: &Observed) {
+        if self.before.is_none() {
+            self.before = Some(Lowered {
+                at: seen.now,
+                queue: seen.newest_queue,
+                backlog: seen.newest_queue,
+                since: seen.now,
+                least: seen.newest_queue,
+                most: seen.newest_queue,
+                current: self.current,
+                capacity: self.capacity,
+                fast_up_to: self.fast_up_to,
+            });
+        }
         self.fast_up_to = None;
         let Some(carried) = seen.recent else {
             (self.lowered, self.backlog) = (Some(seen.now), seen.newest_queue);
@@ -206,18 +298,32 @@ impl Rate {
         let way = seen.last_round_trip.saturating_sub(seen.newest_queue);
         let on_the_way = Duration::from_secs_f64((seen.outstanding / carried.max(1.0)).min(10.0));
         self.backlog = on_the_way.saturating_sub(way).max(seen.newest_queue);
+        if let Some(before) = self.before.as_mut().filter(|it| it.at == seen.now) {
+            before.backlog = self.backlog;
+        }
         let share = (BELOW_CAPACITY - self.backlog.as_secs_f64()).clamp(LEAST_SENT, MOST_SENT);
         self.lowered = Some(seen.now);
         self.resume = Some((carried * RESUMED).min(self.current));
         self.set(self.current.min(carried * share));
     }
 
-    fn lower_for_loss(&mut self, seen: &Observed, own: f64) {
+    fn lower_for_loss(&mut self, seen: &Observed, loss: &Interval) {
+        let own = loss.own;
+        // What came through says little of a path that was not filled: it is lowered by what was lost, not to that.
+        let least = self.current * (1.0 - MOST_FOR_LOSS * loss.ratio).max(0.0);
         self.fast_up_to = None;
         (self.lowered, self.backlog) = (Some(seen.now), Duration::ZERO);
         self.raised = None;
-        let carried = seen.recent.unwrap_or(self.current * (1.0 - own) * 0.8);
-        self.set(self.current.min(carried / (1.0 - own) * AFTER_LOSS));
+        let carried = match (seen.recent, seen.steady) {
+            (Some(recent), Some(steady)) => recent.max(steady),
+            (recent, steady) => recent
+                .or(steady)
+                .unwrap_or(self.current * (1.0 - own) * 0.8),
+        };
+        self.set(
+            self.current
+                .min((carried / (1.0 - own) * AFTER_LOSS).max(least)),
+        );
     }
 
     fn raise(&mut self, seen: &Observed, response: Duration) {
@@ -231,6 +337,7 @@ impl Rate {
             self.capacity = None;
         }
         let near = self.capacity.is_some_and(|known| known.holds(self.current));
+        let is_new = self.fast_up_to.is_some();
         let raised = if let Some(up_to) = self.fast_up_to {
             if self.current >= up_to {
                 self.fast_up_to = None;
@@ -249,7 +356,12 @@ impl Rate {
         let tried = seen
             .steady
             .map_or(0.0, |rate| rate * BEYOND_TRIED + MORE_THAN_TRIED);
-        self.set(raised.min(tried).max(self.current));
+        // Where nothing ever queued, what arrives is carried.
+        let arrives = match is_new {
+            true => seen.steady.unwrap_or_default(),
+            false => 0.0,
+        };
+        self.set(raised.min(tried).max(arrives).max(self.current));
     }
 
     /// A probe was answered: so many bits a second came through.

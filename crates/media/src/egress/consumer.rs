@@ -1,7 +1,11 @@
 //! One track forwarded to one transport: its numbers, its retransmissions, what the subscriber reports.
 
+use crate::allocation::Share;
+use crate::egress::pictures::Pictures;
 use crate::egress::rewrite::Rewriter;
+use crate::egress::sources::{Next, Sources};
 use crate::egress::spec::ConsumerSpec;
+use crate::egress::temporal::Temporal;
 use crate::ingress::reception::{from_q16, to_ntp};
 use crate::ingress::track::SenderClock;
 use crate::reasons::DropReason;
@@ -42,6 +46,8 @@ pub(crate) struct Resend {
     /// The number it went out with.
     pub(crate) original: ExtSeqNo,
     pub(crate) timestamp_shift: u32,
+    /// Whether it was sent without what is in it.
+    pub(crate) emptied: bool,
 }
 
 /// A sender report for a subscriber.
@@ -64,15 +70,30 @@ pub(crate) struct Places {
 pub(crate) struct Consumer {
     pub(crate) spec: ConsumerSpec,
     pub(crate) transport: TransportKey,
+    /// The track that it gets.
     pub(crate) track: TrackKey,
+    /// All that it might get, and which of them that is.
+    pub(crate) sources: Sources,
+    /// The track that follows when a keyframe of it begins.
+    pub(crate) next: Option<Next>,
     /// Where it stands in their lists.
     pub(crate) places: Places,
     pub(crate) paused: bool,
+    /// What it gets of the path, and whether that is nothing.
+    pub(crate) share: Share,
+    pub(crate) starved: bool,
+    /// Whether it is in its transport's list of those that wait for the path.
+    pub(crate) is_waiting_for_path: bool,
     pub(crate) rewriter: Rewriter,
+    pub(crate) temporal: Temporal,
+    /// The numbers of its pictures, where the codec has some.
+    pub(crate) pictures: Pictures,
     /// The header extensions of its packets.
     pub(crate) extensions: ExtensionBlock,
     /// The arrival of the track that it gets next.
     pub(crate) cursor: u64,
+    /// Whether a frame has begun to go out and has not ended.
+    pub(crate) in_frame: bool,
     kind: Kind,
     next_rtx: ExtSeqNo,
     resent: Vec<(u64, Option<Instant>)>,
@@ -97,6 +118,7 @@ impl Consumer {
         spec: ConsumerSpec,
         transport: TransportKey,
         track: TrackKey,
+        sources: Sources,
         kind: Kind,
         cursor: u64,
         rng: &mut Rng,
@@ -107,11 +129,19 @@ impl Consumer {
         Consumer {
             transport,
             track,
+            sources,
+            next: None,
             places: Places::default(),
             paused: false,
+            share: Share::default(),
+            starved: false,
+            is_waiting_for_path: false,
             rewriter,
+            temporal: Temporal::new(spec.temporal),
+            pictures: Pictures::new(),
             extensions: ExtensionBlock::new(mid, spec.twcc_extension).unwrap_or_default(),
             cursor,
+            in_frame: false,
             kind,
             next_rtx: ExtSeqNo(u64::from(rng.next_u32() & 0x7fff)),
             resent: Vec::new(),
@@ -135,6 +165,11 @@ impl Consumer {
     /// Whether it is a picture, which can begin with a keyframe only.
     pub(crate) fn is_video(&self) -> bool {
         self.kind == Kind::Video
+    }
+
+    /// Its place among the pictures that share a path; the lower, the earlier it is served.
+    pub(crate) fn rank(&self) -> (u8, u64) {
+        (self.spec.rank, self.spec.consumer.0)
     }
 
     /// A packet went out.
@@ -176,6 +211,7 @@ impl Consumer {
             source,
             original,
             timestamp_shift,
+            emptied: self.rewriter.is_emptied(original),
         })
     }
 
@@ -255,7 +291,9 @@ mod tests {
         let spec = ConsumerSpec {
             consumer: ConsumerId(1),
             transport: TransportId(1),
-            producer: ProducerId(1),
+            producers: vec![ProducerId(1)],
+            source: 0,
+            temporal: None,
             mid: "0".into(),
             payload_type: PayloadType(96),
             rtx_payload_type: None,
@@ -263,14 +301,17 @@ mod tests {
             rtx_ssrc: None,
             mid_extension: None,
             twcc_extension: None,
+            dependency_descriptor_extension: None,
             pads: false,
+            rank: 0,
             cname: "c".into(),
         };
-        let transport = Slab::new().insert(());
+        let (transport, track) = (Slab::new().insert(()), Slab::new().insert(()));
         Consumer::new(
             spec,
             transport,
-            Slab::new().insert(()),
+            track,
+            Sources::new(&[Some(track)], 0),
             Kind::Video,
             0,
             &mut Rng::new(1),
@@ -283,7 +324,7 @@ mod tests {
             ext: ExtSeqNo(number),
             timestamp: RtpTime(number as u32),
             starts: true,
-            empty: false,
+            left_out: None,
         };
         let out = consumer.rewriter.rewrite(now, incoming).unwrap();
         consumer.on_sent(1000);
@@ -412,7 +453,7 @@ mod tests {
                     ext: ExtSeqNo(1000 + number),
                     timestamp: rtp_at(ms),
                     starts: true,
-                    empty: false,
+                    left_out: None,
                 };
                 if paused.is_some_and(|from| (from..from + 500).contains(&ms)) {
                     consumer.rewriter.stop();

@@ -1,5 +1,9 @@
 //! What a subscriber gets: which packets, under which numbers, and which of them again.
 
 pub(crate) mod consumer;
+mod history;
+pub(crate) mod pictures;
 pub(crate) mod rewrite;
+pub(crate) mod sources;
 pub(crate) mod spec;
+pub(crate) mod temporal;

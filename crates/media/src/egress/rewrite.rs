@@ -1,16 +1,15 @@
 //! How a subscriber sees one unbroken stream whatever its source does: pauses, restarts, probes with
 //! padding, another SSRC. Only numbers are looked at here; a packet is forwarded at most once.
 
-use crate::ingress::cache::SLOTS;
+use crate::egress::history::History;
+use crate::ingress::track::SenderClock;
 use crate::reasons::DropReason;
 use crate::wire::num::{ExtSeqNo, RtpTime, SeqNo};
-use std::cmp::Ordering;
-use std::ops::Range;
 use std::time::Instant;
 
-/// Numbers remembered with where they came from: what is older can be asked for in vain, since the cache of the source
-/// does not hold it any more, either.
-const RING: u64 = SLOTS as u64;
+/// How far the clocks of two senders may lead from the time that passed here, in tenths of a second: further apart, one of
+/// them is wrong.
+const PLAUSIBLE_TENTHS: u32 = 5;
 
 /// What the rewriter needs to know of an incoming packet.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +20,9 @@ pub(crate) struct Incoming {
     pub(crate) timestamp: RtpTime,
     /// Whether a decoder can begin here.
     pub(crate) starts: bool,
-    /// Whether it is padding without payload.
-    pub(crate) empty: bool,
+    /// Why it is not sent, if it is not: it is padding, or of a layer that the subscriber does not get. It has no number
+    /// then, and what follows closes up.
+    pub(crate) left_out: Option<DropReason>,
 }
 
 /// The numbers a packet leaves with.
@@ -48,71 +48,9 @@ pub(crate) struct Rewriter {
     newest_timestamp: Option<(RtpTime, Instant)>,
     /// The packet it began with, while an earlier one of the same frame may still take its place.
     began: Option<(u64, RtpTime)>,
-}
-
-/// Which incoming number each of the last outgoing ones stands for: a ring, in which both only grow. Numbers are in it
-/// that were given to packets which have not come yet.
-#[derive(Debug, Default)]
-struct History {
-    /// The low halves of the incoming numbers, each in the slot of its outgoing number. Empty before the first.
-    slots: Vec<u32>,
-    /// The first outgoing number, and one above the last.
-    start: u64,
-    end: u64,
-    /// The incoming number that belongs to the last.
-    newest: u64,
-}
-
-impl History {
-    /// Forgets all; what comes next gets this number.
-    fn restart(&mut self, start: u64) {
-        if self.slots.is_empty() {
-            self.slots = vec![0; RING as usize];
-        }
-        (self.start, self.end) = (start, start);
-    }
-
-    /// Gives the next number to an incoming one, which is newer than all before.
-    fn push(&mut self, number: u64) -> u64 {
-        let out = self.end;
-        self.slots[(out % RING) as usize] = number as u32;
-        self.end += 1;
-        self.newest = number;
-        out
-    }
-
-    /// The same for all of a gap, of which the ring may hold the end only.
-    fn push_all(&mut self, numbers: Range<u64>) {
-        let first = numbers.end.saturating_sub(RING).max(numbers.start);
-        self.end += first - numbers.start;
-        for number in first..numbers.end {
-            self.push(number);
-        }
-    }
-
-    /// The incoming number behind one of ours; none when that is not remembered.
-    fn source_of(&self, out: u64) -> Option<u64> {
-        let oldest = self.end.saturating_sub(RING).max(self.start);
-        if !(oldest..self.end).contains(&out) {
-            return None;
-        }
-        let low = self.slots[(out % RING) as usize];
-        Some(self.newest - u64::from((self.newest as u32).wrapping_sub(low)))
-    }
-
-    /// The number that an incoming one got; none when it got none, or one that is not remembered.
-    fn number_of(&self, number: u64) -> Option<u64> {
-        let (mut low, mut high) = (self.end.saturating_sub(RING).max(self.start), self.end);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.source_of(middle)?.cmp(&number) {
-                Ordering::Less => low = middle + 1,
-                Ordering::Equal => return Some(middle),
-                Ordering::Greater => high = middle,
-            }
-        }
-        None
-    }
+    /// Whether the next packet is another source's, and how far its timestamps are to be shifted by the clocks of both
+    /// senders, where these are known.
+    changed: Option<Option<u32>>,
 }
 
 impl Rewriter {
@@ -129,6 +67,7 @@ impl Rewriter {
             timestamp_shift,
             newest_timestamp: None,
             began: None,
+            changed: None,
         }
     }
 
@@ -137,9 +76,49 @@ impl Rewriter {
         self.flowing = false;
     }
 
+    /// Another source follows: what comes next begins anew, on a time line of its own. `clocks` are the pairs of the last
+    /// sender reports of both, the one before and the one that follows: they tell what was captured at the same time.
+    pub(crate) fn change_source(&mut self, clocks: Option<[SenderClock; 2]>) {
+        let shift = clocks.filter(|_| self.flowing).map(|[before, after]| {
+            let later = i128::from(after.ntp.wrapping_sub(before.ntp).cast_signed());
+            let ticks = (later * i128::from(self.clock_rate)) >> 32;
+            let distance = before.rtp.0.wrapping_sub(after.rtp.0);
+            let shift = self.timestamp_shift.wrapping_add(distance);
+            shift.wrapping_add(ticks as u32)
+        });
+        self.flowing = false;
+        self.changed = Some(shift);
+    }
+
+    /// A number stands for nothing but itself: what belongs there is not sent.
+    pub(crate) fn empty(&mut self, number: ExtSeqNo) {
+        self.history.empty(number.0);
+    }
+
+    /// Whether a number stands for nothing but itself.
+    pub(crate) fn is_emptied(&self, number: ExtSeqNo) -> bool {
+        self.history.is_emptied(number.0)
+    }
+
+    /// Whether nothing was sent under a higher number.
+    pub(crate) fn is_newest(&self, number: ExtSeqNo) -> bool {
+        number.0 + 1 == self.next_out
+    }
+
+    /// Whether a packet has begun it, and nothing has stopped it since.
+    pub(crate) fn is_flowing(&self) -> bool {
+        self.flowing
+    }
+
     /// Whether it waits for a packet to begin with, or will when the stream `epoch` comes.
     pub(crate) fn is_waiting(&self, epoch: u32) -> bool {
         !self.flowing || self.epoch != epoch
+    }
+
+    /// The newest timestamp that was sent.
+    pub(crate) fn newest_timestamp(&self) -> RtpTime {
+        self.newest_timestamp
+            .map_or(RtpTime(0), |(newest, _)| newest)
     }
 
     /// The distance of timestamps, while the stream `epoch` flows.
@@ -155,7 +134,7 @@ impl Rewriter {
     ) -> Result<Outgoing, DropReason> {
         let begins = self.is_waiting(packet.epoch);
         if begins {
-            if packet.empty {
+            if packet.left_out == Some(DropReason::PaddingOnly) {
                 return Err(DropReason::PaddingOnly);
             }
             if !packet.starts {
@@ -169,12 +148,13 @@ impl Rewriter {
             // What is missing has its numbers kept for it; what is left out gets none, and what follows closes up.
             self.history.push_all(self.highest_in + 1..number);
             self.highest_in = number;
-            if packet.empty {
-                return Err(DropReason::PaddingOnly);
+            if let Some(reason) = packet.left_out {
+                return Err(reason);
             }
             self.history.push(number)
         } else {
             match self.history.number_of(number) {
+                // Its number was kept for it before it was known that nobody needs it.
                 Some(given) => given,
                 None => return self.begin_earlier(now, packet),
             }
@@ -212,7 +192,8 @@ impl Rewriter {
 
     /// Begins, or begins again, with this packet: its numbers follow what was sent last.
     fn start(&mut self, now: Instant, packet: Incoming) {
-        let same_stream = self.epoch == packet.epoch;
+        let changed = self.changed.take();
+        let same_stream = self.epoch == packet.epoch && changed.is_none();
         self.flowing = true;
         self.epoch = packet.epoch;
         self.history.restart(self.next_out);
@@ -227,7 +208,20 @@ impl Rewriter {
         }
         // Another time line: let as much time pass in it as passed here, and at least one tick.
         let elapsed = now.saturating_duration_since(at).as_secs_f64() * f64::from(self.clock_rate);
-        let due = newest.wrapping_add((elapsed as u64 as u32).max(1));
+        let mut due = newest.wrapping_add((elapsed as u64 as u32).max(1));
+        if let Some(shift) = changed.flatten() {
+            // Exact, if the clocks are right: then no more than the delay of the network lies between the two.
+            let captured = packet.timestamp.wrapping_add(shift);
+            let apart = captured.distance_to(due).unsigned_abs();
+            if apart <= self.clock_rate * PLAUSIBLE_TENTHS / 10 {
+                let soonest = newest.wrapping_add(1);
+                due = if captured.newer_than(newest) {
+                    captured
+                } else {
+                    soonest
+                };
+            }
+        }
         self.timestamp_shift = due.0.wrapping_sub(packet.timestamp.0);
     }
 
@@ -248,6 +242,7 @@ impl Rewriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::history::RING;
     use crate::wire::num::Rng;
     use std::collections::HashMap;
     use std::time::Duration;
@@ -258,13 +253,13 @@ mod tests {
             ext: ExtSeqNo(number),
             timestamp: RtpTime(number as u32 * 10),
             starts,
-            empty: false,
+            left_out: None,
         }
     }
 
     fn padding(number: u64) -> Incoming {
         Incoming {
-            empty: true,
+            left_out: Some(DropReason::PaddingOnly),
             ..packet(0, number, false)
         }
     }
@@ -449,7 +444,7 @@ mod tests {
                     ext: ExtSeqNo(number),
                     timestamp: RtpTime(media_clock),
                     starts: rng.below(10) == 0,
-                    empty: rng.below(8) == 0,
+                    left_out: (rng.below(8) == 0).then_some(DropReason::PaddingOnly),
                 };
                 if rng.below(8) == 0 {
                     delayed.push(incoming);
@@ -467,7 +462,7 @@ mod tests {
                     assert!(out.ext.0 >= u64::from(first));
                     let clash = used.insert(out.ext.0, (epoch, incoming.ext.0));
                     assert_eq!(clash, None, "seed {seed}: {} used twice", out.ext.0);
-                    if !incoming.empty {
+                    if incoming.left_out.is_none() {
                         let source = rewriter.source_of(out.ext.seq()).map(|(source, ..)| source);
                         assert_eq!(source, Some(incoming.ext), "seed {seed}");
                     }

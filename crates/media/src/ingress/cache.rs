@@ -2,6 +2,7 @@
 //! asked for again. A subscriber that is behind is a place in this order, and what waits for it is kept here once for
 //! all of them.
 
+use crate::wire::layers::Layers;
 use crate::wire::num::{ExtSeqNo, RtpTime};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,7 @@ pub struct Meta {
     pub marker: bool,
     /// Whether a keyframe begins with it.
     pub keyframe: bool,
+    pub layers: Layers,
 }
 
 #[derive(Clone, Copy)]
@@ -167,6 +169,7 @@ mod tests {
             timestamp: RtpTime(number as u32),
             marker: false,
             keyframe: false,
+            layers: Layers::NONE,
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod keyframe_requests;
+pub(crate) mod meter;
 pub(crate) mod reception;
 pub(crate) mod repair;
 pub(crate) mod spec;

@@ -4,6 +4,7 @@
 
 use crate::ingress::cache::{AUDIO_BYTES, Meta, PacketCache, VIDEO_BYTES};
 use crate::ingress::keyframe_requests::{KeyframeRequests, Need};
+use crate::ingress::meter::Meter;
 use crate::ingress::repair::Timing;
 use crate::ingress::spec::ProducerSpec;
 use crate::ingress::stream::Stream;
@@ -20,6 +21,32 @@ const MAX_RETIRED: usize = 4;
 /// comes later than that was made up already. That leaves one request at a round trip of 140 ms and two at 60 ms.
 const VIDEO_USEFUL_FOR: Duration = Duration::from_secs(1);
 const AUDIO_USEFUL_FOR: Duration = Duration::from_millis(160);
+
+/// What a datagram has besides the payload: headers with extensions, and the tag.
+const OVERHEAD: usize = 40;
+
+/// Without media for this long, a track pauses; for so long, nothing more of it is expected while another is sent.
+const PAUSE: Duration = Duration::from_millis(500);
+const LONG_PAUSE: Duration = Duration::from_secs(5);
+
+/// Whether a track is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// Its producer is gone.
+    Gone,
+    /// Nothing of it ever came.
+    Unstarted,
+    /// Something came, and nothing since then.
+    Silent {
+        /// Whether that is so long ago that nothing more is expected.
+        long: bool,
+    },
+    /// Something came a moment ago.
+    Sent {
+        /// Whether it came for some time without a pause.
+        steadily: bool,
+    },
+}
 
 /// The time line of the publisher: the pair of its last sender report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +74,13 @@ pub(crate) struct Track {
     pub(crate) longest: u16,
     pub(crate) clock: Option<SenderClock>,
     pub(crate) started: bool,
+    /// Since when its media comes without a pause, and when it came last.
+    sent: Option<(Instant, Instant)>,
     requests: KeyframeRequests,
     last_keyframe: Option<RtpTime>,
     /// The number of the newest packet with which a keyframe begins.
     keyframe_at: Option<ExtSeqNo>,
+    meter: Meter,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) repaired: u64,
@@ -75,9 +105,11 @@ impl Track {
             longest: 0,
             clock: None,
             started: false,
+            sent: None,
             requests: KeyframeRequests::default(),
             last_keyframe: None,
             keyframe_at: None,
+            meter: Meter::default(),
             packets: 0,
             bytes: 0,
             repaired: 0,
@@ -136,6 +168,7 @@ impl Track {
     ) {
         self.packets += 1;
         self.bytes += payload_len as u64;
+        self.meter.count(now, payload_len + OVERHEAD);
         let Some(stream) = &mut self.stream else {
             return;
         };
@@ -143,6 +176,11 @@ impl Track {
         if self.spec.nack && !stream.repair(now, ext, gap) {
             self.want_keyframe(Need::Repair);
         }
+    }
+
+    /// What it costs to be sent on, in bits a second; none before that is known.
+    pub(crate) fn bits_per_second(&mut self, now: Instant) -> Option<u64> {
+        self.meter.bits_per_second(now)
     }
 
     /// When packets are to be asked for again.
@@ -205,6 +243,31 @@ impl Track {
         asked
     }
 
+    /// Media of it came.
+    pub(crate) fn on_media(&mut self, now: Instant) {
+        let since = match self.sent {
+            Some((since, last)) if now.saturating_duration_since(last) < PAUSE => since,
+            _ => now,
+        };
+        self.sent = Some((since, now));
+    }
+
+    /// Whether it is sent.
+    pub(crate) fn presence(&self, now: Instant) -> Presence {
+        let Some((since, last)) = self.sent else {
+            return Presence::Unstarted;
+        };
+        let silent = now.saturating_duration_since(last);
+        match silent < PAUSE {
+            true => Presence::Sent {
+                steadily: now.saturating_duration_since(since) >= PAUSE,
+            },
+            false => Presence::Silent {
+                long: silent >= LONG_PAUSE,
+            },
+        }
+    }
+
     /// Keeps a packet to be forwarded and repaired; false for one that is too large.
     pub(crate) fn keep(&mut self, now: Instant, meta: Meta, payload: &[u8]) -> bool {
         let bytes = match self.spec.kind {
@@ -242,12 +305,16 @@ mod tests {
                 Kind::Audio => Codec::Opus,
             },
             mid: "0".into(),
+            rid: String::new(),
             payload_type: PayloadType(96),
             rtx_payload_type: None,
             ssrc: Some(Ssrc(1)),
             rtx_ssrc: None,
             mid_extension: None,
+            rid_extension: None,
+            repaired_rid_extension: None,
             twcc_extension: None,
+            dependency_descriptor_extension: None,
             nack: true,
             pli: true,
             remb: false,

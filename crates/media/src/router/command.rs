@@ -48,6 +48,16 @@ pub enum Command {
         /// The consumer.
         consumer: ConsumerId,
     },
+    /// Say which of its producers a consumer is to forward, and how much of it. It gets another while that one is missing,
+    /// and stays with what it has until a keyframe of the other begins.
+    SetConsumerSource {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// The place in its list of producers; one beyond the end is the last.
+        source: usize,
+        /// The highest temporal layer; none: all of them.
+        temporal: Option<u8>,
+    },
     /// Pause or go on.
     SetConsumerPaused {
         /// The consumer.

@@ -1,13 +1,15 @@
 //! Doing what the control plane asks.
 
 use crate::egress::consumer::{Consumer, Places};
-use crate::egress::spec::ConsumerSpec;
+use crate::egress::sources::Sources;
+use crate::egress::spec::{ConsumerSpec, MAX_SOURCES};
 use crate::ids::TransportId;
 use crate::ingress::keyframe_requests::Need;
 use crate::ingress::spec::ProducerSpec;
-use crate::ingress::track::Track;
+use crate::ingress::track::{Presence, Track};
 use crate::reasons::{CloseReason, RefuseReason};
 use crate::router::command::Command;
+use crate::router::sources::LOOK_INTERVAL;
 use crate::router::{MAX_TRANSPORTS, Router};
 use crate::slab::{ConsumerKey, TransportKey};
 use crate::transport::ice::{Ice, Remote};
@@ -16,6 +18,7 @@ use crate::transport::{Stream, Transport};
 use crate::wire::codecs::Codec;
 use crate::wire::codecs::Kind;
 use crate::wire::extensions;
+use crate::wire::layers::MAX_TEMPORAL;
 use crate::wire::num::{PayloadType, Ssrc};
 use std::time::Instant;
 
@@ -25,7 +28,7 @@ pub const MAX_PRODUCERS: usize = 32;
 /// Tracks one peer may receive: audio and video of every publisher of a full room, and screens.
 pub const MAX_CONSUMERS: usize = 512;
 
-/// A MID must fit a one-byte header extension (RFC 8285 §4.2).
+/// A MID or RID must fit a one-byte header extension (RFC 8285 §4.2).
 const MAX_MID: usize = 16;
 
 /// RFC 8445 §5.3 lets user fragments have 4 to 256 characters and passwords 22 to 256.
@@ -49,7 +52,9 @@ impl Router {
                     producer.0,
                 )
             }
-            Command::RemoveConsumer { consumer } | Command::SetConsumerPaused { consumer, .. } => {
+            Command::RemoveConsumer { consumer }
+            | Command::SetConsumerSource { consumer, .. }
+            | Command::SetConsumerPaused { consumer, .. } => {
                 let index = self.consumer_ids.get(consumer);
                 let known = index.and_then(|index| self.consumers.get(*index));
                 (
@@ -103,6 +108,22 @@ impl Router {
                 if let Some(index) = self.consumer_ids.get(&consumer).copied() {
                     self.remove_consumer(index);
                 }
+                Ok(())
+            }
+            Command::SetConsumerSource {
+                consumer,
+                source,
+                temporal,
+            } => {
+                let index = *self
+                    .consumer_ids
+                    .get(&consumer)
+                    .ok_or(RefuseReason::UnknownConsumer)?;
+                if let Some(consumer) = self.consumers.get_mut(index) {
+                    consumer.sources.want(source);
+                    consumer.temporal.wanted = temporal.unwrap_or(MAX_TEMPORAL).min(MAX_TEMPORAL);
+                }
+                self.choose_source(now, index);
                 Ok(())
             }
             Command::SetConsumerPaused { consumer, paused } => {
@@ -198,10 +219,17 @@ impl Router {
         if transport.tracks.len() >= MAX_PRODUCERS {
             return Err(RefuseReason::TooManyProducers);
         }
-        let extensions_ok = [spec.mid_extension, spec.twcc_extension]
-            .into_iter()
-            .flatten()
-            .all(extensions::is_id);
+        let extensions = [
+            spec.mid_extension,
+            spec.rid_extension,
+            spec.repaired_rid_extension,
+            spec.twcc_extension,
+            spec.dependency_descriptor_extension,
+        ];
+        let extensions_ok = extensions.into_iter().flatten().all(extensions::is_id);
+        // Without the extension nothing would ever be found to be its.
+        let rid_ok = spec.rid.is_empty()
+            || (spec.rid_extension.is_some() || spec.ssrc.is_some()) && is_rid(&spec.rid);
         let rtx_ok = spec
             .rtx_payload_type
             .is_none_or(|rtx| is_payload_type(rtx) && rtx != spec.payload_type);
@@ -209,7 +237,8 @@ impl Router {
             || !rtx_ok
             || !is_payload_type(spec.payload_type)
             || (spec.remb && spec.twcc_extension.is_some())
-            || spec.mid.len() > MAX_MID
+            || !rid_ok
+            || spec.mid.len().max(spec.rid.len()) > MAX_MID
             || (spec.codec == Codec::Opus) != (spec.kind == Kind::Audio)
         {
             return Err(RefuseReason::InvalidValue);
@@ -245,9 +274,35 @@ impl Router {
     }
 
     fn add_consumer(&mut self, now: Instant, spec: ConsumerSpec) -> Result<(), RefuseReason> {
-        let track_index = *self
-            .track_ids
-            .get(&spec.producer)
+        if !(1..=MAX_SOURCES).contains(&spec.producers.len()) {
+            return Err(RefuseReason::InvalidValue);
+        }
+        let mut sources = [None; MAX_SOURCES];
+        for (at, producer) in spec.producers.iter().enumerate() {
+            let key = self.track_ids.get(producer).copied();
+            // In two places of the list it would stand in one place of the track's.
+            if key.is_some() && sources.contains(&key) {
+                return Err(RefuseReason::InvalidValue);
+            }
+            sources[at] = key;
+        }
+        let mut known = sources.iter().flatten().map(|key| self.tracks.get(*key));
+        let mut known = known
+            .by_ref()
+            .flatten()
+            .map(|it| (it.spec.kind, it.spec.codec));
+        let first = known.next().ok_or(RefuseReason::UnknownProducer)?;
+        if known.any(|other| other != first) {
+            return Err(RefuseReason::InvalidValue);
+        }
+        let mut sources = Sources::new(&sources[..spec.producers.len()], spec.source);
+        let begin = sources.target(|key| {
+            let track = self.tracks.get(key);
+            track.map_or(Presence::Gone, |it| it.presence(now))
+        });
+        sources.set_current(begin.unwrap_or_default());
+        let track_index = sources
+            .track(sources.current())
             .ok_or(RefuseReason::UnknownProducer)?;
         let index = self.transport_index(spec.transport)?;
         let Some(track) = self.tracks.get_mut(track_index) else {
@@ -282,11 +337,12 @@ impl Router {
         if spec.twcc_extension.is_some() {
             bandwidth.expect_feedback();
         }
-        let (id, ssrc) = (spec.consumer, spec.ssrc);
+        let (id, ssrc, several) = (spec.consumer, spec.ssrc, sources.are_several());
         let mut consumer = Consumer::new(
             spec,
             index,
             track_index,
+            sources,
             track.spec.kind,
             track.next_arrival(),
             &mut self.rng,
@@ -300,8 +356,13 @@ impl Router {
         transport.consumers.push(consumer);
         transport.outgoing.insert(ssrc, consumer);
         track.consumers.push(consumer);
+        let looks = several.then(|| *transport.look_at_sources.get_or_insert(now + LOOK_INTERVAL));
+        let connected = transport.srtp.is_some();
+        if let Some(at) = looks {
+            self.wake(index, at);
+        }
         // Before the transport is there a keyframe would come for nobody; it asks itself when it connects.
-        if transport.srtp.is_some() {
+        if connected {
             self.want_keyframe(now, track_index, Need::FirstPicture);
         }
         Ok(())
@@ -325,6 +386,12 @@ impl Router {
             self.want_keyframe(now, track, Need::FirstPicture);
         }
     }
+}
+
+/// A restriction identifier is of letters, digits, hyphens and underscores (RFC 8851 §10).
+fn is_rid(rid: &str) -> bool {
+    let is_part = |it: u8| it.is_ascii_alphanumeric() || b"-_".contains(&it);
+    rid.bytes().all(is_part)
 }
 
 /// Payload types that RTCP's packet types cannot be mistaken for (RFC 5761 §4).

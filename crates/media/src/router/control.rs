@@ -73,8 +73,8 @@ impl Router {
                         self.on_bye(index, ssrc);
                     }
                 }
-                Rtcp::Twcc(feedback) => self.on_feedback(now, index, &feedback)?,
-                Rtcp::Remb { bitrate, .. } => self.on_remb(now, index, bitrate),
+                Rtcp::Twcc(feedback) => self.on_feedback(now, index, &feedback, sink)?,
+                Rtcp::Remb { bitrate, .. } => self.on_remb(now, index, bitrate, sink),
                 Rtcp::Sdes(_) | Rtcp::Other { .. } => {}
             }
         }
@@ -191,6 +191,7 @@ impl Router {
         now: Instant,
         index: TransportKey,
         feedback: &Feedback<'_>,
+        sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
         let Some(transport) = self.transports.get_mut(index) else {
             return Ok(());
@@ -209,15 +210,23 @@ impl Router {
             .count_many(DropReason::FeedbackNeverSent, ignored.never_sent);
         self.drops
             .count_many(DropReason::FeedbackForgotten, ignored.forgotten);
+        self.on_path_news(now, index, sink);
         Ok(())
     }
 
     /// A subscriber says what it can take, in bits a second.
-    fn on_remb(&mut self, now: Instant, index: TransportKey, bits_per_second: u64) {
+    fn on_remb(
+        &mut self,
+        now: Instant,
+        index: TransportKey,
+        bits_per_second: u64,
+        sink: &mut impl TransmitSink,
+    ) {
         let transport = self.transports.get_mut(index);
         if let Some(bandwidth) = transport.and_then(|it| it.bandwidth.as_mut()) {
             bandwidth.on_remb(now, bits_per_second);
         }
+        self.on_path_news(now, index, sink);
     }
 
     fn on_keyframe_request(&mut self, now: Instant, index: TransportKey, media: Ssrc) {
@@ -323,6 +332,7 @@ impl Router {
         transport.next_report = Some(now + REPORT_INTERVAL);
         if let Some(bandwidth) = &mut transport.bandwidth {
             bandwidth.on_tick(now);
+            self.divide(now, index);
         }
         self.send_receiver_report(now, index, sink);
         self.send_sender_reports(now, index, sink);

@@ -1,7 +1,7 @@
 //! Everything a router counts, copied out at one moment.
 
 use crate::ids::{ConsumerId, ProducerId, TransportId};
-use crate::reasons::Drops;
+use crate::reasons::{Drops, Shortfall};
 use crate::transport::ice::Proof;
 use crate::transport::path::Path;
 use crate::transport::traffic::Traffic;
@@ -85,6 +85,8 @@ pub struct ProducerStats {
     pub id: ProducerId,
     /// Its transport.
     pub transport: TransportId,
+    /// Its restriction identifier, if it is one of several encodings.
+    pub rid: String,
     /// The SSRC it has now.
     pub ssrc: Option<u32>,
     /// Media packets, repaired ones included.
@@ -116,8 +118,18 @@ pub struct ConsumerStats {
     pub id: ConsumerId,
     /// Its transport.
     pub transport: TransportId,
-    /// What it forwards.
+    /// What it forwards now.
     pub producer: ProducerId,
+    /// The place of that among its sources.
+    pub source: usize,
+    /// The place of the one that is wanted.
+    pub wanted_source: usize,
+    /// The highest temporal layer that it gets; 7: all.
+    pub temporal: u8,
+    /// The highest that is wanted.
+    pub wanted_temporal: u8,
+    /// Why that is not what it gets.
+    pub why: Option<Shortfall>,
     /// Whether it is paused.
     pub paused: bool,
     /// Packets sent, retransmissions not counted.

@@ -1,6 +1,6 @@
 //! What a router tells the control plane.
 
-use crate::ids::{ProducerId, TransportId};
+use crate::ids::{ConsumerId, ProducerId, TransportId};
 use crate::reasons::{CloseReason, RefuseReason};
 use crate::transport::srtp::SrtpProfile;
 
@@ -36,6 +36,19 @@ pub enum Event {
         packets: u64,
         /// What it may send.
         bits_per_second: u64,
+    },
+    /// The path to a subscriber carries less of a picture than is wanted, or more again.
+    ConsumerLimited {
+        /// The transport.
+        transport: TransportId,
+        /// The consumer.
+        consumer: ConsumerId,
+        /// The biggest of its sources that may be sent; none: nothing of it is sent.
+        source: Option<usize>,
+        /// Bits a second that it needs at most.
+        needed: u64,
+        /// Bits a second that there are for pictures.
+        available: u64,
     },
     /// A command contradicted the router's state.
     CommandRefused {

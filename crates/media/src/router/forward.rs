@@ -13,7 +13,10 @@ use crate::slab::{ConsumerKey, TrackKey, TransportKey};
 use crate::transport::sink::TransmitSink;
 use crate::transport::{OutgoingHeader, Transport};
 use crate::wire::num::SeqNo;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A picture does not wait longer for the path: what comes after it is of more use, and the cache is about to lose it.
+const MOST_WAIT: Duration = Duration::from_millis(800);
 
 /// Sends a packet on to one subscriber. `starts`: a decoder can begin with it. True: the subscriber does.
 fn pass_on(
@@ -25,17 +28,58 @@ fn pass_on(
     longest: usize,
     sink: &mut impl TransmitSink,
 ) -> Result<bool, DropReason> {
+    let waits = consumer.rewriter.is_waiting(kept.meta.epoch);
+    let layers = &kept.meta.layers;
+    let left_out = if kept.payload.is_empty() {
+        Some(DropReason::PaddingOnly)
+    } else if waits || consumer.temporal.takes(layers, kept.meta.timestamp) {
+        None
+    } else {
+        Some(match layers.needed {
+            0 => DropReason::DescriptorMalformed,
+            _ => DropReason::LayerLeftOut,
+        })
+    };
     let incoming = Incoming {
         epoch: kept.meta.epoch,
         ext: kept.meta.ext,
         timestamp: kept.meta.timestamp,
         starts,
-        empty: kept.payload.is_empty(),
+        left_out,
     };
-    let out = consumer.rewriter.rewrite(now, incoming)?;
+    let out = match consumer.rewriter.rewrite(now, incoming) {
+        Err(reason) => {
+            if reason == DropReason::LayerLeftOut && layers.ids.has_picture() {
+                consumer.pictures.number(&layers.ids, true);
+            }
+            return Err(reason);
+        }
+        Ok(out) => out,
+    };
+    if out.begins {
+        consumer.temporal.begin(kept.meta.timestamp);
+        consumer.pictures.begin();
+    }
+    // A packet that has its number and is not to be sent leaves as one without a payload, so that nobody asks for it.
+    let (mut payload, mut emptied) = (kept.payload, left_out);
+    let mut pictures = None;
+    if layers.ids.has_picture() {
+        let numbers = consumer.pictures.number(&layers.ids, left_out.is_some());
+        pictures = numbers.map(|numbers| (layers.ids, numbers));
+        if numbers.is_none() {
+            emptied.get_or_insert(DropReason::PictureUnknown);
+        }
+    }
+    if emptied.is_some() {
+        (payload, pictures) = (&[], None);
+        consumer.rewriter.empty(out.ext);
+    }
+    if consumer.rewriter.is_newest(out.ext) {
+        consumer.in_frame = !kept.meta.marker;
+    }
     let spec = &consumer.spec;
     let has_rtx = spec.rtx_ssrc.is_some();
-    let len = kept.payload.len();
+    let len = payload.len();
     let header = OutgoingHeader {
         marker: kept.meta.marker,
         payload_type: spec.payload_type,
@@ -43,13 +87,17 @@ fn pass_on(
         timestamp: out.timestamp,
         ssrc: spec.ssrc,
         extensions: &consumer.extensions,
-        padded: spec.pads && has_rtx && len > 0 && len + 1 == longest,
+        padding: u8::from(spec.pads && has_rtx && len > 0 && len + 1 == longest),
         original: None,
         repeatable: !has_rtx,
+        pictures,
     };
-    transport.send_rtp(now, sink, &header, kept.payload)?;
+    transport.send_rtp(now, sink, &header, payload)?;
     consumer.on_sent(len);
-    Ok(out.begins)
+    match emptied.filter(|reason| *reason != DropReason::PaddingOnly) {
+        Some(reason) => Err(reason),
+        None => Ok(out.begins),
+    }
 }
 
 /// Sends what overtook the packet that a subscriber began with: it was not given to it when it came, and to have it
@@ -93,7 +141,7 @@ impl Router {
         let mut consumers = std::mem::take(&mut self.receiving);
         consumers.clone_from(&track.consumers);
         self.for_each_isolated(&consumers, |router, consumer| {
-            router.send_waiting(now, *consumer, sink);
+            router.send_sources(now, *consumer, sink);
         });
         self.receiving = consumers;
     }
@@ -122,7 +170,7 @@ impl Router {
         }
         self.fed.clear();
         self.for_each_isolated(&receivers, |router, transport| {
-            router.send_ready(now, *transport, sink);
+            router.send_ready(now, *transport, false, sink);
         });
         self.receivers = receivers;
     }
@@ -139,30 +187,47 @@ impl Router {
         }
     }
 
-    /// Sends a transport what its tracks have for it, sound before pictures.
-    fn send_ready(&mut self, now: Instant, index: TransportKey, sink: &mut impl TransmitSink) {
+    /// Sends a transport what its tracks have for it: sound before pictures, and keyframes before the rest of them where
+    /// they waited.
+    pub(super) fn send_ready(
+        &mut self,
+        now: Instant,
+        index: TransportKey,
+        waited: bool,
+        sink: &mut impl TransmitSink,
+    ) {
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
         let mut ready = std::mem::take(&mut transport.ready);
         if ready.len() > 1 {
-            let consumers = &self.consumers;
+            let (consumers, tracks) = (&self.consumers, &self.tracks);
+            let comes_next = |one: &Consumer| {
+                let cache = tracks.get(one.track)?.cache.as_ref()?;
+                cache.arrival(one.cursor)
+            };
             ready.sort_unstable_by_key(|it| {
-                consumers
-                    .get(*it)
-                    .map(|one| (one.is_video(), one.places.at_transport))
+                consumers.get(*it).map(|one| {
+                    let later = waited && !comes_next(one).is_some_and(|it| it.meta.keyframe);
+                    (one.is_video(), later, one.places.at_transport)
+                })
             });
         }
         for consumer in ready.drain(..) {
-            self.send_waiting(now, consumer, sink);
+            self.send_sources(now, consumer, sink);
         }
         if let Some(transport) = self.transports.get_mut(index) {
             transport.ready = ready;
         }
     }
 
-    /// Sends a subscription all that waits for it.
-    fn send_waiting(&mut self, now: Instant, index: ConsumerKey, sink: &mut impl TransmitSink) {
+    /// Sends a subscription what waits for it: sound at once, pictures as the path carries them.
+    pub(super) fn send_waiting(
+        &mut self,
+        now: Instant,
+        index: ConsumerKey,
+        sink: &mut impl TransmitSink,
+    ) {
         let Some(consumer) = self.consumers.get_mut(index) else {
             return;
         };
@@ -175,9 +240,10 @@ impl Router {
         };
         self.working_on = Some(consumer.transport);
         let end = cache.end();
-        let in_vain = match (consumer.paused, transport.srtp.is_none()) {
-            (true, _) => Some(DropReason::Paused),
-            (_, true) => Some(DropReason::NotConnected),
+        let in_vain = match (consumer.paused, transport.srtp.is_none(), consumer.starved) {
+            (true, ..) => Some(DropReason::Paused),
+            (_, true, _) => Some(DropReason::NotConnected),
+            (.., true) => Some(DropReason::NoRoom),
             _ => None,
         };
         if let Some(reason) = in_vain {
@@ -188,8 +254,12 @@ impl Router {
         let video = consumer.is_video();
         let longest = usize::from(source.map_or(0, |track| track.longest));
         let mut keyframe_wanted = false;
+        transport.pacer.earn(now);
         while consumer.cursor < end {
             let kept = cache.arrival(consumer.cursor);
+            if video && !transport.pacer.is_open() {
+                break;
+            }
             consumer.cursor += 1;
             let Some(kept) = kept else {
                 self.drops.count(DropReason::Overrun);
@@ -208,8 +278,22 @@ impl Router {
                 }
             }
         }
+        let (track, to) = (consumer.track, consumer.transport);
+        if consumer.cursor < end {
+            let waited = cache
+                .arrival(consumer.cursor)
+                .map_or(MOST_WAIT, |kept| now.saturating_duration_since(kept.at));
+            if waited >= MOST_WAIT {
+                return self.give_up_waiting(now, index);
+            }
+            if !consumer.is_waiting_for_path {
+                consumer.is_waiting_for_path = true;
+                transport.waiting.push(index);
+            }
+            let at = transport.pacer.opens_at(now);
+            self.wake(to, at);
+        }
         if keyframe_wanted {
-            let track = consumer.track;
             self.want_keyframe(now, track, Need::FirstPicture);
         }
     }
@@ -265,6 +349,7 @@ impl Router {
             source,
             original,
             timestamp_shift,
+            emptied,
         } = consumer.on_nack(now, seq)?;
         let track = self
             .tracks
@@ -276,10 +361,23 @@ impl Router {
         }
         let kept = cache.get_fresh(now, track.epoch, source);
         let kept = kept.ok_or(DropReason::NackTooOld)?;
+        let payload = if emptied { &[][..] } else { kept.payload };
+        let ids = kept.meta.layers.ids;
+        let pictures = match ids.has_picture() && !emptied {
+            true => {
+                let numbers = consumer.pictures.given_to(&ids);
+                Some((ids, numbers.ok_or(DropReason::NackTooOld)?))
+            }
+            false => None,
+        };
         let transport = self
             .transports
             .get_mut(consumer.transport)
             .ok_or(DropReason::NotConnected)?;
+        transport.pacer.earn(now);
+        if transport.pacer.is_exhausted() {
+            return Err(DropReason::NackOverBudget);
+        }
         // Without RTX the packet is sent again as it was, bit for bit: anything else under the same number would
         // use the keystream twice.
         let rtx = consumer.spec.rtx_payload_type.zip(consumer.spec.rtx_ssrc);
@@ -297,11 +395,12 @@ impl Router {
             timestamp: kept.meta.timestamp.wrapping_add(timestamp_shift),
             ssrc,
             extensions: &consumer.extensions,
-            padded: false,
+            padding: 0,
             original: rtx.map(|_| original.seq()),
             repeatable: rtx.is_none(),
+            pictures,
         };
-        let len = transport.send_rtp(now, sink, &header, kept.payload)?;
+        let len = transport.send_rtp(now, sink, &header, payload)?;
         consumer.on_resent(now, original, len);
         Ok(())
     }

@@ -60,7 +60,7 @@ impl Router {
         self.ripe.shrink_to_fit();
         self.fed.shrink_to_fit();
         // What these list is of no use after the turn.
-        (self.receivers, self.receiving, self.numbers) = Default::default();
+        (self.receivers, self.receiving, self.claims, self.numbers) = Default::default();
         let (transports, of_transports) = self.transports.shrink();
         let (tracks, of_tracks) = self.tracks.shrink();
         let (consumers, of_consumers) = self.consumers.shrink();

@@ -10,6 +10,7 @@ use crate::slab::{TrackKey, TransportKey};
 use crate::transport::Stream;
 use crate::transport::sink::TransmitSink;
 use crate::wire::codecs;
+use crate::wire::layers::Layers;
 use crate::wire::num::{ExtSeqNo, RtpTime};
 use crate::wire::rtp::{self, RtpView};
 use std::time::Instant;
@@ -27,6 +28,7 @@ pub(super) struct Media<'a> {
     pub(super) payload: &'a [u8],
     /// Whether a keyframe begins with it.
     pub(super) keyframe: bool,
+    pub(super) layers: Layers,
 }
 
 impl Router {
@@ -54,8 +56,8 @@ impl Router {
         }
     }
 
-    /// The negotiated stream of a packet: by SSRC, else by the MID extension (RFC 8843 §9.2), else by a payload
-    /// type that only one track has.
+    /// The negotiated stream of a packet: by SSRC, else by the MID extension (RFC 8843 §9.2), and by that of the RID where
+    /// several encodings share a MID (RFC 8853 §5.5), else by a payload type that only one track has.
     fn find_stream(
         &mut self,
         now: Instant,
@@ -84,6 +86,7 @@ impl Router {
                 .tracks
                 .iter()
                 .filter_map(|at| Some((*at, self.tracks.get(*at)?)))
+                .filter(|(_, track)| track.spec.rid_fits(view))
         };
         let named = |track: &Track| {
             let mid = track.spec.mid_extension.and_then(|id| view.extension(id));
@@ -201,6 +204,7 @@ impl Router {
             timestamp: view.timestamp(),
             payload,
             keyframe: codecs::is_keyframe_start(track.spec.codec, payload),
+            layers: codecs::layers(track.spec.codec, payload),
         };
         self.feed(now, index, &media, sink);
         Ok(())
@@ -223,6 +227,9 @@ impl Router {
         let wants = [track.nack_due(), track.keyframe_due(now)];
         let wants = wants.into_iter().flatten().min();
         let transport = track.transport;
+        if !media.payload.is_empty() {
+            track.on_media(now);
+        }
         if !track.started && !media.payload.is_empty() {
             track.started = true;
             let event = Event::ProducerStarted {
@@ -265,6 +272,7 @@ impl Router {
             timestamp: media.timestamp,
             marker: media.marker,
             keyframe: media.keyframe,
+            layers: media.layers,
         };
         let arrival = track.next_arrival();
         if !track.keep(now, meta, media.payload) {

@@ -8,6 +8,7 @@ mod commands;
 mod control;
 pub mod counters;
 mod demux;
+mod dividing;
 pub mod event;
 mod forward;
 mod handshakes;
@@ -17,6 +18,7 @@ mod intake;
 mod policing;
 mod removal;
 mod snapshot;
+mod sources;
 mod strangers;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ use crate::ingress::track::Track;
 use crate::reasons::{CloseReason, DropReason, Drops, RefuseReason};
 use crate::router::command::Command;
 use crate::router::counters::PathCounters;
+use crate::router::dividing::Claim;
 use crate::router::event::Event;
 use crate::router::strangers::Strangers;
 use crate::router::timers::Timers;
@@ -73,6 +76,8 @@ pub struct RouterConfig {
     pub started: Instant,
     /// What each transport may send.
     pub ingress: IngressLimit,
+    /// Whether what goes to a peer is fitted into what its path carries: held back a moment, and left out when it has to be.
+    pub adapts: bool,
 }
 
 /// Whose a path is.
@@ -103,6 +108,7 @@ pub struct Router {
     pub(crate) ufrags: HashMap<String, TransportKey>,
     pub(crate) addresses: HashMap<Path, Owner>,
     pub(crate) ingress: IngressLimit,
+    pub(crate) adapts: bool,
     pub(crate) drops: Drops,
     pub(crate) paths: PathCounters,
     /// All that came in, and what transports that are gone sent.
@@ -116,6 +122,8 @@ pub struct Router {
     /// Who gets something in this turn; kept so that the lists need not be allocated again.
     receivers: Vec<TransportKey>,
     receiving: Vec<ConsumerKey>,
+    /// Room for the videos that a path is divided among.
+    claims: Vec<Claim>,
     /// Transports whose publishers are to be asked for keyframes before this turn ends.
     hurried: Vec<TransportKey>,
     /// When each transport wants to be served; may be too early, never too late.
@@ -149,6 +157,7 @@ impl Router {
             ufrags: HashMap::new(),
             addresses: HashMap::new(),
             ingress: config.ingress,
+            adapts: config.adapts,
             drops: Drops::default(),
             paths: PathCounters::default(),
             traffic: Traffic::default(),
@@ -158,6 +167,7 @@ impl Router {
             fed_since: None,
             receivers: Vec::new(),
             receiving: Vec::new(),
+            claims: Vec::new(),
             hurried: Vec::new(),
             timers: Timers::default(),
             ripe: Vec::new(),
@@ -312,9 +322,12 @@ impl Router {
         let progress = transport.drive_dtls(now, sink, |dtls, send| dtls.handle_timeout(now, send));
         self.after_dtls(now, index, progress, sink);
         self.send_checks(now, index, sink);
+        self.serve_sources(now, index);
         self.serve_tracks(now, index, sink);
         self.serve_estimate(now, index, sink);
         self.serve_reports(now, index, sink);
+        self.serve_waiting(now, index, sink);
+        self.serve_probe(now, index, sink);
         let due = self.next_due(now, index);
         self.timers.set(index, due);
     }
@@ -329,6 +342,9 @@ impl Router {
             transport.feedback_due(),
             transport.estimate.as_ref().and_then(|it| it.due),
             transport.next_report,
+            transport.look_at_sources,
+            (!transport.waiting.is_empty()).then(|| transport.pacer.opens_at(now)),
+            transport.probing.map(|_| now + TICK),
         ];
         let of_tracks = transport
             .tracks

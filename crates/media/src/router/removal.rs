@@ -13,15 +13,15 @@ fn take_out(
     list: &mut Vec<ConsumerKey>,
     place: usize,
     consumers: &mut Slab<ConsumerId, Consumer>,
-    place_of: fn(&mut Places) -> &mut usize,
+    place_of: impl Fn(&mut Consumer) -> Option<&mut usize>,
 ) {
     if place < list.len() {
         list.swap_remove(place);
     }
     if let Some(moved) = list.get(place)
-        && let Some(consumer) = consumers.get_mut(*moved)
+        && let Some(noted) = consumers.get_mut(*moved).and_then(place_of)
     {
-        *place_of(&mut consumer.places) = place;
+        *noted = place;
     }
 }
 
@@ -62,8 +62,12 @@ impl Router {
             transport.tracks.retain(|other| *other != index);
             transport.streams.retain(|_, stream| stream.track != index);
         }
+        // The moment of the last datagram will do: what ended may have ended by a fault, which knows of none.
+        let now = self.came;
         for consumer in track.consumers {
-            self.remove_consumer(consumer);
+            if !self.lose_source(now, consumer, index) {
+                self.remove_consumer(consumer);
+            }
         }
     }
 
@@ -78,8 +82,8 @@ impl Router {
         } = consumer.places;
         if let Some(transport) = self.transports.get_mut(consumer.transport) {
             let list = &mut transport.consumers;
-            take_out(list, at_transport, &mut self.consumers, |places| {
-                &mut places.at_transport
+            take_out(list, at_transport, &mut self.consumers, |moved| {
+                Some(&mut moved.places.at_transport)
             });
             transport.outgoing.remove(&consumer.spec.ssrc);
             transport.sent.close(consumer.spec.ssrc);
@@ -87,10 +91,18 @@ impl Router {
                 transport.sent.close(rtx);
             }
         }
-        if let Some(track) = self.tracks.get_mut(consumer.track) {
+        self.take_out_of_track(consumer.track, at_track);
+        if let Some(next) = consumer.next {
+            self.take_out_of_track(next.track, next.at_track);
+        }
+    }
+
+    /// Takes a consumer out of a track's list.
+    pub(super) fn take_out_of_track(&mut self, index: TrackKey, place: usize) {
+        if let Some(track) = self.tracks.get_mut(index) {
             let list = &mut track.consumers;
-            take_out(list, at_track, &mut self.consumers, |places| {
-                &mut places.at_track
+            take_out(list, place, &mut self.consumers, |moved| {
+                moved.place_at(index)
             });
         }
     }

@@ -19,6 +19,7 @@ impl Router {
         let producers = self.tracks.values().map(|producer| ProducerStats {
             id: producer.spec.producer,
             transport: producer.spec.transport,
+            rid: producer.spec.rid.clone(),
             ssrc: producer.ssrc().map(|ssrc| ssrc.0),
             packets: producer.packets,
             bytes: producer.bytes,
@@ -34,7 +35,15 @@ impl Router {
         let consumers = self.consumers.values().map(|consumer| ConsumerStats {
             id: consumer.spec.consumer,
             transport: consumer.spec.transport,
-            producer: consumer.spec.producer,
+            producer: self
+                .tracks
+                .get(consumer.track)
+                .map_or(consumer.spec.producers[0], |it| it.spec.producer),
+            source: consumer.sources.current(),
+            wanted_source: consumer.sources.wanted(),
+            temporal: consumer.temporal.current(),
+            wanted_temporal: consumer.temporal.wanted,
+            why: consumer.shortfall(),
             paused: consumer.paused,
             packets: consumer.packets,
             bytes: consumer.bytes,
@@ -151,8 +160,8 @@ impl Snapshot {
         list(&mut out, &self.producers, |out, producer| {
             let _ = write!(
                 out,
-                "{{\"id\":{},\"transport\":{},\"ssrc\":",
-                producer.id, producer.transport
+                "{{\"id\":{},\"transport\":{},\"rid\":\"{}\",\"ssrc\":",
+                producer.id, producer.transport, producer.rid
             );
             number_or_null(out, producer.ssrc);
             let _ = write!(
@@ -175,11 +184,15 @@ impl Snapshot {
         list(&mut out, &self.consumers, |out, consumer| {
             let _ = write!(
                 out,
-                "{{\"id\":{},\"transport\":{},\"producer\":{},\"paused\":{},\"packets\":{},\"bytes\":{},\"nacked\":{},\
+                "{{\"id\":{},\"transport\":{},\"producer\":{},\"source\":{},\"wanted_source\":{},\"temporal\":{},\"wanted_temporal\":{},\"paused\":{},\"packets\":{},\"bytes\":{},\"nacked\":{},\
                  \"retransmitted\":{},\"keyframe_requests\":{},\"fraction_lost\":{:.4},\"jitter\":{},\"rtt_ms\":",
                 consumer.id,
                 consumer.transport,
                 consumer.producer,
+                consumer.source,
+                consumer.wanted_source,
+                consumer.temporal,
+                consumer.wanted_temporal,
                 consumer.paused,
                 consumer.packets,
                 consumer.bytes,
@@ -190,6 +203,8 @@ impl Snapshot {
                 consumer.jitter
             );
             number_or_null(out, consumer.rtt_ms);
+            out.push_str(",\"why\":");
+            quoted_or_null(out, consumer.why);
             out.push('}');
         });
         out.push_str("]}");

@@ -17,6 +17,7 @@ use crate::transport::sink::VecSink;
 use crate::transport::srtp::{KeySalt, SrtpProfile, SrtpReceiver, SrtpSender};
 use crate::transport::{ICE_TIMEOUT, Srtp};
 use crate::wire::codecs::{Codec, Kind};
+use crate::wire::layers::Layers;
 use crate::wire::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
 use crate::wire::rtp;
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ fn router(now: Instant) -> Router {
         secret: [1; 32],
         started: now,
         ingress: IngressLimit::default(),
+        adapts: true,
     })
 }
 
@@ -70,12 +72,16 @@ fn specs(kind: Kind) -> (ProducerSpec, ConsumerSpec) {
         kind,
         codec: if is_video { Codec::Vp8 } else { Codec::Opus },
         mid: "0".into(),
+        rid: String::new(),
         payload_type,
         rtx_payload_type: None,
         ssrc: (!is_video).then_some(Ssrc(2000)),
         rtx_ssrc: None,
         mid_extension: None,
+        rid_extension: None,
+        repaired_rid_extension: None,
         twcc_extension: None,
+        dependency_descriptor_extension: None,
         nack: is_video,
         pli: is_video,
         remb: false,
@@ -83,7 +89,9 @@ fn specs(kind: Kind) -> (ProducerSpec, ConsumerSpec) {
     let subscription = ConsumerSpec {
         consumer: ConsumerId(3000),
         transport: TransportId(2),
-        producer: ProducerId(2000),
+        producers: vec![ProducerId(2000)],
+        source: 0,
+        temporal: None,
         mid: "0".into(),
         payload_type,
         rtx_payload_type: None,
@@ -91,7 +99,9 @@ fn specs(kind: Kind) -> (ProducerSpec, ConsumerSpec) {
         rtx_ssrc: None,
         mid_extension: None,
         twcc_extension: None,
+        dependency_descriptor_extension: None,
         pads: false,
+        rank: 0,
         cname: "c".into(),
     };
     (track, subscription)
@@ -211,6 +221,7 @@ fn a_track_without_a_stream_is_forwarded_and_repaired_from_what_it_keeps() {
             marker: true,
             timestamp: RtpTime(3000 * number as u32),
             payload: &[0x10, 0, number as u8],
+            layers: Layers::NONE,
             keyframe: number == 0,
         };
         router.feed(now, track, &media, &mut sink);

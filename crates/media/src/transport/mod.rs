@@ -6,6 +6,7 @@ pub(crate) mod estimate;
 mod feedback;
 pub mod ice;
 pub(crate) mod outgoing;
+pub(crate) mod pacer;
 pub mod path;
 pub(crate) mod policer;
 pub(crate) mod round_trip;
@@ -14,7 +15,7 @@ pub mod srtp;
 pub(crate) mod traffic;
 pub(crate) mod verification;
 
-use crate::congestion::Bandwidth;
+use crate::congestion::{Bandwidth, Probe};
 use crate::ids::TransportId;
 use crate::reasons::{CloseReason, DropReason};
 use crate::slab::{ConsumerKey, TrackKey};
@@ -24,6 +25,7 @@ use crate::transport::estimate::Estimate;
 use crate::transport::feedback::Feedback;
 use crate::transport::ice::Ice;
 use crate::transport::outgoing::OutgoingStreams;
+use crate::transport::pacer::Pacer;
 use crate::transport::path::Path;
 use crate::transport::policer::{IngressLimit, Policer};
 use crate::transport::round_trip::RoundTrip;
@@ -36,6 +38,7 @@ use crate::transport::verification::PeerBudget;
 use crate::wire::extensions::ExtensionBlock;
 use crate::wire::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
 use crate::wire::rtp;
+use crate::wire::vp8::{Numbers, PictureIds};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -92,12 +95,14 @@ pub(crate) struct OutgoingHeader<'a> {
     pub(crate) ssrc: Ssrc,
     /// With room for the transport-wide number, which the packet is given when it is sealed.
     pub(crate) extensions: &'a ExtensionBlock,
-    /// Whether a byte of padding is put behind the payload (RFC 3550 §5.1).
-    pub(crate) padded: bool,
+    /// Bytes of padding behind the payload (RFC 3550 §5.1).
+    pub(crate) padding: u8,
     /// The number before the payload of a retransmission (RFC 4588 §4).
     pub(crate) original: Option<SeqNo>,
     /// Whether the same packet may be sent again under the same number: the stream has no RTX.
     pub(crate) repeatable: bool,
+    /// The numbers of VP8's pictures that stand in the payload, and those to be written there.
+    pub(crate) pictures: Option<(PictureIds, Numbers)>,
 }
 
 /// Where our half of a handshake went.
@@ -116,6 +121,25 @@ impl DtlsTo {
             _ => DtlsTo::Several,
         }
     }
+}
+
+/// How a path was divided last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Divided {
+    pub(crate) at: Option<Instant>,
+    /// Bits a second that all of it needs which is given out.
+    pub(crate) given: u64,
+    /// Whether anybody lacks something.
+    pub(crate) lacks: bool,
+}
+
+/// A probe that is being sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probing {
+    pub(crate) probe: Probe,
+    pub(crate) began: Instant,
+    /// Bytes that were sent since then, media too.
+    pub(crate) sent: usize,
 }
 
 /// One peer.
@@ -137,8 +161,9 @@ pub(crate) struct Transport {
     pub(crate) srtp: Option<Srtp>,
     pub(crate) tracks: Vec<TrackKey>,
     pub(crate) consumers: Vec<ConsumerKey>,
-    /// Those whose track goes on in this turn.
+    /// Those whose track goes on in this turn, and those that wait until its path carries more.
     pub(crate) ready: Vec<ConsumerKey>,
+    pub(crate) waiting: Vec<ConsumerKey>,
     pub(crate) streams: HashMap<Ssrc, Stream>,
     /// Which consumer leaves under which SSRC, for what its peer says about them.
     pub(crate) outgoing: HashMap<Ssrc, ConsumerKey>,
@@ -157,9 +182,15 @@ pub(crate) struct Transport {
     pub(crate) estimate: Option<Estimate>,
     /// What the path to the peer carries; there from its first consumer on.
     pub(crate) bandwidth: Option<Box<Bandwidth>>,
+    /// How fast that lets packets leave, how it is divided, and whether it carries more.
+    pub(crate) pacer: Pacer,
+    pub(crate) division: Divided,
+    pub(crate) probing: Option<Probing>,
     pub(crate) named_at: Option<Instant>,
     pub(crate) validated_at: Option<Instant>,
     pub(crate) next_report: Option<Instant>,
+    /// When it is looked again which sources its subscriptions may have; none while none has several.
+    pub(crate) look_at_sources: Option<Instant>,
     pub(crate) traffic: Traffic,
     pub(crate) policer: Policer,
 }
@@ -180,6 +211,7 @@ impl Transport {
             tracks: Vec::new(),
             consumers: Vec::new(),
             ready: Vec::new(),
+            waiting: Vec::new(),
             streams: HashMap::new(),
             outgoing: HashMap::new(),
             rtcp_budget: Budget::new(RTCP_BURST, RTCP_RATE),
@@ -191,9 +223,13 @@ impl Transport {
             feedback: None,
             estimate: None,
             bandwidth: None,
+            pacer: Pacer::default(),
+            division: Divided::default(),
+            probing: None,
             named_at: None,
             validated_at: None,
             next_report: None,
+            look_at_sources: None,
             traffic: Traffic::default(),
             policer: Policer::new(limit),
         }
@@ -321,7 +357,7 @@ impl Transport {
             _ => None,
         };
         let original_len = if header.original.is_some() { 2 } else { 0 };
-        let padding_len = usize::from(header.padded);
+        let padding_len = usize::from(header.padding);
         let plain_len = rtp::RTP_HEADER_LEN
             + extensions.bytes().len()
             + original_len
@@ -361,11 +397,15 @@ impl Transport {
             at += 2;
         }
         buffer[at..at + payload.len()].copy_from_slice(payload);
+        if let Some((ids, numbers)) = header.pictures {
+            ids.write(numbers, &mut buffer[at..at + payload.len()]);
+        }
         at += payload.len();
-        if header.padded {
+        if header.padding > 0 {
             buffer[0] |= rtp::PADDING_BIT;
-            buffer[at] = 1;
-            at += 1;
+            buffer[at..at + padding_len].fill(0);
+            at += padding_len;
+            buffer[at - 1] = header.padding;
         }
         let plain_len = at;
         let number = number.map(|(_, number)| number);
@@ -375,7 +415,11 @@ impl Transport {
         let len = sealed.map_err(|_| DropReason::SealFailed)?;
         sink.commit(len);
         if let Some(bandwidth) = self.bandwidth.as_mut() {
-            bandwidth.on_sent(now, number, len, None);
+            bandwidth.on_sent(now, number, len, self.probing.map(|it| it.probe.cluster));
+        }
+        self.pacer.spend(len);
+        if let Some(probing) = &mut self.probing {
+            probing.sent += len;
         }
         self.traffic.packets_out += 1;
         self.traffic.bytes_out += len as u64;

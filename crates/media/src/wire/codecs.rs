@@ -1,4 +1,8 @@
-//! The codecs that are forwarded, and where a keyframe begins: told from a packet's payload without decoding.
+//! The codecs that are forwarded, where a keyframe begins and of which layers a packet is: told from its payload without
+//! decoding.
+
+use crate::wire::layers::Layers;
+use crate::wire::vp8;
 
 /// Audio or video: what decides whether a stream has keyframes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,28 +45,21 @@ pub fn is_keyframe_start(codec: Codec, payload: &[u8]) -> bool {
     }
 }
 
+/// Of which layers a packet is, as far as its payload says.
+pub fn layers(codec: Codec, payload: &[u8]) -> Layers {
+    match codec {
+        Codec::Vp8 if !payload.is_empty() => {
+            vp8::parse(payload).map_or(Layers::BROKEN, |it| Layers::of_vp8(&it))
+        }
+        Codec::Opus | Codec::Vp8 | Codec::H264 => Layers::NONE,
+    }
+}
+
 /// RFC 7741 §4.2 and §4.3: past the payload descriptor, the first bit of the frame header is 0 for a keyframe.
 fn vp8_keyframe(payload: &[u8]) -> Option<bool> {
-    let first = *payload.first()?;
-    let starts_partition = first & 0x10 != 0;
-    let partition = first & 0x07;
-    let mut at = 1;
-    if first & 0x80 != 0 {
-        let extensions = *payload.get(at)?;
-        at += 1;
-        if extensions & 0x80 != 0 {
-            // The picture id has 7 or 15 bits.
-            at += if *payload.get(at)? & 0x80 != 0 { 2 } else { 1 };
-        }
-        if extensions & 0x40 != 0 {
-            at += 1;
-        }
-        if extensions & 0x30 != 0 {
-            at += 1;
-        }
-    }
-    let header = *payload.get(at)?;
-    Some(starts_partition && partition == 0 && header & 0x01 == 0)
+    let descriptor = vp8::parse(payload)?;
+    let header = *payload.get(descriptor.len)?;
+    Some(descriptor.begins_frame && header & 0x01 == 0)
 }
 
 const NAL_IDR: u8 = 5;

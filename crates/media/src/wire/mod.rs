@@ -3,9 +3,11 @@
 pub(crate) mod bytes;
 pub mod codecs;
 pub(crate) mod extensions;
+pub mod layers;
 pub mod num;
 pub mod rtcp;
 pub mod rtp;
 pub mod stun;
 pub mod twcc;
+pub mod vp8;
 pub mod xr;

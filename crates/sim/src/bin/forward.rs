@@ -117,6 +117,7 @@ fn main() -> ExitCode {
         secret: [1; 32],
         started: now,
         ingress: IngressLimit::default(),
+        adapts: true,
     });
     let mut sink = Discard([0; 2048]);
     let mut rng = Rng::new(1);

@@ -1,0 +1,192 @@
+//! Dividing what a path carries among the pictures that are to go over it. Sound is taken off before; what is left goes to
+//! the first of the list before the others, and all of them begin before one of them gets more.
+//!
+//! A state machine without I/O and without a clock. A choice is left at once only when it has to be, and taken up again
+//! with care: whoever is given more and cannot keep it waits longer the next time.
+
+use std::time::{Duration, Instant};
+
+/// Choices of one video at most: sources times temporal layers.
+pub(crate) const MOST_CHOICES: usize = 12;
+
+/// What is sent may need so many times what there is before it counts as too much: measures of both are rough, and what
+/// a pause costs a viewer is much. Where the peer's own estimate is all there is, it counts for less.
+pub(crate) const SLACK: f64 = 1.25;
+pub(crate) const ROUGH_SLACK: f64 = 2.0;
+/// More is given only when so many times its need is there.
+const MARGIN: f64 = 1.1;
+
+/// For how long it has to be too much: less when packets stand in a queue already, and sound with them.
+const PATIENCE: Duration = Duration::from_millis(1_200);
+const LITTLE_PATIENCE: Duration = Duration::from_millis(300);
+
+/// So long after it was too much nothing more is tried; twice as long each time that a trial did not last.
+const WAIT: Duration = Duration::from_secs(2);
+const MOST_WAIT: Duration = Duration::from_secs(32);
+/// What lasted so long was no failure.
+const LASTED: Duration = Duration::from_secs(10);
+
+/// What one video gets, and how long already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// How many of its choices are withheld, counted from the most costly. All: it is paused.
+    withheld: usize,
+    too_much_since: Option<Instant>,
+    raised: Option<Instant>,
+    not_before: Option<Instant>,
+    wait: Duration,
+}
+
+impl Share {
+    /// Takes the choice away that it has; false when it has none.
+    fn lower(&mut self, now: Instant, choices: usize, to: usize) {
+        let lasted = self
+            .raised
+            .is_none_or(|at| now.saturating_duration_since(at) >= LASTED);
+        self.wait = match lasted {
+            true => WAIT,
+            false => (self.wait * 2).clamp(WAIT, MOST_WAIT),
+        };
+        self.not_before = Some(now + self.wait);
+        self.withheld = choices - to;
+        self.too_much_since = None;
+    }
+
+    fn raise(&mut self, now: Instant, choices: usize, to: usize) {
+        self.withheld = choices - to;
+        self.raised = Some(now);
+        self.too_much_since = None;
+    }
+
+    /// How many of so many choices it may take, the cheapest first; 0: none.
+    pub(crate) fn level(&self, choices: usize) -> usize {
+        choices.saturating_sub(self.withheld)
+    }
+
+    /// What is sent did not get through: the next choice below is taken at once.
+    pub(crate) fn give_up(&mut self, now: Instant, choices: usize) {
+        let level = self.level(choices);
+        self.lower(now, choices, level.saturating_sub(1));
+    }
+}
+
+/// One video that wants to go over a path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Video {
+    pub(crate) share: Share,
+    /// Bits a second that its choices need, rising.
+    pub(crate) choices: [u64; MOST_CHOICES],
+    pub(crate) count: usize,
+}
+
+impl AsMut<Video> for Video {
+    fn as_mut(&mut self) -> &mut Video {
+        self
+    }
+}
+
+impl Video {
+    fn cost(&self, level: usize) -> f64 {
+        match level {
+            0 => 0.0,
+            _ => self.choices[level - 1] as f64,
+        }
+    }
+}
+
+/// What came of a division.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Division {
+    /// Bits a second that are given out.
+    pub(crate) given: f64,
+    /// Bits a second that the first one needs which lacks something, with all that is given; none: nobody lacks anything.
+    pub(crate) wanted: Option<f64>,
+}
+
+/// What there is to be divided.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Means {
+    /// Bits a second.
+    pub(crate) available: f64,
+    /// How many times that may be needed.
+    pub(crate) slack: f64,
+    /// Whether packets stand on the way already.
+    pub(crate) queued: bool,
+    /// Whether a probe would show that there is more. Else whoever lacks something tries it, when it may.
+    pub(crate) probes: bool,
+}
+
+/// Divides a path.
+pub(crate) fn divide<V: AsMut<Video>>(now: Instant, means: Means, videos: &mut [V]) -> Division {
+    let Means {
+        available, slack, ..
+    } = means;
+    // What the rest of the list needs at least, so that nobody gets more before all have begun.
+    let mut left = available;
+    let mut reserved = 0.0;
+    for video in videos.iter_mut().map(AsMut::as_mut) {
+        let least = video.cost(video.count.min(1));
+        let factor = if video.share.level(video.count) > 0 {
+            1.0 / slack
+        } else {
+            MARGIN
+        };
+        if (reserved + least) * factor <= available {
+            reserved += least;
+        }
+    }
+    let mut division = Division::default();
+    for video in videos.iter_mut().map(AsMut::as_mut) {
+        let least = video.cost(video.count.min(1));
+        reserved = (reserved - least).max(0.0);
+        let level = video.share.level(video.count);
+        let for_it = (left - reserved).max(0.0);
+        let to = choose(now, video, level, for_it, means);
+        let cost = video.cost(to);
+        left = (left - cost).max(0.0);
+        division.given += cost;
+        if to < video.count && division.wanted.is_none() {
+            division.wanted = Some(video.cost(to + 1) * MARGIN - cost);
+        }
+    }
+    division.wanted = division.wanted.map(|more| more + division.given * MARGIN);
+    division
+}
+
+fn choose(now: Instant, video: &mut Video, level: usize, for_it: f64, means: Means) -> usize {
+    let count = video.count;
+    let most = |video: &Video, factor: f64, up_to: usize| {
+        let fits = |level: &usize| video.cost(*level) * factor <= for_it;
+        (0..=up_to).rev().find(fits).unwrap_or(0)
+    };
+    if video.cost(level) / means.slack > for_it {
+        let since = *video.share.too_much_since.get_or_insert(now);
+        let patience = if means.queued {
+            LITTLE_PATIENCE
+        } else {
+            PATIENCE
+        };
+        if now.saturating_duration_since(since) < patience {
+            return level;
+        }
+        let to = most(video, 1.0, level.saturating_sub(1));
+        video.share.lower(now, count, to);
+        return to;
+    }
+    video.share.too_much_since = None;
+    let tried = if means.probes {
+        0
+    } else {
+        count.min(level + 1)
+    };
+    let to = most(video, MARGIN, count).max(tried);
+    let may = video.share.not_before.is_none_or(|at| now >= at);
+    if to > level && may && !means.queued {
+        video.share.raise(now, count, to);
+        return to;
+    }
+    level
+}
+
+#[cfg(test)]
+mod tests;

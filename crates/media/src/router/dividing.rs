@@ -1,0 +1,361 @@
+//! Fitting what goes to a peer into what its path carries: who gets how much, what waits, and whether there is more.
+
+use crate::allocation::{self, MOST_CHOICES, Means, ROUGH_SLACK, SLACK, Video};
+use crate::congestion::{Basis, Known};
+use crate::egress::consumer::Consumer;
+use crate::egress::spec::MAX_SOURCES;
+use crate::ingress::keyframe_requests::Need;
+use crate::reasons::DropReason;
+use crate::router::event::Event;
+use crate::router::{Router, TICK};
+use crate::slab::{ConsumerKey, TransportKey};
+use crate::transport::pacer::ABOVE_GIVEN;
+use crate::transport::sink::TransmitSink;
+use crate::transport::{OutgoingHeader, Probing, Transport};
+use crate::wire::layers::MAX_TEMPORAL;
+use std::time::{Duration, Instant};
+
+/// Between two divisions of one path while somebody lacks something: one costs as much as it has consumers.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Packets that stand on the way for so long are a queue.
+const QUEUE: Duration = Duration::from_millis(150);
+
+/// Padding of one packet at most (RFC 3550 §5.1), and what its datagram is then, about.
+const MOST_PADDING: u8 = 255;
+
+/// Packets of padding in one turn at most, whatever rate is tried.
+const MOST_PADDED: usize = 128;
+
+/// A video that is to be given its part: its choices are its sources, the smallest first.
+pub(super) struct Claim {
+    consumer: ConsumerKey,
+    video: Video,
+    /// Which source each choice is.
+    places: [u8; MOST_CHOICES],
+}
+
+impl Claim {
+    /// The source of a level; none: it is paused.
+    fn place(&self, level: usize) -> Option<usize> {
+        let at = level.checked_sub(1)?;
+        self.places.get(at).map(|place| usize::from(*place))
+    }
+}
+
+impl AsMut<Video> for Claim {
+    fn as_mut(&mut self) -> &mut Video {
+        &mut self.video
+    }
+}
+
+impl Router {
+    /// What is held back for: nothing where the router does not adapt.
+    fn known(&self, index: TransportKey) -> Option<Known> {
+        let bandwidth = self.transports.get(index)?.bandwidth.as_ref()?;
+        self.adapts.then(|| bandwidth.known()).flatten()
+    }
+
+    /// The peer said something of its path.
+    pub(crate) fn on_path_news(
+        &mut self,
+        now: Instant,
+        index: TransportKey,
+        sink: &mut impl TransmitSink,
+    ) {
+        let known = self.known(index);
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        transport.pace(now, known);
+        let last = &transport.division;
+        let is_tight = last.lacks || known.is_some_and(|it| it.bits_per_second < last.given);
+        let soon = last
+            .at
+            .is_some_and(|at| now.saturating_duration_since(at) < INTERVAL);
+        if is_tight && !soon {
+            self.divide(now, index);
+        }
+        self.serve_probe(now, index, sink);
+    }
+
+    /// Divides what a path carries among what goes over it. To be called once a second, and when it became tight.
+    pub(crate) fn divide(&mut self, now: Instant, index: TransportKey) {
+        let known = self.known(index);
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        if transport.bandwidth.is_none() {
+            return;
+        }
+        transport.division.at = Some(now);
+        let mut claims = std::mem::take(&mut self.claims);
+        claims.clear();
+        let mut sound = 0;
+        for at in 0..transport.consumers.len() {
+            let transport = self.transports.get(index);
+            let Some(key) = transport.and_then(|it| it.consumers.get(at).copied()) else {
+                break;
+            };
+            let Some(consumer) = self.consumers.get(key).filter(|it| !it.paused) else {
+                continue;
+            };
+            if consumer.is_video() {
+                claims.extend(self.claim(now, key));
+            } else if let Some(track) = self.tracks.get_mut(consumer.track) {
+                sound += track.bits_per_second(now).unwrap_or_default();
+            }
+        }
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        let consumers = &self.consumers;
+        claims.sort_unstable_by_key(|claim| consumers.get(claim.consumer).map(Consumer::rank));
+        // Nothing is known of the path: it carries all.
+        let left = |it: Known| it.bits_per_second.saturating_sub(sound) as f64;
+        let means = Means {
+            available: known.map_or(f64::INFINITY, left),
+            slack: known.map_or(SLACK, slack),
+            queued: transport.is_queued(),
+            probes: known.is_some_and(|it| it.basis == Basis::Feedback),
+        };
+        let division = allocation::divide(now, means, &mut claims);
+        transport.division.given = sound + division.given as u64;
+        transport.division.lacks = division.wanted.is_some();
+        if let Some(bandwidth) = transport.bandwidth.as_mut() {
+            bandwidth.set_wanted(division.wanted.map(|bits| bits as u64 + sound));
+        }
+        transport.pace(now, known);
+        for claim in &claims {
+            self.apply(now, claim, means.available);
+        }
+        self.claims = claims;
+    }
+
+    /// Gives a video what it was given.
+    fn apply(&mut self, now: Instant, claim: &Claim, available: f64) {
+        let Some(consumer) = self.consumers.get_mut(claim.consumer) else {
+            return;
+        };
+        let count = claim.video.count;
+        let before = consumer.share.level(count);
+        let level = claim.video.share.level(count);
+        consumer.share = claim.video.share;
+        if level != before || consumer.starved != (level == 0) {
+            self.set_level(now, claim, level, available);
+        }
+    }
+
+    /// What a video may be sent as, and what that costs.
+    fn claim(&mut self, now: Instant, index: ConsumerKey) -> Option<Claim> {
+        let consumer = self.consumers.get(index)?;
+        let (mut choices, mut places, mut count) = ([0; MOST_CHOICES], [0; MOST_CHOICES], 0);
+        for place in (consumer.sources.wanted()..MAX_SOURCES).rev() {
+            let track = consumer.sources.track(place);
+            let track = track.and_then(|key| self.tracks.get_mut(key));
+            let bits = track.and_then(|it| it.bits_per_second(now));
+            let Some(bits) = bits.filter(|bits| *bits > 0) else {
+                continue;
+            };
+            // A publisher may send what it calls the smaller one at a higher rate.
+            let least = choices[..count].last().copied().unwrap_or_default();
+            (choices[count], places[count]) = (bits.max(least), place as u8);
+            count += 1;
+        }
+        let video = Video {
+            share: consumer.share,
+            choices,
+            count,
+        };
+        (count > 0).then_some(Claim {
+            consumer: index,
+            video,
+            places,
+        })
+    }
+
+    /// A picture waited too long for the path: what is next to be sent of it is what comes, when it has a part again.
+    pub(super) fn give_up_waiting(&mut self, now: Instant, index: ConsumerKey) {
+        let Some(consumer) = self.consumers.get_mut(index) else {
+            return;
+        };
+        let Some(track) = self.tracks.get_mut(consumer.track) else {
+            return;
+        };
+        let end = track.next_arrival();
+        self.drops
+            .count_many(DropReason::WaitedTooLong, end - consumer.cursor);
+        consumer.cursor = end;
+        consumer.rewriter.stop();
+        let transport = consumer.transport;
+        let Some(mut claim) = self.claim(now, index) else {
+            return;
+        };
+        let known = self.known(transport).map_or(0, |it| it.bits_per_second);
+        claim.video.share.give_up(now, claim.video.count);
+        self.apply(now, &claim, known as f64);
+        self.divide(now, transport);
+    }
+
+    fn set_level(&mut self, now: Instant, claim: &Claim, level: usize, available: f64) {
+        let Some(consumer) = self.consumers.get_mut(claim.consumer) else {
+            return;
+        };
+        let place = claim.place(level);
+        let resumes = std::mem::replace(&mut consumer.starved, place.is_none()) && place.is_some();
+        if place.is_none() {
+            consumer.rewriter.stop();
+        }
+        consumer.set_target(place.unwrap_or(MAX_SOURCES), MAX_TEMPORAL);
+        let track = consumer.track;
+        let event = Event::ConsumerLimited {
+            transport: consumer.spec.transport,
+            consumer: consumer.spec.consumer,
+            source: place,
+            needed: claim.video.choices[claim.video.count - 1],
+            available: available as u64,
+        };
+        self.emit(event);
+        self.choose_source(now, claim.consumer);
+        if resumes {
+            self.want_keyframe(now, track, Need::FirstPicture);
+        }
+    }
+
+    /// Sends what waits for the path, as far as it carries it now.
+    pub(crate) fn serve_waiting(
+        &mut self,
+        now: Instant,
+        index: TransportKey,
+        sink: &mut impl TransmitSink,
+    ) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        if transport.waiting.is_empty() {
+            return;
+        }
+        transport.ready.append(&mut transport.waiting);
+        for key in &transport.ready {
+            if let Some(consumer) = self.consumers.get_mut(*key) {
+                consumer.is_waiting_for_path = false;
+            }
+        }
+        self.send_ready(now, index, true, sink);
+    }
+
+    /// Begins a probe when one is wanted, and sends of it what is due. Its packets are media while there is any, and
+    /// padding for the rest (RFC 3550 §5.1), under the SSRC of the retransmissions of a picture.
+    pub(crate) fn serve_probe(
+        &mut self,
+        now: Instant,
+        index: TransportKey,
+        sink: &mut impl TransmitSink,
+    ) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        if transport.probing.is_none() {
+            if !transport.division.lacks {
+                return;
+            }
+            let padded = padded_by(transport.consumers.iter().copied(), &self.consumers);
+            let probe = match padded {
+                Some(_) if transport.srtp.is_some() => transport
+                    .bandwidth
+                    .as_mut()
+                    .and_then(|it| it.wants_probe(now)),
+                _ => None,
+            };
+            transport.probing = probe.map(|probe| Probing {
+                probe,
+                began: now,
+                sent: 0,
+            });
+        }
+        let Some(probing) = transport.probing else {
+            return;
+        };
+        let padded = padded_by(transport.consumers.iter().copied(), &self.consumers);
+        let Some(consumer) = padded.and_then(|key| self.consumers.get_mut(key)) else {
+            transport.probing = None;
+            return;
+        };
+        // All of it was sent: one packet more, a tick later, shows how long it took.
+        let is_last = probing.sent >= probing.probe.bytes;
+        let elapsed = now.saturating_duration_since(probing.began) + TICK;
+        let due = probing.probe.bits_per_second as f64 / 8.0 * elapsed.as_secs_f64();
+        let due = (due as usize).min(probing.probe.bytes);
+        for _ in 0..MOST_PADDED {
+            let sent = transport.probing.map_or(usize::MAX, |it| it.sent);
+            if sent >= due && !is_last {
+                break;
+            }
+            let header = padding_header(consumer);
+            let done = header.map(|header| transport.send_rtp(now, sink, &header, &[]));
+            if is_last || !matches!(done, Some(Ok(_))) {
+                transport.probing = None;
+                return;
+            }
+        }
+        self.wake(index, now + TICK);
+    }
+}
+
+/// How many times an estimate what is sent may need.
+fn slack(known: Known) -> f64 {
+    match known.basis {
+        Basis::Feedback => SLACK,
+        Basis::Remb => ROUGH_SLACK,
+    }
+}
+
+impl Transport {
+    /// Whether packets stand on the way.
+    fn is_queued(&self) -> bool {
+        self.bandwidth.as_ref().is_some_and(|it| it.queue() > QUEUE)
+    }
+
+    /// Sets how fast pictures may leave in the long run: what is given out is not held back by this, unless it stands in a
+    /// queue then, in which sound would stand with it.
+    fn pace(&mut self, now: Instant, known: Option<Known>) {
+        let queued = self.is_queued();
+        let given = self.division.given;
+        let rate = known.map(|it| {
+            let bits = it.bits_per_second;
+            match queued {
+                true => (bits as f64 / ABOVE_GIVEN) as u64,
+                false => bits.max(given.min((bits as f64 * slack(it)) as u64)),
+            }
+        });
+        self.pacer.set_rate(now, rate);
+    }
+}
+
+/// The header of a packet of padding among the retransmissions of a picture; none without those.
+fn padding_header(consumer: &mut Consumer) -> Option<OutgoingHeader<'_>> {
+    let (payload_type, ssrc) = consumer.spec.rtx_payload_type.zip(consumer.spec.rtx_ssrc)?;
+    Some(OutgoingHeader {
+        marker: false,
+        payload_type,
+        ext: consumer.take_rtx_number(),
+        timestamp: consumer.rewriter.newest_timestamp(),
+        ssrc,
+        extensions: &consumer.extensions,
+        padding: MOST_PADDING,
+        original: None,
+        repeatable: false,
+        pictures: None,
+    })
+}
+
+/// Whose retransmissions padding can be part of.
+fn padded_by(
+    mut consumers: impl Iterator<Item = ConsumerKey>,
+    all: &crate::slab::Slab<crate::ids::ConsumerId, Consumer>,
+) -> Option<ConsumerKey> {
+    consumers.find(|key| {
+        let spec = all.get(*key).map(|it| &it.spec);
+        spec.is_some_and(|spec| spec.rtx_ssrc.is_some() && spec.twcc_extension.is_some())
+    })
+}

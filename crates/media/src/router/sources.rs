@@ -1,0 +1,218 @@
+//! Which of its sources a consumer gets. It stays with the one it has until a keyframe of the other begins, and stands in the
+//! lists of both meanwhile. However often that changes, each change is a place in a list, and keyframes are asked for as
+//! seldom as ever.
+
+use crate::egress::consumer::Consumer;
+use crate::egress::sources::Next;
+use crate::ingress::keyframe_requests::Need;
+use crate::ingress::track::Presence;
+use crate::reasons::DropReason;
+use crate::router::Router;
+use crate::slab::{ConsumerKey, TrackKey, TransportKey};
+use crate::transport::sink::TransmitSink;
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether a source is missing, or there again.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A keyframe of another source waits no longer than this for the end of a frame of the one before.
+const LONGEST_FRAME: Duration = Duration::from_millis(100);
+
+impl Router {
+    /// Sends a subscription all that waits for it, of the source it gets and, from a keyframe on, of the one that follows.
+    pub(super) fn send_sources(
+        &mut self,
+        now: Instant,
+        index: ConsumerKey,
+        sink: &mut impl TransmitSink,
+    ) {
+        self.send_waiting(now, index, sink);
+        if self.next_begins(now, index) {
+            self.switch_source(index);
+            self.send_waiting(now, index, sink);
+        }
+    }
+
+    /// Whether the source that follows is to be sent from here on. What came of it before a keyframe is passed over.
+    fn next_begins(&mut self, now: Instant, index: ConsumerKey) -> bool {
+        let Some(consumer) = self.consumers.get_mut(index) else {
+            return false;
+        };
+        let Some(next) = &mut consumer.next else {
+            return false;
+        };
+        if !consumer.rewriter.is_flowing() {
+            return true;
+        }
+        let Some(track) = self.tracks.get(next.track) else {
+            return false;
+        };
+        let Some(cache) = &track.cache else {
+            return false;
+        };
+        let from = next.cursor;
+        let mut begins = None;
+        while next.cursor < cache.end() && begins.is_none() {
+            begins = cache.arrival(next.cursor).filter(|it| it.meta.keyframe);
+            next.cursor += u64::from(begins.is_none());
+        }
+        self.drops
+            .count_many(DropReason::AwaitingKeyframe, next.cursor - from);
+        // The frame that is under way of the one before is not cut in two, if its end comes.
+        begins.is_some_and(|kept| {
+            let waits = now.saturating_duration_since(kept.at);
+            !consumer.in_frame || waits >= LONGEST_FRAME
+        })
+    }
+
+    /// A subscription goes on with the source that follows.
+    fn switch_source(&mut self, index: ConsumerKey) {
+        let Some(consumer) = self.consumers.get_mut(index) else {
+            return;
+        };
+        let Some(next) = consumer.next else {
+            return;
+        };
+        let before = consumer.track;
+        let clocks = self.tracks.get(before).filter(|it| {
+            // Only of the number space whose time line was carried on.
+            !consumer.rewriter.is_waiting(it.epoch)
+        });
+        let clocks = clocks.and_then(|it| it.clock);
+        let clocks = clocks.zip(self.tracks.get(next.track).and_then(|it| it.clock));
+        let place = consumer.switch_to(next, clocks.map(|(one, other)| [one, other]));
+        self.take_out_of_track(before, place);
+    }
+
+    /// Sees to it that a subscription gets what it should: called whenever what is wanted, allowed or there has changed.
+    pub(crate) fn choose_source(&mut self, now: Instant, index: ConsumerKey) {
+        let Some(consumer) = self.consumers.get(index) else {
+            return;
+        };
+        let tracks = &self.tracks;
+        let presence = |track: TrackKey| {
+            let track = tracks.get(track);
+            track.map_or(Presence::Gone, |it| it.presence(now))
+        };
+        let Some(target) = consumer.sources.target(presence) else {
+            return;
+        };
+        let is_next = consumer.next.map(|next| next.place);
+        if is_next == Some(target) {
+            return;
+        }
+        self.leave_next(index);
+        if target
+            == self
+                .consumers
+                .get(index)
+                .map_or(target, |it| it.sources.current())
+        {
+            return;
+        }
+        let needs = self.enter_next(index, target);
+        let Some((consumer, needs)) = self.consumers.get(index).zip(needs) else {
+            return;
+        };
+        // Without a picture there is nothing to stay with.
+        let need = match consumer.rewriter.is_flowing() {
+            true => Need::Repair,
+            false => {
+                self.switch_source(index);
+                Need::FirstPicture
+            }
+        };
+        if self.is_shown(index) {
+            self.want_keyframe(now, needs, need);
+        }
+    }
+
+    /// Whether a subscription is on and has somebody who gets it.
+    fn is_shown(&self, index: ConsumerKey) -> bool {
+        let is_on = |it: &&Consumer| !it.paused && !it.starved;
+        let consumer = self.consumers.get(index).filter(is_on);
+        let transport = consumer.and_then(|it| self.transports.get(it.transport));
+        transport.is_some_and(|it| it.srtp.is_some())
+    }
+
+    /// Lists a subscription with the source that is to follow. Returns the track of that.
+    fn enter_next(&mut self, index: ConsumerKey, place: usize) -> Option<TrackKey> {
+        let consumer = self.consumers.get_mut(index)?;
+        let key = consumer.sources.track(place)?;
+        let track = self.tracks.get_mut(key)?;
+        consumer.next = Some(Next {
+            place,
+            track: key,
+            at_track: track.consumers.len(),
+            cursor: track.next_arrival(),
+        });
+        track.consumers.push(index);
+        Some(key)
+    }
+
+    /// The source that was to follow does not.
+    fn leave_next(&mut self, index: ConsumerKey) {
+        let consumer = self.consumers.get_mut(index);
+        if let Some(next) = consumer.and_then(|it| it.next.take()) {
+            self.take_out_of_track(next.track, next.at_track);
+        }
+    }
+
+    /// A source of a subscription is gone: it goes on with another. False when there is none.
+    pub(super) fn lose_source(&mut self, now: Instant, index: ConsumerKey, gone: TrackKey) -> bool {
+        let Some(consumer) = self.consumers.get_mut(index) else {
+            return true;
+        };
+        if consumer.next.is_some_and(|next| next.track == gone) {
+            consumer.next = None;
+        }
+        if consumer.track != gone {
+            return true;
+        }
+        // There is no picture to stay with, and no frame to be ended.
+        consumer.rewriter.stop();
+        if consumer.next.is_some() {
+            self.switch_source(index);
+        }
+        self.choose_source(now, index);
+        let consumer = self.consumers.get(index);
+        consumer.is_none_or(|it| it.track != gone)
+    }
+
+    /// Looks which sources of a transport's subscriptions are missing, or there again.
+    pub(super) fn serve_sources(&mut self, now: Instant, index: TransportKey) {
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        if transport.look_at_sources.is_none_or(|at| at > now) {
+            return;
+        }
+        let count = transport.consumers.len();
+        let mut are_several = false;
+        for at in 0..count {
+            let transport = self.transports.get(index);
+            let Some(key) = transport.and_then(|it| it.consumers.get(at).copied()) else {
+                break;
+            };
+            let consumer = self.consumers.get(key);
+            if consumer.is_some_and(|it| it.sources.are_several()) {
+                are_several = true;
+                self.choose_source(now, key);
+            }
+        }
+        if let Some(transport) = self.transports.get_mut(index) {
+            transport.look_at_sources = are_several.then_some(now + LOOK_INTERVAL);
+        }
+    }
+}
+
+impl Consumer {
+    /// Where it says that it stands in that track's list.
+    pub(super) fn place_at(&mut self, track: TrackKey) -> Option<&mut usize> {
+        if self.track == track {
+            return Some(&mut self.places.at_track);
+        }
+        let next = self.next.as_mut().filter(|it| it.track == track);
+        next.map(|it| &mut it.at_track)
+    }
+}

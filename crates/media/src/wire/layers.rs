@@ -1,0 +1,42 @@
+//! What a packet says of the layers of its picture.
+
+use crate::wire::vp8::{Descriptor, PictureIds};
+
+/// The highest temporal layer that any codec here has.
+pub const MAX_TEMPORAL: u8 = 7;
+
+/// Of which temporal layers a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layers {
+    /// Bit n: whoever gets the layers up to n needs it.
+    pub needed: u8,
+    /// Bit n: whoever got the layers up to n - 1 may go on with those up to n from here.
+    pub opens: u8,
+    /// How its picture is numbered.
+    pub ids: PictureIds,
+}
+
+impl Layers {
+    /// Of a packet that says nothing: everybody needs it.
+    pub const NONE: Layers = Layers {
+        needed: 0xff,
+        opens: 0,
+        ids: PictureIds::NONE,
+    };
+
+    /// Of a packet that cannot be read: nobody can use it.
+    pub const BROKEN: Layers = Layers {
+        needed: 0,
+        ..Layers::NONE
+    };
+
+    /// Of a packet of VP8. A picture that depends on the lowest layer alone opens its layer (RFC 7741 §4.2, Y).
+    pub fn of_vp8(descriptor: &Descriptor) -> Layers {
+        let (layer, opens) = descriptor.temporal.unwrap_or((0, false));
+        Layers {
+            needed: 0xff << layer,
+            opens: u8::from(opens && layer > 0) << layer,
+            ids: descriptor.ids,
+        }
+    }
+}
