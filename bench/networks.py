@@ -57,6 +57,7 @@ class Scenario:
     """What happens to the path of the one guest, ``spoiled``, and of the ``other``, who has a good one else.
 
     Conditions are those of ``tests.network.Conditions``. ``later``: at which share of the time they change to what.
+    With ``small`` both send their picture as a small stream as well.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Scenario:
     other: Conditions = field(default_factory=dict)
     later: tuple[tuple[float, Conditions, Conditions], ...] = ()
     aims: Aims = Aims()
+    small: bool = False
 
 
 NO_AIMS = Aims()
@@ -87,6 +89,7 @@ SCENARIOS = (
     _lossy(0.10),
     Scenario("jitter", up=LATE, down=LATE, aims=Aims(0.5)),
     Scenario("down-300", down={"rate": 300_000, "delay": 0.025}, aims=Aims(1.0, 0.01, 0.2)),
+    Scenario("down-300-small", down={"rate": 300_000, "delay": 0.025}, aims=Aims(1.0, 0.01, 0.2), small=True),
     Scenario("up-150", up={"rate": 150_000, "delay": 0.025}, aims=Aims(1.0, 0.01, 0.2)),
     Scenario("deep-buffer", down={"rate": 600_000, "delay": 0.025, "queue": 2000}, aims=Aims(1.0, 0.01, 0.1)),
     Scenario("step", later=_down((0.3, 400_000), (0.7, None)), aims=Aims(1.0, 0.01)),
@@ -187,6 +190,9 @@ async def measure(scenario: Scenario, seconds: float, folder: Path) -> dict[str,
     async with async_playwright() as playwright, Network(playwright, folder) as network:
         spoiled, other = await asyncio.gather(network.invite("alice", "bigbuckbunny"), network.invite("bob", "bikes"))
         await asyncio.gather(spoiled.join(1), other.join(1))
+        if scenario.small:
+            for guest in (spoiled, other):
+                await guest.call("() => app.client.enableSmallStream()")
         await asyncio.gather(spoiled.publish(SHOWN), other.publish(SHOWN))
         pairs = ((spoiled, other), (other, spoiled))
         await asyncio.gather(*(viewer.until_decoded(seen.user_id, FRAMES) for viewer, seen in pairs))

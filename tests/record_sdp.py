@@ -21,6 +21,7 @@ sys.path.insert(0, str(HERE.parent))
 CASES = {
     "audio-video": {"audio": True, "video": True},
     "audio": {"audio": True, "video": False},
+    "audio-video-small": {"audio": True, "video": True, "small": True},
     "audio-video-screen": {"audio": True, "video": True, "screen": True},
 }
 
@@ -30,7 +31,11 @@ const post = (name, body) => fetch(name, {method: "POST", body});
 async function offer(wanted) {
   const media = await navigator.mediaDevices.getUserMedia({audio: wanted.audio, video: wanted.video});
   const pc = new RTCPeerConnection();
-  for (const track of media.getTracks()) pc.addTransceiver(track, {direction: "sendonly", streams: [media]});
+  const small = [{rid: "big"}, {rid: "small", scaleResolutionDownBy: 4}];
+  for (const track of media.getTracks()) {
+    const more = wanted.small && track.kind === "video" ? {sendEncodings: small} : {};
+    pc.addTransceiver(track, {direction: "sendonly", streams: [media], ...more});
+  }
   if (wanted.screen) pc.addTransceiver("video", {direction: "sendonly"});
   const made = await pc.createOffer();
   await pc.setLocalDescription(made);
@@ -153,7 +158,7 @@ def aiortc() -> None:
 
     async def record() -> None:
         for name, wanted in CASES.items():
-            if wanted.get("screen"):
+            if wanted.get("screen") or wanted.get("small"):
                 continue
             connection = RTCPeerConnection()
             connection.addTransceiver(AudioStreamTrack(), direction="sendonly")

@@ -43,7 +43,7 @@ async def knows(receiver: Guest, sender: Guest) -> None:
     await receiver.until("user => app.video(user) !== null", sender.user_id, what=f"{sender.user_id} is on the page")
 
 
-@pytest.mark.parametrize("codec", ["vp8", "h264"])
+@pytest.mark.parametrize("codec", ["vp8", "h264", "vp9", "av1"])
 async def test_film_and_speech_cross_in_both_directions(invite: Invite, room: int, codec: str) -> None:
     alice, bob = await asyncio.gather(invite("alice", BUNNY), invite("bob", BIKES))
     await alice.join(room, videoCodec=codec)

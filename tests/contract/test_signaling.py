@@ -421,6 +421,21 @@ async def test_wrong_fields_are_answered_and_do_not_cost_the_socket(server: Runn
     assert max(len(stray["error"]["message"]) for stray in wire.strays) < 400
 
 
+@pytest.mark.parametrize("codec", ["VP9", "AV1"])
+async def test_vp9_and_av1_are_forwarded(server: RunningServer, codec: str) -> None:
+    others = {"VP8", "H264", "VP9", "AV1"} - {codec}
+    ann, _ = await join(server, "ann")
+    bob, _ = await join(server, "bob")
+    await publish(ann, sdp=re.sub(rf"a=rtpmap:\d+ ({'|'.join(others)})/90000\r\n", "", offer()))
+    await bob.event()
+    await bob.ask("subscribe", userId="ann")
+    offered = await bob.event()
+    assert f" {codec}/90000" in offered["sdp"]
+    await bob.ask("downlink-answer", revision=1, sdp=answer_to(offered["sdp"]))
+    router = (await server.media.snapshot())["shards"][0]["router"]
+    assert len(router["consumers"]) == 2
+
+
 async def test_a_codec_that_a_viewer_refuses_is_not_sent_to_it_and_another_codec_later_is(
     server: RunningServer,
 ) -> None:

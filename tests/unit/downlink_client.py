@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from parlour.media import Limited, Policed
-from parlour.protocol.messages import DownlinkOffer
+from parlour.protocol.messages import DownlinkOffer, VideoReceived
 from parlour.sdp import Candidate, LocalTransport, RemoteTransport, TrackSpec
 from parlour.signaling.downlink import Downlink, RemoteTrack, TrackKey
-from parlour.signaling.pace import OfferPace
+from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Transport
 
 H264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
@@ -28,7 +28,9 @@ class Book:
     """Keeps the books of a media core: refuses what a real one would refuse."""
 
     transports: dict[int, Callable[[str], None] | None] = field(default_factory=dict)
-    consumers: dict[int, tuple[int, int, TrackSpec]] = field(default_factory=dict)
+    consumers: dict[int, tuple[int, tuple[int, ...], TrackSpec]] = field(default_factory=dict)
+    sources: dict[int, int] = field(default_factory=dict)
+    switches: int = 0
     remotes: dict[int, RemoteTransport] = field(default_factory=dict)
     ssrcs: list[tuple[int, int]] = field(default_factory=list)
     sent: set[tuple[int, int]] = field(default_factory=set)
@@ -69,23 +71,38 @@ class Book:
         self.ssrcs.append((transport, ssrc))
         return ssrc
 
-    def add_producer(self, transport: int, track: TrackSpec) -> int:
+    def add_producer(self, transport: int, track: TrackSpec, *, rid: str = "") -> int:
         return next(self.ids)
 
     def remove_producer(self, producer: int) -> None:
         pass
 
     def add_consumer(
-        self, transport: int, producers: Sequence[int], track: TrackSpec, *, cname: str, rank: int = 0
+        self,
+        transport: int,
+        producers: Sequence[int],
+        track: TrackSpec,
+        *,
+        cname: str,
+        source: int = 0,
+        rank: int = 0,
     ) -> int:
         assert transport in self.transports
         assert track.ssrc is not None
         assert (transport, track.ssrc) not in self.sent, "an SSRC sent with twice repeats packet indices"
         self.sent.add((transport, track.ssrc))
         number = next(self.ids)
-        self.consumers[number] = (transport, producers[0], track)
+        assert source < len(producers)
+        self.consumers[number] = (transport, tuple(producers), track)
+        self.sources[number] = source
         self.ranks[number] = rank
         return number
+
+    def set_consumer_source(self, consumer: int, source: int, temporal: int | None) -> None:
+        assert source < len(self.consumers[consumer][1])
+        assert source != self.sources[consumer], "nothing changes"
+        self.sources[consumer] = source
+        self.switches += 1
 
     def remove_consumer(self, consumer: int) -> None:
         self.consumers.pop(consumer, None)
@@ -122,19 +139,21 @@ class Client:
         self.offers: list[DownlinkOffer] = []
         self.failures: list[str] = []
         self.limited: list[tuple[TrackKey, Limited]] = []
+        self.told: list[VideoReceived] = []
         self.online = True
         self.now = 0.0
         self.hurried = False
         self.later: list[Callable[[], None]] = []
-        pace = OfferPace(self._clock, lambda delay, callback: self.later.append(callback))
         self.downlink = Downlink(
             self.book,
             0,
             find=self.tracks.get,
             send=self._send,
+            tell=self._tell,
             on_failed=self.failures.append,
             on_limited=lambda key, limited: self.limited.append((key, limited)),
-            pace=pace,
+            pace=OfferPace(self._clock, lambda delay, callback: self.later.append(callback)),
+            switch_pace=Pace(self._clock, lambda delay, callback: self.later.append(callback)),
         )
 
     def _clock(self) -> float:
@@ -154,6 +173,10 @@ class Client:
             self.offers.append(offer)
         return self.online
 
+    def _tell(self, event: VideoReceived) -> None:
+        if self.online:
+            self.told.append(event)
+
     def publish(
         self,
         user: str,
@@ -162,18 +185,19 @@ class Client:
         stream: str = "main",
         codec: str = "vp8",
         fmtp: str = H264,
-        producer: int | None = -1,
+        living: bool = True,
+        encodings: int = 1,
     ) -> None:
         key: TrackKey = (user, stream, kind)  # type: ignore[assignment]
-        number = next(self.book.ids) if producer == -1 else producer
+        producers = tuple(next(self.book.ids) for _ in range(encodings if living else 0))
         track = TrackSpec("9", kind, "opus" if kind == "audio" else codec, 50, fmtp=fmtp if codec == "h264" else "")  # type: ignore[arg-type]
-        self.tracks[key] = RemoteTrack(track, number, f"stream-{user}", f"cname-{user}")
+        self.tracks[key] = RemoteTrack(track, producers, f"stream-{user}", f"cname-{user}")
         self.downlink.refresh()
 
     def unpublish(self, user: str) -> None:
         for key in [key for key in self.tracks if key[0] == user]:
             del self.tracks[key]
-        self.downlink.drop(user, "main")
+        self.downlink.gone(user, "main")
 
     def answer(self, refuse: frozenset[str] = frozenset()) -> None:
         offer = self.offers[-1]
@@ -182,8 +206,8 @@ class Client:
 
     @property
     def receiving(self) -> set[int]:
-        """Producers with a consumer."""
-        return {producer for _, producer, _ in self.book.consumers.values()}
+        """Producers that are forwarded."""
+        return {producers[self.book.sources[number]] for number, (_, producers, _) in self.book.consumers.items()}
 
-    def producer(self, user: str, kind: str = "video") -> int | None:
-        return self.tracks[user, "main", kind].producer  # type: ignore[index]
+    def producer(self, user: str, kind: str = "video", encoding: int = 0) -> int:
+        return self.tracks[user, "main", kind].producers[encoding]  # type: ignore[index]

@@ -19,6 +19,7 @@ OF_THE_WIRE = [
     m.StreamUpdated(stream=STREAM),
     m.StreamRemoved(user_id="ann", stream_type="auxiliary", stream_id="7"),
     m.MuteChanged(user_id="ann", stream_type="auxiliary", audio_muted=True, video_muted=False),
+    m.VideoReceived(user_id="ann", stream_type="main", video_type="small", reason="asked for"),
     m.ClientBanned(reason="kick", message="the same user entered the room again"),
     m.ServerStopping(message="the server is going down"),
 ]
@@ -33,13 +34,14 @@ def test_the_public_events_and_their_fields_are_these():
         "StreamUpdated": ["stream"],
         "StreamRemoved": ["user_id", "stream_type", "stream_id"],
         "MuteChanged": ["user_id", "stream_type", "audio_muted", "video_muted"],
+        "VideoReceived": ["user_id", "stream_type", "video_type", "reason"],
         "ClientBanned": ["reason", "message"],
         "ServerStopping": ["message"],
         "ConnectionChanged": ["state"],
         "Failed": ["error"],
     }
     assert [field.name for field in fields(events.PublishedStream)] == [
-        "user_id", "stream_type", "stream_id", "audio", "video", "audio_muted", "video_muted",
+        "user_id", "stream_type", "stream_id", "audio", "video", "audio_muted", "video_muted", "small",
     ]  # fmt: skip
     assert set(events.__all__) == {*told, "PublishedStream", "RoomEvent", "ClientEvent"}
 

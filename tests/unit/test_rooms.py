@@ -246,6 +246,20 @@ def test_a_changed_stream_keeps_its_id() -> None:
     ]
 
 
+def test_a_small_stream_that_appears_or_goes_is_told_and_is_only_there_with_a_video() -> None:
+    subject = room()
+    subject.enter("ann", "s")
+
+    def publish(*, video: bool, small: bool) -> list[RoomEvent]:
+        return subject.publish("ann", "s", "main", stream_id="x", audio=True, video=video, small=small)
+
+    publish(video=True, small=False)
+    assert publish(video=True, small=True) == [StreamChanged(Stream("ann", "main", "x", True, True, small=True))]
+    assert publish(video=True, small=True) == []
+    assert publish(video=True, small=False) == [StreamChanged(Stream("ann", "main", "x", True, True))]
+    assert publish(video=False, small=True) == [StreamChanged(Stream("ann", "main", "x", True, False))]
+
+
 @pytest.mark.parametrize("value", [1, 123, 4294967294])
 def test_a_numeric_room_id_is_good(value: int) -> None:
     assert read_room_id(value, string_room=False) == RoomId(str(value), string=False)

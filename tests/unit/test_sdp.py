@@ -130,7 +130,7 @@ def test_estimates_are_answered_only_where_feedback_about_each_packet_is_not(nam
 def test_an_m_line_without_a_stream_is_inactive_and_one_without_our_codecs_is_rejected() -> None:
     text = recorded("offer", "chromium-audio-video-screen")
     head, audio, first, second = re.split(r"(?=m=)", text)
-    second = re.sub(r"(?m)^a=rtpmap:\d+ (VP8|H264)/90000\r\n", "", second)
+    second = re.sub(r"(?m)^a=rtpmap:\d+ (VP8|H264|VP9|AV1)/90000\r\n", "", second)
     offer = read_uplink_offer(head + audio + first + second)
     answer = read_description(write_uplink_answer(offer, LOCAL, ["1"], session_id=1, version=1))
     assert [section.direction for section in answer.sections] == ["inactive", "recvonly", "inactive"]
@@ -177,6 +177,97 @@ def test_an_m_line_of_firefox_with_port_0_is_not_rejected_when_it_is_bundle_only
     assert "m=video 0 " in text
     assert "a=bundle-only" in text
     assert read_uplink_offer(text).track("2").codec == "vp8"
+
+
+# --- several encodings, and codecs of layers ---
+
+SMALL = recorded("offer", "chromium-audio-video-small")
+
+
+@pytest.mark.parametrize("stack", ["chromium", "firefox"])
+def test_both_encodings_are_taken_and_told_apart_by_their_rids_alone(stack: str) -> None:
+    offer = read_uplink_offer(recorded("offer", f"{stack}-audio-video-small"))
+    track = offer.track("1")
+    assert (track.codec, track.rids, track.has_small) == ("vp8", ("big", "small"), True)
+    assert (track.ssrc, track.rtx_ssrc) == (None, None), "Firefox tells all, and not which is whose"
+    numbers = [track.rid_extension, track.repaired_rid_extension, track.dependency_descriptor_extension]
+    assert numbers == ([10, 11, 12] if stack == "chromium" else [9, 10, 8])
+    answer = write_uplink_answer(offer, LOCAL, ["0", "1"], session_id=1, version=1).split("\r\n")
+    for line in (
+        "a=rid:big recv", "a=rid:small recv", "a=simulcast:recv big;small",
+        f"a=extmap:{numbers[0]} urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+        f"a=extmap:{numbers[1]} urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+        f"a=extmap:{numbers[2]} https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension",
+    ):  # fmt: skip
+        assert answer.count(line) == 1, line
+    assert not offer.track("0").rids
+
+
+def simulcast(line: str, *rids: str) -> str:
+    """An offer of those encodings instead of the recorded ones."""
+    text = re.sub(r"a=(rid|simulcast):[^\r]*\r\n", "", SMALL)
+    return text + "".join(f"a=rid:{rid}\r\n" for rid in rids) + f"a=simulcast:{line}\r\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "rids", "taken"),
+    [
+        ("send a;b;c", ("a send", "b send", "c send"), ("a", "b", "c")),
+        ("send a;b;c;d", ("a send", "b send", "c send", "d send"), ("a", "b", "c")),
+        ("send a,b;~c", ("a send", "b send", "c send max-width=160;max-height=90"), ("a", "c")),
+        ("recv x send a;b", ("a send", "b send", "x recv"), ("a", "b")),
+        ("send a;b recv x", ("a send", "b send", "x recv"), ("a", "b")),
+        ("send a;b;c", ("a send pt=96", "b send pt=102", "c send pt=96,102"), ("a", "c")),
+        ("send a;b", ("a send",), ()),
+        ("send a", ("a send",), ()),
+        ("recv a;b", ("a recv", "b recv"), ()),
+    ],
+)
+def test_of_encodings_the_first_three_that_can_be_taken_are(
+    line: str, rids: tuple[str, ...], taken: tuple[str, ...]
+) -> None:
+    offer = read_uplink_offer(simulcast(line, *rids))
+    assert offer.track("1").rids == taken
+    assert ("a=simulcast:recv" in write_uplink_answer(offer, LOCAL, ["1"], session_id=1, version=1)) == bool(taken)
+
+
+@pytest.mark.parametrize("gone", ["rtp-stream-id", "sdes:mid"])
+def test_encodings_that_packets_do_not_name_are_not_taken(gone: str) -> None:
+    text = re.sub(rf"a=extmap:\d+ urn:ietf:params:rtp-hdrext:(sdes:)?{gone}\r\n", "", SMALL)
+    track = read_uplink_offer(text).track("1")
+    assert (track.rids, track.rid_extension) == ((), None)
+
+
+def only(codec: str, text: str = SMALL) -> str:
+    others = {"VP8", "H264", "VP9", "AV1"} - {codec}
+    return re.sub(rf"a=rtpmap:\d+ ({'|'.join(others)})/90000\r\n", "", text)
+
+
+@pytest.mark.parametrize(
+    ("codec", "fmtp", "rids"),
+    [
+        ("H264", H264 + "42001f", ("big", "small")),
+        ("VP9", "profile-id=0", ()),
+        ("AV1", "level-idx=5;profile=0;tier=0", ()),
+    ],
+)
+def test_codecs_of_layers_come_as_one_encoding_with_the_descriptor_of_their_frames(
+    codec: str, fmtp: str, rids: tuple[str, ...]
+) -> None:
+    offer = read_uplink_offer(only(codec))
+    track = offer.track("1")
+    assert (track.codec, track.fmtp, track.rids) == (codec.lower(), fmtp, rids)
+    assert track.dependency_descriptor_extension == 12
+    answer = write_uplink_answer(offer, LOCAL, ["1"], session_id=1, version=1)
+    assert f" {codec}/90000" in answer
+    assert ("a=simulcast:recv big;small" in answer) == bool(rids)
+
+
+def test_a_profile_of_vp9_or_av1_that_nobody_knows_is_no_codec_in_common() -> None:
+    for codec, parameter in (("VP9", r"profile-id=\d"), ("AV1", r"profile=\d")):
+        text = re.sub(parameter, lambda found: found[0][:-1] + "9", only(codec))
+        with pytest.raises(SdpError, match="no codec in common"):
+            read_uplink_offer(text).track("1")
 
 
 # --- what is wrong ---
@@ -230,6 +321,15 @@ WRONG = {
     "many SSRCs": (CHROMIUM + "".join(f"a=ssrc:{n} cname:x\r\n" for n in range(70)), "SSRCs"),
     "33 m-lines": (CHROMIUM + "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n" * 31, "more than 32 m-lines"),
     "1,000 m-lines": (CHROMIUM + "m=audio 9 x 0\r\n" * 1_000, "more than 32 m-lines"),
+    "a rid with a slash": (CHROMIUM + "a=rid:a/b send\r\n", "rid in line"),
+    "a long rid": (CHROMIUM + "a=rid:" + "x" * 17 + " send\r\n", "longer than 16"),
+    "many rids": (CHROMIUM + "".join(f"a=rid:r{n} send\r\n" for n in range(17)), "more than 16 rids"),
+    "a rid of impossible payload types": (CHROMIUM + "a=rid:a send pt=x\r\n", "payload type"),
+    "simulcast of nothing": (CHROMIUM + "a=simulcast:send\r\n", "simulcast in line"),
+    "simulcast in two ways": (CHROMIUM + "a=simulcast:send a;b send c\r\n", "simulcast in line"),
+    "simulcast of many": (CHROMIUM + "a=simulcast:send " + ";".join("abcdefghijklmnopq") + "\r\n", "more than 16 rids"),
+    "simulcast with a rid twice": (CHROMIUM + "a=simulcast:send a;a\r\n", "twice"),
+    "simulcast of a long rid": (CHROMIUM + "a=simulcast:send a;" + "x" * 17 + "\r\n", "longer than 16"),
     "64 KiB and one": (CHROMIUM + "a=x:" + "y" * (65_533 - len(CHROMIUM)), "at most 65536"),
 }  # fmt: skip
 
@@ -256,7 +356,7 @@ def test_the_worst_text_within_the_bounds_costs_little() -> None:
 
 def test_a_profile_that_no_decoder_knows_is_no_codec_in_common() -> None:
     def offered(profile: str) -> str:
-        text = re.sub(r"a=rtpmap:96 VP8/90000\r\n", "", CHROMIUM)
+        text = re.sub(r"a=rtpmap:\d+ (VP8|VP9|AV1)/90000\r\n", "", CHROMIUM)
         return re.sub(r"profile-level-id=\w+", f"profile-level-id={profile}", text)
 
     with pytest.raises(SdpError, match="no codec in common"):
@@ -345,7 +445,7 @@ def test_the_library_reads_our_offers_back_as_they_were_meant() -> None:
 # --- anything at all ---
 
 ALPHABET = st.characters(codec="utf-8")
-LINES = st.sampled_from(CHROMIUM.split("\r\n"))
+LINES = st.sampled_from([*CHROMIUM.split("\r\n"), *SMALL.split("\r\n")])
 FOREIGN = st.one_of(st.text(ALPHABET, max_size=40), st.from_regex(r"[a-z]=[ -~]{0,40}", fullmatch=True))
 MUTATED = st.lists(st.one_of(LINES, LINES, FOREIGN), max_size=60)
 

@@ -252,7 +252,7 @@ def test_the_outbox_is_bounded_in_bytes_too() -> None:
 
 
 def test_every_request_has_an_answer_and_errors_carry_all_fields() -> None:
-    assert len(ANSWERS) == 12
+    assert len(ANSWERS) == 13
     assert json.loads(encode_ok(7, Empty())) == {"id": 7, "ok": {}}
     error = json.loads(encode_error(None, RtcError(ErrorCode.INVALID_OPERATION, "why")))
     assert error["id"] is None
@@ -265,9 +265,22 @@ JSON = st.recursive(
     max_leaves=12,
 )
 FIELDS = st.sampled_from(
-    ["id", "type", "sdkAppId", "userId", "userSig", "ticket", "roomId", "stringRoom", "sdp", "audioMid", "restart"]
+    [
+        "id",
+        "type",
+        "sdkAppId",
+        "userId",
+        "userSig",
+        "ticket",
+        "roomId",
+        "stringRoom",
+        "sdp",
+        "audioMid",
+        "restart",
+        "videoType",
+    ]
 )
-TYPES = st.sampled_from(["login", "enter", "resume", "publish", "subscribe", "mute", "leave", "ping"])
+TYPES = st.sampled_from(["login", "enter", "resume", "publish", "subscribe", "set-video-type", "mute", "leave", "ping"])
 
 
 @settings(max_examples=examples(500), deadline=None)

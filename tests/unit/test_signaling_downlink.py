@@ -72,7 +72,7 @@ def test_an_uplink_that_fails_and_comes_back_keeps_the_m_line_and_gets_new_ssrcs
     client.publish("ann")
     client.downlink.subscribe("ann", "main", ["video"])
     client.answer()
-    client.publish("ann", producer=None)
+    client.publish("ann", living=False)
     assert len(client.offers) == 1
     client.publish("ann")
     assert mids(client.offers[-1]) == {"0": "ann"}
@@ -276,8 +276,8 @@ def test_the_camera_is_served_before_the_screen_and_what_a_path_does_not_carry_i
     client.answer()
     client.wait()
     client.answer()
-    by_producer = {producer: number for number, (_, producer, _) in client.book.consumers.items()}
-    camera, screen = (client.tracks["ann", stream, "video"].producer for stream in ("main", "auxiliary"))
+    by_producer = {producers: number for number, (_, producers, _) in client.book.consumers.items()}
+    camera, screen = (client.tracks["ann", stream, "video"].producers for stream in ("main", "auxiliary"))
     assert client.book.ranks[by_producer[camera]] < client.book.ranks[by_producer[screen]]
     limited = Limited(by_producer[screen], source=None, needed=900_000, available=310_000)
     assert client.book.limited is not None
@@ -286,3 +286,109 @@ def test_the_camera_is_served_before_the_screen_and_what_a_path_does_not_carry_i
     client.downlink.drop("ann", "auxiliary")
     client.book.limited(limited)
     assert len(client.limited) == 1, "what came too late is of nobody"
+
+
+def publish_both(client: Client, user: str = "ann") -> None:
+    client.publish(user, encodings=2)
+
+
+def told(client: Client) -> list[tuple[str, str, str]]:
+    return [(event.user_id, event.video_type, event.reason) for event in client.told]
+
+
+def test_who_wants_the_small_stream_gets_it_and_the_big_one_again_without_an_offer() -> None:
+    client = Client()
+    publish_both(client)
+    client.downlink.subscribe("ann", "main", ["video"])
+    client.answer()
+    assert client.receiving == {client.producer("ann")}
+    assert client.told == [], "the big one is what a client expects"
+    client.downlink.video_types.want(("ann", "main"), "small")
+    assert client.receiving == {client.producer("ann", encoding=1)}
+    client.downlink.video_types.want(("ann", "main"), "big")
+    assert client.receiving == {client.producer("ann")}
+    assert told(client) == [("ann", "small", "asked for"), ("ann", "big", "asked for")]
+    assert len(client.offers) == 1
+
+
+def test_the_small_one_of_three_encodings_is_the_last() -> None:
+    client = Client()
+    client.publish("ann", encodings=3)
+    client.downlink.subscribe("ann", "main", ["video"])
+    client.answer()
+    client.downlink.video_types.want(("ann", "main"), "small")
+    assert client.receiving == {client.producer("ann", encoding=2)}
+
+
+def test_the_small_stream_may_be_wanted_before_the_subscription_and_outlives_it() -> None:
+    client = Client()
+    publish_both(client)
+    client.downlink.video_types.want(("ann", "main"), "small")
+    for _ in range(2):
+        client.downlink.subscribe("ann", "main", ["video"])
+        client.answer()
+        assert client.receiving == {client.producer("ann", encoding=1)}
+        client.downlink.drop("ann", "main")
+        client.answer()
+    assert told(client) == [("ann", "small", "asked for")]
+    client.unpublish("ann")
+    assert client.downlink.video_types.wanted == {}
+
+
+def test_a_missing_small_stream_is_told_and_comes_when_it_appears() -> None:
+    client = Client()
+    client.publish("ann")
+    client.downlink.subscribe("ann", "main", ["video"])
+    client.answer()
+    client.downlink.video_types.want(("ann", "main"), "small")
+    assert client.receiving == {client.producer("ann")}
+    publish_both(client)
+    client.answer()
+    assert client.receiving == {client.producer("ann", encoding=1)}
+    client.publish("ann")
+    client.answer()
+    assert client.receiving == {client.producer("ann")}
+    missing = ("ann", "big", "ann sends no small stream")
+    assert told(client) == [missing, ("ann", "small", "asked for"), missing]
+
+
+def test_however_often_it_is_asked_for_it_is_changed_once_in_a_while() -> None:
+    client = Client()
+    publish_both(client)
+    client.downlink.subscribe("ann", "main", ["video"])
+    client.answer()
+    client.hurried = True
+    for number in range(10_001):
+        client.downlink.video_types.want(("ann", "main"), "big" if number % 2 else "small")
+    assert (client.book.switches, len(client.told), len(client.later)) == (1, 1, 1)
+    assert client.receiving == {client.producer("ann", encoding=1)}
+    client.downlink.video_types.want(("ann", "main"), "big")
+    client.wait()
+    assert (client.book.switches, len(client.told), len(client.later)) == (2, 2, 0)
+    assert client.receiving == {client.producer("ann")}
+
+
+def test_what_was_told_without_a_socket_is_told_with_the_next_one() -> None:
+    client = Client()
+    publish_both(client)
+    client.downlink.subscribe("ann", "main", ["video"])
+    client.answer()
+    client.online = False
+    client.downlink.video_types.want(("ann", "main"), "small")
+    assert client.told == []
+    client.online = True
+    client.downlink.resend()
+    assert told(client) == [("ann", "small", "asked for")]
+    assert client.downlink.video_types.wanted == {("ann", "main"): "small"}
+
+
+@pytest.mark.parametrize(("codec", "told"), [("vp8", False), ("h264", False), ("vp9", True), ("av1", True)])
+def test_the_descriptor_of_what_frames_need_is_offered_where_it_is_needed(codec: str, told: bool) -> None:
+    client = Client()
+    client.publish("ann", codec=codec)
+    client.downlink.subscribe("ann", "main", ["video"])
+    assert f"{codec.upper()}/90000" in client.offers[-1].sdp
+    assert ("#dependency-descriptor-rtp-header-extension" in client.offers[-1].sdp) == told
+    client.answer()
+    [(_, _, track)] = client.book.consumers.values()
+    assert (track.dependency_descriptor_extension is not None) == told

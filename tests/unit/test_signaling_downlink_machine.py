@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from parlour.protocol.words import VideoType
 
 from tests.unit.downlink_client import Client
 
@@ -20,9 +21,14 @@ class DownlinkMachine(RuleBasedStateMachine):
     users = st.sampled_from(["ann", "bob", "cyd"])
     kinds = st.sampled_from(["audio", "video"])
 
-    @rule(user=users, kind=kinds, living=st.booleans())
-    def publish(self, user: str, kind: str, living: bool) -> None:
-        self.client.publish(user, kind, producer=-1 if living else None)
+    @rule(user=users, kind=kinds, living=st.booleans(), encodings=st.integers(1, 3))
+    def publish(self, user: str, kind: str, living: bool, encodings: int) -> None:
+        self.client.publish(user, kind, living=living, encodings=encodings if kind == "video" else 1)
+
+    @rule(user=users, video_type=st.sampled_from(["big", "small"]))
+    def want(self, user: str, video_type: VideoType) -> None:
+        if any(key[0] == user for key in self.client.tracks):
+            self.client.downlink.video_types.want((user, "main"), video_type)
 
     @rule(user=users)
     def unpublish(self, user: str) -> None:
@@ -65,7 +71,7 @@ class DownlinkMachine(RuleBasedStateMachine):
     def only_what_is_wanted_is_received(self) -> None:
         wanted = self.client.downlink.subscriptions
         for key, track in self.client.tracks.items():
-            if track.producer in self.client.receiving:
+            if self.client.receiving & set(track.producers):
                 assert key[2] in wanted.get((key[0], key[1]), ())
 
     def teardown(self) -> None:
@@ -78,12 +84,14 @@ class DownlinkMachine(RuleBasedStateMachine):
         for _ in range(4):
             if client.offers:
                 client.answer()
-        expected = {
-            track.producer
-            for key, track in client.tracks.items()
-            if track.producer is not None and key[2] in client.downlink.subscriptions.get((key[0], key[1]), ())
-        }
-        assert expected <= client.receiving
+        client.wait()
+        told = {event.user_id: event.video_type for event in client.told}
+        for key, track in client.tracks.items():
+            if track.producers and key[2] in client.downlink.subscriptions.get((key[0], key[1]), ()):
+                small = client.downlink.video_types.wanted.get((key[0], key[1])) == "small" and len(track.producers) > 1
+                assert track.producers[-1 if small else 0] in client.receiving
+                if key[2] == "video":
+                    assert told.get(key[0], "big") == ("small" if small else "big")
         assert len(client.book.transports) <= 1
         client.downlink.close()
         assert client.book.transports == {}

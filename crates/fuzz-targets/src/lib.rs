@@ -266,7 +266,7 @@ pub fn srtp(data: &[u8]) {
 
 /// Keyframes: any payload is one or is not.
 pub fn keyframe(data: &[u8]) {
-    for codec in [Codec::Opus, Codec::Vp8, Codec::H264] {
+    for codec in [Codec::Opus, Codec::Vp8, Codec::H264, Codec::Vp9, Codec::Av1] {
         black_box(is_keyframe_start(codec, data));
     }
 }

@@ -354,8 +354,10 @@ fn parse_codec(text: &str) -> PyResult<Codec> {
         "opus" => Ok(Codec::Opus),
         "vp8" => Ok(Codec::Vp8),
         "h264" => Ok(Codec::H264),
+        "vp9" => Ok(Codec::Vp9),
+        "av1" => Ok(Codec::Av1),
         _ => Err(PyValueError::new_err(format!(
-            "a codec is opus, vp8 or h264, not {text:?}"
+            "a codec is opus, vp8, h264, vp9 or av1, not {text:?}"
         ))),
     }
 }

@@ -24,6 +24,7 @@ from parlour.client.events import (
     ServerStopping,
     StreamAdded,
     StreamRemoved,
+    VideoReceived,
 )
 from parlour.client.peer_connection import PeerConnection
 from parlour.client.reconciler import CONNECT_TIMEOUT
@@ -327,7 +328,7 @@ class Client:
             case _:
                 self._tell(translate(message))
 
-    def _tell(self, event: RoomEvent | ClientBanned | ServerStopping) -> None:
+    def _tell(self, event: RoomEvent | VideoReceived | ClientBanned | ServerStopping) -> None:
         """Follow what happened in the room, and tell the application."""
         self.room.apply(event)
         match event:

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from parlour.errors import RtcError
-from parlour.protocol.words import RemovalReason, Role, StreamType
+from parlour.protocol.words import RemovalReason, Role, StreamType, VideoType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedStream:
-    """A stream that somebody in the room publishes, with the tracks in it. ``stream_id`` is new each time."""
+    """A stream that somebody in the room publishes, with the tracks in it. ``stream_id`` is new each time.
+
+    ``small``: its video is sent in few pixels and bits as well.
+    """
 
     user_id: str
     stream_type: StreamType
@@ -23,6 +26,7 @@ class PublishedStream:
     video: bool
     audio_muted: bool = False
     video_muted: bool = False
+    small: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +53,7 @@ class StreamAdded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamUpdated:
-    """Tracks were added to or removed from a stream."""
+    """Tracks or the small video were added to a stream or removed from it."""
 
     stream: PublishedStream
 
@@ -71,6 +75,16 @@ class MuteChanged:
     stream_type: StreamType
     audio_muted: bool
     video_muted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoReceived:
+    """Which of a stream's videos comes now, and why; before the first it is the big one."""
+
+    user_id: str
+    stream_type: StreamType
+    video_type: VideoType
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +117,7 @@ class Failed:
 
 
 RoomEvent = PeerJoin | PeerLeave | StreamAdded | StreamUpdated | StreamRemoved | MuteChanged
-ClientEvent = RoomEvent | ClientBanned | ServerStopping | ConnectionChanged | Failed
+ClientEvent = RoomEvent | VideoReceived | ClientBanned | ServerStopping | ConnectionChanged | Failed
 
 __all__ = [
     "ClientBanned",
@@ -119,4 +133,5 @@ __all__ = [
     "StreamAdded",
     "StreamRemoved",
     "StreamUpdated",
+    "VideoReceived",
 ]

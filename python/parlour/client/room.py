@@ -16,6 +16,7 @@ from parlour.client.events import (
     StreamAdded,
     StreamRemoved,
     StreamUpdated,
+    VideoReceived,
 )
 from parlour.client.translation import published_stream
 from parlour.protocol import messages as m
@@ -44,7 +45,7 @@ class RoomView:
         self.members: dict[str, Member] = {}
         self.streams: dict[StreamKey, PublishedStream] = {}
 
-    def apply(self, event: RoomEvent | ClientBanned | ServerStopping) -> None:
+    def apply(self, event: RoomEvent | VideoReceived | ClientBanned | ServerStopping) -> None:
         """Follow one event."""
         match event:
             case PeerJoin():
@@ -84,7 +85,7 @@ class RoomView:
                 events.append(StreamAdded(stream=now))
                 before = (False, False)
             else:
-                if (known.audio, known.video) != (now.audio, now.video):
+                if (known.audio, known.video, known.small) != (now.audio, now.video, now.small):
                     events.append(StreamUpdated(stream=now))
                 before = (known.audio_muted, known.video_muted)
             if before != (now.audio_muted, now.video_muted):

@@ -12,6 +12,7 @@ ToldEvent = (
     | m.StreamUpdated
     | m.StreamRemoved
     | m.MuteChanged
+    | m.VideoReceived
     | m.ClientBanned
     | m.ServerStopping
 )
@@ -28,10 +29,13 @@ def published_stream(stream: m.StreamInfo) -> events.PublishedStream:
         video=stream.video,
         audio_muted=stream.audio_muted,
         video_muted=stream.video_muted,
+        small=stream.small,
     )
 
 
-def translate(event: ToldEvent) -> events.RoomEvent | events.ClientBanned | events.ServerStopping:
+def translate(
+    event: ToldEvent,
+) -> events.RoomEvent | events.VideoReceived | events.ClientBanned | events.ServerStopping:
     """An event."""
     match event:
         case m.PeerJoin():
@@ -50,6 +54,13 @@ def translate(event: ToldEvent) -> events.RoomEvent | events.ClientBanned | even
                 stream_type=event.stream_type,
                 audio_muted=event.audio_muted,
                 video_muted=event.video_muted,
+            )
+        case m.VideoReceived():
+            return events.VideoReceived(
+                user_id=event.user_id,
+                stream_type=event.stream_type,
+                video_type=event.video_type,
+                reason=event.reason,
             )
         case m.ClientBanned():
             return events.ClientBanned(reason=event.reason, message=event.message)

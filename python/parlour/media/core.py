@@ -240,16 +240,7 @@ class MediaCore:
         known.next_ssrc = (ssrc + 1) % 2**32
         return ssrc
 
-    def add_producer(
-        self,
-        transport: int,
-        track: TrackSpec,
-        *,
-        rid: str = "",
-        rid_extension: int | None = None,
-        repaired_rid_extension: int | None = None,
-        dependency_descriptor_extension: int | None = None,
-    ) -> int:
+    def add_producer(self, transport: int, track: TrackSpec, *, rid: str = "") -> int:
         """Accept an incoming track. Returns the producer's id.
 
         ``rid`` is that of one of several encodings on one m-line (RFC 8853), each of which is a producer of its own;
@@ -270,10 +261,10 @@ class MediaCore:
                 ssrc=track.ssrc,
                 rtx_ssrc=track.rtx_ssrc,
                 mid_extension=track.mid_extension,
-                rid_extension=rid_extension,
-                repaired_rid_extension=repaired_rid_extension,
+                rid_extension=track.rid_extension,
+                repaired_rid_extension=track.repaired_rid_extension,
                 twcc_extension=track.twcc_extension,
-                dependency_descriptor_extension=dependency_descriptor_extension,
+                dependency_descriptor_extension=track.dependency_descriptor_extension,
                 nack=track.nack,
                 pli=track.pli,
                 remb=track.remb,
@@ -294,7 +285,6 @@ class MediaCore:
         cname: str,
         source: int = 0,
         temporal: int | None = None,
-        dependency_descriptor_extension: int | None = None,
         rank: int = 0,
     ) -> int:
         """Forward a producer as ``track`` says, whose ``ssrc`` is ours. Returns the consumer's id.
@@ -322,7 +312,7 @@ class MediaCore:
                 rtx_ssrc=track.rtx_ssrc,
                 mid_extension=track.mid_extension,
                 twcc_extension=track.twcc_extension,
-                dependency_descriptor_extension=dependency_descriptor_extension,
+                dependency_descriptor_extension=track.dependency_descriptor_extension,
                 pads=self._padding,
                 rank=rank,
                 cname=cname,

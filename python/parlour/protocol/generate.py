@@ -32,7 +32,8 @@ EVENTS: tuple[type[Any], ...] = get_args(messages.AnyEvent)
 ANSWERS: tuple[type[Any], ...] = get_args(messages.AnyOk)
 UNIONS = {"AnyRequest": REQUESTS, "AnyEvent": EVENTS}
 ALIASES = {
-    frozenset(get_args(getattr(words, name))): name for name in ("StreamType", "Scene", "Role", "Kind", "RemovalReason")
+    frozenset(get_args(getattr(words, name))): name
+    for name in ("StreamType", "Scene", "Role", "Kind", "RemovalReason", "VideoType")
 }
 
 BOUNDS = (

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from parlour.protocol.words import Kind, RemovalReason, Role, Scene, StreamType
+from parlour.protocol.words import Kind, RemovalReason, Role, Scene, StreamType, VideoType
 
 PROTOCOL_VERSION = 1
 
@@ -74,7 +74,8 @@ class Resume(Request, tag="resume", frozen=True):
 class Publish(Request, tag="publish", frozen=True):
     """Publish a stream, or change a published one, with the uplink's SDP offer.
 
-    ``audio_mid`` / ``video_mid`` name the m-lines of the offer that carry the stream's tracks.
+    ``audio_mid`` / ``video_mid`` name the m-lines of the offer that carry the stream's tracks. A video m-line may send
+    up to three encodings of VP8 or H264 (``a=simulcast:send``, the biggest first); the last is the small stream.
     """
 
     sdp: str
@@ -106,6 +107,17 @@ class Unsubscribe(Request, tag="unsubscribe", frozen=True):
     """Stop receiving a stream."""
 
     user_id: str
+    stream_type: StreamType = "main"
+
+
+class SetVideoType(Request, tag="set-video-type", frozen=True):
+    """Receive a stream's video as the big or the small stream, once it is subscribed to and as far as it is sent.
+
+    May come before ``subscribe``, and stays until the stream is gone. Where the one is missing the other comes.
+    """
+
+    user_id: str
+    video_type: VideoType
     stream_type: StreamType = "main"
 
 
@@ -144,6 +156,7 @@ AnyRequest = (
     | Unpublish
     | Subscribe
     | Unsubscribe
+    | SetVideoType
     | DownlinkAnswer
     | DownlinkRestart
     | Mute
@@ -156,7 +169,7 @@ AnyRequest = (
 
 
 class StreamInfo(Message, frozen=True):
-    """One published stream as others see it."""
+    """One published stream as others see it. ``small``: its video is there as a small stream as well."""
 
     user_id: str
     stream_type: StreamType
@@ -165,6 +178,7 @@ class StreamInfo(Message, frozen=True):
     video: bool
     audio_muted: bool = False
     video_muted: bool = False
+    small: bool = False
 
 
 class Member(Message, frozen=True):
@@ -216,7 +230,8 @@ class EnterOk(Message, frozen=True):
 class ResumeOk(Message, frozen=True):
     """The session goes on: what changed is the difference between ``snapshot`` and what the client knew.
 
-    ``published`` are the client's own streams that the server still holds, ``subscriptions`` what it still receives.
+    ``published`` are the client's own streams that the server still holds, ``subscriptions`` what it still receives,
+    ``video_types`` what it asked for with ``set-video-type``, where that is not the big stream.
     """
 
     session_id: str
@@ -225,6 +240,7 @@ class ResumeOk(Message, frozen=True):
     snapshot: Snapshot
     published: list[StreamInfo]
     subscriptions: list[Subscription]
+    video_types: list[WantedVideo] = []
 
 
 class Subscription(Message, frozen=True):
@@ -234,6 +250,14 @@ class Subscription(Message, frozen=True):
     stream_type: StreamType
     audio: bool
     video: bool
+
+
+class WantedVideo(Message, frozen=True):
+    """As what one client wants the video of one stream."""
+
+    user_id: str
+    stream_type: StreamType
+    video_type: VideoType
 
 
 class PublishOk(Message, frozen=True):
@@ -263,6 +287,7 @@ ANSWERS: dict[type[Request], type[Message]] = {
     Unpublish: Empty,
     Subscribe: SubscribeOk,
     Unsubscribe: Empty,
+    SetVideoType: Empty,
     DownlinkAnswer: Empty,
     DownlinkRestart: Empty,
     Mute: Empty,
@@ -313,7 +338,7 @@ class StreamAdded(Event, tag="stream-added", frozen=True):
 
 
 class StreamUpdated(Event, tag="stream-updated", frozen=True):
-    """Tracks were added to or removed from a stream."""
+    """Tracks or the small stream were added to a stream or removed from it."""
 
     stream: StreamInfo
 
@@ -356,6 +381,18 @@ class DownlinkOffer(Event, tag="downlink-offer", frozen=True):
     restart: bool = False
 
 
+class VideoReceived(Event, tag="video-received", frozen=True):
+    """Which of a stream's videos is sent to this client now, and why. Before the first it is the big one.
+
+    ``reason`` is for people: "asked for", or what is in the way of that.
+    """
+
+    user_id: str
+    stream_type: StreamType
+    video_type: VideoType
+    reason: str
+
+
 class MediaFailed(Event, tag="media-failed", frozen=True):
     """A transport of this client is dead, with the core's reason; the client makes a new one."""
 
@@ -384,6 +421,7 @@ AnyEvent = (
     | StreamRemoved
     | MuteChanged
     | DownlinkOffer
+    | VideoReceived
     | MediaFailed
     | ClientBanned
     | ServerStopping

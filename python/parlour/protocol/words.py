@@ -14,7 +14,10 @@ StreamType = Literal["main", "auxiliary"]
 Kind = Literal["audio", "video"]
 """What a track carries."""
 
-Codec = Literal["opus", "vp8", "h264"]
+Codec = Literal["opus", "vp8", "h264", "vp9", "av1"]
+
+VideoType = Literal["big", "small"]
+"""Of a stream's video that is sent twice at a time: in full, or in few pixels and bits."""
 
 Scene = Literal["rtc", "live"]
 

@@ -49,7 +49,7 @@ class StreamPublished:
 
 @dataclass(frozen=True, slots=True)
 class StreamChanged:
-    """Tracks came to a stream or went."""
+    """Tracks or the small stream came to a stream or went."""
 
     stream: Stream
 

@@ -198,6 +198,7 @@ class Room(Generic[SessionT]):
         video: bool,
         audio_muted: bool = False,
         video_muted: bool = False,
+        small: bool = False,
     ) -> list[RoomEvent]:
         """Publish a stream or change its tracks; a published one keeps its id.
 
@@ -217,12 +218,13 @@ class Room(Generic[SessionT]):
             video,
             audio and audio_muted,
             video and video_muted,
+            video and small,
         )
         member.streams[stream_type] = new
         if old is None:
             return self._tell([StreamPublished(new)])
         events: list[RoomEvent] = []
-        if (old.audio, old.video) != (new.audio, new.video):
+        if (old.audio, old.video, old.small) != (new.audio, new.video, new.small):
             events.append(StreamChanged(new))
         if (old.audio_muted, old.video_muted) != (new.audio_muted, new.video_muted):
             events.append(MuteChanged(new))

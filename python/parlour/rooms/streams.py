@@ -9,7 +9,10 @@ from parlour.protocol.words import StreamType
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One published stream. Replaced, never changed, so that events may hold it."""
+    """One published stream. Replaced, never changed, so that events may hold it.
+
+    ``small``: its video is sent in a small encoding as well.
+    """
 
     user_id: str
     stream_type: StreamType
@@ -18,3 +21,4 @@ class Stream:
     video: bool
     audio_muted: bool = False
     video_muted: bool = False
+    small: bool = False

@@ -12,6 +12,7 @@ from parlour.sdp.model import LocalTransport, RemoteTransport, TrackSpec
 from parlour.sdp.reader import MAX_SECTIONS, Bounds, Section, read_description
 from parlour.sdp.uplink import known_codec, remote_transport
 from parlour.sdp.writer import (
+    DEPENDENCY_DESCRIPTOR_URI,
     MID_URI,
     TWCC_URI,
     codec_lines,
@@ -55,6 +56,7 @@ class AcceptedLine:
     rtx_payload_type: int | None
     mid_extension: int | None
     twcc_extension: int | None
+    dependency_descriptor_extension: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ def _taken(section: Section, track: TrackSpec) -> AcceptedLine | None:
     rtx = next((codec for codec in section.codecs if codec.payload_type == track.rtx_payload_type), None)
     repaired = rtx is not None and rtx.name == "rtx" and rtx.parameter("apt") == str(track.payload_type)
     mid, twcc = section.extensions.get(MID_URI), section.extensions.get(TWCC_URI)
+    descriptor = section.extensions.get(DEPENDENCY_DESCRIPTOR_URI)
     # Numbers that nobody reports on would be four bytes a packet for nothing.
     reports = twcc == track.twcc_extension and "transport-cc" in codec.feedback
     return AcceptedLine(
@@ -141,4 +144,5 @@ def _taken(section: Section, track: TrackSpec) -> AcceptedLine | None:
         track.rtx_payload_type if repaired else None,
         mid if mid == track.mid_extension else None,
         twcc if reports else None,
+        descriptor if descriptor == track.dependency_descriptor_extension else None,
     )

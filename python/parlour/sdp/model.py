@@ -41,7 +41,8 @@ class TrackSpec:
     ``ssrc`` / ``rtx_ssrc`` are None when an offer does not announce them (packets are then found by MID).
     ``*_extension`` are the RTP header extension ids (RFC 8285), None when not negotiated. ``fmtp`` is the codec's
     parameter text, as offered. ``remb``: the sender obeys bit rate estimates (draft-alvestrand-rmcat-remb-03) and has
-    no transport-wide feedback.
+    no transport-wide feedback. ``rids`` name the encodings of simulcast (RFC 8853), the biggest first; there are none
+    or at least two, and then no SSRCs, as each packet tells its encoding.
     """
 
     mid: str
@@ -57,3 +58,12 @@ class TrackSpec:
     pli: bool = False
     fmtp: str = ""
     remb: bool = False
+    rids: tuple[str, ...] = ()
+    rid_extension: int | None = None
+    repaired_rid_extension: int | None = None
+    dependency_descriptor_extension: int | None = None
+
+    @property
+    def has_small(self) -> bool:
+        """Whether the same video is sent in a smaller encoding as well."""
+        return len(self.rids) > 1

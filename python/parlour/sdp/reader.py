@@ -22,10 +22,15 @@ MAX_PER_SECTION = 64
 """SSRC lines and header extensions, each."""
 MAX_MID = 16
 """What a one-byte RTP header extension can carry (RFC 8285 §4.2)."""
+MAX_RID = 16
+"""The same."""
+MAX_RIDS = 16
+"""Of one m-line: what is read, of which fewer are taken."""
 
 _STRUCTURED = re.compile(r"m=|a=(?:rtpmap|fmtp|rtcp-fb|extmap):")
 _PRINTABLE = re.compile(r"[ -~]*")
 _TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^_`a-z{|}~]+")
+_RID = re.compile(r"[A-Za-z0-9_\-]+")  # RFC 8851 §10
 _UFRAG = re.compile(r"[A-Za-z0-9+/\-_=]{4,256}")
 _PWD = re.compile(r"[A-Za-z0-9+/\-_=]{22,256}")
 _SHA256 = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){31}")
@@ -90,6 +95,10 @@ class Section:
     ssrcs: list[int] = field(default_factory=list)
     repairs: dict[int, int] = field(default_factory=dict)
     """SSRC of the media to SSRC of its RTX (RFC 5576 FID groups)."""
+    rids: dict[str, frozenset[int]] = field(default_factory=dict)
+    """What is sent under a name of its own (RFC 8851), and in which payload types; none stands for any."""
+    simulcast: tuple[str, ...] = ()
+    """Those of them that are encodings of the same picture (RFC 8853), the most preferred first."""
 
     @property
     def rejected(self) -> bool:
@@ -207,8 +216,50 @@ def _read_attribute(here: Section, attribute: str, number: int) -> None:
                 first, second = _ssrc(members[0], number), _ssrc(members[1], number)
                 if first != second:
                     here.repairs.setdefault(first, second)
+        case "rid":
+            _read_rid(here, value, number)
+        case "simulcast":
+            here.simulcast = _simulcast(value, number)
         case _ if name in _DIRECTIONS:
             here.direction = name
+
+
+def _read_rid(here: Section, value: str, number: int) -> None:
+    """``<rid> send [pt=<payload types>;…]`` (RFC 8851 §10). Other restrictions are the sender's business."""
+    rid, _, rest = value.partition(" ")
+    direction, _, restrictions = rest.partition(" ")
+    if direction != "send":
+        return
+    _check_rid(rid, number)
+    if len(here.rids) == MAX_RIDS:
+        raise SdpError(f"m-line {here.index + 1} has more than {MAX_RIDS} rids")
+    payload_types = next((part[3:] for part in restrictions.split(";") if part.startswith("pt=")), "")
+    numbers = payload_types.split(",") if payload_types else []
+    if not all(one.isdecimal() and len(one) < 4 for one in numbers):
+        raise SdpError(f"the rid in line {number} has an impossible payload type")
+    here.rids.setdefault(rid, frozenset(map(int, numbers)))
+
+
+def _check_rid(rid: str, number: int) -> None:
+    if len(rid) > MAX_RID:
+        raise SdpError(f"the rid in line {number} is longer than {MAX_RID} characters")
+    _checked(rid, _RID, "rid", number)
+
+
+def _simulcast(value: str, number: int) -> tuple[str, ...]:
+    """The rids in ``send`` of ``[recv <rids>] send <rids>``: of alternatives the first, paused ones as well."""
+    words = value.split(" ")
+    if len(words) not in {2, 4} or not set(words[::2]) <= {"send", "recv"} or len(set(words[::2])) * 2 != len(words):
+        raise SdpError(f"the simulcast in line {number} is malformed")
+    told = dict(zip(words[::2], words[1::2], strict=True)).get("send")
+    found = [one.split(",", 1)[0].removeprefix("~") for one in told.split(";", MAX_RIDS)] if told else []
+    if len(found) > MAX_RIDS:
+        raise SdpError(f"the simulcast in line {number} has more than {MAX_RIDS} rids")
+    for rid in found:
+        _check_rid(rid, number)
+    if len(set(found)) != len(found):
+        raise SdpError(f"the simulcast in line {number} has a rid twice")
+    return tuple(found)
 
 
 def _read_ssrc(here: Section, value: str, number: int) -> None:

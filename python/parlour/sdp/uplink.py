@@ -11,7 +11,10 @@ from parlour.sdp.errors import SdpError
 from parlour.sdp.model import LocalTransport, RemoteTransport, TrackSpec
 from parlour.sdp.reader import Bounds, CodecLine, Section, read_description
 from parlour.sdp.writer import (
+    DEPENDENCY_DESCRIPTOR_URI,
     MID_URI,
+    REPAIRED_RID_URI,
+    RID_URI,
     TWCC_URI,
     codec_lines,
     rejected_lines,
@@ -38,6 +41,15 @@ H264_PROFILES = (
 )
 """profile_idc, and which constraint flags have which values: Constrained Baseline, Baseline, Main, High, Constrained
 High, High 4:4:4 Predictive, each with its one spelling (RFC 6184 table 5)."""
+
+MAX_LAYERS = 3
+"""Encodings of one picture that are taken; of more the last ones are not."""
+
+SIMULCAST_CODECS = frozenset({"vp8", "h264"})
+"""Those that are sent in several encodings. Others come in one, whose frames tell what may be left out of it."""
+
+VP9_PROFILES = frozenset({"0", "1", "2", "3"})
+AV1_PROFILES = frozenset({"0", "1", "2"})
 
 LOW_LEVEL, HIGH_LEVEL = 0x1F, 0x34
 """3.1 and 5.2: what a downlink tells of the level, which does not say who can decode."""
@@ -72,7 +84,7 @@ class UplinkOffer:
             names = ", ".join(line.codec_names[:12]) or "none"
             raise SdpError(
                 f"the m-line with mid {mid} has no codec in common with us; it offers {names},"
-                " and we take Opus, VP8 and H264 with packetization-mode 1"
+                " and we take Opus, VP8, H264 with packetization-mode 1, VP9 and AV1"
             )
         if not line.sends:
             raise SdpError(f"the m-line with mid {mid} does not send; make its direction sendonly")
@@ -153,7 +165,10 @@ def _choose(section: Section) -> TrackSpec | None:
             None,
         )
         twcc = section.extensions.get(TWCC_URI) if "transport-cc" in codec.feedback else None
+        rids = _encodings(section, name, codec.payload_type)
         ssrc = next((first for first in section.ssrcs if first in section.repairs), next(iter(section.ssrcs), None))
+        if rids:
+            ssrc = None  # there is one for each encoding, and nothing says which
         return TrackSpec(
             section.mid,
             "video" if video else "audio",
@@ -169,8 +184,21 @@ def _choose(section: Section) -> TrackSpec | None:
             codec_format(name, codec),
             # A sender has one controller: it is told of each packet, or a bit rate.
             remb=video and twcc is None and "goog-remb" in codec.feedback,
+            rids=rids,
+            rid_extension=section.extensions.get(RID_URI) if rids else None,
+            repaired_rid_extension=section.extensions.get(REPAIRED_RID_URI) if rids else None,
+            dependency_descriptor_extension=section.extensions.get(DEPENDENCY_DESCRIPTOR_URI) if video else None,
         )
     return None
+
+
+def _encodings(section: Section, name: Codec, payload_type: int) -> tuple[str, ...]:
+    """The rids under which the section sends the same picture in that codec, biggest first; none unless several."""
+    if name not in SIMULCAST_CODECS or RID_URI not in section.extensions or MID_URI not in section.extensions:
+        return ()
+    usable = {rid for rid, formats in section.rids.items() if not formats or payload_type in formats}
+    rids = tuple(rid for rid in section.simulcast if rid in usable)[:MAX_LAYERS]
+    return rids if len(rids) > 1 else ()
 
 
 def known_codec(kind: str, codec: CodecLine) -> Codec | None:
@@ -183,6 +211,10 @@ def known_codec(kind: str, codec: CodecLine) -> Codec | None:
         case "video", "h264", 90000:
             usable = codec.parameter("packetization-mode") == "1" and h264_profile(_profile_level_id(codec)) is not None
             return "h264" if usable else None
+        case "video", "vp9", 90000:
+            return "vp9" if (codec.parameter("profile-id") or "0") in VP9_PROFILES else None
+        case "video", "av1", 90000:
+            return "av1" if (codec.parameter("profile") or "0") in AV1_PROFILES else None
     return None
 
 
@@ -202,7 +234,8 @@ def h264_profile(profile_level_id: str) -> str | None:
 def codec_format(name: Codec, codec: CodecLine) -> str:
     """The fmtp in one spelling.
 
-    Opus keeps whether it is stereo (RFC 7587 §6.1), H264 its profile and level (RFC 6184 §8.1), VP8 nothing.
+    Opus keeps whether it is stereo (RFC 7587 §6.1), H264 its profile and level (RFC 6184 §8.1), VP9 and AV1 their
+    profile (RFC 9628 §7.1; AV1's level and tier bound a receiver, and are told as browsers tell theirs), VP8 nothing.
     """
     match name:
         case "opus":
@@ -210,6 +243,10 @@ def codec_format(name: Codec, codec: CodecLine) -> str:
             return "minptime=10;useinbandfec=1" + (";stereo=1;sprop-stereo=1" if stereo else "")
         case "h264":
             return _h264_format(_profile_level_id(codec))
+        case "vp9":
+            return f"profile-id={codec.parameter('profile-id') or '0'}"
+        case "av1":
+            return f"level-idx=5;profile={codec.parameter('profile') or '0'};tier=0"
     return ""
 
 

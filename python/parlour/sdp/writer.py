@@ -10,6 +10,9 @@ from parlour.sdp.model import LocalTransport, TrackSpec
 
 MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
 TWCC_URI = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+RID_URI = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+REPAIRED_RID_URI = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
+DEPENDENCY_DESCRIPTOR_URI = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 
 NOWHERE = {"version": 4, "ip": "0.0.0.0"}  # noqa: S104 - what SDP writes for "see the candidates"
 
@@ -17,6 +20,8 @@ _RTPMAP: dict[str, dict[str, object]] = {
     "opus": {"codec": "opus", "rate": 48000, "encoding": 2},
     "vp8": {"codec": "VP8", "rate": 90000},
     "h264": {"codec": "H264", "rate": 90000},
+    "vp9": {"codec": "VP9", "rate": 90000},
+    "av1": {"codec": "AV1", "rate": 90000},
 }
 
 
@@ -96,7 +101,19 @@ def codec_lines(track: TrackSpec, *, transport_cc: bool) -> dict[str, Any]:
     if rtx is not None:
         rtp.append({"payload": rtx, "codec": "rtx", "rate": 90000})
         formats.append({"payload": rtx, "config": f"apt={payload_type}"})
-    extensions = [(track.mid_extension, MID_URI), (track.twcc_extension, TWCC_URI)]
+    extensions = [
+        (track.mid_extension, MID_URI),
+        (track.twcc_extension, TWCC_URI),
+        (track.rid_extension, RID_URI),
+        (track.repaired_rid_extension, REPAIRED_RID_URI),
+        (track.dependency_descriptor_extension, DEPENDENCY_DESCRIPTOR_URI),
+    ]
+    simulcast: dict[str, Any] = {}
+    if track.rids:
+        simulcast = {
+            "rids": [{"id": rid, "direction": "recv"} for rid in track.rids],
+            "simulcast": {"dir1": "recv", "list1": ";".join(track.rids)},
+        }
     return {
         "type": track.kind,
         "port": 9,
@@ -109,4 +126,5 @@ def codec_lines(track: TrackSpec, *, transport_cc: bool) -> dict[str, Any]:
         "fmtp": formats,
         "rtcpFb": feedback,
         "ext": [{"value": number, "uri": uri} for number, uri in extensions if number is not None],
+        **simulcast,
     }

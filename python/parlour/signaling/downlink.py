@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from parlour.errors import ErrorCode, RtcError
 from parlour.media import Limited, MediaFullError
-from parlour.protocol.messages import DownlinkOffer, DownlinkTrack
+from parlour.protocol.messages import DownlinkOffer, DownlinkTrack, VideoReceived
 from parlour.protocol.words import Kind, StreamType
 from parlour.sdp import (
     AcceptedLine,
@@ -26,15 +26,17 @@ from parlour.sdp import (
     read_downlink_answer,
     write_downlink_offer,
 )
-from parlour.signaling.pace import OfferPace
+from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Media, Transport
+from parlour.signaling.video_types import VideoTypes
 
 MID_EXTENSION = 1
 TWCC_EXTENSION = 2
+DESCRIPTOR_EXTENSION = 3
 MAX_LINES = 512
-REMEMBERED = 16
 RANKS: dict[StreamType, int] = {"main": 0, "auxiliary": 1}
 """Who is served first of the pictures that share a path."""
+REMEMBERED = 16
 """Withdrawn offers whose answers may still be on their way, of one client."""
 
 PAYLOAD_TYPES = (*range(96, 128), *range(35, 64))
@@ -46,22 +48,29 @@ TrackKey = tuple[str, StreamType, Kind]
 
 @dataclass(frozen=True, slots=True)
 class RemoteTrack:
-    """A track that could be received. ``producer`` is None while its publisher's uplink is down."""
+    """A track that could be received. ``producers`` are its encodings, the biggest first.
+
+    There are none while its publisher's uplink is down.
+    """
 
     track: TrackSpec
-    producer: int | None
+    producers: tuple[int, ...]
     stream_id: str
     cname: str
 
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """One m-line. ``key`` is None while it is free; ``producer`` is what ``offered`` was made for."""
+    """One m-line. ``key`` is None while it is free; ``producers`` are what ``offered`` was made for.
+
+    ``source`` is the place of the one among them that is forwarded.
+    """
 
     offered: DownlinkLine
     key: TrackKey | None = None
-    producer: int | None = None
+    producers: tuple[int, ...] = ()
     consumer: int | None = None
+    source: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,10 @@ class PendingOffer:
 
 
 class Downlink:
-    """One client's downlink. ``send`` gets every offer, and says whether the client can be told now."""
+    """One client's downlink. ``send`` gets every offer, and says whether the client can be told now.
+
+    ``tell`` gets what else is told; without a socket it is told again with the next.
+    """
 
     def __init__(
         self,
@@ -82,9 +94,11 @@ class Downlink:
         *,
         find: Callable[[TrackKey], RemoteTrack | None],
         send: Callable[[DownlinkOffer], bool],
+        tell: Callable[[VideoReceived], object],
         on_failed: Callable[[str], None],
         on_limited: Callable[[TrackKey, Limited], None],
         pace: OfferPace,
+        switch_pace: Pace,
     ) -> None:
         self._media = media
         self._shard = shard
@@ -109,6 +123,7 @@ class Downlink:
         self.revision = 0
         self.failure: str | None = None
         self.subscriptions: dict[tuple[str, StreamType], frozenset[Kind]] = {}
+        self.video_types = VideoTypes(switch_pace, tell, self._switch)
 
     # --- what the client asks for ---
 
@@ -138,6 +153,11 @@ class Downlink:
             self._refused = {refused for refused in self._refused if refused[0][:2] != (user_id, stream_type)}
             self.refresh()
 
+    def gone(self, user_id: str, stream_type: StreamType) -> None:
+        """A stream is no longer published: nothing of it is received, or wanted."""
+        self.drop(user_id, stream_type)
+        self.video_types.forget((user_id, stream_type))
+
     def subscribes_to(self, user_id: str) -> bool:
         """Whether a stream of that user is to be received."""
         return (user_id, "main") in self.subscriptions or (user_id, "auxiliary") in self.subscriptions
@@ -151,6 +171,7 @@ class Downlink:
     def resend(self) -> None:
         """The client has a new socket: repeat the offer without answer, or make the one that is due."""
         self._unsent = False
+        self.video_types.repeat()
         if self._pending is not None:
             self._send(self._pending.message)
         else:
@@ -206,7 +227,7 @@ class Downlink:
         for line in self._lines:
             if line.consumer is not None and (line.key is None or line.key not in sources):
                 self._stop_consumer(line)
-                line.producer = None  # wanted again, it gets new SSRCs
+                line.producers = ()  # wanted again, it gets new SSRCs
         if self._pending is not None or self._unsent or not (self._dirty or self._differs(sources)):
             return  # the answer brings us here again
         if not self._pace.take(self.refresh):
@@ -219,10 +240,10 @@ class Downlink:
             source = sources.pop(line.key, None)
             if source is None:
                 self._free(line)
-            elif source.producer is not None and source.producer != line.producer:
+            elif source.producers and source.producers != line.producers:
                 self._carry(line, line.key, source)
         for key, source in sources.items():
-            if source.producer is None or self._is_refused(key, source):
+            if not source.producers or self._is_refused(key, source):
                 continue
             line_for = self._free_line(key[2])
             if line_for is not None:
@@ -236,9 +257,9 @@ class Downlink:
             if line.key is None:
                 continue
             source = missing.pop(line.key, None)
-            if source is None or source.producer not in {None, line.producer}:
+            if source is None or source.producers not in {(), line.producers}:
                 return True
-        return any(source.producer is not None and not self._is_refused(key, source) for key, source in missing.items())
+        return any(source.producers and not self._is_refused(key, source) for key, source in missing.items())
 
     def _is_refused(self, key: TrackKey, source: RemoteTrack) -> bool:
         return (key, source.track.codec, downlink_format(source.track)) in self._refused
@@ -251,7 +272,7 @@ class Downlink:
             missing = [
                 key
                 for key, source in sources.items()
-                if key[2] == kind and key not in carried and source.producer and not self._is_refused(key, source)
+                if key[2] == kind and key not in carried and source.producers and not self._is_refused(key, source)
             ]
             free = [
                 line
@@ -319,16 +340,18 @@ class Downlink:
             downlink_format(source.track),
             # For who has no transport-wide feedback.
             remb=video,
+            # Of these two the frames do not tell all that a decoder must know of them.
+            dependency_descriptor_extension=DESCRIPTOR_EXTENSION if source.track.codec in {"vp9", "av1"} else None,
         )
         line.offered = DownlinkLine(track, active=True, stream_id=source.stream_id, cname=source.cname)
-        line.key, line.producer = key, source.producer
+        line.key, line.producers = key, source.producers
         if line not in self._lines:
             self._lines.append(line)
         self._dirty = True
 
     def _free(self, line: Line) -> None:
         self._stop_consumer(line)
-        line.key = line.producer = None
+        line.key, line.producers = None, ()
         line.offered = replace(line.offered, active=False)
         self._dirty = True
 
@@ -402,7 +425,7 @@ class Downlink:
         self._pending = None
         sources = self._sources()
         for line, then in zip(self._lines, offered, strict=True):
-            there = line.key is not None and line.key in sources and sources[line.key].producer == line.producer
+            there = line.key is not None and line.key in sources and sources[line.key].producers == line.producers
             self._settle(line, then, answer.accepted.get(then.mid), then.mid in answer.refused, there=there)
         # A line that the client refused may have a better use.
         self.refresh()
@@ -416,22 +439,46 @@ class Downlink:
             if then.active and line.key is not None:
                 self._refused.add((line.key, then.track.codec, then.track.fmtp))
             self._stop_consumer(line)
-            line.key = line.producer = None
+            line.key, line.producers = None, ()
             line.offered = replace(line.offered, active=False, rejected=True)
         elif not then.active or not there:
             return
         elif accepted is None:
             self._stop_consumer(line)
-        elif line.consumer is None and line.producer is not None and self._transport is not None:
+        elif line.consumer is None and line.key is not None and line.producers and self._transport is not None:
             track = replace(
                 then.track,
                 rtx_payload_type=accepted.rtx_payload_type,
                 rtx_ssrc=then.track.rtx_ssrc if accepted.rtx_payload_type is not None else None,
                 mid_extension=accepted.mid_extension,
                 twcc_extension=accepted.twcc_extension,
+                dependency_descriptor_extension=accepted.dependency_descriptor_extension,
             )
+            line.source = self._source(line.key, line)
             with contextlib.suppress(LookupError):  # one end closed just now; its event is on the way
-                rank = RANKS[line.key[1]] if line.key is not None else 0
                 line.consumer = self._media.add_consumer(
-                    self._transport.id, [line.producer], track, cname=then.cname, rank=rank
+                    self._transport.id,
+                    line.producers,
+                    track,
+                    cname=then.cname,
+                    source=line.source,
+                    rank=RANKS[line.key[1]],
                 )
+
+    # --- big and small ---
+
+    def _source(self, key: TrackKey, line: Line) -> int:
+        """Which of the line's encodings is to be forwarded."""
+        user_id, stream_type, kind = key
+        return 0 if kind == "audio" else self.video_types.choose((user_id, stream_type), len(line.producers))
+
+    def _switch(self) -> None:
+        """Forward of each video what is wanted now."""
+        for line in self._lines:
+            if line.consumer is None or line.key is None:
+                continue
+            source = self._source(line.key, line)
+            if source != line.source:
+                line.source = source
+                with contextlib.suppress(LookupError):  # it closed just now
+                    self._media.set_consumer_source(line.consumer, source, None)

@@ -1,4 +1,4 @@
-"""How often a downlink is negotiated anew, whoever is the cause."""
+"""How often a downlink is changed, whoever is the cause."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Later(Protocol):
         """Once."""
 
 
-class OfferPace:
-    """When the next offer may be made. ``clock`` in seconds."""
+class Pace:
+    """When something may be done again. ``clock`` in seconds."""
 
     def __init__(self, clock: Callable[[], float], later: Later) -> None:
         self._clock = clock
@@ -27,12 +27,12 @@ class OfferPace:
         self._not_before = 0.0
         self._waiting = False
 
-    def offered(self, lines: int) -> None:
-        """An offer of so many m-lines was made."""
-        self._not_before = self._clock() + BASE + PER_LINE * lines
+    def rest(self, seconds: float) -> None:
+        """It was done, and is not done again for so long."""
+        self._not_before = self._clock() + seconds
 
     def take(self, again: Callable[[], None]) -> bool:
-        """Whether an offer may be made now; if not, ``again`` is called once it may."""
+        """Whether it may be done now; if not, ``again`` is called once it may."""
         if self._waiting:
             return False
         wait = self._not_before - self._clock()
@@ -46,3 +46,11 @@ class OfferPace:
 
         self._later(wait, over)
         return False
+
+
+class OfferPace(Pace):
+    """When the next offer may be made."""
+
+    def offered(self, lines: int) -> None:
+        """An offer of so many m-lines was made."""
+        self.rest(BASE + PER_LINE * lines)

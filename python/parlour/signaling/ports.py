@@ -49,16 +49,26 @@ class Media(Protocol):
     def allocate_ssrc(self, transport: int) -> int:
         """An SSRC that the transport never sent with."""
 
-    def add_producer(self, transport: int, track: TrackSpec) -> int:
-        """Accept an incoming track."""
+    def add_producer(self, transport: int, track: TrackSpec, *, rid: str = "") -> int:
+        """Accept an incoming track, or one encoding of it."""
 
     def remove_producer(self, producer: int) -> None:
         """Stop it and its consumers."""
 
     def add_consumer(
-        self, transport: int, producers: Sequence[int], track: TrackSpec, *, cname: str, rank: int = 0
+        self,
+        transport: int,
+        producers: Sequence[int],
+        track: TrackSpec,
+        *,
+        cname: str,
+        source: int = 0,
+        rank: int = 0,
     ) -> int:
-        """Forward a producer."""
+        """Forward one of the encodings of a track, the biggest first: the one at the place ``source``."""
+
+    def set_consumer_source(self, consumer: int, source: int, temporal: int | None) -> None:
+        """Forward another encoding, from its next keyframe on; of its frames those up to that temporal layer."""
 
     def remove_consumer(self, consumer: int) -> None:
         """Stop forwarding."""

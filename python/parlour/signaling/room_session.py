@@ -123,6 +123,7 @@ class RoomSession:
             video="video" in tracks,
             audio_muted=request.audio_muted,
             video_muted=request.video_muted,
+            small="video" in tracks and tracks["video"].has_small,
         )
         self._tell_all(cause=session)
         if session.uplink.published != before:  # the same published again concerns nobody
@@ -160,6 +161,15 @@ class RoomSession:
         kinds = may_receive(session.privileges, request.stream_type, asked)
         return session.downlink.subscribe(request.user_id, request.stream_type, kinds)
 
+    def set_video_type(self, session: Session, request: messages.SetVideoType) -> None:
+        """Receive a stream's video as the big or the small one."""
+        if self.room.stream(request.user_id, request.stream_type) is None or request.user_id == session.user_id:
+            raise RtcError(
+                ErrorCode.REMOTE_STREAM_NOT_EXIST, f"that user publishes no {request.stream_type} stream (any more)"
+            )
+        session.owe(lines=1)
+        session.downlink.video_types.want((request.user_id, request.stream_type), request.video_type)
+
     def find_track(self, key: TrackKey) -> RemoteTrack | None:
         """The published track of that key, as downlinks need it."""
         user_id, stream_type, kind = key
@@ -169,7 +179,7 @@ class RoomSession:
         source = publisher.uplink.published.get((stream_type, kind))
         if source is None:
             return None
-        return RemoteTrack(source.track, source.producer, stream.stream_id, publisher.cname)
+        return RemoteTrack(source.track, source.producers, stream.stream_id, publisher.cname)
 
     def _subscribers(self, user_id: str) -> list[Session]:
         return [session for session in self.sessions if session.downlink.subscribes_to(user_id)]
@@ -197,8 +207,8 @@ class RoomSession:
                     raise AssertionError(f"a change made a {type(event).__name__} that is none of its own")
                 case StreamUnpublished(stream):
                     receivers = self._subscribers(stream.user_id)
-                    for other in receivers:
-                        other.downlink.drop(stream.user_id, stream.stream_type)
+                    for other in self.sessions:
+                        other.downlink.gone(stream.user_id, stream.stream_type)
                     if channel is not None:
                         channel.connection.owe(renegotiated=len(receivers))
                 case MemberLeft() if gone is not None:
@@ -232,6 +242,7 @@ def stream_info(stream: Stream) -> messages.StreamInfo:
         video=stream.video,
         audio_muted=stream.audio_muted,
         video_muted=stream.video_muted,
+        small=stream.small,
     )
 
 

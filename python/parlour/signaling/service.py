@@ -22,7 +22,7 @@ from parlour.signaling.channel import Channel
 from parlour.signaling.codec import request_type
 from parlour.signaling.connection import ConnectionLimits
 from parlour.signaling.ended import EndedSessions
-from parlour.signaling.pace import OfferPace
+from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Media
 from parlour.signaling.room_session import REMOVED, RoomSession, stream_info
 from parlour.signaling.session import Session
@@ -203,6 +203,8 @@ class SignalingService:
                 return messages.SubscribeOk(revision=session.room.subscribe(session, request))
             case messages.Unsubscribe():
                 session.downlink.drop(request.user_id, request.stream_type)
+            case messages.SetVideoType():
+                session.room.set_video_type(session, request)
             case messages.DownlinkAnswer():
                 try:
                     asked_for = session.downlink.answer(request.revision, request.sdp)
@@ -267,8 +269,9 @@ class SignalingService:
         if not self._media.has_room(room_session.shard, TRANSPORTS_OF_A_CLIENT):
             self._close_if_empty(room_session)
             raise enter_refused(ErrorCode.MEDIA_NODE_UNAVAILABLE)
-        pace = OfferPace(self.clock, asyncio.get_running_loop().call_later)
-        session = Session(entrant.login, privileges, "anchor", channel, self._media, room_session, pace)
+        later = asyncio.get_running_loop().call_later
+        paces = OfferPace(self.clock, later), Pace(self.clock, later)
+        session = Session(entrant.login, privileges, "anchor", channel, self._media, room_session, *paces)
         try:
             snapshot = room_session.enter(session)
         except RtcError:
@@ -320,6 +323,10 @@ class SignalingService:
                         user_id=user_id, stream_type=stream_type, audio="audio" in kinds, video="video" in kinds
                     )
                     for (user_id, stream_type), kinds in session.downlink.subscriptions.items()
+                ],
+                video_types=[
+                    messages.WantedVideo(user_id=user_id, stream_type=stream_type, video_type=video_type)
+                    for (user_id, stream_type), video_type in session.downlink.video_types.wanted.items()
                 ],
             ),
         )

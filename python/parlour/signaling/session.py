@@ -13,7 +13,7 @@ from parlour.protocol.messages import DownlinkOffer, Event, MediaFailed
 from parlour.protocol.words import Role
 from parlour.signaling.channel import Channel
 from parlour.signaling.downlink import Downlink, TrackKey
-from parlour.signaling.pace import OfferPace
+from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Media
 from parlour.signaling.uplink import Uplink
 from parlour.usersig import Privilege
@@ -36,6 +36,7 @@ class Session:
         media: Media,
         room: RoomSession,
         pace: OfferPace,
+        switch_pace: Pace,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.login = login
@@ -52,9 +53,11 @@ class Session:
             room.shard,
             find=room.find_track,
             send=self._offer,
+            tell=self.tell,
             on_failed=lambda reason: self._failed("downlink", reason),
             on_limited=self._limited,
             pace=pace,
+            switch_pace=switch_pace,
         )
 
     @property

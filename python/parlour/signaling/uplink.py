@@ -15,10 +15,10 @@ from parlour.signaling.ports import Media, Transport
 
 @dataclass(frozen=True, slots=True)
 class PublishedTrack:
-    """A published track. ``producer`` is None while its uplink has no living transport."""
+    """A published track. ``producers`` are its encodings, the biggest first; none while its uplink has no transport."""
 
     track: TrackSpec
-    producer: int | None
+    producers: tuple[int, ...]
 
 
 class Uplink:
@@ -103,14 +103,17 @@ class Uplink:
             self._remove(key)
         for key, track in wanted.items():
             old = self.published.get(key)
-            if old is not None and old.producer is not None:
+            if old is not None and old.producers:
                 if old.track == track:
                     continue
-                self._media.remove_producer(old.producer)
-            self.published[key] = PublishedTrack(track, self._media.add_producer(self._transport.id, track))
+                self._stop(old)
+            producers = tuple(
+                self._media.add_producer(self._transport.id, track, rid=rid) for rid in track.rids or ("",)
+            )
+            self.published[key] = PublishedTrack(track, producers)
         self._version += 1
         local = self._transport.local
-        used = [source.track.mid for source in self.published.values() if source.producer is not None]
+        used = [source.track.mid for source in self.published.values() if source.producers]
         return write_uplink_answer(offer, local, used, session_id=self._transport.id, version=self._version)
 
     def _others(self, stream_type: StreamType, offer: UplinkOffer) -> dict[tuple[StreamType, Kind], TrackSpec]:
@@ -119,7 +122,7 @@ class Uplink:
         return {
             key: lines.get(source.track.mid, source.track)
             for key, source in self.published.items()
-            if key[0] != stream_type and source.producer is not None
+            if key[0] != stream_type and source.producers
         }
 
     def unpublish(self, stream_type: StreamType) -> None:
@@ -135,9 +138,11 @@ class Uplink:
         self.published.clear()
 
     def _remove(self, key: tuple[StreamType, Kind]) -> None:
-        source = self.published.pop(key)
-        if source.producer is not None:
-            self._media.remove_producer(source.producer)
+        self._stop(self.published.pop(key))
+
+    def _stop(self, source: PublishedTrack) -> None:
+        for producer in source.producers:
+            self._media.remove_producer(producer)
 
     def _drop_transport(self) -> None:
         if self._transport is not None:
@@ -147,7 +152,7 @@ class Uplink:
     def _forget(self) -> None:
         """The transport is gone, and the producers with it; the streams stay published."""
         self._transport = self._remote = None
-        self.published = {key: PublishedTrack(source.track, None) for key, source in self.published.items()}
+        self.published = {key: PublishedTrack(source.track, ()) for key, source in self.published.items()}
 
     def _closed(self, reason: str) -> None:
         self._forget()

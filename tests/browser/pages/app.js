@@ -22,7 +22,7 @@ navigator.mediaDevices.getUserMedia = (constraints) => {
 
 const EVENTS = [
   'peer-join', 'peer-leave', 'stream-added', 'stream-removed', 'stream-updated', 'stream-subscribed',
-  'mute-audio', 'unmute-audio', 'mute-video', 'unmute-video', 'client-banned', 'connection-state-changed', 'error',
+  'mute-audio', 'unmute-audio', 'mute-video', 'unmute-video', 'video-received', 'client-banned', 'connection-state-changed', 'error',
 ];
 
 const app = {
@@ -75,6 +75,7 @@ const app = {
       ...(userId !== undefined && { userId }),
       ...(event?.state !== undefined && { state: event.state }),
       ...(event?.reason !== undefined && { reason: event.reason }),
+      ...(event?.videoType !== undefined && { videoType: event.videoType }),
       ...(code !== undefined && { code, message: event.message }),
     });
   },

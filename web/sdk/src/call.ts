@@ -1,11 +1,12 @@
 import { asRtcError, describe, ErrorCode, invalidOperation, invalidParameter, rtcError, type RtcError } from './errors.js';
-import type { AnyEvent, EnterOk, ResumeOk, StreamInfo, StreamType } from './generated/messages.js';
+import type { AnyEvent, EnterOk, ResumeOk, StreamInfo, StreamType, VideoType } from './generated/messages.js';
 import { log } from './logger.js';
 import type { VideoCodec } from './media/codecs.js';
 import { ConnectionFailed, MEDIA_DEADLINE } from './media/connection.js';
 import { Downlink } from './media/downlink.js';
 import { Uplink, type Publication } from './media/uplink.js';
 import type { Cancellation } from './operations.js';
+import { sameShape, type VideoProfile } from './profiles.js';
 import { RoomState, type RoomChange } from './room-state.js';
 import { AnswerTimeout, ChannelClosed, type Fields } from './signaling/channel.js';
 import { Session, SessionReplaced, type SessionListener, type SessionOptions } from './signaling/session.js';
@@ -20,6 +21,8 @@ export interface CallOptions extends SessionOptions {
   autoSubscribe: boolean;
   autoplayDialog: boolean;
   videoCodec: VideoCodec | undefined;
+  /** What the small stream of a main stream is; null for none. */
+  small: (stream: LocalStream) => VideoProfile | null;
 }
 
 /** What a call tells its client. */
@@ -49,6 +52,7 @@ export class Call implements SessionListener {
   ) {
     this.uplink = new Uplink({
       videoCodec: options.videoCodec,
+      small: options.small,
       signaling: session,
       publish: (fields, wanted) => session.request('publish', fields, ANSWER_TIMEOUT, wanted),
       failed: (given, why) => this.uplinkFailed(given, why),
@@ -88,6 +92,7 @@ export class Call implements SessionListener {
     if (known ?? this.uplink.typeOf(stream)) {
       throw invalidOperation('duplicate publishing, please unpublish and then re-publish');
     }
+    if (type === 'main') checkShape(stream, this.options.small(stream), 'publish');
     const end = Date.now() + MEDIA_DEADLINE;
     const { sent } = stream;
     try {
@@ -132,14 +137,28 @@ export class Call implements SessionListener {
     return this.subscriptions.unsubscribe(stream);
   }
 
+  setVideoType(stream: RemoteStream, videoType: VideoType): Promise<void> {
+    return this.subscriptions.setVideoType(stream, videoType);
+  }
+
+  /** The main stream that is published or being published. */
+  get mainStream(): LocalStream | undefined {
+    return this.uplink.publications.get('main')?.stream;
+  }
+
+  /** Has the encoders follow a changed profile of the small stream. */
+  async applySmall(): Promise<void> {
+    await this.uplink.applyProfiles('main');
+  }
+
   /** What every remote user's main stream has and what of it is muted, in the order of the streams. */
   mutedStates(): RemoteMutedState[] {
     const streams = this.room.list().filter((info) => info.streamType === 'main');
-    return streams.map(({ userId, audio, video, audioMuted, videoMuted }) => ({
+    return streams.map(({ userId, audio, video, small, audioMuted, videoMuted }) => ({
       userId,
       hasAudio: audio,
       hasVideo: video,
-      hasSmall: false,
+      hasSmall: small,
       audioMuted,
       videoMuted,
     }));
@@ -178,6 +197,11 @@ export class Call implements SessionListener {
       case 'media-failed':
         this[event.link].transportClosed(`the server closed the transport: ${event.reason}`);
         break;
+      case 'video-received': {
+        const { userId, streamType, videoType, reason } = event;
+        this.listener.emit('video-received', { userId, streamType, videoType, reason });
+        break;
+      }
       case 'client-banned': {
         const { reason, message } = event;
         this.endWith(() => this.listener.emit('client-banned', { reason, message }));
@@ -198,7 +222,7 @@ export class Call implements SessionListener {
   resumed(state: ResumeOk): void {
     this.tell(this.room.reset(state.snapshot));
     this.reconcilePublications(state.published);
-    this.subscriptions.reconcile(state.subscriptions);
+    this.subscriptions.reconcile(state.subscriptions, state.videoTypes ?? []);
     this.listener.state('CONNECTED');
   }
 
@@ -206,7 +230,7 @@ export class Call implements SessionListener {
     this.downlink.reset();
     if (this.uplink.publications.size > 0) this.uplink.restart('the room was entered again');
     this.tell(this.room.reset(entered.snapshot));
-    this.subscriptions.reconcile([]);
+    this.subscriptions.reconcile([], []);
     this.listener.state('CONNECTED');
   }
 
@@ -368,6 +392,19 @@ export class Call implements SessionListener {
     this.downlink.close();
     this.subscriptions.close();
   }
+}
+
+/** Refuses a small stream that does not have the shape of the big one, as profiles say it or as it is captured. */
+export function checkShape(stream: LocalStream, small: VideoProfile | null, call: string): void {
+  const track = stream.getVideoTrack();
+  if (!small || !track) return;
+  const { width = 0, height = 0 } = track.getSettings();
+  const { bigProfile } = stream;
+  if (sameShape(small, bigProfile) || (width > 0 && height > 0 && sameShape(small, { width, height }))) return;
+  throw invalidParameter(
+    `${call}: the small stream's ${small.width}x${small.height} does not have the shape of the big one's ` +
+      `${bigProfile.width}x${bigProfile.height}; setSmallStreamProfile() takes a size of the same ratio`,
+  );
 }
 
 /** Whether the server did not answer, as far as this side can tell. */

@@ -1,17 +1,20 @@
-import { Call, type CallListener } from './call.js';
+import { Call, checkShape, type CallListener } from './call.js';
 import { findServer, placesHere, proxyServer } from './discover.js';
 import { Emitter } from './emitter.js';
-import { invalidOperation, invalidParameter, type RtcError } from './errors.js';
+import { describe, ErrorCode, invalidOperation, invalidParameter, rtcError, type RtcError } from './errors.js';
 import type { StreamType } from './generated/messages.js';
 import { log } from './logger.js';
+import { isScalable } from './media/codecs.js';
 import { ALONE, Operations, type Cancellation } from './operations.js';
 import { pageEvents } from './page.js';
+import { smallProfile, type VideoProfile } from './profiles.js';
 import { claim, type Claim } from './registry.js';
 import { checkPublishable, localStream, remoteStream } from './streams/identity.js';
 import type { RemoteStream } from './streams/remote-stream.js';
 import type * as api from './types.js';
 import type { ClientConfig, ClientEventMap, ConnectionState, JoinOptions, ProxyServer, RemoteMutedState, Role } from './types.js';
-import { eventHandler, joinOptions, subscribeOptions } from './validate.js';
+import { isSmallStreamSupported } from './support.js';
+import { eventHandler, joinOptions, smallStreamProfile, subscribeOptions, videoType } from './validate.js';
 import { VERSION } from './version.js';
 
 type Place =
@@ -31,6 +34,9 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
   /** The places on this page that `join` asked for and that were not given back yet; the first is held. */
   readonly #claims: Claim[] = [];
   readonly #operations = new Operations();
+  #sendsSmall = false;
+  /** What the app wants the small stream to be; null for what suits the big one. */
+  #smallProfile: VideoProfile | null = null;
 
   /** Made by `TRTC.createClient`. */
   constructor(config: ClientConfig) {
@@ -119,6 +125,34 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
     });
   }
 
+  /** Sends the main stream's video as a small stream as well. Before `publish`; needs VP8 or H264. */
+  enableSmallStream(): Promise<void> {
+    return this.setSmall('enableSmallStream', true);
+  }
+
+  /** Sends no small stream any more. Before `publish`. */
+  disableSmallStream(): Promise<void> {
+    return this.setSmall('disableSmallStream', false);
+  }
+
+  /** What the small stream is; its shape must be the big one's. Left out, it is derived from the big one. */
+  setSmallStreamProfile(profile: api.SmallStreamProfile): void {
+    const wanted = smallStreamProfile(profile);
+    const call = this.#place.state === 'inside' ? this.#place.call : undefined;
+    const stream = call?.mainStream;
+    if (stream) checkShape(stream, wanted, 'setSmallStreamProfile');
+    this.#smallProfile = wanted;
+    if (stream) call.applySmall().catch((thrown: unknown) => log.warn('setSmallStreamProfile:', describe(thrown)));
+  }
+
+  /** Receives a remote stream's video as the small or the big one, now or once it is subscribed to, as far as it is sent. */
+  async setRemoteVideoStreamType(asked: api.RemoteStream, type: api.VideoType): Promise<void> {
+    const wanted = videoType(type);
+    const stream = remoteStream(asked);
+    if (!stream) throw invalidParameter("setRemoteVideoStreamType: expected a stream of 'stream-added'");
+    await this.inside('setRemoteVideoStreamType').setVideoType(stream, wanted);
+  }
+
   /** Changes the role; only live rooms have roles, and this version has no live rooms. */
   switchRole(role: Role): Promise<void> {
     const detail = `switchRole: '${role}' cannot be taken; roles exist in live mode only, which this version lacks`;
@@ -165,6 +199,7 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
           autoSubscribe,
           autoplayDialog: enableAutoPlayDialog,
           videoCodec,
+          small: (stream) => (this.#sendsSmall ? (this.#smallProfile ?? smallProfile(stream.bigProfile)) : null),
         },
         listener,
       );
@@ -200,6 +235,23 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
       const call = this.inside(name);
       if (!stream) throw invalidParameter(`${name}: expected a stream of 'stream-added'`);
       await work(call, stream, cancellation);
+    });
+  }
+
+  /** The number of a stream's encodings is negotiated once. Done at once, so that a `publish` right behind it has it. */
+  private setSmall(name: string, wanted: boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const { videoCodec } = this.#config;
+      if (wanted && (!isSmallStreamSupported() || isScalable(videoCodec))) {
+        const why = isScalable(videoCodec) ? `a small stream needs VP8 or H264, not ${videoCodec}` : 'this browser cannot send one';
+        throw rtcError(ErrorCode.NOT_SUPPORTED, `${name}: ${why}`);
+      }
+      const isPublished = this.#place.state === 'inside' && this.#place.call.mainStream !== undefined;
+      if (isPublished || this.#operations.lastOf(publishing('main')) === 'publish') {
+        throw invalidOperation(`${name}: call it before publish(), or after unpublish()`);
+      }
+      this.#sendsSmall = wanted;
+      resolve();
     });
   }
 

@@ -4,7 +4,7 @@ import { ErrorCode, invalidParameter } from './errors.js';
 import { LogLevel, setLogLevel } from './logger.js';
 import { isScreenShareSupported } from './streams/capture.js';
 import { LocalStream } from './streams/local-stream.js';
-import { checkSystemRequirements } from './support.js';
+import { checkSystemRequirements, isSmallStreamSupported } from './support.js';
 import type { TRTCStatic } from './types.js';
 import { clientConfig, streamConfig } from './validate.js';
 import { VERSION } from './version.js';
@@ -38,6 +38,7 @@ const TRTC: TRTCStatic = {
   createStream,
   checkSystemRequirements,
   isScreenShareSupported,
+  isSmallStreamSupported,
   getDevices,
   getCameras,
   getMicrophones,
@@ -57,6 +58,7 @@ export {
   getMicrophones,
   getSpeakers,
   isScreenShareSupported,
+  isSmallStreamSupported,
   Logger,
   VERSION,
 };

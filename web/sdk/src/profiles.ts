@@ -49,6 +49,27 @@ export const SCREEN_PROFILES: Readonly<Record<string, VideoProfile>> = {
   '1080p_2': video(1920, 1080, 30, 4000),
 };
 
+/** Of a small stream: its longer side, its rate at most, and its bitrate at most. */
+const SMALL_SIDE = 160;
+const SMALL_RATE = 15;
+const SMALL_BITRATE = 100;
+/** By how much two shapes may differ and count as the same: sizes are whole numbers. */
+const SAME_SHAPE = 0.02;
+
+const even = (length: number): number => Math.max(2, 2 * Math.round(length / 2));
+
+/** The small stream beside a big one, if the app names none: of its shape, 160 pixels on the longer side, at most half as many. */
+export function smallProfile(big: VideoProfile): VideoProfile {
+  const scale = Math.min(SMALL_SIDE / Math.max(big.width, big.height), 1 / 2);
+  const [width, height] = [even(big.width * scale), even(big.height * scale)];
+  return video(width, height, Math.min(SMALL_RATE, big.frameRate), Math.min(SMALL_BITRATE, big.bitrate));
+}
+
+/** Whether two pictures have the same ratio of width to height. */
+export function sameShape(one: { width: number; height: number }, other: { width: number; height: number }): boolean {
+  return Math.abs((one.width * other.height) / (one.height * other.width) - 1) <= SAME_SHAPE;
+}
+
 const audio = (channelCount: number, bitrate: number): AudioProfile => ({ sampleRate: 48000, channelCount, bitrate });
 
 export const DEFAULT_AUDIO_PROFILE = audio(1, 40);

@@ -14,7 +14,7 @@ export function streamKey(userId: string, streamType: StreamType): string {
 }
 
 function complete(info: StreamInfo): RemoteInfo {
-  return { ...info, audioMuted: info.audioMuted ?? false, videoMuted: info.videoMuted ?? false };
+  return { ...info, audioMuted: info.audioMuted ?? false, videoMuted: info.videoMuted ?? false, small: info.small ?? false };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { asRtcError, describe, ErrorCode, invalidOperation, rtcError, type RtcError } from './errors.js';
-import type { Kind, StreamType, Subscription } from './generated/messages.js';
+import type { Kind, StreamType, Subscription, VideoType, WantedVideo } from './generated/messages.js';
 import { log } from './logger.js';
 import { ConnectionFailed, MEDIA_DEADLINE } from './media/connection.js';
 import type { Downlink, RemoteTrack } from './media/downlink.js';
@@ -8,6 +8,7 @@ import { streamKey, type RemoteInfo } from './room-state.js';
 import { AnswerTimeout, ChannelClosed } from './signaling/channel.js';
 import { SessionReplaced, type Session } from './signaling/session.js';
 import { RemoteStream } from './streams/remote-stream.js';
+import { VideoTypes } from './video-types.js';
 
 export const ANSWER_TIMEOUT = 5_000;
 const KINDS: readonly Kind[] = ['audio', 'video'];
@@ -25,6 +26,8 @@ interface Remote {
   wanted: Wanted | null;
   /** Whether the app itself has said what it wants. */
   decided: boolean;
+  /** As what its video is wanted. */
+  videoType: VideoType;
   /** Who waits for the stream and is told when it goes. */
   readonly gone: Set<() => void>;
 }
@@ -33,6 +36,7 @@ interface Remote {
 export class Subscriptions {
   private readonly remotes = new Map<string, Remote>();
   private carried: RemoteTrack[] = [];
+  private readonly videoTypes = new VideoTypes((key, videoType) => this.tellVideoType(key, videoType));
 
   constructor(
     private readonly session: Session,
@@ -41,7 +45,7 @@ export class Subscriptions {
 
   add(info: RemoteInfo, autoplayDialog: boolean): RemoteStream {
     const stream = new RemoteStream(info, autoplayDialog);
-    this.remotes.set(keyOf(stream), { stream, wanted: null, decided: false, gone: new Set() });
+    this.remotes.set(keyOf(stream), { stream, wanted: null, decided: false, videoType: 'big', gone: new Set() });
     return stream;
   }
 
@@ -124,6 +128,23 @@ export class Subscriptions {
     }
   }
 
+  /** As what the video of a stream is wanted, until the stream is gone. Without a socket the server is told after the next resume. */
+  async setVideoType(stream: RemoteStream, videoType: VideoType): Promise<void> {
+    const remote = this.remoteOf(stream, 'setRemoteVideoStreamType');
+    remote.videoType = videoType;
+    try {
+      await this.videoTypes.want(keyOf(stream), videoType);
+    } catch (thrown) {
+      if (!(thrown instanceof ChannelClosed)) throw this.failure(thrown, 'setRemoteVideoStreamType');
+    }
+  }
+
+  private async tellVideoType(key: string, videoType: VideoType): Promise<void> {
+    const remote = this.remotes.get(key);
+    if (!remote) return;
+    await this.session.requestNow('set-video-type', { ...addressOf(remote.stream), videoType }, ANSWER_TIMEOUT);
+  }
+
   /** Asks again for what is wanted of a stream: its publisher changed its tracks. */
   renew(stream: RemoteStream): void {
     const remote = this.remotes.get(keyOf(stream));
@@ -131,7 +152,14 @@ export class Subscriptions {
   }
 
   /** Makes what the server sends and what this client wants the same again, both ways. */
-  reconcile(held: readonly Subscription[]): void {
+  reconcile(held: readonly Subscription[], heldTypes: readonly WantedVideo[]): void {
+    const types = new Map(heldTypes.map((one) => [streamKey(one.userId, one.streamType), one.videoType]));
+    for (const [key, { videoType }] of this.remotes) {
+      if ((types.get(key) ?? 'big') === videoType) continue;
+      this.videoTypes.want(key, videoType).catch((thrown: unknown) => {
+        if (!this.session.isOver) log.warn(`set-video-type: ${describe(thrown)}`);
+      });
+    }
     const known = new Map(held.map((one) => [streamKey(one.userId, one.streamType), one]));
     for (const [key, remote] of this.remotes) {
       const there = known.get(key);

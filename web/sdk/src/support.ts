@@ -9,6 +9,20 @@ function has(side: CodecSource | undefined, codec: string): boolean {
   return codecs.some((one) => one.mimeType.toLowerCase() === `video/${codec}`);
 }
 
+/** Whether this browser can send a video as a small stream as well. */
+export function isSmallStreamSupported(): boolean {
+  const here = globalThis as {
+    RTCPeerConnection?: { prototype: object };
+    RTCRtpSender?: { prototype: object };
+    navigator?: { userAgent?: string; maxTouchPoints?: number };
+  };
+  const { userAgent = '', maxTouchPoints = 0 } = here.navigator ?? {};
+  // Those of Apple's phones encode one video at a time; its tablets call themselves a Macintosh.
+  const isPhone = /iPhone|iPad|iPod|MicroMessenger/.test(userAgent) || (userAgent.includes('Macintosh') && maxTouchPoints > 1);
+  const canSend = !!here.RTCPeerConnection && 'addTransceiver' in here.RTCPeerConnection.prototype;
+  return !isPhone && canSend && !!here.RTCRtpSender && 'setParameters' in here.RTCRtpSender.prototype;
+}
+
 /** Whether a call can be made with this browser on this page, and what is missing if not. */
 export function checkSystemRequirements(): Promise<CheckResult> {
   const here = globalThis as {

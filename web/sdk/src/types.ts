@@ -2,6 +2,7 @@
 
 export type Role = 'anchor' | 'audience';
 export type RemoteStreamType = 'main' | 'auxiliary';
+export type VideoType = 'big' | 'small';
 export type ConnectionState = 'DISCONNECTED' | 'CONNECTING' | 'RECONNECTING' | 'CONNECTED';
 
 /** What `createClient` takes. */
@@ -23,7 +24,7 @@ export interface ClientConfig {
   pureAudioPushMode?: 1 | 2;
   enableSEI?: boolean;
   /** Ours: publish video with this codec only, instead of the browser's first choice. */
-  videoCodec?: 'h264' | 'vp8';
+  videoCodec?: 'h264' | 'vp8' | 'vp9' | 'av1';
 }
 
 /** What `client.join` takes. */
@@ -68,6 +69,7 @@ export interface RemoteMutedState {
   userId: string;
   hasAudio: boolean;
   hasVideo: boolean;
+  /** Whether the video can be received as a small stream, too. */
   hasSmall: boolean;
   audioMuted: boolean;
   videoMuted: boolean;
@@ -79,6 +81,15 @@ export interface RemoteStreamInfo {
 
 export interface RemoteUserInfo {
   userId: string;
+}
+
+/** Which of a remote stream's videos comes now, and why. */
+export interface VideoReceivedInfo {
+  userId: string;
+  streamType: RemoteStreamType;
+  videoType: VideoType;
+  /** In words: `asked for`, or what is in the way of that. */
+  reason: string;
 }
 
 export interface ConnectionStateChange {
@@ -105,6 +116,8 @@ export interface ClientEventMap {
   'unmute-audio': RemoteUserInfo;
   'unmute-video': RemoteUserInfo;
   'client-banned': ClientBannedInfo;
+  /** Ours: another of a stream's videos comes than before, or for another reason. Before the first it is the big one. */
+  'video-received': VideoReceivedInfo;
   'connection-state-changed': ConnectionStateChange;
   error: RtcError;
 }
@@ -172,6 +185,17 @@ export interface Client {
   subscribe(stream: RemoteStream, options?: { audio?: boolean; video?: boolean }): Promise<void>;
   /** Stops receiving a remote stream. */
   unsubscribe(stream: RemoteStream): Promise<void>;
+  /** Sends the main stream's video as a small stream as well. Before `publish`; needs VP8 or H264. */
+  enableSmallStream(): Promise<void>;
+  /** Sends no small stream any more. Before `publish`. */
+  disableSmallStream(): Promise<void>;
+  /** What the small stream is; its shape must be the big one's. Left out, it is derived from the big one. */
+  setSmallStreamProfile(profile: SmallStreamProfile): void;
+  /**
+   * Receives a remote stream's video as the small or the big one. May be called before `subscribe`, and whether or not
+   * there is a small one: as long as there is none the big one comes.
+   */
+  setRemoteVideoStreamType(stream: RemoteStream, type: VideoType): Promise<void>;
   /** Rejects: roles exist in live mode only, which this version lacks. */
   switchRole(role: Role): Promise<void>;
   /** What every remote user publishes and has muted. */
@@ -250,6 +274,14 @@ export interface VideoProfile {
   bitrate?: number;
 }
 
+/** The size in pixels, frames a second, and kbit/s of a small stream. */
+export interface SmallStreamProfile {
+  width: number;
+  height: number;
+  bitrate: number;
+  frameRate: number;
+}
+
 type LogLevelValue = 0 | 1 | 2 | 3 | 4 | 5;
 
 /** The SDK itself: the global `TRTC`, or the default export. */
@@ -279,6 +311,8 @@ export interface TRTCStatic {
   /** Whether a call can be made with this browser on this page, and what is missing if not. */
   checkSystemRequirements(): Promise<CheckResult>;
   isScreenShareSupported(): boolean;
+  /** Whether this browser can send a video as a small stream as well; iOS and WeChat cannot. */
+  isSmallStreamSupported(): boolean;
   /** All devices that the browser shows; names are empty until the page was allowed to use one. */
   getDevices(): Promise<MediaDeviceInfo[]>;
   getCameras(): Promise<MediaDeviceInfo[]>;

@@ -5,7 +5,9 @@ import {
   ROOM_NAME_CHARACTERS,
   ROOM_NAME_PUNCTUATION,
 } from './generated/messages.js';
-import type { ClientConfig, JoinOptions, StreamConfig } from './types.js';
+import type { ClientConfig, JoinOptions, SmallStreamProfile, StreamConfig, VideoType } from './types.js';
+
+const VIDEO_CODECS: readonly unknown[] = ['vp8', 'h264', 'vp9', 'av1'];
 
 /** Whether a room may be called so. */
 export function isRoomName(value: unknown): value is string {
@@ -50,8 +52,8 @@ export function clientConfig(config: unknown): ClientConfig {
   if (mode !== undefined && mode !== 'rtc') {
     throw invalidParameter(`createClient: mode must be 'rtc' or 'live', not ${shown(mode)}`);
   }
-  if (videoCodec !== undefined && videoCodec !== 'h264' && videoCodec !== 'vp8') {
-    throw invalidParameter(`createClient: videoCodec must be 'h264' or 'vp8', not ${shown(videoCodec)}`);
+  if (videoCodec !== undefined && !VIDEO_CODECS.includes(videoCodec)) {
+    throw invalidParameter(`createClient: videoCodec must be one of ${VIDEO_CODECS.join(', ')}, not ${shown(videoCodec)}`);
   }
   const types = { useStringRoomId: 'boolean', autoSubscribe: 'boolean', enableAutoPlayDialog: 'boolean' };
   optional(values, types, 'createClient');
@@ -125,6 +127,23 @@ export function subscribeOptions(options: unknown): { audio: boolean; video: boo
   const values = object(options, 'subscribe: options');
   optional(values, { audio: 'boolean', video: 'boolean' }, 'subscribe');
   return { audio: values.audio !== false, video: values.video !== false };
+}
+
+/** Checks what `setSmallStreamProfile` was given. */
+export function smallStreamProfile(profile: unknown): SmallStreamProfile {
+  const values = object(profile, 'setSmallStreamProfile: profile');
+  const number = (key: keyof SmallStreamProfile): number => {
+    const value = values[key];
+    if (typeof value === 'number' && Number.isFinite(value) && value > 0) return value;
+    throw invalidParameter(`setSmallStreamProfile: ${key} must be a number above 0, not ${shown(value)}`);
+  };
+  return { width: number('width'), height: number('height'), bitrate: number('bitrate'), frameRate: number('frameRate') };
+}
+
+/** Checks the type that `setRemoteVideoStreamType` was given. */
+export function videoType(type: unknown): VideoType {
+  if (type === 'big' || type === 'small') return type;
+  throw invalidParameter(`setRemoteVideoStreamType: the type must be 'big' or 'small', not ${shown(type)}`);
 }
 
 export function eventHandler(event: unknown, handler: unknown): void {

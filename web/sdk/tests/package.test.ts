@@ -44,6 +44,7 @@ const NAMES = [
   'createStream',
   'checkSystemRequirements',
   'isScreenShareSupported',
+  'isSmallStreamSupported',
   'getDevices',
   'getCameras',
   'getMicrophones',

@@ -168,6 +168,7 @@ test('the end of the transport before, told before a new one is answered for, do
   const asked: { restart: boolean; answer: () => void }[] = [];
   const uplink = new Uplink({
     videoCodec: undefined,
+    small: () => null,
     signaling: { isUp: true, keptFor: 90_000, up: () => Promise.resolve() },
     publish: ({ restart }) =>
       new Promise((resolve) => {

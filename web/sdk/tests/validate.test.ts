@@ -18,7 +18,7 @@ test.each([
   ['userId empty', { ...config, userId: '' }],
   ['userSig as number', { ...config, userSig: 5 }],
   ['unknown mode', { ...config, mode: 'party' }],
-  ['unknown codec', { ...config, videoCodec: 'av1' }],
+  ['unknown codec', { ...config, videoCodec: 'mpeg' }],
   ['autoSubscribe as text', { ...config, autoSubscribe: 'yes' }],
 ])('createClient refuses %s', (_, wrong) => {
   const error = thrownBy(() => TRTC.createClient(wrong as never)) as RtcError;

@@ -32,6 +32,10 @@ pub enum Codec {
     Vp8,
     /// RFC 6184.
     H264,
+    /// RFC 9628.
+    Vp9,
+    /// The RTP payload format for AV1 of the Alliance for Open Media.
+    Av1,
 }
 
 /// Whether this RTP payload holds the beginning of a keyframe, so that a decoder may start here.
@@ -42,6 +46,8 @@ pub fn is_keyframe_start(codec: Codec, payload: &[u8]) -> bool {
         Codec::Opus => !payload.is_empty(),
         Codec::Vp8 => vp8_keyframe(payload).unwrap_or(false),
         Codec::H264 => h264_keyframe(payload).unwrap_or(false),
+        Codec::Vp9 => vp9_keyframe(payload).unwrap_or(false),
+        Codec::Av1 => av1_keyframe(payload).unwrap_or(false),
     }
 }
 
@@ -51,8 +57,34 @@ pub fn layers(codec: Codec, payload: &[u8]) -> Layers {
         Codec::Vp8 if !payload.is_empty() => {
             vp8::parse(payload).map_or(Layers::BROKEN, |it| Layers::of_vp8(&it))
         }
-        Codec::Opus | Codec::Vp8 | Codec::H264 => Layers::NONE,
+        Codec::Opus | Codec::Vp8 | Codec::H264 | Codec::Vp9 | Codec::Av1 => Layers::NONE,
     }
+}
+
+/// RFC 9628 §4.2: the beginning of a frame of the lowest spatial layer that was predicted from no other.
+fn vp9_keyframe(payload: &[u8]) -> Option<bool> {
+    let first = *payload.first()?;
+    let (predicted, has_layers, begins) = (first & 0x40 != 0, first & 0x20 != 0, first & 0x08 != 0);
+    if predicted || !begins {
+        return Some(false);
+    }
+    let mut at = 1;
+    if first & 0x80 != 0 {
+        // The picture id has 7 or 15 bits.
+        at += if *payload.get(at)? & 0x80 != 0 { 2 } else { 1 };
+    }
+    let spatial = if has_layers {
+        payload.get(at)? & 0x0e
+    } else {
+        0
+    };
+    Some(spatial == 0)
+}
+
+/// AV1's RTP specification §4.4: N says that a coded video sequence begins with this packet, Z that an OBU goes on in it.
+fn av1_keyframe(payload: &[u8]) -> Option<bool> {
+    let header = *payload.first()?;
+    Some(header & 0x88 == 0x08 && payload.len() > 1)
 }
 
 /// RFC 7741 §4.2 and §4.3: past the payload descriptor, the first bit of the frame header is 0 for a keyframe.
@@ -131,6 +163,40 @@ mod tests {
     }
 
     #[test]
+    fn a_vp9_keyframe_is_a_frame_of_the_lowest_layer_that_begins_and_needs_no_other() {
+        assert!(is_keyframe_start(Codec::Vp9, &[0x08, 0x82]));
+        assert!(is_keyframe_start(Codec::Vp9, &[0x88, 0x11, 0x82]));
+        assert!(is_keyframe_start(
+            Codec::Vp9,
+            &[0xa8, 0x91, 0x22, 0x00, 0x01, 0x82]
+        ));
+        assert!(
+            !is_keyframe_start(Codec::Vp9, &[0xa8, 0x91, 0x22, 0x03, 0x01, 0x82]),
+            "of a higher layer"
+        );
+        assert!(!is_keyframe_start(Codec::Vp9, &[0x48, 0x82]), "predicted");
+        assert!(
+            !is_keyframe_start(Codec::Vp9, &[0x00, 0x82]),
+            "in its middle"
+        );
+        assert!(
+            !is_keyframe_start(Codec::Vp9, &[0xa8, 0x91, 0x22]),
+            "truncated"
+        );
+    }
+
+    #[test]
+    fn an_av1_sequence_begins_where_its_packet_says_so() {
+        assert!(is_keyframe_start(Codec::Av1, &[0x18, 0x0a]));
+        assert!(!is_keyframe_start(Codec::Av1, &[0x10, 0x32]));
+        assert!(
+            !is_keyframe_start(Codec::Av1, &[0x98, 0x0a]),
+            "an OBU goes on"
+        );
+        assert!(!is_keyframe_start(Codec::Av1, &[0x18]), "truncated");
+    }
+
+    #[test]
     fn h264_is_told_by_single_units_aggregates_and_first_fragments() {
         assert!(is_keyframe_start(Codec::H264, &[0x67, 0x42]));
         assert!(is_keyframe_start(Codec::H264, &[0x65, 0x88]));
@@ -160,7 +226,7 @@ mod tests {
         let mut rng = Rng::new(11);
         for _ in 0..20_000 {
             let payload: Vec<u8> = (0..rng.below(24)).map(|_| rng.next_u32() as u8).collect();
-            for codec in [Codec::Opus, Codec::Vp8, Codec::H264] {
+            for codec in [Codec::Opus, Codec::Vp8, Codec::H264, Codec::Vp9, Codec::Av1] {
                 is_keyframe_start(codec, &payload);
             }
         }

@@ -13,6 +13,7 @@ export type Scene = "live" | "rtc";
 export type Role = "anchor" | "audience";
 export type Kind = "audio" | "video";
 export type RemovalReason = "banned" | "kick" | "room-disband";
+export type VideoType = "big" | "small";
 
 /** Prove who you are. First request on a socket, unless it resumes. */
 export interface Login {
@@ -52,7 +53,7 @@ export interface Resume {
 
 /**
  * Publish a stream, or change a published one, with the uplink's SDP offer.
- * `audioMid` / `videoMid` name the m-lines of the offer that carry the stream's tracks.
+ * `audioMid` / `videoMid` name the m-lines of the offer that carry the stream's tracks. A video m-line may send up to three encodings of VP8 or H264 (`a=simulcast:send`, the biggest first); the last is the small stream.
  */
 export interface Publish {
   type: "publish";
@@ -100,6 +101,19 @@ export interface Unsubscribe {
   streamType?: StreamType;
 }
 
+/**
+ * Receive a stream's video as the big or the small stream, once it is subscribed to and as far as it is sent.
+ * May come before `subscribe`, and stays until the stream is gone. Where the one is missing the other comes.
+ */
+export interface SetVideoType {
+  type: "set-video-type";
+  id: number;
+  userId: string;
+  videoType: VideoType;
+  /** Default: "main". */
+  streamType?: StreamType;
+}
+
 /** The client's SDP answer to the `downlink-offer` of the same revision. */
 export interface DownlinkAnswer {
   type: "downlink-answer";
@@ -136,7 +150,7 @@ export interface Ping {
   id: number;
 }
 
-/** One published stream as others see it. */
+/** One published stream as others see it. `small`: its video is there as a small stream as well. */
 export interface StreamInfo {
   userId: string;
   streamType: StreamType;
@@ -147,6 +161,8 @@ export interface StreamInfo {
   audioMuted?: boolean;
   /** Default: false. */
   videoMuted?: boolean;
+  /** Default: false. */
+  small?: boolean;
 }
 
 /** One member of the room. */
@@ -192,7 +208,7 @@ export interface EnterOk {
 
 /**
  * The session goes on: what changed is the difference between `snapshot` and what the client knew.
- * `published` are the client's own streams that the server still holds, `subscriptions` what it still receives.
+ * `published` are the client's own streams that the server still holds, `subscriptions` what it still receives, `videoTypes` what it asked for with `set-video-type`, where that is not the big stream.
  */
 export interface ResumeOk {
   sessionId: string;
@@ -201,6 +217,8 @@ export interface ResumeOk {
   snapshot: Snapshot;
   published: StreamInfo[];
   subscriptions: Subscription[];
+  /** Default: []. */
+  videoTypes?: WantedVideo[];
 }
 
 /** What one client receives of one stream. */
@@ -209,6 +227,13 @@ export interface Subscription {
   streamType: StreamType;
   audio: boolean;
   video: boolean;
+}
+
+/** As what one client wants the video of one stream. */
+export interface WantedVideo {
+  userId: string;
+  streamType: StreamType;
+  videoType: VideoType;
 }
 
 /** The SDP answer for the uplink and the id that others see for the stream. */
@@ -257,7 +282,7 @@ export interface StreamAdded {
   stream: StreamInfo;
 }
 
-/** Tracks were added to or removed from a stream. */
+/** Tracks or the small stream were added to a stream or removed from it. */
 export interface StreamUpdated {
   type: "stream-updated";
   stream: StreamInfo;
@@ -301,6 +326,18 @@ export interface DownlinkOffer {
   restart?: boolean;
 }
 
+/**
+ * Which of a stream's videos is sent to this client now, and why. Before the first it is the big one.
+ * `reason` is for people: "asked for", or what is in the way of that.
+ */
+export interface VideoReceived {
+  type: "video-received";
+  userId: string;
+  streamType: StreamType;
+  videoType: VideoType;
+  reason: string;
+}
+
 /** A transport of this client is dead, with the core's reason; the client makes a new one. */
 export interface MediaFailed {
   type: "media-failed";
@@ -329,6 +366,7 @@ export type AnyRequest =
   | Unpublish
   | Subscribe
   | Unsubscribe
+  | SetVideoType
   | DownlinkAnswer
   | DownlinkRestart
   | Mute
@@ -344,6 +382,7 @@ export type AnyEvent =
   | StreamRemoved
   | MuteChanged
   | DownlinkOffer
+  | VideoReceived
   | MediaFailed
   | ClientBanned
   | ServerStopping
@@ -358,6 +397,7 @@ export interface Answers {
   "unpublish": Empty;
   "subscribe": SubscribeOk;
   "unsubscribe": Empty;
+  "set-video-type": Empty;
   "downlink-answer": Empty;
   "downlink-restart": Empty;
   "mute": Empty;

@@ -1,6 +1,27 @@
 import { ErrorCode, rtcError } from '../errors.js';
 
-export type VideoCodec = 'h264' | 'vp8';
+export type VideoCodec = 'h264' | 'vp8' | 'vp9' | 'av1';
+
+const DEPENDENCY_DESCRIPTOR = 'https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension';
+
+/** Those of which a browser sends one encoding, in whose frames a receiver with little bandwidth can leave some out. */
+export function isScalable(codec: VideoCodec | undefined): boolean {
+  return codec === 'vp9' || codec === 'av1';
+}
+
+/** Browsers that can say of each frame what it needs (AV1 RTP specification, appendix A), and do not by themselves. */
+interface Extensible {
+  getHeaderExtensionsToNegotiate?: () => { uri: string; direction: string }[];
+  setHeaderExtensionsToNegotiate?: (extensions: { uri: string; direction: string }[]) => void;
+}
+
+function describeFrames(transceiver: RTCRtpTransceiver): void {
+  const { getHeaderExtensionsToNegotiate: get, setHeaderExtensionsToNegotiate: set } = transceiver as Extensible;
+  if (!get || !set) return;
+  const known = get.call(transceiver);
+  for (const one of known) if (one.uri === DEPENDENCY_DESCRIPTOR) one.direction = 'sendrecv';
+  set.call(transceiver, known);
+}
 
 /** Of the browser's codecs those that send `wanted`, with the formats that repair and retransmit it. */
 export function onlyCodec<T extends { mimeType: string; sdpFmtpLine?: string }>(codecs: T[], wanted: VideoCodec): T[] {
@@ -20,6 +41,7 @@ export function forceCodec(transceiver: RTCRtpTransceiver, wanted: VideoCodec): 
   const codecs = onlyCodec(RTCRtpSender.getCapabilities('video')?.codecs ?? [], wanted);
   if (codecs.length > 0) {
     transceiver.setCodecPreferences(codecs);
+    if (isScalable(wanted)) describeFrames(transceiver);
     return;
   }
   const code = wanted === 'h264' ? ErrorCode.NOT_SUPPORTED_H264 : ErrorCode.NOT_SUPPORTED;

@@ -3,8 +3,9 @@ import type { Answers, StreamType } from '../generated/messages.js';
 import { log } from '../logger.js';
 import type { Fields } from '../signaling/channel.js';
 import { SessionReplaced } from '../signaling/session.js';
+import type { VideoProfile } from '../profiles.js';
 import type { LocalStream } from '../streams/local-stream.js';
-import { forceCodec, repairSound, type VideoCodec } from './codecs.js';
+import { forceCodec, isScalable, repairSound, type VideoCodec } from './codecs.js';
 import { CONNECT_TIMEOUT, Connection, ConnectionFailed, Recovery, type Signaling } from './connection.js';
 
 type Kind = 'audio' | 'video';
@@ -15,11 +16,15 @@ export interface Publication {
   readonly stream: LocalStream;
   /** `publishing` until its connection is up for the first time. */
   state: 'publishing' | 'published';
+  /** What its video is sent as beside the big stream; null for nothing. */
+  readonly small: () => VideoProfile | null;
   senders: Partial<Record<Kind, RTCRtpTransceiver>>;
 }
 
 export interface UplinkOptions {
   videoCodec: VideoCodec | undefined;
+  /** What a main stream's video is sent as beside the big stream; null for nothing. */
+  small: (stream: LocalStream) => VideoProfile | null;
   signaling: Signaling;
   /** Sends a publish request unless `wanted` says no by then; rejects when the server refuses or is silent. */
   publish: (fields: Fields<'publish'>, wanted: () => boolean) => Promise<Answers['publish']>;
@@ -63,7 +68,8 @@ export class Uplink {
 
   /** Offers a stream with the tracks that it has; `connected` tells the rest. */
   async publish(type: StreamType, stream: LocalStream): Promise<Publication> {
-    const publication: Publication = { stream, state: 'publishing', senders: {} };
+    const small = (): VideoProfile | null => (type === 'main' ? this.options.small(stream) : null);
+    const publication: Publication = { stream, state: 'publishing', senders: {}, small };
     this.record.set(type, publication);
     await this.inTurn(() => this.offer(type, publication));
     return publication;
@@ -249,20 +255,29 @@ export class Uplink {
   }
 
   /** Holds every sender of a stream to the stream's profiles: a sender keeps what it was told for the track before. */
-  private async encode({ stream, senders }: Publication): Promise<void> {
+  private async encode(publication: Publication): Promise<void> {
     for (const kind of KINDS) {
-      const sender = senders[kind]?.sender;
+      const sender = publication.senders[kind]?.sender;
       if (!sender) continue;
       const parameters = sender.getParameters();
       // None before the first negotiation, in some browsers; the negotiation comes here again.
       if (parameters.encodings.length === 0) continue;
-      for (const encoding of parameters.encodings) Object.assign(encoding, stream.encoding(kind));
+      const wanted = this.encodings(publication, kind);
+      for (const encoding of parameters.encodings) {
+        Object.assign(encoding, wanted.find(({ rid }) => rid === encoding.rid) ?? { ...wanted[0], rid: encoding.rid });
+      }
       try {
         await sender.setParameters(parameters);
       } catch (thrown) {
         log.warn(`the encoder does not follow the ${kind} profile:`, describe(thrown));
       }
     }
+  }
+
+  private encodings({ stream, small }: Publication, kind: Kind): RTCRtpEncodingParameters[] {
+    const encodings = stream.encodings(kind, kind === 'video' ? small() : null);
+    const isLayered = kind === 'video' && isScalable(this.options.videoCodec);
+    return isLayered ? encodings.map((one) => ({ ...one, scalabilityMode: 'L1T3' })) : encodings;
   }
 
   /** Gives a track of the stream an m-line, or takes the one of a track that is gone away. */
@@ -279,9 +294,17 @@ export class Uplink {
       await senders[kind].sender.replaceTrack(track);
       return;
     }
+    const sendEncodings = this.encodings(publication, kind);
+    // How many encodings an m-line has is decided once.
     const idle = pc
       .getTransceivers()
-      .find((one) => one.direction === 'inactive' && one.receiver.track.kind === kind && !this.isUsed(one));
+      .find(
+        (one) =>
+          one.direction === 'inactive' &&
+          one.receiver.track.kind === kind &&
+          !this.isUsed(one) &&
+          (one.sender.getParameters().encodings.length || 1) === sendEncodings.length,
+      );
     if (idle) {
       idle.direction = 'sendonly';
       await idle.sender.replaceTrack(track);
@@ -290,7 +313,7 @@ export class Uplink {
       senders[kind] = pc.addTransceiver(track, {
         direction: 'sendonly',
         streams: [stream.mediaStream],
-        sendEncodings: [stream.encoding(kind)],
+        sendEncodings,
       });
     }
     if (kind === 'video' && this.options.videoCodec) forceCodec(senders[kind], this.options.videoCodec);

@@ -232,6 +232,29 @@ export class LocalStream extends Stream implements api.LocalStream {
     return { maxBitrate: bitrate * 1000, maxFramerate: frameRate };
   }
 
+  /** @internal The same for each of its encodings, the biggest first; with a `small` one there are two. */
+  encodings(kind: Kind, small: VideoProfile | null): RTCRtpEncodingParameters[] {
+    if (!small) return [this.encoding(kind)];
+    const { width = 0, height = 0 } = this.trackOf('video')?.getSettings() ?? {};
+    const big = width && height ? { width, height } : this.pictureProfile();
+    // By the longer side: a phone that is turned sends what it captures turned as well.
+    const scale = Math.max(big.width, big.height) / Math.max(small.width, small.height);
+    return [
+      { ...this.encoding(kind), rid: 'big', scaleResolutionDownBy: 1 },
+      {
+        rid: 'small',
+        maxBitrate: small.bitrate * 1000,
+        maxFramerate: small.frameRate,
+        scaleResolutionDownBy: Math.max(1, scale),
+      },
+    ];
+  }
+
+  /** @internal What the video is captured as, if all goes well. */
+  get bigProfile(): VideoProfile {
+    return this.pictureProfile();
+  }
+
   protected override setMuted(kind: Kind, muted: boolean): boolean {
     if (!super.setMuted(kind, muted)) return false;
     if (this.#mutes[kind] !== muted) {
@@ -436,6 +459,8 @@ export class LocalStream extends Stream implements api.LocalStream {
       this.#publisher?.profilesChanged(),
     ];
     for (const one of applied) one?.catch((thrown: unknown) => log.warn('profile not applied:', describe(thrown)));
+    // The size of a small stream is that of the picture, scaled down, and that is known now.
+    applied[0]?.then(() => this.#publisher?.profilesChanged()).catch(() => undefined);
   }
 }
 
