@@ -107,7 +107,12 @@ class Beside:
     async def __call__(self, *arguments: object) -> Done:
         """Run it to its end."""
         process = await self.start(*arguments, stdin=asyncio.subprocess.DEVNULL)
-        out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+        try:
+            out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+        except TimeoutError:
+            process.kill()  # or it would spoil the test that runs next
+            await process.wait()
+            raise
         assert process.returncode is not None
         assert b"Traceback" not in out + err
         return Done(process.returncode, out.decode(), err.decode())

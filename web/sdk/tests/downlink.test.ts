@@ -7,6 +7,8 @@ import { AnswerTimeout } from '../src/signaling/channel.js';
 /** What Node lacks of a peer connection: it is up as soon as it has answered, and stays up whatever the server does. */
 class Peer extends EventTarget {
   static made: Peer[] = [];
+  /** How long the browser takes to say that it connects, which it never does; undefined while the network is well. */
+  static says: number | undefined;
   connectionState: RTCPeerConnectionState = 'new';
   iceConnectionState = 'new';
   remoteDescription = { sdp: '' };
@@ -27,9 +29,15 @@ class Peer extends EventTarget {
   }
 
   setLocalDescription(): Promise<void> {
-    this.connectionState = 'connected';
-    this.dispatchEvent(new Event('connectionstatechange'));
+    if (Peer.says === undefined) this.become('connected');
+    else setTimeout(() => this.become('connecting'), Peer.says);
     return Promise.resolve();
+  }
+
+  private become(state: RTCPeerConnectionState): void {
+    if (this.connectionState === 'closed') return;
+    this.connectionState = state;
+    this.dispatchEvent(new Event('connectionstatechange'));
   }
 
   getTransceivers(): { mid: string; receiver: { track: object } }[] {
@@ -47,29 +55,36 @@ function offer(revision: number, restart = false, sdp = 'm=audio 9 X 0\r\na=mid:
 }
 
 /** A downlink that receives by one connection, and a server that offers anew when it is asked to. */
-async function receiving(): Promise<{ downlink: Downlink; asked: ReturnType<typeof vi.fn>; answer: ReturnType<typeof vi.fn> }> {
+async function receiving(keptFor = 90_000): Promise<{
+  downlink: Downlink;
+  asked: ReturnType<typeof vi.fn>;
+  answer: ReturnType<typeof vi.fn>;
+  failed: ReturnType<typeof vi.fn<(why: string) => void>>;
+}> {
+  const failed = vi.fn<(why: string) => void>();
   const answer = vi.fn(() => Promise.resolve());
   const asked = vi.fn(() => {
     downlink.handle(offer(10, true));
     return Promise.resolve();
   });
   const downlink: Downlink = new Downlink({
-    signaling: { isUp: true, keptFor: 90_000, up: () => Promise.resolve() },
+    signaling: { isUp: true, keptFor, up: () => Promise.resolve() },
     answer,
     askRestart: asked,
     tracks: () => undefined,
-    failed: () => undefined,
+    failed,
   });
   downlink.handle(offer(1, true));
   await downlink.reached(1);
   await downlink.connected(0);
-  return { downlink, asked, answer };
+  return { downlink, asked, answer, failed };
 }
 
 beforeEach(() => {
   vi.useFakeTimers();
   vi.stubGlobal('RTCPeerConnection', Peer);
   Peer.made = [];
+  Peer.says = undefined;
   TRTC.Logger.setLogLevel(TRTC.Logger.LogLevel.NONE);
 });
 
@@ -125,3 +140,20 @@ test('the end of the transport before, told while a new one is asked for, does n
   expect(asked).toHaveBeenCalledOnce();
   await downlink.connected(0);
 });
+
+test.each([0, 1, 500])(
+  'attempts that failed are over: the connection of the last begins no other run, however late the browser began (%i ms)',
+  async (milliseconds) => {
+    const { downlink, asked, failed } = await receiving(0);
+    Peer.says = milliseconds;
+    downlink.restart('the network is gone');
+    await vi.advanceTimersByTimeAsync(15_000);
+    expect(failed).toHaveBeenCalledOnce();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([asked.mock.calls.length, failed.mock.calls.length]).toEqual([1, 1]);
+    Peer.says = undefined;
+    downlink.transportClosed('ice-timeout');
+    await vi.advanceTimersByTimeAsync(5_000);
+    await downlink.connected(0);
+  },
+);

@@ -75,6 +75,11 @@ export class Connection {
     this.pc.close();
   }
 
+  /** Whoever waited for it waits no longer: it is over without a word, whatever time is left to it. */
+  abandon(why: string): void {
+    if (!this.isUp) this.end(why);
+  }
+
   /** The other side says that it is over. */
   fail(why: string): void {
     if (this.why !== null) return;

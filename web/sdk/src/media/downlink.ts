@@ -240,8 +240,15 @@ export class Downlink {
       this.asking = false;
     }
     await this.last;
-    if (this.connection !== null && this.connection !== connection) {
-      await this.connected(CONNECT_TIMEOUT);
+    const made = this.connection;
+    if (made !== null && made !== connection) {
+      try {
+        await this.connected(CONNECT_TIMEOUT);
+      } catch (thrown) {
+        // Its own time may end later, which would begin the next run of attempts.
+        made.abandon(describe(thrown));
+        throw thrown;
+      }
     } else if (this.connection === connection) {
       // The server has nothing to offer now; it does when there is something to receive, for a new connection.
       this.drop();

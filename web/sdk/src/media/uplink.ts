@@ -329,7 +329,15 @@ export class Uplink {
       if (this.record.size === 0 || (!this.stale && this.connection?.revived())) return;
       await this.rebuild();
     });
-    if (this.connection) await this.connected(CONNECT_TIMEOUT);
+    const made = this.connection;
+    if (!made) return;
+    try {
+      await this.connected(CONNECT_TIMEOUT);
+    } catch (thrown) {
+      // Its own time may end later, which would begin the next run of attempts.
+      made.abandon(describe(thrown));
+      throw thrown;
+    }
   }
 
   /** Negotiates all streams on a new connection and a new transport of the server. */
