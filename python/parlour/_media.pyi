@@ -52,17 +52,19 @@ class IngressPoliced(TypedDict):
     """What it may send."""
 
 @type_check_only
-class ConsumerLimited(TypedDict):
-    """The path to a subscriber carries less of a picture than is wanted, or more again."""
+class ConsumerSource(TypedDict):
+    """A subscriber gets something else of a picture than is wanted, or what is wanted again."""
 
-    type: Literal["consumer-limited"]
+    type: Literal["consumer-source"]
     transport: int
     object: int
     """Id of the consumer."""
     source: int | None
-    """The biggest of its sources that may be sent; None: nothing of it is sent."""
+    """The place of the source that it gets; None: nothing of it is sent."""
+    why: Literal["missing", "bandwidth"] | None
+    """Why that is not the one that is wanted."""
     needed: int
-    """Bits a second that it needs at most."""
+    """Bits a second of the one that is wanted; 0 while it is not sent."""
     available: int
     """Bits a second that there were for pictures."""
 
@@ -118,7 +120,7 @@ class MediaEngine:
     def drain_events(
         self,
     ) -> list[
-        TransportConnected | TransportClosed | ProducerStarted | IngressPoliced | ConsumerLimited | CommandRefused
+        TransportConnected | TransportClosed | ProducerStarted | IngressPoliced | ConsumerSource | CommandRefused
     ]:
         """All waiting events; those of one shard in their order. None once closed. None is ever lost."""
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from parlour.media import Limited, Policed
+from parlour.media import Policed, SourceSent
 from parlour.protocol.messages import DownlinkOffer, VideoReceived
 from parlour.sdp import Candidate, LocalTransport, RemoteTransport, TrackSpec
 from parlour.signaling.downlink import Downlink, RemoteTrack, TrackKey
@@ -35,7 +35,7 @@ class Book:
     ssrcs: list[tuple[int, int]] = field(default_factory=list)
     sent: set[tuple[int, int]] = field(default_factory=set)
     ranks: dict[int, int] = field(default_factory=dict)
-    limited: Callable[[Limited], None] | None = None
+    on_source: Callable[[SourceSent], None] | None = None
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def pick_shard(self) -> int:
@@ -50,11 +50,11 @@ class Book:
         *,
         on_closed: Callable[[str], None] | None = None,
         on_policed: Callable[[Policed], None] | None = None,
-        on_limited: Callable[[Limited], None] | None = None,
+        on_source: Callable[[SourceSent], None] | None = None,
     ) -> Transport:
         number = next(self.ids)
         self.transports[number] = on_closed
-        self.limited = on_limited
+        self.on_source = on_source
         local = LocalTransport(f"ufrag{number}", "p" * 24, ":".join(["AB"] * 32), (Candidate("127.0.0.1", 1),))
         return Handle(number, local)
 
@@ -138,7 +138,7 @@ class Client:
         self.tracks: dict[TrackKey, RemoteTrack] = {}
         self.offers: list[DownlinkOffer] = []
         self.failures: list[str] = []
-        self.limited: list[tuple[TrackKey, Limited]] = []
+        self.sent: list[tuple[TrackKey, SourceSent]] = []
         self.told: list[VideoReceived] = []
         self.online = True
         self.now = 0.0
@@ -151,7 +151,7 @@ class Client:
             send=self._send,
             tell=self._tell,
             on_failed=self.failures.append,
-            on_limited=lambda key, limited: self.limited.append((key, limited)),
+            on_source=lambda key, sent: self.sent.append((key, sent)),
             pace=OfferPace(self._clock, lambda delay, callback: self.later.append(callback)),
             switch_pace=Pace(self._clock, lambda delay, callback: self.later.append(callback)),
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from parlour.errors import RtcError
-from parlour.media import Limited
+from parlour.media import SourceSent
 from parlour.protocol.messages import DownlinkOffer
 from parlour.signaling.downlink import MAX_LINES, REMEMBERED
 
@@ -279,13 +280,54 @@ def test_the_camera_is_served_before_the_screen_and_what_a_path_does_not_carry_i
     by_producer = {producers: number for number, (_, producers, _) in client.book.consumers.items()}
     camera, screen = (client.tracks["ann", stream, "video"].producers for stream in ("main", "auxiliary"))
     assert client.book.ranks[by_producer[camera]] < client.book.ranks[by_producer[screen]]
-    limited = Limited(by_producer[screen], source=None, needed=900_000, available=310_000)
-    assert client.book.limited is not None
-    client.book.limited(limited)
-    assert client.limited == [(("ann", "auxiliary", "video"), limited)]
+    sent = SourceSent(by_producer[screen], source=None, why="bandwidth", needed=900_000, available=310_000)
+    assert client.book.on_source is not None
+    client.book.on_source(sent)
+    assert client.sent == [(("ann", "auxiliary", "video"), sent)]
+    assert told(client) == [("ann", "none", "the path carries 310 of 900 kbit/s")]
     client.downlink.drop("ann", "auxiliary")
-    client.book.limited(limited)
-    assert len(client.limited) == 1, "what came too late is of nobody"
+    client.book.on_source(sent)
+    assert len(client.sent) == len(client.told) == 1, "what came too late is of nobody"
+
+
+def test_what_comes_in_place_of_what_is_wanted_is_told_with_the_reason_until_it_comes_again() -> None:
+    client = Client()
+    publish_both(client)
+    client.downlink.subscribe("ann", "main", ["video"])
+    client.answer()
+    (consumer,) = client.book.consumers
+    send = client.book.on_source
+    assert send is not None
+    narrow = SourceSent(consumer, source=1, why="bandwidth", needed=900_000, available=310_000)
+    send(narrow)
+    client.downlink.resend()
+    client.downlink.video_types.want(("ann", "main"), "small")
+    send(replace(narrow, why=None))
+    client.downlink.video_types.want(("ann", "main"), "big")
+    send(replace(narrow, why="missing", needed=0))
+    send(replace(narrow, source=0, why=None))
+    path = ("ann", "small", "the path carries 310 of 900 kbit/s")
+    assert told(client) == [
+        path,
+        path,
+        ("ann", "small", "asked for"),
+        ("ann", "big", "asked for"),
+        ("ann", "small", "ann does not send the big one now"),
+        ("ann", "big", "asked for"),
+    ]
+
+
+def test_what_is_forwarded_anew_is_not_taken_for_what_came_before_in_its_place() -> None:
+    client = Client()
+    publish_both(client)
+    client.downlink.subscribe("ann", "main", ["video"])
+    client.answer()
+    (consumer,) = client.book.consumers
+    assert client.book.on_source is not None
+    client.book.on_source(SourceSent(consumer, source=None, why="bandwidth", needed=900_000, available=31_000))
+    client.downlink.restart()
+    client.answer()
+    assert told(client) == [("ann", "none", "the path carries 31 of 900 kbit/s"), ("ann", "big", "asked for")]
 
 
 def publish_both(client: Client, user: str = "ann") -> None:

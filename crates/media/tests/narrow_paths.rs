@@ -175,7 +175,7 @@ impl Call {
             self.launch(sent);
             self.receive();
             for event in self.sim.events.drain(..) {
-                if matches!(event, Event::ConsumerLimited { .. }) {
+                if matches!(event, Event::ConsumerSource { .. }) {
                     self.limited.push((milli, event));
                 }
             }
@@ -332,7 +332,7 @@ fn sound_goes_through_a_path_too_narrow_for_the_picture_and_the_picture_comes_ba
     let pictures = spoiled.of(PICTURE, 3);
     assert!(pictures.len() < 60, "{}", pictures.len());
     let (at, event) = &call.limited[0];
-    let Event::ConsumerLimited {
+    let Event::ConsumerSource {
         consumer,
         source,
         needed,
@@ -358,7 +358,7 @@ fn sound_goes_through_a_path_too_narrow_for_the_picture_and_the_picture_comes_ba
     assert!(since.len() >= 6 * 85, "{}", since.len());
     assert!(call.limited.iter().any(|(_, event)| matches!(
         event,
-        Event::ConsumerLimited {
+        Event::ConsumerSource {
             source: Some(0),
             ..
         }

@@ -3,7 +3,7 @@
 use parlour_media::router::MAX_TRANSPORTS;
 use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, PayloadType, ProducerId,
-    ProducerSpec, Ssrc, TransportId,
+    ProducerSpec, Shortfall, Ssrc, TransportId,
 };
 use parlour_shard::{CommandError, Engine, EngineConfig, SnapshotError, StartError};
 use pyo3::exceptions::{
@@ -311,17 +311,19 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
             dict.set_item("packets", *packets)?;
             dict.set_item("bits_per_second", *bits_per_second)?;
         }
-        Event::ConsumerLimited {
+        Event::ConsumerSource {
             transport,
             consumer,
             source,
+            why,
             needed,
             available,
         } => {
-            dict.set_item("type", "consumer-limited")?;
+            dict.set_item("type", "consumer-source")?;
             dict.set_item("transport", transport.0)?;
             dict.set_item("object", consumer.0)?;
             dict.set_item("source", *source)?;
+            dict.set_item("why", why.map(Shortfall::name))?;
             dict.set_item("needed", *needed)?;
             dict.set_item("available", *available)?;
         }

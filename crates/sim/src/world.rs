@@ -266,7 +266,7 @@ impl World {
                 }
                 Event::TransportConnected { .. }
                 | Event::ProducerStarted { .. }
-                | Event::ConsumerLimited { .. } => {}
+                | Event::ConsumerSource { .. } => {}
             }
         }
         let mut media = Vec::new();

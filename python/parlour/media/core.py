@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import structlog
 
@@ -52,14 +52,16 @@ class Policed:
 
 
 @dataclass(frozen=True, slots=True)
-class Limited:
-    """The path to a subscriber carries less of a picture than is wanted, or more again. Rates in bits a second."""
+class SourceSent:
+    """A subscriber gets something else of a picture than is wanted, or what is wanted again. Rates in bits a second."""
 
     consumer: int
     source: int | None
-    """The biggest of its sources that may be sent; None: nothing of it is sent."""
+    """The place of the source that it gets; None: nothing of it is sent."""
+    why: Literal["missing", "bandwidth"] | None
+    """Why that is not the one that is wanted: it is not sent, or the path does not carry it."""
     needed: int
-    """What it needs at most."""
+    """What the one that is wanted needs; 0 while it is not sent."""
     available: int
     """What there was for pictures."""
 
@@ -79,7 +81,7 @@ class _Transport:
     on_closed: Callable[[str], None] | None
     on_producer_started: Callable[[int], None] | None
     on_policed: Callable[[Policed], None] | None
-    on_limited: Callable[[Limited], None] | None
+    on_source: Callable[[SourceSent], None] | None
     next_ssrc: int = field(default_factory=lambda: secrets.randbits(32))
 
 
@@ -194,13 +196,13 @@ class MediaCore:
         on_closed: Callable[[str], None] | None = None,
         on_producer_started: Callable[[int], None] | None = None,
         on_policed: Callable[[Policed], None] | None = None,
-        on_limited: Callable[[Limited], None] | None = None,
+        on_source: Callable[[SourceSent], None] | None = None,
     ) -> TransportHandle:
         """Make a transport that waits for its peer. Raises MediaFullError when its shard has as many as it may.
 
         ``on_connected(srtp_profile)`` and ``on_producer_started(producer)`` are called as it happens, ``on_policed``
-        when it sends more than it may, once in 10 s, ``on_limited`` when what is sent to it changes because of what its
-        path carries. ``on_closed(reason)`` comes last, once, and not after
+        when it sends more than it may, once in 10 s, ``on_source`` when it gets another source of a picture than is
+        wanted for it, none, or again the one that is. ``on_closed(reason)`` comes last, once, and not after
         :meth:`remove_transport`.
         """
         if not 0 <= shard < len(self._candidates):
@@ -212,7 +214,7 @@ class MediaCore:
         add = self._running.add_transport
         self._submit(partial(add, shard=shard, transport=transport, local_ufrag=ufrag, local_pwd=pwd))
         self._transports[transport] = _Transport(
-            shard, on_connected, on_closed, on_producer_started, on_policed, on_limited
+            shard, on_connected, on_closed, on_producer_started, on_policed, on_source
         )
         local = LocalTransport(ufrag=ufrag, pwd=pwd, fingerprint=self.fingerprint, candidates=self._candidates[shard])
         return TransportHandle(transport, local)
@@ -396,9 +398,9 @@ class MediaCore:
                 self._call(known.on_producer_started, event["object"])
             elif event["type"] == "ingress-policed":
                 self._call(known.on_policed, Policed(event["packets"], event["bits_per_second"]))
-            elif event["type"] == "consumer-limited":
-                limited = Limited(event["object"], event["source"], event["needed"], event["available"])
-                self._call(known.on_limited, limited)
+            elif event["type"] == "consumer-source":
+                sent = SourceSent(event["object"], event["source"], event["why"], event["needed"], event["available"])
+                self._call(known.on_source, sent)
             elif event["type"] == "transport-closed":
                 del self._transports[transport]
                 self._call(known.on_closed, event["reason"])

@@ -33,7 +33,7 @@ ANSWERS: tuple[type[Any], ...] = get_args(messages.AnyOk)
 UNIONS = {"AnyRequest": REQUESTS, "AnyEvent": EVENTS}
 ALIASES = {
     frozenset(get_args(getattr(words, name))): name
-    for name in ("StreamType", "Scene", "Role", "Kind", "RemovalReason", "VideoType")
+    for name in ("StreamType", "Scene", "Role", "Kind", "RemovalReason", "VideoType", "ReceivedVideo")
 }
 
 BOUNDS = (

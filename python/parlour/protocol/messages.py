@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from parlour.protocol.words import Kind, RemovalReason, Role, Scene, StreamType, VideoType
+from parlour.protocol.words import Kind, ReceivedVideo, RemovalReason, Role, Scene, StreamType, VideoType
 
 PROTOCOL_VERSION = 1
 
@@ -384,12 +384,13 @@ class DownlinkOffer(Event, tag="downlink-offer", frozen=True):
 class VideoReceived(Event, tag="video-received", frozen=True):
     """Which of a stream's videos is sent to this client now, and why. Before the first it is the big one.
 
-    ``reason`` is for people: "asked for", or what is in the way of that.
+    ``none``: the path to this client carries none of them. ``reason`` is for people: "asked for", or what is in the way
+    of that, with the rates where it is the path.
     """
 
     user_id: str
     stream_type: StreamType
-    video_type: VideoType
+    video_type: ReceivedVideo
     reason: str
 
 

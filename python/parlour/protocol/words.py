@@ -19,6 +19,9 @@ Codec = Literal["opus", "vp8", "h264", "vp9", "av1"]
 VideoType = Literal["big", "small"]
 """Of a stream's video that is sent twice at a time: in full, or in few pixels and bits."""
 
+ReceivedVideo = Literal["big", "small", "none"]
+"""Which of them a client gets, if any."""
+
 Scene = Literal["rtc", "live"]
 
 Role = Literal["anchor", "audience"]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from parlour.errors import ErrorCode, RtcError
-from parlour.media import Limited, MediaFullError
+from parlour.media import MediaFullError, SourceSent
 from parlour.protocol.messages import DownlinkOffer, DownlinkTrack, VideoReceived
 from parlour.protocol.words import Kind, StreamType
 from parlour.sdp import (
@@ -96,7 +96,7 @@ class Downlink:
         send: Callable[[DownlinkOffer], bool],
         tell: Callable[[VideoReceived], object],
         on_failed: Callable[[str], None],
-        on_limited: Callable[[TrackKey, Limited], None],
+        on_source: Callable[[TrackKey, SourceSent], None],
         pace: OfferPace,
         switch_pace: Pace,
     ) -> None:
@@ -105,7 +105,7 @@ class Downlink:
         self._find = find
         self._send = send
         self._on_failed = on_failed
-        self._on_limited = on_limited
+        self._on_source = on_source
         self._pace = pace
         self._transport: Transport | None = None
         self._remote: RemoteTransport | None = None
@@ -315,7 +315,7 @@ class Downlink:
         if self._transport is None:
             try:
                 self._transport = self._media.create_transport(
-                    self._shard, on_closed=self._closed, on_limited=self._limited
+                    self._shard, on_closed=self._closed, on_source=self._source_sent
                 )
             except MediaFullError:
                 # The client tries anew, as after every failure of its downlink, and says so when it gives up.
@@ -354,11 +354,6 @@ class Downlink:
         line.key, line.producers = None, ()
         line.offered = replace(line.offered, active=False)
         self._dirty = True
-
-    def _limited(self, limited: Limited) -> None:
-        for line in self._lines:
-            if line.consumer == limited.consumer and line.key is not None:
-                self._on_limited(line.key, limited)
 
     def _stop_consumer(self, line: Line) -> None:
         if line.consumer is not None:
@@ -454,6 +449,8 @@ class Downlink:
                 twcc_extension=accepted.twcc_extension,
                 dependency_descriptor_extension=accepted.dependency_descriptor_extension,
             )
+            if line.key[2] == "video":
+                self.video_types.begin(line.key[:2])
             line.source = self._source(line.key, line)
             with contextlib.suppress(LookupError):  # one end closed just now; its event is on the way
                 line.consumer = self._media.add_consumer(
@@ -471,6 +468,12 @@ class Downlink:
         """Which of the line's encodings is to be forwarded."""
         user_id, stream_type, kind = key
         return 0 if kind == "audio" else self.video_types.choose((user_id, stream_type), len(line.producers))
+
+    def _source_sent(self, sent: SourceSent) -> None:
+        for line in self._lines:
+            if line.consumer == sent.consumer and line.key is not None:
+                self.video_types.sent(line.key[:2], sent)
+                self._on_source(line.key, sent)
 
     def _switch(self) -> None:
         """Forward of each video what is wanted now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from parlour.media import Limited, Policed
+from parlour.media import Policed, SourceSent
 from parlour.sdp import LocalTransport, RemoteTransport, TrackSpec
 
 
@@ -36,7 +36,7 @@ class Media(Protocol):
         *,
         on_closed: Callable[[str], None] | None = None,
         on_policed: Callable[[Policed], None] | None = None,
-        on_limited: Callable[[Limited], None] | None = None,
+        on_source: Callable[[SourceSent], None] | None = None,
     ) -> Transport:
         """Make a transport that waits for its peer. Raises MediaFullError."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from parlour.accounts import AcceptedLogin
-from parlour.media import Limited, Policed
+from parlour.media import Policed, SourceSent
 from parlour.protocol.messages import DownlinkOffer, Event, MediaFailed
 from parlour.protocol.words import Role
 from parlour.signaling.channel import Channel
@@ -55,7 +55,7 @@ class Session:
             send=self._offer,
             tell=self.tell,
             on_failed=lambda reason: self._failed("downlink", reason),
-            on_limited=self._limited,
+            on_source=self._source_sent,
             pace=pace,
             switch_pace=switch_pace,
         )
@@ -104,17 +104,22 @@ class Session:
             remedy="raise media.ingress_bitrate if this is wanted",
         )
 
-    def _limited(self, of: TrackKey, limited: Limited) -> None:
+    def _source_sent(self, of: TrackKey, sent: SourceSent) -> None:
+        if sent.source is None:
+            what = "the path to a client does not carry a picture"
+        else:
+            what = "a client gets another picture than it wants" if sent.why else "a client gets the picture that it wants"
         log.info(
-            "the path to a client does not carry a picture" if limited.source is None else "a client gets a picture",
+            what,
             app=self.identity.sdk_app_id,
             user=self.identity.user_id,
             session=self.id,
             of=of[0],
             stream=of[1],
-            source=limited.source,
-            kbit_available=limited.available // 1000,
-            kbit_needed=limited.needed // 1000,
+            source=sent.source,
+            why=sent.why,
+            kbit_available=sent.available // 1000,
+            kbit_needed=sent.needed // 1000,
         )
 
     def _failed(self, link: Literal["uplink", "downlink"], reason: str) -> None:

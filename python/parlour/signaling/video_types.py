@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from parlour.media import SourceSent
 from parlour.protocol.messages import VideoReceived
-from parlour.protocol.words import StreamType, VideoType
+from parlour.protocol.words import ReceivedVideo, StreamType, VideoType
 from parlour.signaling.pace import Pace
 
 INTERVAL = 0.1
@@ -26,6 +27,20 @@ def choose(wanted: VideoType, encodings: int, user_id: str) -> tuple[int, VideoT
     return 0, "big", f"{user_id} sends no small stream"
 
 
+def describe(sent: SourceSent, wanted: VideoType, user_id: str) -> tuple[ReceivedVideo, str]:
+    """As what it counts that the core sends something else than is wanted, and why, in words."""
+    match sent.source:
+        case None:
+            received: ReceivedVideo = "none"
+        case 0:
+            received = "big"
+        case _:
+            received = "small"
+    if sent.why == "missing":
+        return received, f"{user_id} does not send the {wanted} one now"
+    return received, f"the path carries {sent.available // 1000} of {sent.needed // 1000} kbit/s"
+
+
 class VideoTypes:
     """The wishes of one client, which stay until their stream is gone, and what it was told."""
 
@@ -35,7 +50,10 @@ class VideoTypes:
         self._tell = tell
         self._switch = switch
         self._changed = False
-        self._told: dict[StreamKey, tuple[VideoType, str]] = {}
+        self._told: dict[StreamKey, tuple[ReceivedVideo, str]] = {}
+        self._chosen: dict[StreamKey, tuple[ReceivedVideo, str]] = {}
+        self._instead: dict[StreamKey, tuple[ReceivedVideo, str]] = {}
+        """What comes in place of what was chosen."""
         self.wanted: dict[StreamKey, VideoType] = {}
         """Where it is not the big one."""
 
@@ -53,10 +71,21 @@ class VideoTypes:
     def choose(self, key: StreamKey, encodings: int) -> int:
         """Which of a video's encodings is to be sent from now on; the client is told if it is news to it."""
         source, video_type, reason = choose(self.wanted.get(key, "big"), encodings, key[0])
-        if self._told.get(key, ("big", ASKED_FOR)) != (video_type, reason):
-            self._told[key] = video_type, reason
-            self._say(key)
+        self._chosen[key] = video_type, reason
+        self._say_news(key)
         return source
+
+    def begin(self, key: StreamKey) -> None:
+        """It is sent anew, as what is chosen next."""
+        self._instead.pop(key, None)
+
+    def sent(self, key: StreamKey, sent: SourceSent) -> None:
+        """The core sends something else than was chosen, or that again."""
+        if sent.why is None:
+            self._instead.pop(key, None)
+        else:
+            self._instead[key] = describe(sent, self.wanted.get(key, "big"), key[0])
+        self._say_news(key)
 
     def repeat(self) -> None:
         """The client has a new socket, and may have missed what it was told."""
@@ -66,13 +95,21 @@ class VideoTypes:
     def forget(self, key: StreamKey) -> None:
         """The stream is gone."""
         self.wanted.pop(key, None)
-        self._told.pop(key, None)
+        for known in (self._told, self._chosen, self._instead):
+            known.pop(key, None)
 
     def _apply(self) -> None:
         if self._changed and self._pace.take(self._apply):
             self._changed = False
             self._pace.rest(INTERVAL)
             self._switch()
+
+    def _say_news(self, key: StreamKey) -> None:
+        expected = "big", ASKED_FOR
+        now = self._instead.get(key) or self._chosen.get(key, expected)
+        if self._told.get(key, expected) != now:
+            self._told[key] = now
+            self._say(key)
 
     def _say(self, key: StreamKey) -> None:
         video_type, reason = self._told[key]

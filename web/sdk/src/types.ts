@@ -87,8 +87,9 @@ export interface RemoteUserInfo {
 export interface VideoReceivedInfo {
   userId: string;
   streamType: RemoteStreamType;
-  videoType: VideoType;
-  /** In words: `asked for`, or what is in the way of that. */
+  /** `none`: the network carries none of them; the picture comes back when it does. */
+  videoType: VideoType | 'none';
+  /** In words: `asked for`, or what is in the way of that: `the path carries 310 of 900 kbit/s`. */
   reason: string;
 }
 

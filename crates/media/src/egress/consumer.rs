@@ -8,7 +8,7 @@ use crate::egress::spec::ConsumerSpec;
 use crate::egress::temporal::Temporal;
 use crate::ingress::reception::{from_q16, to_ntp};
 use crate::ingress::track::SenderClock;
-use crate::reasons::DropReason;
+use crate::reasons::{DropReason, Shortfall};
 use crate::slab::{TrackKey, TransportKey};
 use crate::wire::codecs::Kind;
 use crate::wire::extensions::ExtensionBlock;
@@ -82,6 +82,8 @@ pub(crate) struct Consumer {
     /// What it gets of the path, and whether that is nothing.
     pub(crate) share: Share,
     pub(crate) starved: bool,
+    /// What the control plane knows of it: the source that it gets, and why that is not the one that is wanted.
+    pub(crate) told: (Option<usize>, Option<Shortfall>),
     /// Whether it is in its transport's list of those that wait for the path.
     pub(crate) is_waiting_for_path: bool,
     pub(crate) rewriter: Rewriter,
@@ -129,6 +131,7 @@ impl Consumer {
         Consumer {
             transport,
             track,
+            told: (Some(sources.wanted()), None),
             sources,
             next: None,
             places: Places::default(),

@@ -6,7 +6,6 @@ use crate::egress::consumer::Consumer;
 use crate::egress::spec::MAX_SOURCES;
 use crate::ingress::keyframe_requests::Need;
 use crate::reasons::DropReason;
-use crate::router::event::Event;
 use crate::router::{Router, TICK};
 use crate::slab::{ConsumerKey, TransportKey};
 use crate::transport::pacer::ABOVE_GIVEN;
@@ -122,18 +121,19 @@ impl Router {
         let division = allocation::divide(now, means, &mut claims);
         transport.division.given = sound + division.given as u64;
         transport.division.lacks = division.wanted.is_some();
+        transport.division.available = means.available as u64;
         if let Some(bandwidth) = transport.bandwidth.as_mut() {
             bandwidth.set_wanted(division.wanted.map(|bits| bits as u64 + sound));
         }
         transport.pace(now, known);
         for claim in &claims {
-            self.apply(now, claim, means.available);
+            self.apply(now, claim);
         }
         self.claims = claims;
     }
 
     /// Gives a video what it was given.
-    fn apply(&mut self, now: Instant, claim: &Claim, available: f64) {
+    fn apply(&mut self, now: Instant, claim: &Claim) {
         let Some(consumer) = self.consumers.get_mut(claim.consumer) else {
             return;
         };
@@ -142,7 +142,7 @@ impl Router {
         let level = claim.video.share.level(count);
         consumer.share = claim.video.share;
         if level != before || consumer.starved != (level == 0) {
-            self.set_level(now, claim, level, available);
+            self.set_level(now, claim, level);
         }
     }
 
@@ -191,13 +191,12 @@ impl Router {
         let Some(mut claim) = self.claim(now, index) else {
             return;
         };
-        let known = self.known(transport).map_or(0, |it| it.bits_per_second);
         claim.video.share.give_up(now, claim.video.count);
-        self.apply(now, &claim, known as f64);
+        self.apply(now, &claim);
         self.divide(now, transport);
     }
 
-    fn set_level(&mut self, now: Instant, claim: &Claim, level: usize, available: f64) {
+    fn set_level(&mut self, now: Instant, claim: &Claim, level: usize) {
         let Some(consumer) = self.consumers.get_mut(claim.consumer) else {
             return;
         };
@@ -208,14 +207,6 @@ impl Router {
         }
         consumer.set_target(place.unwrap_or(MAX_SOURCES), MAX_TEMPORAL);
         let track = consumer.track;
-        let event = Event::ConsumerLimited {
-            transport: consumer.spec.transport,
-            consumer: consumer.spec.consumer,
-            source: place,
-            needed: claim.video.choices[claim.video.count - 1],
-            available: available as u64,
-        };
-        self.emit(event);
         self.choose_source(now, claim.consumer);
         if resumes {
             self.want_keyframe(now, track, Need::FirstPicture);

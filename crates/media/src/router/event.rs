@@ -1,7 +1,7 @@
 //! What a router tells the control plane.
 
 use crate::ids::{ConsumerId, ProducerId, TransportId};
-use crate::reasons::{CloseReason, RefuseReason};
+use crate::reasons::{CloseReason, RefuseReason, Shortfall};
 use crate::transport::srtp::SrtpProfile;
 
 /// One thing that happened.
@@ -37,15 +37,17 @@ pub enum Event {
         /// What it may send.
         bits_per_second: u64,
     },
-    /// The path to a subscriber carries less of a picture than is wanted, or more again.
-    ConsumerLimited {
+    /// A subscriber gets something else of a picture than is wanted, or what is wanted again.
+    ConsumerSource {
         /// The transport.
         transport: TransportId,
         /// The consumer.
         consumer: ConsumerId,
-        /// The biggest of its sources that may be sent; none: nothing of it is sent.
+        /// The place of the source that it gets; none: nothing of it is sent.
         source: Option<usize>,
-        /// Bits a second that it needs at most.
+        /// Why that is not the one that is wanted.
+        why: Option<Shortfall>,
+        /// Bits a second of the one that is wanted; 0 while it is not sent.
         needed: u64,
         /// Bits a second that there are for pictures.
         available: u64,

@@ -6,8 +6,9 @@ use crate::egress::consumer::Consumer;
 use crate::egress::sources::Next;
 use crate::ingress::keyframe_requests::Need;
 use crate::ingress::track::Presence;
-use crate::reasons::DropReason;
+use crate::reasons::{DropReason, Shortfall};
 use crate::router::Router;
+use crate::router::event::Event;
 use crate::slab::{ConsumerKey, TrackKey, TransportKey};
 use crate::transport::sink::TransmitSink;
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ impl Router {
         self.send_waiting(now, index, sink);
         if self.next_begins(now, index) {
             self.switch_source(index);
+            self.tell_source(now, index);
             self.send_waiting(now, index, sink);
         }
     }
@@ -86,6 +88,44 @@ impl Router {
 
     /// Sees to it that a subscription gets what it should: called whenever what is wanted, allowed or there has changed.
     pub(crate) fn choose_source(&mut self, now: Instant, index: ConsumerKey) {
+        self.prepare_source(now, index);
+        self.tell_source(now, index);
+    }
+
+    /// Tells the control plane what a subscription gets and why, once that has come about: a source that is to follow is
+    /// told when it follows.
+    fn tell_source(&mut self, now: Instant, index: ConsumerKey) {
+        let Some(consumer) = self.consumers.get_mut(index) else {
+            return;
+        };
+        let told = match (consumer.starved, consumer.next) {
+            (true, _) => (None, Some(Shortfall::Bandwidth)),
+            (false, Some(_)) => return,
+            (false, None) => {
+                let layers = |why: &Shortfall| *why != Shortfall::AwaitingLayer;
+                let why = consumer.shortfall().filter(layers);
+                (Some(consumer.sources.current()), why)
+            }
+        };
+        if std::mem::replace(&mut consumer.told, told) == told {
+            return;
+        }
+        let wanted = consumer.sources.track(consumer.sources.wanted());
+        let track = wanted.and_then(|key| self.tracks.get_mut(key));
+        let needed = track.and_then(|it| it.bits_per_second(now));
+        let transport = self.transports.get(consumer.transport);
+        let event = Event::ConsumerSource {
+            transport: consumer.spec.transport,
+            consumer: consumer.spec.consumer,
+            source: told.0,
+            why: told.1,
+            needed: needed.unwrap_or_default(),
+            available: transport.map_or(0, |it| it.division.available),
+        };
+        self.emit(event);
+    }
+
+    fn prepare_source(&mut self, now: Instant, index: ConsumerKey) {
         let Some(consumer) = self.consumers.get(index) else {
             return;
         };
