@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use parlour_media::codecs::{Codec, is_keyframe_start};
+use parlour_media::dependency_descriptor::Structure;
 use parlour_media::num::{SeqNo, Ssrc};
 use parlour_media::rtcp::{Rtcp, parse_compound, write_nack, write_remb};
 use parlour_media::rtp::{RtpHeader, RtpView, is_rtcp, is_rtp_or_rtcp};
@@ -31,6 +32,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("bandwidth", bandwidth),
     ("srtp", srtp),
     ("keyframe", keyframe),
+    ("descriptor", descriptor),
     ("router", router),
     ("handshake", handshake),
     ("media", media),
@@ -268,5 +270,26 @@ pub fn srtp(data: &[u8]) {
 pub fn keyframe(data: &[u8]) {
     for codec in [Codec::Opus, Codec::Vp8, Codec::H264, Codec::Vp9, Codec::Av1] {
         black_box(is_keyframe_start(codec, data));
+    }
+}
+
+/// Dependency descriptors of one stream, each behind its length: layers are in their range, who gets more layers needs no
+/// fewer frames, and what cannot be read leaves the structure as it was.
+pub fn descriptor(mut data: &[u8]) {
+    let mut structure = Structure::default();
+    while let Some((len, rest)) = data.split_first() {
+        let (one, rest) = rest.split_at(rest.len().min(usize::from(*len)));
+        data = rest;
+        let before = structure.clone();
+        match structure.read(one) {
+            Err(_) => assert_eq!(structure, before),
+            Ok(said) => {
+                assert!(said.spatial < 4 && said.temporal < 8 && one.len() >= 3);
+                let needed = said.layers.needed;
+                assert_eq!(needed, 0xff << needed.trailing_zeros());
+                assert_eq!(said.layers.opens & !(needed << 1), 0);
+                assert_eq!(structure.clone().read(one), Ok(said));
+            }
+        }
     }
 }

@@ -204,6 +204,22 @@ fn write_the_seeds() {
         save("srtp", name, &buf[..sealed.expect("room")]);
     }
 
+    // As Chromium sent them (tests/record_descriptors.py), and with what it leaves to its templates.
+    let begin = *b"\x80\0\x01\x80\x02\x14\xea\xa8\x60\x41\x4d\x14\x10\x20\x84\x27\x01\x3f\0\xb3";
+    let follow: [&[u8]; 4] = [b"\x40\0\x01", b"\xc3\0\x02", b"\xc2\0\x03", b"\xc4\0\x04"];
+    let custom: &[u8] = b"\xc1\x01\x02\x3f\x1f\xd0\x26\x03\x80";
+    let active: &[u8] = b"\xc1\x01\x02\x46";
+    for (name, descriptors) in [
+        ("three-layers", [&[&begin[..]], &follow[..]].concat()),
+        ("of-its-own", vec![&begin, custom, follow[1]]),
+        ("fewer-targets", vec![&begin, active, follow[1], &begin]),
+    ] {
+        let records = descriptors
+            .iter()
+            .map(|it| [&[it.len() as u8], *it].concat());
+        save("descriptor", name, &records.collect::<Vec<_>>().concat());
+    }
+
     save(
         "keyframe",
         "vp8-all-fields",

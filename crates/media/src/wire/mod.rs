@@ -2,6 +2,7 @@
 
 pub(crate) mod bytes;
 pub mod codecs;
+pub mod dependency_descriptor;
 pub(crate) mod extensions;
 pub mod layers;
 pub mod num;
