@@ -428,7 +428,7 @@ fn who_acknowledges_nothing_is_sent_less_and_costs_nobody_else() {
 /// Random loss is no narrow path: the film goes on.
 #[test]
 fn a_lossy_path_that_is_wide_enough_carries_the_film() {
-    for loss in [20, 50, 80] {
+    for loss in [20, 50, 80, 120, 150] {
         let lossy = Conditions {
             loss,
             delay: MS * 50,
