@@ -190,16 +190,16 @@ def test_both_encodings_are_taken_and_told_apart_by_their_rids_alone(stack: str)
     track = offer.track("1")
     assert (track.codec, track.rids, track.has_small) == ("vp8", ("big", "small"), True)
     assert (track.ssrc, track.rtx_ssrc) == (None, None), "Firefox tells all, and not which is whose"
-    numbers = [track.rid_extension, track.repaired_rid_extension, track.dependency_descriptor_extension]
-    assert numbers == ([10, 11, 12] if stack == "chromium" else [9, 10, 8])
+    numbers = [track.rid_extension, track.repaired_rid_extension]
+    assert numbers == ([10, 11] if stack == "chromium" else [9, 10])
     answer = write_uplink_answer(offer, LOCAL, ["0", "1"], session_id=1, version=1).split("\r\n")
     for line in (
         "a=rid:big recv", "a=rid:small recv", "a=simulcast:recv big;small",
         f"a=extmap:{numbers[0]} urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
         f"a=extmap:{numbers[1]} urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
-        f"a=extmap:{numbers[2]} https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension",
     ):  # fmt: skip
         assert answer.count(line) == 1, line
+    assert track.dependency_descriptor_extension is None, "its payload would no longer say of its layers"
     assert not offer.track("0").rids
 
 
@@ -257,10 +257,26 @@ def test_codecs_of_layers_come_as_one_encoding_with_the_descriptor_of_their_fram
     offer = read_uplink_offer(only(codec))
     track = offer.track("1")
     assert (track.codec, track.fmtp, track.rids) == (codec.lower(), fmtp, rids)
-    assert track.dependency_descriptor_extension == 12
+    assert track.dependency_descriptor_extension == (None if codec == "H264" else 12)
     answer = write_uplink_answer(offer, LOCAL, ["1"], session_id=1, version=1)
     assert f" {codec}/90000" in answer
     assert ("a=simulcast:recv big;small" in answer) == bool(rids)
+
+
+@pytest.mark.parametrize(("said", "taken"), [("nowhere", False), ("session", True), ("audio", False), ("video", True)])
+def test_descriptors_are_taken_from_who_can_send_long_ones_and_that_is_said_back(said: str, taken: bool) -> None:
+    mixed = "a=extmap-allow-mixed\r\n"
+    session, audio, video = re.split("(?=m=)", only("AV1").replace(mixed, ""))
+    text = "".join(
+        part + (mixed if said == name else "")
+        for name, part in (("session", session), ("audio", audio), ("video", video))
+    )
+    offer = read_uplink_offer(text)
+    assert offer.track("1").dependency_descriptor_extension == (12 if taken else None)
+    answer = write_uplink_answer(offer, LOCAL, ["0", "1"], session_id=1, version=1)
+    session, audio, video = re.split("(?=m=)", answer)
+    assert [mixed in part for part in (session, audio, video)] == [False, False, taken]
+    assert ("#dependency-descriptor" in video) == taken
 
 
 def test_a_profile_of_vp9_or_av1_that_nobody_knows_is_no_codec_in_common() -> None:

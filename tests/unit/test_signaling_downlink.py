@@ -431,6 +431,17 @@ def test_the_descriptor_of_what_frames_need_is_offered_where_it_is_needed(codec:
     client.downlink.subscribe("ann", "main", ["video"])
     assert f"{codec.upper()}/90000" in client.offers[-1].sdp
     assert ("#dependency-descriptor-rtp-header-extension" in client.offers[-1].sdp) == told
+    assert ("a=extmap-allow-mixed\r\n" in client.offers[-1].sdp) == told
     client.answer()
     [(_, _, track)] = client.book.consumers.values()
     assert (track.dependency_descriptor_extension is not None) == told
+
+
+def test_who_takes_no_long_extensions_is_sent_no_descriptors() -> None:
+    client = Client()
+    client.publish("ann", codec="av1")
+    client.downlink.subscribe("ann", "main", ["video"])
+    offer = client.offers[-1]
+    client.downlink.answer(offer.revision, answer_to(offer.sdp.replace("a=extmap-allow-mixed\r\n", "")))
+    [(_, _, track)] = client.book.consumers.values()
+    assert track.dependency_descriptor_extension is None

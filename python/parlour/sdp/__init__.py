@@ -9,9 +9,10 @@ from parlour.sdp.downlink import (
 )
 from parlour.sdp.errors import SdpError
 from parlour.sdp.model import Candidate, LocalTransport, RemoteTransport, TrackSpec
-from parlour.sdp.uplink import UplinkOffer, downlink_format, read_uplink_offer, write_uplink_answer
+from parlour.sdp.uplink import DESCRIBED_CODECS, UplinkOffer, downlink_format, read_uplink_offer, write_uplink_answer
 
 __all__ = [
+    "DESCRIBED_CODECS",
     "AcceptedLine",
     "AnsweredDownlink",
     "Candidate",

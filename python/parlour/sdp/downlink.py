@@ -144,5 +144,6 @@ def _taken(section: Section, track: TrackSpec) -> AcceptedLine | None:
         track.rtx_payload_type if repaired else None,
         mid if mid == track.mid_extension else None,
         twcc if reports else None,
-        descriptor if descriptor == track.dependency_descriptor_extension else None,
+        # The others refer to one that is too long for the one-byte form.
+        descriptor if section.mixed and descriptor == track.dependency_descriptor_extension else None,
     )

@@ -92,6 +92,8 @@ class Section:
     bundle_only: bool = False
     codecs: tuple[CodecLine, ...] = ()
     extensions: dict[str, int] = field(default_factory=dict)
+    mixed: bool = False
+    """Whether header extensions may have the one form in one packet and the other in another (RFC 8285 §6)."""
     ssrcs: list[int] = field(default_factory=list)
     repairs: dict[int, int] = field(default_factory=dict)
     """SSRC of the media to SSRC of its RTX (RFC 5576 FID groups)."""
@@ -148,6 +150,7 @@ def read_description(text: str, bounds: Bounds = LARGEST) -> Description:
                 pwd=session.pwd,
                 fingerprint=session.fingerprint,
                 direction=session.direction,
+                mixed=session.mixed,
             )
             sections.append(here)
         elif line.startswith("a=group:BUNDLE ") and here is session and not bundle:
@@ -206,6 +209,8 @@ def _read_attribute(here: Section, attribute: str, number: int) -> None:
                 here.fingerprint = _checked(digits.upper(), _SHA256, "SHA-256 fingerprint", number)
         case "rtcp-mux":
             here.rtcp_mux = True
+        case "extmap-allow-mixed":
+            here.mixed = True
         case "bundle-only":
             here.bundle_only = True
         case "ssrc":

@@ -48,6 +48,9 @@ MAX_LAYERS = 3
 SIMULCAST_CODECS = frozenset({"vp8", "h264"})
 """Those that are sent in several encodings. Others come in one, whose frames tell what may be left out of it."""
 
+DESCRIBED_CODECS = frozenset({"vp9", "av1"})
+"""Those of which a frame's descriptor is passed on. With it VP8's payload would no longer say of which layer it is."""
+
 VP9_PROFILES = frozenset({"0", "1", "2", "3"})
 AV1_PROFILES = frozenset({"0", "1", "2"})
 
@@ -165,6 +168,7 @@ def _choose(section: Section) -> TrackSpec | None:
             None,
         )
         twcc = section.extensions.get(TWCC_URI) if "transport-cc" in codec.feedback else None
+        descriptor = section.extensions.get(DEPENDENCY_DESCRIPTOR_URI)
         rids = _encodings(section, name, codec.payload_type)
         ssrc = next((first for first in section.ssrcs if first in section.repairs), next(iter(section.ssrcs), None))
         if rids:
@@ -187,7 +191,8 @@ def _choose(section: Section) -> TrackSpec | None:
             rids=rids,
             rid_extension=section.extensions.get(RID_URI) if rids else None,
             repaired_rid_extension=section.extensions.get(REPAIRED_RID_URI) if rids else None,
-            dependency_descriptor_extension=section.extensions.get(DEPENDENCY_DESCRIPTOR_URI) if video else None,
+            # Who cannot send the long ones would send descriptors that refer to nothing.
+            dependency_descriptor_extension=descriptor if name in DESCRIBED_CODECS and section.mixed else None,
         )
     return None
 

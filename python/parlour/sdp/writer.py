@@ -108,6 +108,8 @@ def codec_lines(track: TrackSpec, *, transport_cc: bool) -> dict[str, Any]:
         (track.repaired_rid_extension, REPAIRED_RID_URI),
         (track.dependency_descriptor_extension, DEPENDENCY_DESCRIPTOR_URI),
     ]
+    # A descriptor with a structure is too long for the one-byte form, in which everything else is (RFC 8285 §6).
+    mixed = {"extmapAllowMixed": "extmap-allow-mixed"} if track.dependency_descriptor_extension is not None else {}
     simulcast: dict[str, Any] = {}
     if track.rids:
         simulcast = {
@@ -126,5 +128,6 @@ def codec_lines(track: TrackSpec, *, transport_cc: bool) -> dict[str, Any]:
         "fmtp": formats,
         "rtcpFb": feedback,
         "ext": [{"value": number, "uri": uri} for number, uri in extensions if number is not None],
+        **mixed,
         **simulcast,
     }

@@ -18,6 +18,7 @@ from parlour.media import MediaFullError, SourceSent
 from parlour.protocol.messages import DownlinkOffer, DownlinkTrack, VideoReceived
 from parlour.protocol.words import Kind, StreamType
 from parlour.sdp import (
+    DESCRIBED_CODECS,
     AcceptedLine,
     DownlinkLine,
     RemoteTransport,
@@ -340,8 +341,8 @@ class Downlink:
             downlink_format(source.track),
             # For who has no transport-wide feedback.
             remb=video,
-            # Of these two the frames do not tell all that a decoder must know of them.
-            dependency_descriptor_extension=DESCRIPTOR_EXTENSION if source.track.codec in {"vp9", "av1"} else None,
+            # Of these the frames do not tell all that a decoder must know of them.
+            dependency_descriptor_extension=DESCRIPTOR_EXTENSION if source.track.codec in DESCRIBED_CODECS else None,
         )
         line.offered = DownlinkLine(track, active=True, stream_id=source.stream_id, cname=source.cname)
         line.key, line.producers = key, source.producers

@@ -1,6 +1,7 @@
 //! One track forwarded to one transport: its numbers, its retransmissions, what the subscriber reports.
 
 use crate::allocation::Share;
+use crate::egress::frames::Frames;
 use crate::egress::pictures::Pictures;
 use crate::egress::rewrite::Rewriter;
 use crate::egress::sources::{Next, Sources};
@@ -90,6 +91,10 @@ pub(crate) struct Consumer {
     pub(crate) temporal: Temporal,
     /// The numbers of its pictures, where the codec has some.
     pub(crate) pictures: Pictures,
+    /// The numbers of its frames, where they have dependency descriptors.
+    pub(crate) frames: Frames,
+    /// Whether temporal layers may be left out: the subscriber can tell that from a loss.
+    pub(crate) leaves_out: bool,
     /// The header extensions of its packets.
     pub(crate) extensions: ExtensionBlock,
     /// The arrival of the track that it gets next.
@@ -142,6 +147,8 @@ impl Consumer {
             rewriter,
             temporal: Temporal::new(spec.temporal),
             pictures: Pictures::new(),
+            frames: Frames::default(),
+            leaves_out: true,
             extensions: ExtensionBlock::new(mid, spec.twcc_extension).unwrap_or_default(),
             cursor,
             in_frame: false,

@@ -34,7 +34,8 @@ pub struct ConsumerSpec {
     pub mid_extension: Option<u8>,
     /// Identifier of the transport-wide sequence number extension, when the subscriber reports on it.
     pub twcc_extension: Option<u8>,
-    /// Identifier of the dependency descriptor extension, when the subscriber takes it.
+    /// Identifier of the dependency descriptor extension, when the subscriber takes it, also in the two-byte form
+    /// (RFC 8285 §4.3): one with a structure is too long for the other. Without it no layers of AV1 are left out.
     pub dependency_descriptor_extension: Option<u8>,
     /// Whether packets may be padded by a byte, so that those of a batch have one size and leave as one message. Only
     /// with retransmissions of their own: what is sent again under its number is sent again as it was.

@@ -59,7 +59,7 @@ impl Temporal {
             self.newest = timestamp;
             let target = self.target();
             if self.current != target {
-                self.highest = self.highest.max(layers.needed.trailing_zeros() as u8);
+                self.highest = self.highest.max(layers.lowest());
                 self.change(layers, target);
             }
         }

@@ -21,8 +21,8 @@ pub(crate) const AUDIO_BYTES: usize = 32 << 10;
 /// A packet older than this is not sent again: no receiver waits for it any more.
 pub const MAX_AGE: Duration = Duration::from_secs(2);
 
-/// What is known of a packet besides its payload. How it came does not matter any more: it has no extensions, no
-/// padding and no wrapping of RFC 4588.
+/// What is known of a packet besides its payload. How it came does not matter any more: it has no padding, no wrapping of
+/// RFC 4588, and of its extensions the dependency descriptor alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// Which of the track's number spaces its number is of.
@@ -43,6 +43,8 @@ struct Entry {
     start: u64,
     offset: u32,
     len: u16,
+    /// How much of that is the dependency descriptor, in front of the payload.
+    descriptor: u8,
 }
 
 /// A packet that is still here.
@@ -50,6 +52,8 @@ struct Entry {
 pub struct Kept<'a> {
     pub meta: Meta,
     pub at: Instant,
+    /// Its dependency descriptor, as it came; empty when it had none.
+    pub descriptor: &'a [u8],
     pub payload: &'a [u8],
 }
 
@@ -82,24 +86,36 @@ impl PacketCache {
     }
 
     /// Keeps a packet as the next arrival; false for one that is too large to be kept, which is no arrival.
-    pub fn put(&mut self, now: Instant, meta: Meta, payload: &[u8]) -> bool {
-        if payload.len() > MAX_PAYLOAD {
+    pub fn put(&mut self, now: Instant, meta: Meta, descriptor: &[u8], payload: &[u8]) -> bool {
+        let len = descriptor.len() + payload.len();
+        let Ok(descriptor_len) = u8::try_from(descriptor.len()) else {
+            return false;
+        };
+        if len > MAX_PAYLOAD {
             return false;
         }
         let capacity = self.bytes.len();
         let mut offset = (self.written % capacity as u64) as usize;
-        if offset + payload.len() > capacity {
+        if offset + len > capacity {
             // A payload is in one piece: the rest of the block is left out.
             self.written += (capacity - offset) as u64;
             offset = 0;
         }
-        self.bytes[offset..offset + payload.len()].copy_from_slice(payload);
+        let place = &mut self.bytes[offset..offset + len];
+        if descriptor_len == 0 {
+            place.copy_from_slice(payload);
+        } else {
+            let (before, behind) = place.split_at_mut(descriptor.len());
+            before.copy_from_slice(descriptor);
+            behind.copy_from_slice(payload);
+        }
         self.entries[self.arrivals as usize % SLOTS] = Some(Entry {
             meta,
             at: now,
             start: self.written,
             offset: offset as u32,
-            len: payload.len() as u16,
+            len: len as u16,
+            descriptor: descriptor_len,
         });
         let place = &mut self.places[meta.ext.0 as usize % SLOTS];
         let newer_there = self.entries[*place as usize % SLOTS].is_some_and(|other| {
@@ -111,7 +127,7 @@ impl PacketCache {
         if !newer_there {
             *place = self.arrivals;
         }
-        self.written += payload.len() as u64;
+        self.written += len as u64;
         self.arrivals += 1;
         true
     }
@@ -126,10 +142,13 @@ impl PacketCache {
             return None;
         }
         let offset = entry.offset as usize;
+        let all = &self.bytes[offset..offset + usize::from(entry.len)];
+        let (descriptor, payload) = all.split_at(usize::from(entry.descriptor));
         Some(Kept {
             meta: entry.meta,
             at: entry.at,
-            payload: &self.bytes[offset..offset + usize::from(entry.len)],
+            descriptor,
+            payload,
         })
     }
 
@@ -187,7 +206,7 @@ mod tests {
             let (mut rng, now) = (Rng::new(seed), Instant::now());
             let capacity = [2000, 20_000, VIDEO_BYTES][rng.below(3) as usize];
             let mut cache = PacketCache::new(capacity);
-            let mut came: Vec<(Meta, Vec<u8>)> = Vec::new();
+            let mut came: Vec<(Meta, Vec<u8>, Vec<u8>)> = Vec::new();
             let mut newest = 70_000;
             let mut epoch = 0;
             for round in 0..3000u32 {
@@ -196,9 +215,12 @@ mod tests {
                 }
                 newest += 1 + rng.below(3);
                 let number = newest - rng.below(30).saturating_sub(25) * 3;
-                let payload = vec![round as u8; rng.below(1 + MAX_PAYLOAD as u64) as usize];
-                assert!(cache.put(now, meta(epoch, number), &payload));
-                came.push((meta(epoch, number), payload));
+                let len = rng.below(1 + MAX_PAYLOAD as u64) as usize;
+                let payload = vec![round as u8; len];
+                let described = rng.below(256.min(1 + (MAX_PAYLOAD - len) as u64)) as usize;
+                let descriptor = vec![!round as u8; described];
+                assert!(cache.put(now, meta(epoch, number), &descriptor, &payload));
+                came.push((meta(epoch, number), descriptor, payload));
                 let end = came.len();
                 assert_eq!(cache.end(), end as u64);
                 // What a payload leaves out at the end of the block is less than a packet.
@@ -206,12 +228,13 @@ mod tests {
                 let mut newer = 0;
                 let mut latest = HashMap::new();
                 for at in (end.saturating_sub(SLOTS)..end).rev() {
-                    let (meta, payload) = &came[at];
+                    let (meta, descriptor, payload) = &came[at];
                     let found = cache.arrival(at as u64);
                     if let Some(found) = found {
                         assert_eq!((found.meta, found.payload), (*meta, &payload[..]));
+                        assert_eq!(found.descriptor, &descriptor[..]);
                     }
-                    newer += payload.len();
+                    newer += descriptor.len() + payload.len();
                     let fits = newer <= room || at == end - 1;
                     assert!(!fits || found.is_some(), "seed {seed}: {at} of {end}");
                     let slot = latest.entry(meta.ext.0 % SLOTS as u64).or_insert(*meta);
@@ -226,7 +249,7 @@ mod tests {
                 }
                 assert!(cache.arrival(end as u64).is_none());
                 assert!(end < SLOTS + 1 || cache.arrival((end - SLOTS - 1) as u64).is_none());
-                let (last, payload) = &came[end - 1];
+                let (last, _, payload) = &came[end - 1];
                 let found = cache.get_fresh(now, epoch, last.ext);
                 let is_newest = latest[&(last.ext.0 % SLOTS as u64)].ext == last.ext;
                 assert_eq!(
@@ -243,7 +266,7 @@ mod tests {
         let now = Instant::now();
         let mut cache = PacketCache::new(VIDEO_BYTES);
         for number in 100..800u64 {
-            assert!(cache.put(now, meta(0, number), &[number as u8; 3]));
+            assert!(cache.put(now, meta(0, number), &[], &[number as u8; 3]));
         }
         for number in 288..800u64 {
             assert_eq!(
@@ -261,8 +284,8 @@ mod tests {
         let now = Instant::now();
         let mut cache = PacketCache::new(VIDEO_BYTES);
         let (old, new) = (16, 16 + SLOTS as u64);
-        cache.put(now, meta(0, new), &[1]);
-        assert!(cache.put(now, meta(0, old), &[2]));
+        cache.put(now, meta(0, new), &[], &[1]);
+        assert!(cache.put(now, meta(0, old), &[], &[2]));
         assert_eq!(get(&cache, now, new), Some(&[1][..]));
         assert_eq!(get(&cache, now, old), None);
         assert_eq!(cache.arrival(1).map(|it| it.payload), Some(&[2][..]));
@@ -272,8 +295,8 @@ mod tests {
     fn a_number_of_another_epoch_is_another_packet() {
         let now = Instant::now();
         let mut cache = PacketCache::new(VIDEO_BYTES);
-        cache.put(now, meta(0, 600), &[1]);
-        cache.put(now, meta(1, 88), &[2]);
+        cache.put(now, meta(0, 600), &[], &[1]);
+        cache.put(now, meta(1, 88), &[], &[2]);
         assert_eq!(get(&cache, now, 600), None, "its slot is another's");
         assert_eq!(get(&cache, now, 88), None);
         let found = cache.get_fresh(now, 1, ExtSeqNo(88));
@@ -284,9 +307,9 @@ mod tests {
     fn what_is_too_large_or_too_old_is_not_given() {
         let now = Instant::now();
         let mut cache = PacketCache::new(0);
-        assert!(!cache.put(now, meta(0, 1), &[0; MAX_PAYLOAD + 1]));
+        assert!(!cache.put(now, meta(0, 1), &[], &[0; MAX_PAYLOAD + 1]));
         assert_eq!(cache.end(), 0);
-        assert!(cache.put(now, meta(0, 2), &[0; MAX_PAYLOAD]));
+        assert!(cache.put(now, meta(0, 2), &[], &[0; MAX_PAYLOAD]));
         let just = get(&cache, now + MAX_AGE, 2).map(<[u8]>::len);
         assert_eq!(just, Some(MAX_PAYLOAD));
         let after = now + MAX_AGE + Duration::from_millis(1);
@@ -299,7 +322,7 @@ mod tests {
         let now = Instant::now();
         let mut cache = PacketCache::new(VIDEO_BYTES);
         for (epoch, number) in [(0, 14), (1, 9), (1, 12), (1, 11), (1, 15), (1, 10), (1, 13)] {
-            cache.put(now, meta(epoch, number), &[number as u8]);
+            cache.put(now, meta(epoch, number), &[], &[number as u8]);
         }
         let overtook = |now, number, before| {
             let first = meta(1, number);

@@ -1,6 +1,7 @@
 //! What a publisher sends: the order of its packets, their repair, what is kept of them, and what it is asked for.
 
 pub(crate) mod cache;
+mod descriptors;
 pub(crate) mod keyframe_requests;
 pub(crate) mod meter;
 pub(crate) mod reception;

@@ -10,6 +10,7 @@ use crate::ingress::spec::ProducerSpec;
 use crate::ingress::stream::Stream;
 use crate::slab::{ConsumerKey, TransportKey};
 use crate::wire::codecs::Kind;
+use crate::wire::dependency_descriptor::Structure;
 use crate::wire::num::{ExtSeqNo, RtpTime, SeqNo, Ssrc};
 use std::time::{Duration, Instant};
 
@@ -81,6 +82,8 @@ pub(crate) struct Track {
     /// The number of the newest packet with which a keyframe begins.
     keyframe_at: Option<ExtSeqNo>,
     meter: Meter,
+    /// What the dependency descriptors of its packets refer to. Made for the first of them.
+    pub(super) structure: Option<Box<Structure>>,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) repaired: u64,
@@ -110,6 +113,7 @@ impl Track {
             last_keyframe: None,
             keyframe_at: None,
             meter: Meter::default(),
+            structure: None,
             packets: 0,
             bytes: 0,
             repaired: 0,
@@ -269,13 +273,19 @@ impl Track {
     }
 
     /// Keeps a packet to be forwarded and repaired; false for one that is too large.
-    pub(crate) fn keep(&mut self, now: Instant, meta: Meta, payload: &[u8]) -> bool {
+    pub(crate) fn keep(
+        &mut self,
+        now: Instant,
+        meta: Meta,
+        descriptor: &[u8],
+        payload: &[u8],
+    ) -> bool {
         let bytes = match self.spec.kind {
             Kind::Audio => AUDIO_BYTES,
             Kind::Video => VIDEO_BYTES,
         };
         let cache = self.cache.get_or_insert_with(|| PacketCache::new(bytes));
-        cache.put(now, meta, payload)
+        cache.put(now, meta, descriptor, payload)
     }
 
     /// The arrival that comes next.

@@ -325,9 +325,14 @@ impl Router {
         let twcc_ok = spec
             .twcc_extension
             .is_none_or(|id| extensions::is_id(id) && spec.mid_extension != Some(id));
+        let descriptor_ok = spec.dependency_descriptor_extension.is_none_or(|id| {
+            let others = [spec.mid_extension, spec.twcc_extension];
+            extensions::is_id(id) && !others.contains(&Some(id))
+        });
         // SDES items carry at most 255 bytes (RFC 3550 §6.5).
         let names_ok = spec.mid.len() <= MAX_MID && spec.cname.len() <= 255;
-        if !rtx_ok || !mid_ok || !twcc_ok || !names_ok || !is_payload_type(spec.payload_type) {
+        let ids_ok = mid_ok && twcc_ok && descriptor_ok;
+        if !rtx_ok || !ids_ok || !names_ok || !is_payload_type(spec.payload_type) {
             return Err(RefuseReason::InvalidValue);
         }
         transport
@@ -347,6 +352,9 @@ impl Router {
             track.next_arrival(),
             &mut self.rng,
         );
+        // Of AV1 nothing but the descriptor tells a decoder that it lacks nothing.
+        let has_descriptor = consumer.spec.dependency_descriptor_extension.is_some();
+        consumer.leaves_out = track.spec.codec != Codec::Av1 || has_descriptor;
         consumer.places = Places {
             at_transport: transport.consumers.len(),
             at_track: track.consumers.len(),

@@ -8,9 +8,10 @@ use crate::ingress::keyframe_requests::Need;
 use crate::reasons::DropReason;
 use crate::router::{Router, TICK};
 use crate::slab::{ConsumerKey, TransportKey};
+use crate::transport::header::OutgoingHeader;
 use crate::transport::pacer::ABOVE_GIVEN;
 use crate::transport::sink::TransmitSink;
-use crate::transport::{OutgoingHeader, Probing, Transport};
+use crate::transport::{Probing, Transport};
 use crate::wire::layers::MAX_TEMPORAL;
 use std::time::{Duration, Instant};
 
@@ -337,6 +338,7 @@ fn padding_header(consumer: &mut Consumer) -> Option<OutgoingHeader<'_>> {
         original: None,
         repeatable: false,
         pictures: None,
+        descriptor: None,
     })
 }
 

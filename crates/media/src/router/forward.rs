@@ -5,13 +5,17 @@
 
 use crate::egress::consumer::{Consumer, Resend};
 use crate::egress::rewrite::Incoming;
+use crate::egress::spec::ConsumerSpec;
 use crate::ingress::cache::Kept;
 use crate::ingress::keyframe_requests::Need;
 use crate::reasons::{DropReason, Drops};
 use crate::router::Router;
 use crate::slab::{ConsumerKey, TrackKey, TransportKey};
+use crate::transport::Transport;
+use crate::transport::header::{OutgoingDescriptor, OutgoingHeader};
 use crate::transport::sink::TransmitSink;
-use crate::transport::{OutgoingHeader, Transport};
+use crate::wire::dependency_descriptor;
+use crate::wire::layers::Layers;
 use crate::wire::num::SeqNo;
 use std::time::{Duration, Instant};
 
@@ -29,7 +33,10 @@ fn pass_on(
     sink: &mut impl TransmitSink,
 ) -> Result<bool, DropReason> {
     let waits = consumer.rewriter.is_waiting(kept.meta.epoch);
-    let layers = &kept.meta.layers;
+    let layers = match consumer.leaves_out {
+        true => &kept.meta.layers,
+        false => &Layers::NONE,
+    };
     let left_out = if kept.payload.is_empty() {
         Some(DropReason::PaddingOnly)
     } else if waits || consumer.temporal.takes(layers, kept.meta.timestamp) {
@@ -59,6 +66,9 @@ fn pass_on(
     if out.begins {
         consumer.temporal.begin(kept.meta.timestamp);
         consumer.pictures.begin();
+        if let Some(frame) = dependency_descriptor::frame(kept.descriptor) {
+            consumer.frames.begin(frame);
+        }
     }
     // A packet that has its number and is not to be sent leaves as one without a payload, so that nobody asks for it.
     let (mut payload, mut emptied) = (kept.payload, left_out);
@@ -70,10 +80,12 @@ fn pass_on(
             emptied.get_or_insert(DropReason::PictureUnknown);
         }
     }
+    let mut frame = dependency_descriptor::frame(kept.descriptor);
     if emptied.is_some() {
-        (payload, pictures) = (&[], None);
+        (payload, pictures, frame) = (&[], None, None);
         consumer.rewriter.empty(out.ext);
     }
+    let frame = frame.map(|frame| consumer.frames.number(frame));
     if consumer.rewriter.is_newest(out.ext) {
         consumer.in_frame = !kept.meta.marker;
     }
@@ -91,6 +103,7 @@ fn pass_on(
         original: None,
         repeatable: !has_rtx,
         pictures,
+        descriptor: descriptor_of(spec, kept, frame),
     };
     transport.send_rtp(now, sink, &header, payload)?;
     consumer.on_sent(len);
@@ -98,6 +111,20 @@ fn pass_on(
         Some(reason) => Err(reason),
         None => Ok(out.begins),
     }
+}
+
+/// The descriptor of a packet whose frame has that number towards the subscriber, if that takes descriptors.
+fn descriptor_of<'a>(
+    spec: &ConsumerSpec,
+    kept: &Kept<'a>,
+    frame: Option<u16>,
+) -> Option<OutgoingDescriptor<'a>> {
+    let (id, frame) = spec.dependency_descriptor_extension.zip(frame)?;
+    Some(OutgoingDescriptor {
+        id,
+        value: kept.descriptor,
+        frame,
+    })
 }
 
 /// Sends what overtook the packet that a subscriber began with: it was not given to it when it came, and to have it
@@ -370,6 +397,8 @@ impl Router {
             }
             false => None,
         };
+        let frame = dependency_descriptor::frame(kept.descriptor).filter(|_| !emptied);
+        let frame = frame.map(|frame| consumer.frames.given_to(frame));
         let transport = self
             .transports
             .get_mut(consumer.transport)
@@ -399,6 +428,7 @@ impl Router {
             original: rtx.map(|_| original.seq()),
             repeatable: rtx.is_none(),
             pictures,
+            descriptor: descriptor_of(spec, &kept, frame),
         };
         let len = transport.send_rtp(now, sink, &header, payload)?;
         consumer.on_resent(now, original, len);

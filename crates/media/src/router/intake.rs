@@ -25,6 +25,8 @@ pub(super) struct Media<'a> {
     pub(super) ext: ExtSeqNo,
     pub(super) marker: bool,
     pub(super) timestamp: RtpTime,
+    /// Its dependency descriptor, if it is passed on.
+    pub(super) descriptor: &'a [u8],
     pub(super) payload: &'a [u8],
     /// Whether a keyframe begins with it.
     pub(super) keyframe: bool,
@@ -197,14 +199,16 @@ impl Router {
             Arrival::TooOld => return Err(DropReason::TooOld),
             Arrival::Jump => return Err(DropReason::SequenceJump),
         };
+        let (descriptor, layers) = track.read_layers(view, payload);
         track.on_accepted(now, ext, gap, payload.len());
         let media = Media {
             ext,
             marker: view.marker(),
             timestamp: view.timestamp(),
+            descriptor,
             payload,
             keyframe: codecs::is_keyframe_start(track.spec.codec, payload),
-            layers: codecs::layers(track.spec.codec, payload),
+            layers,
         };
         self.feed(now, index, &media, sink);
         Ok(())
@@ -275,7 +279,7 @@ impl Router {
             layers: media.layers,
         };
         let arrival = track.next_arrival();
-        if !track.keep(now, meta, media.payload) {
+        if !track.keep(now, meta, media.descriptor, media.payload) {
             return self.drops.count(DropReason::TooLarge);
         }
         let longest = if track.fed_from.is_some() {

@@ -220,6 +220,7 @@ fn a_track_without_a_stream_is_forwarded_and_repaired_from_what_it_keeps() {
             ext: ExtSeqNo(0x1_0000 + number),
             marker: true,
             timestamp: RtpTime(3000 * number as u32),
+            descriptor: &[],
             payload: &[0x10, 0, number as u8],
             layers: Layers::NONE,
             keyframe: number == 0,

@@ -4,6 +4,7 @@ pub(crate) mod budget;
 pub mod dtls;
 pub(crate) mod estimate;
 mod feedback;
+pub(crate) mod header;
 pub mod ice;
 pub(crate) mod outgoing;
 pub(crate) mod pacer;
@@ -23,6 +24,7 @@ use crate::transport::budget::Budget;
 use crate::transport::dtls::{DtlsSession, HANDSHAKE_TIMEOUT, Handshake, Job, Progress};
 use crate::transport::estimate::Estimate;
 use crate::transport::feedback::Feedback;
+use crate::transport::header::OutgoingHeader;
 use crate::transport::ice::Ice;
 use crate::transport::outgoing::OutgoingStreams;
 use crate::transport::pacer::Pacer;
@@ -35,10 +37,8 @@ use crate::transport::srtp::{
 };
 use crate::transport::traffic::Traffic;
 use crate::transport::verification::PeerBudget;
-use crate::wire::extensions::ExtensionBlock;
-use crate::wire::num::{ExtSeqNo, PayloadType, RtpTime, SeqNo, Ssrc};
+use crate::wire::num::Ssrc;
 use crate::wire::rtp;
-use crate::wire::vp8::{Numbers, PictureIds};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -84,25 +84,6 @@ pub(crate) struct Srtp {
     pub(crate) profile: SrtpProfile,
     pub(crate) receiver: SrtpReceiver,
     pub(crate) sender: SrtpSender,
-}
-
-/// The header of a packet to send.
-pub(crate) struct OutgoingHeader<'a> {
-    pub(crate) marker: bool,
-    pub(crate) payload_type: PayloadType,
-    pub(crate) ext: ExtSeqNo,
-    pub(crate) timestamp: RtpTime,
-    pub(crate) ssrc: Ssrc,
-    /// With room for the transport-wide number, which the packet is given when it is sealed.
-    pub(crate) extensions: &'a ExtensionBlock,
-    /// Bytes of padding behind the payload (RFC 3550 §5.1).
-    pub(crate) padding: u8,
-    /// The number before the payload of a retransmission (RFC 4588 §4).
-    pub(crate) original: Option<SeqNo>,
-    /// Whether the same packet may be sent again under the same number: the stream has no RTX.
-    pub(crate) repeatable: bool,
-    /// The numbers of VP8's pictures that stand in the payload, and those to be written there.
-    pub(crate) pictures: Option<(PictureIds, Numbers)>,
 }
 
 /// Where our half of a handshake went.
@@ -350,21 +331,22 @@ impl Transport {
         // What is sent again under its index is sent again with its transport-wide number, or it would be another packet.
         let extensions = header.extensions;
         let number = match (extensions.number_at(), self.bandwidth.as_ref()) {
-            (Some(place), Some(bandwidth)) => {
+            (Some(_), Some(bandwidth)) => {
                 let before = header
                     .repeatable
                     .then(|| self.sent.number_of(header.ssrc, header.ext));
-                Some((place, before.flatten().unwrap_or(bandwidth.next_number())))
+                Some(before.flatten().unwrap_or(bandwidth.next_number()))
             }
             _ => None,
         };
         let original_len = if header.original.is_some() { 2 } else { 0 };
         let padding_len = usize::from(header.padding);
-        let plain_len = rtp::RTP_HEADER_LEN
-            + extensions.bytes().len()
-            + original_len
-            + payload.len()
-            + padding_len;
+        let (block, block_len) = match &header.descriptor {
+            None => (extensions.bytes(), extensions.bytes().len()),
+            Some(it) => (&[][..], extensions.len_with(it.value.len())),
+        };
+        let plain_len =
+            rtp::RTP_HEADER_LEN + block_len + original_len + payload.len() + padding_len;
         if plain_len + SRTP_OVERHEAD > MAX_DATAGRAM {
             return Err(DropReason::TooLarge);
         }
@@ -385,12 +367,20 @@ impl Transport {
             ext.seq(),
             timestamp,
             ssrc,
-            extensions.bytes(),
+            block,
         );
         if at == 0 {
             return Err(DropReason::SealFailed);
         }
-        if let Some((place, number)) = number {
+        let mut number_at = extensions.number_at();
+        if let Some(descriptor) = &header.descriptor {
+            let written = descriptor.write(extensions, &mut buffer[at..]);
+            let written = written.ok_or(DropReason::SealFailed)?;
+            buffer[0] |= rtp::EXTENSION_BIT;
+            number_at = written.number_at;
+            at += written.len;
+        }
+        if let Some((place, number)) = number_at.zip(number) {
             let place = rtp::RTP_HEADER_LEN + place;
             buffer[place..place + 2].copy_from_slice(&number.0.to_be_bytes());
         }
@@ -410,7 +400,6 @@ impl Transport {
             buffer[at - 1] = header.padding;
         }
         let plain_len = at;
-        let number = number.map(|(_, number)| number);
         let plain = repeatable.then_some((&buffer[..plain_len], number));
         self.sent.use_index(ssrc, ext, plain)?;
         let sealed = srtp.sender.protect_rtp(buffer, plain_len, ext.roc());

@@ -2,7 +2,7 @@
 //! decoding.
 
 use crate::wire::layers::Layers;
-use crate::wire::vp8;
+use crate::wire::{vp8, vp9};
 
 /// Audio or video: what decides whether a stream has keyframes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,28 +57,18 @@ pub fn layers(codec: Codec, payload: &[u8]) -> Layers {
         Codec::Vp8 if !payload.is_empty() => {
             vp8::parse(payload).map_or(Layers::BROKEN, |it| Layers::of_vp8(&it))
         }
+        Codec::Vp9 if !payload.is_empty() => {
+            vp9::parse(payload).map_or(Layers::BROKEN, |it| Layers::of_vp9(&it))
+        }
         Codec::Opus | Codec::Vp8 | Codec::H264 | Codec::Vp9 | Codec::Av1 => Layers::NONE,
     }
 }
 
 /// RFC 9628 §4.2: the beginning of a frame of the lowest spatial layer that was predicted from no other.
 fn vp9_keyframe(payload: &[u8]) -> Option<bool> {
-    let first = *payload.first()?;
-    let (predicted, has_layers, begins) = (first & 0x40 != 0, first & 0x20 != 0, first & 0x08 != 0);
-    if predicted || !begins {
-        return Some(false);
-    }
-    let mut at = 1;
-    if first & 0x80 != 0 {
-        // The picture id has 7 or 15 bits.
-        at += if *payload.get(at)? & 0x80 != 0 { 2 } else { 1 };
-    }
-    let spatial = if has_layers {
-        payload.get(at)? & 0x0e
-    } else {
-        0
-    };
-    Some(spatial == 0)
+    let descriptor = vp9::parse(payload)?;
+    let is_lowest = descriptor.layers.is_none_or(|it| it.spatial == 0);
+    Some(descriptor.begins_frame && !descriptor.predicted && is_lowest)
 }
 
 /// AV1's RTP specification §4.4: N says that a coded video sequence begins with this packet, Z that an OBU goes on in it.

@@ -16,7 +16,23 @@ const NOT_PRESENT: u64 = 0;
 const SWITCH: u64 = 2;
 
 /// The length of a descriptor that names its template and nothing else.
-const MANDATORY: usize = 3;
+pub(crate) const MANDATORY: usize = 3;
+
+/// Where in it the number of its frame stands, of two bytes.
+const FRAME: std::ops::Range<usize> = 1..3;
+
+/// The number of a descriptor's frame; none when it is too short to have one.
+pub(crate) fn frame(descriptor: &[u8]) -> Option<u16> {
+    let number = descriptor.get(FRAME)?;
+    Some(u16::from_be_bytes([number[0], number[1]]))
+}
+
+/// Writes another number of its frame into a descriptor.
+pub(crate) fn set_frame(descriptor: &mut [u8], number: u16) {
+    if let Some(place) = descriptor.get_mut(FRAME) {
+        place.copy_from_slice(&number.to_be_bytes());
+    }
+}
 
 /// Why a descriptor tells nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

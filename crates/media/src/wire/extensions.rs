@@ -1,4 +1,5 @@
-//! RTP header extensions (RFC 8285): both forms are read, the one-byte form is written.
+//! RTP header extensions (RFC 8285): both forms are read, and the two-byte form is written where a value is too long for the
+//! other.
 
 use super::bytes::Writer;
 
@@ -6,8 +7,12 @@ use super::bytes::Writer;
 const MOST_VALUE: usize = 16;
 const MOST_BLOCK: usize = 4 + 1 + MOST_VALUE + 3;
 
-/// The profile of a block in the one-byte form (RFC 8285 §4.2).
+/// The profiles of a block in the one-byte form (RFC 8285 §4.2) and in the two-byte form (RFC 8285 §4.3).
 const ONE_BYTE: u16 = 0xbede;
+const TWO_BYTE: u16 = 0x1000;
+
+/// Profile and length in front of the elements.
+const HEAD: usize = 4;
 
 /// Iterator over the (id, value) pairs of a packet's extension block.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +26,7 @@ impl<'a> Extensions<'a> {
     pub(crate) fn new(profile: u16, block: &'a [u8]) -> Self {
         let one_byte = match profile {
             ONE_BYTE => true,                  // RFC 8285 §4.2
-            0x1000..=0x100f => false,          // RFC 8285 §4.3
+            0x1000..=0x100f => false,          // RFC 8285 §4.3, with any bits of the application's
             _ => return Extensions::default(), // a profile of somebody else's
         };
         Extensions {
@@ -70,26 +75,48 @@ pub(crate) fn is_id(id: u8) -> bool {
     (1..=14).contains(&id)
 }
 
-/// Writes the block of a header: profile, length and elements, padded to 32 bits. False when one of them cannot be
-/// expressed: an id outside 1–14, a value outside 1–16 bytes, more than the length field can say.
-pub(crate) fn write_one_byte(out: &mut Writer<'_>, extensions: &[(u8, &[u8])]) -> bool {
-    out.u16(ONE_BYTE);
-    let length_at = out.len();
-    out.u16(0);
+/// Writes the block of a header: profile, length and elements, padded to 32 bits, in the one-byte form if all values fit
+/// it. False when one of them cannot be expressed: an id outside 1–14, a value outside 1–255 bytes, more than the length
+/// field can say.
+pub(crate) fn write_block(out: &mut Writer<'_>, extensions: &[(u8, &[u8])]) -> bool {
+    let fits = extensions
+        .iter()
+        .all(|(_, value)| value.len() <= MOST_VALUE);
     let begin = out.len();
-    for &(id, value) in extensions {
-        if !is_id(id) || !(1..=16).contains(&value.len()) {
-            return false;
-        }
-        out.u8(id << 4 | (value.len() - 1) as u8);
-        out.put(value);
-    }
-    out.pad_to_word();
-    let Ok(words) = u16::try_from((out.len() - begin) / 4) else {
+    out.u16(if fits { ONE_BYTE } else { TWO_BYTE });
+    out.u16(0);
+    extensions
+        .iter()
+        .all(|(id, value)| write_element(out, fits, *id, value))
+        && end_block(out, begin)
+}
+
+/// Writes one element; false when it cannot be expressed.
+fn write_element(out: &mut Writer<'_>, one_byte: bool, id: u8, value: &[u8]) -> bool {
+    let most = if one_byte { MOST_VALUE } else { 255 };
+    if !is_id(id) || !(1..=most).contains(&value.len()) {
         return false;
-    };
-    out.set_u16(length_at, words);
+    }
+    match one_byte {
+        true => out.u8(id << 4 | (value.len() - 1) as u8),
+        false => {
+            out.u8(id);
+            out.u8(value.len() as u8);
+        }
+    }
+    out.put(value);
     true
+}
+
+/// Pads the block that began there, and writes its length.
+fn end_block(out: &mut Writer<'_>, begin: usize) -> bool {
+    out.pad_to_word();
+    // Of one that does not fit the writer says so at its end.
+    let words = u16::try_from(out.len().saturating_sub(begin + HEAD) / 4);
+    words.is_ok_and(|words| {
+        out.set_u16(begin + 2, words);
+        true
+    })
 }
 
 /// The block of all packets of a stream, which is made once: nothing in it but the transport-wide number differs from
@@ -98,7 +125,20 @@ pub(crate) fn write_one_byte(out: &mut Writer<'_>, extensions: &[(u8, &[u8])]) -
 pub(crate) struct ExtensionBlock {
     bytes: [u8; MOST_BLOCK],
     len: usize,
+    /// How much of it is elements: the rest is padding.
+    used: usize,
+    number: Option<u8>,
     number_at: Option<usize>,
+}
+
+/// A block with one element more, as it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WrittenBlock {
+    pub(crate) len: usize,
+    /// Where in it the value of that element is.
+    pub(crate) value_at: usize,
+    /// Where in it the two bytes of the transport-wide number are.
+    pub(crate) number_at: Option<usize>,
 }
 
 impl ExtensionBlock {
@@ -118,13 +158,68 @@ impl ExtensionBlock {
             return Some(block);
         }
         let mut out = Writer::new(&mut block.bytes);
-        if !write_one_byte(&mut out, &written[..count]) {
+        if written[..count].iter().any(|(_, it)| it.len() > MOST_VALUE)
+            || !write_block(&mut out, &written[..count])
+        {
             return None;
         }
         block.len = out.finish();
+        let of_mid = mid.map_or(0, |(_, mid)| 1 + mid.len());
+        block.used = HEAD + of_mid + number.map_or(0, |_| 3);
+        block.number = number;
         // Behind profile, length, the MID and what leads each of both.
-        block.number_at = number.map(|_| 4 + mid.map_or(0, |(_, mid)| 1 + mid.len()) + 1);
+        block.number_at = number.map(|_| HEAD + of_mid + 1);
         (block.len > 0).then_some(block)
+    }
+
+    /// How long it is with one element more, of a value so long.
+    pub(crate) fn len_with(&self, value: usize) -> usize {
+        let elements = self.used.max(HEAD) - HEAD;
+        let unpadded = match value <= MOST_VALUE {
+            true => elements + 1 + value,
+            // Each element of the block takes a byte more.
+            false => elements + self.elements().count() + 2 + value,
+        };
+        HEAD + unpadded.next_multiple_of(4)
+    }
+
+    /// Writes it with one element more, in the two-byte form when its value is too long for the other. None when that cannot
+    /// be expressed, or there is no room.
+    pub(crate) fn write_with(&self, id: u8, value: &[u8], out: &mut [u8]) -> Option<WrittenBlock> {
+        let mut out = Writer::new(out);
+        let one_byte = value.len() <= MOST_VALUE;
+        let mut number_at = self.number_at;
+        match one_byte && self.used > 0 {
+            true => out.put(&self.bytes[..self.used]),
+            false => {
+                out.u16(if one_byte { ONE_BYTE } else { TWO_BYTE });
+                out.u16(0);
+                for (id, value) in self.elements() {
+                    if self.number == Some(id) {
+                        number_at = Some(out.len() + 2);
+                    }
+                    write_element(&mut out, one_byte, id, value);
+                }
+            }
+        }
+        let value_at = out.len() + if one_byte { 1 } else { 2 };
+        if !write_element(&mut out, one_byte, id, value) {
+            return None;
+        }
+        let ended = end_block(&mut out, 0);
+        let len = out.finish();
+        (ended && len > 0).then_some(WrittenBlock {
+            len,
+            value_at,
+            number_at,
+        })
+    }
+
+    fn elements(&self) -> Extensions<'_> {
+        Extensions::new(
+            ONE_BYTE,
+            self.bytes.get(HEAD..self.used).unwrap_or_default(),
+        )
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -165,5 +260,40 @@ mod tests {
         assert!(ExtensionBlock::new(Some((4, "abcdefghijklmnopq")), None).is_none());
         assert!(ExtensionBlock::new(Some((4, "")), None).is_none());
         assert!(ExtensionBlock::new(None, Some(15)).is_none());
+    }
+
+    #[test]
+    fn one_element_more_is_read_with_the_others_in_whichever_form_holds_it() {
+        let value: Vec<u8> = (0..255).collect();
+        for mid in [None, Some((4, "0")), Some((4, "abcdefghijklmnop"))] {
+            for number in [None, Some(2)] {
+                let block = ExtensionBlock::new(mid, number).expect("it fits");
+                for len in 1..=255 {
+                    let mut out = [0xff; 320];
+                    let written = block.write_with(3, &value[..len], &mut out);
+                    let written = written.expect("it fits");
+                    assert_eq!(written.len, block.len_with(len));
+                    assert_eq!(&out[written.value_at..][..len], &value[..len]);
+                    if let Some(at) = written.number_at {
+                        out[at..at + 2].copy_from_slice(&[7, 8]);
+                    }
+                    let profile = u16::from_be_bytes([out[0], out[1]]);
+                    assert_eq!(profile, if len > 16 { TWO_BYTE } else { ONE_BYTE });
+                    let words = usize::from(u16::from_be_bytes([out[2], out[3]]));
+                    assert_eq!(HEAD + 4 * words, written.len);
+                    let read = Extensions::new(profile, &out[HEAD..written.len]);
+                    let read: Vec<_> = read.collect();
+                    let mid = mid.map(|(id, mid)| (id, mid.as_bytes()));
+                    let number = number.map(|id| (id, &[7, 8][..]));
+                    let expected = [mid, number, Some((3, &value[..len]))];
+                    assert_eq!(read, expected.into_iter().flatten().collect::<Vec<_>>());
+                    let short = &mut out[..written.len - 1];
+                    assert_eq!(block.write_with(3, &value[..len], short), None);
+                }
+                assert_eq!(block.write_with(3, &[], &mut [0; 64]), None);
+                assert_eq!(block.write_with(15, &[1], &mut [0; 64]), None);
+                assert_eq!(block.write_with(3, &[0; 256], &mut [0; 400]), None);
+            }
+        }
     }
 }

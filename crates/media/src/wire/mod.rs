@@ -11,4 +11,5 @@ pub mod rtp;
 pub mod stun;
 pub mod twcc;
 pub mod vp8;
+pub mod vp9;
 pub mod xr;

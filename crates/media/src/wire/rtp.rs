@@ -9,6 +9,9 @@ use crate::wire::num::{PayloadType, RtpTime, SeqNo, Ssrc};
 /// In the first byte: the packet ends with padding (RFC 3550 §5.1).
 pub(crate) const PADDING_BIT: u8 = 0x20;
 
+/// In the first byte: a block of extensions follows the header.
+pub(crate) const EXTENSION_BIT: u8 = 0x10;
+
 /// The fixed part of the header (RFC 3550 §5.1).
 pub const RTP_HEADER_LEN: usize = 12;
 
@@ -208,10 +211,11 @@ pub(crate) fn write_header_before(
     len
 }
 
-/// Writes a header with extensions in the one-byte form (RFC 8285 §4.2), padded to 32 bits.
+/// Writes a header with extensions, padded to 32 bits: in the one-byte form (RFC 8285 §4.2), or in the two-byte form where a
+/// value has more than 16 bytes.
 ///
 /// Returns its length; 0 when it does not fit or an extension cannot be expressed (id outside 1–14, value outside
-/// 1–16 bytes).
+/// 1–255 bytes).
 pub fn write_header(
     buf: &mut [u8],
     marker: bool,
@@ -227,7 +231,7 @@ pub fn write_header(
     out.u16(seq.0);
     out.u32(timestamp.0);
     out.u32(ssrc.0);
-    if !extensions.is_empty() && !extensions::write_one_byte(&mut out, extensions) {
+    if !extensions.is_empty() && !extensions::write_block(&mut out, extensions) {
         return 0;
     }
     out.finish()
@@ -286,7 +290,18 @@ mod tests {
         assert_eq!(header(&mut packet[..11], &[]), 0);
         assert_eq!(header(&mut [0; 64], &[(15, b"x")]), 0);
         assert_eq!(header(&mut [0; 64], &[(1, b"")]), 0);
-        assert_eq!(header(&mut [0; 64], &[(1, &[0; 17])]), 0);
+        assert_eq!(header(&mut [0; 400], &[(1, &[0; 256])]), 0);
+    }
+
+    #[test]
+    fn a_long_value_is_written_in_the_two_byte_form_with_all_that_is_beside_it() {
+        let mut packet = [0u8; 300];
+        let extensions: [(u8, &[u8]); 3] = [(4, b"0"), (3, &[7; 17]), (1, &[8; 250])];
+        let len = header(&mut packet, &extensions);
+        assert_eq!(len, 12 + 4 + 276);
+        assert_eq!(packet[12..16], [0x10, 0, 0, 69]);
+        let view = RtpView::parse(&packet[..len]).unwrap();
+        assert_eq!(view.extensions().collect::<Vec<_>>(), extensions);
     }
 
     #[test]

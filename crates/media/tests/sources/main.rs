@@ -1,5 +1,6 @@
 //! One picture in several sizes: which of them a subscriber gets, and that it sees one unbroken stream.
 
+mod descriptors;
 mod stage;
 mod temporal;
 

@@ -1,8 +1,11 @@
 //! A publisher of one picture in several sizes, and what a subscriber of it gets.
 
+use parlour_media::num::{RtpTime, SeqNo};
 use parlour_media::rtcp::{Rtcp, parse_compound};
 use parlour_media::rtp::{self, RtpView};
-use parlour_media::{Command, ConsumerId, ConsumerSpec, Kind, ProducerId, ProducerSpec, Ssrc};
+use parlour_media::{
+    Command, ConsumerId, ConsumerSpec, Kind, PayloadType, ProducerId, ProducerSpec, Ssrc,
+};
 use parlour_sim::raw::{RawPeer, consumer, producer, rtp_packet};
 use parlour_sim::{Sim, VIDEO_PT, vp8};
 use std::time::Duration;
@@ -10,6 +13,8 @@ use std::time::Duration;
 pub(crate) const BIG: u32 = 1000;
 pub(crate) const SMALL: u32 = 1010;
 pub(crate) const FORWARDED: u32 = 3000;
+/// The header extension of dependency descriptors, of all peers.
+pub(crate) const DESCRIPTOR: u8 = 5;
 
 /// What a subscriber got of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +22,7 @@ pub(crate) struct Got {
     pub(crate) seq: u16,
     pub(crate) time: u32,
     pub(crate) payload: Vec<u8>,
+    pub(crate) descriptor: Option<Vec<u8>>,
 }
 
 /// A publisher with a big and a small picture, and a subscriber.
@@ -32,14 +38,24 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(specs: [ProducerSpec; 2], wanted: usize) -> Stage {
+        Stage::with(specs, |spec| ConsumerSpec {
+            source: wanted,
+            ..spec
+        })
+    }
+
+    /// One with what a subscriber negotiated beside the usual.
+    pub(crate) fn with(
+        specs: [ProducerSpec; 2],
+        negotiate: impl FnOnce(ConsumerSpec) -> ConsumerSpec,
+    ) -> Stage {
         let mut sim = Sim::with_peers(1, 0);
         let publisher = RawPeer::connect(&mut sim, 1);
         let subscriber = RawPeer::connect(&mut sim, 2);
-        let spec = ConsumerSpec {
+        let spec = negotiate(ConsumerSpec {
             producers: specs.iter().map(|it| it.producer).collect(),
-            source: wanted,
             ..consumer(subscriber.transport, &specs[0], FORWARDED)
-        };
+        });
         for spec in specs {
             sim.command(Command::AddProducer(ProducerSpec {
                 transport: publisher.transport,
@@ -109,6 +125,7 @@ impl Stage {
                     seq: view.seq().0,
                     time: view.timestamp().0,
                     payload: view.payload().to_vec(),
+                    descriptor: view.extension(DESCRIPTOR).map(<[u8]>::to_vec),
                 });
             }
         }
@@ -125,9 +142,27 @@ impl Stage {
         let time = [7_000_u32, 4_000_000_000][source].wrapping_add(self.ms() * 90);
         let mut packet = rtp_packet(VIDEO_PT, self.seqs[source], time, ssrc, payload);
         packet[1] &= 0x7f | u8::from(marker) << 7;
+        self.send(source, &packet)
+    }
+
+    /// One packet with a dependency descriptor.
+    pub(crate) fn described(&mut self, source: usize, descriptor: &[u8], payload: &[u8]) {
+        let ssrc = [BIG, SMALL][source];
+        let time = 7_000_u32.wrapping_add(self.ms() * 90);
+        let mut packet = vec![0; 1400];
+        let (pt, seq) = (PayloadType(VIDEO_PT), SeqNo(self.seqs[source]));
+        let extensions: [(u8, &[u8]); 2] = [(1, b"0"), (DESCRIPTOR, descriptor)];
+        let (time, ssrc) = (RtpTime(time), Ssrc(ssrc));
+        let len = rtp::write_header(&mut packet, true, pt, seq, time, ssrc, &extensions);
+        packet.truncate(len);
+        packet.extend(payload);
+        self.send(source, &packet);
+    }
+
+    fn send(&mut self, source: usize, packet: &[u8]) -> Option<u8> {
         self.seqs[source] = self.seqs[source].wrapping_add(1);
         let before = self.got.len();
-        let sent = self.publisher.send_rtp(&mut self.sim, &packet);
+        let sent = self.publisher.send_rtp(&mut self.sim, packet);
         self.take(sent);
         self.wait(0);
         self.got.get(before)?.payload.get(2).copied()
