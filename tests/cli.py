@@ -16,6 +16,7 @@ import structlog
 from parlour.cli import main
 
 from tests.databases import AnyDatabase, SqliteDatabase
+from tests.forks import run
 
 DEADLINE = 60.0
 
@@ -106,16 +107,9 @@ class Beside:
 
     async def __call__(self, *arguments: object) -> Done:
         """Run it to its end."""
-        process = await self.start(*arguments, stdin=asyncio.subprocess.DEVNULL)
-        try:
-            out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
-        except TimeoutError:
-            process.kill()  # or it would spoil the test that runs next
-            await process.wait()
-            raise
-        assert process.returncode is not None
-        assert b"Traceback" not in out + err
-        return Done(process.returncode, out.decode(), err.decode())
+        done = await run(*arguments, env=self.settings, seconds=DEADLINE)
+        assert b"Traceback" not in done.out + done.err
+        return Done(done.status, done.out.decode(), done.err.decode())
 
     async def good(self, *arguments: object) -> Any:
         """Run it with --json; its result."""

@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
@@ -21,6 +20,7 @@ from parlour.storage import Account, Storage
 from parlour.usersig import sign_v2
 
 from tests.databases import SqliteDatabase
+from tests.forks import Fork
 from tests.postgres import Cluster
 
 APP = 1400000001
@@ -39,7 +39,7 @@ class Importers:
     sent: set[str] = field(default_factory=set)
     acknowledged: set[str] = field(default_factory=set)
 
-    async def run(self, url: str, process: asyncio.subprocess.Process, kill_after: int) -> None:
+    async def run(self, url: str, process: Fork, kill_after: int) -> None:
         """Import into a server, which is killed at the acknowledgement of that number, until nobody answers."""
         enough = len(self.acknowledged) + kill_after
         parameters = {
@@ -67,32 +67,37 @@ class Importers:
             await asyncio.gather(*(until_nobody_answers(client) for _ in range(IMPORTERS)))
 
 
-async def launched(stack: AsyncExitStack, data: Path, database: str) -> asyncio.subprocess.Process:
-    """A real server that is about to start; it does not outlive the stack."""
+@dataclass(frozen=True)
+class Launched:
+    """A server that is about to start, and what it says."""
+
+    process: Fork
+    said: asyncio.StreamReader
+
+
+async def launched(stack: AsyncExitStack, data: Path, database: str) -> Launched:
+    """A real server; it does not outlive the stack."""
     environment = os.environ | UNLIMITED | ({"PARLOUR_DATABASE": database} if database else {})
-    stderr = stack.enter_context((data.parent / "log").open("ab"))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "parlour", "serve", "--json", "--log-json",
-        "--data", str(data), "--port", "0", "--media-port", "0",
-        stdout=asyncio.subprocess.PIPE, stderr=stderr, env=environment,
-    )  # fmt: skip
-    stack.push_async_callback(ended, process)
-    return process
+    arguments = ("serve", "--json", "--log-json", "--data", data, "--port", "0", "--media-port", "0")
+    read, write = os.pipe()
+    with (data.parent / "log").open("ab") as log:
+        process = Fork.start(*arguments, env=environment, stdout=write, stderr=log)
+    os.close(write)
+    stack.callback(process.join, 0)
+    said = asyncio.StreamReader()
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(said), os.fdopen(read, "rb")
+    )
+    stack.callback(pipe.close)
+    return Launched(process, said)
 
 
-async def url_of(process: asyncio.subprocess.Process) -> str:
+async def url_of(server: Launched) -> str:
     """Where it listens, once it does."""
-    assert process.stdout is not None
     async with asyncio.timeout(60):
-        line = await process.stdout.readline()
+        line = await server.said.readline()
     assert line, "It did not start; its log says why."
     return str(json.loads(line)["url"])
-
-
-async def ended(process: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        process.kill()
-    await process.wait()
 
 
 async def killed_while_importing(data: Path, database: str, times: int) -> tuple[Importers, list[Account]]:
@@ -105,14 +110,11 @@ async def killed_while_importing(data: Path, database: str, times: int) -> tuple
     print(f"seed {seed}")  # shown when the test fails
     drawn = random.Random(seed)
     async with AsyncExitStack() as stack:
-        following = await launched(stack, data, database)
-        for number in range(times):
-            process = following
-            url = await url_of(process)
-            if number + 1 < times:  # loads its code while this one works, and as a rule opens the store after its end
-                following = await launched(stack, data, database)
-            await importers.run(url, process, drawn.randint(1, MOST_BEFORE_THE_KILL))
-            assert await process.wait() == -signal.SIGKILL
+        for _ in range(times):
+            server = await launched(stack, data, database)
+            url = await url_of(server)
+            await importers.run(url, server.process, drawn.randint(1, MOST_BEFORE_THE_KILL))
+            assert await server.process.wait(60) == -signal.SIGKILL
     found: list[Account] = []
     async with await Storage.open(data, url=database) as store:
         while page := await store.accounts.page(APP, after=found[-1].user_id if found else "", limit=1000):

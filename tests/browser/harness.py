@@ -30,6 +30,7 @@ from playwright.async_api import Error as PlaywrightError
 from tests.browser.films import CACHE, ROOT, Film, Picture
 from tests.browser.firefox import FirefoxError, FirefoxPage
 from tests.browser.speech import RATE, SAME_SPEECH, Samples, Speech, correlation
+from tests.forks import run_now
 from tests.network import Namespace
 from tests.network import Path as NetworkPath
 
@@ -142,11 +143,9 @@ class App:
 
 def create_app(data: Path, sdk_app_id: int = 1400000001) -> App:
     """Make an app in a server's data folder with the command line."""
-    command = parlour_command("app", "create", str(sdk_app_id), "--data", str(data), "--json")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
-    made = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
-    assert made.returncode == 0, made.stderr
-    answer = json.loads(made.stdout)
+    made = run_now("app", "create", sdk_app_id, "--data", data, "--json", env=os.environ, seconds=DEADLINE)
+    assert made.status == 0, made.err.decode()
+    answer = json.loads(made.out)
     return App(int(answer["sdkAppId"]), answer["key"])
 
 

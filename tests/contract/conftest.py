@@ -12,18 +12,20 @@ from tests.databases import AnyDatabase, SqliteDatabase
 from tests.postgres import Cluster
 
 ON_ONE_DATABASE = {
+    *("test_account_rest_bad_input", "test_http", "test_schemathesis", "test_trusted_proxies", "test_verifiers"),
+    *("test_client", "test_client_media", "test_client_reconnect", "test_load", "test_media", "test_media_limits"),
+    *("test_cli_app", "test_cli_load", "test_demo", "test_signing_snippets", "test_supervision"),
     *(
-        "test_cli_load",
-        "test_client",
-        "test_client_media",
         "test_liveness",
-        "test_load",
-        "test_media_limits",
         "test_other_servers",
+        "test_private_map_key",
+        "test_resume",
+        "test_signaling",
+        "test_small_streams",
     ),
-    *("test_signaling", "test_supervision"),
 }
-"""Modules about sockets, media and processes: what is behind them makes no difference."""
+"""Modules about sockets, media, requests, arguments and processes: what is behind them makes no difference. What does
+of them says so by its own parameters."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -22,6 +22,9 @@ from tests.wire import Wire
 OLD, NEW = "old!" * 16, "new!" * 16
 
 
+ON_BOTH = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
 def parlour(
     database: AnyDatabase, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -359,6 +362,7 @@ async def enter(server: RunningServer, user_id: str) -> Any:
         await wire.close()
 
 
+@ON_BOTH
 async def test_a_running_server_sees_the_state_of_an_app_at_once(start_server: StartServer, beside: Beside) -> None:
     server = await start_server()
     assert await enter(server, "ann") is None
@@ -371,6 +375,7 @@ async def test_a_running_server_sees_the_state_of_an_app_at_once(start_server: S
     assert await enter(server, "ann") is None
 
 
+@ON_BOTH
 async def test_a_running_server_sees_keys_at_once(start_server: StartServer, beside: Beside) -> None:
     server = await start_server()
     old = server.key
@@ -391,6 +396,7 @@ async def test_a_running_server_sees_keys_at_once(start_server: StartServer, bes
     await wire.close()
 
 
+@ON_BOTH
 async def test_a_running_server_sees_admins_at_once(start_server: StartServer, beside: Beside) -> None:
     server = await start_server()
     assert (await rest(server, "administrator"), await rest(server, "root")) == (0, 70403)

@@ -9,9 +9,9 @@ import os
 import resource
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from parlour.storage.rotation import locked
 from tests.cli import DEADLINE, Beside, Here, environment
 from tests.conftest import RunningServer, StartServer
 from tests.databases import AnyDatabase, SqliteDatabase
+from tests.forks import run_now
 from tests.postgres import Cluster
 from tests.wire import Wire
 
@@ -63,29 +64,27 @@ def users(file: Path) -> set[str]:
 DIED = 9
 
 
+def die_at(step: int, names: tuple[str, ...]) -> None:
+    """Let this process be gone at its ``step``-th call of these functions of ``os``."""
+    calls = itertools.count(1)
+
+    def dying(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if next(calls) == step:
+                os._exit(DIED)
+            return real(*arguments, **options)
+
+        return call
+
+    for name in names:
+        setattr(os, name, dying(getattr(os, name)))
+
+
 def dying_at_replace(
     step: int, settings: dict[str, str], *arguments: object, names: tuple[str, ...] = ("replace",)
 ) -> int:
     """Run ``parlour`` in a process that is gone at its ``step``-th call by which a file takes its name."""
-    code = f"""
-import os, sys
-from parlour.cli import main
-calls = 0
-def dying(real):
-    def call(*arguments, **options):
-        global calls
-        calls += 1
-        if calls == {step}:
-            os._exit({DIED})
-        return real(*arguments, **options)
-    return call
-for name in {names!r}:
-    setattr(os, name, dying(getattr(os, name)))
-sys.argv = ["parlour", *sys.argv[1:]]
-main()
-"""
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, check=False, env=settings, capture_output=True, timeout=DEADLINE).returncode
+    return run_now(*arguments, env=settings, seconds=DEADLINE, before=partial(die_at, step, names)).status
 
 
 def test_a_backup_never_replaces_the_database_of_a_running_server(parlour: Here, to: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from parlour.errors import RtcError
-from parlour.protocol.words import RemovalReason, Role, StreamType, VideoType
+from parlour.protocol.words import ReceivedVideo, RemovalReason, Role, StreamType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +79,14 @@ class MuteChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoReceived:
-    """Which of a stream's videos comes now, and why; before the first it is the big one."""
+    """Which of a stream's videos comes now, and why; before the first it is the big one.
+
+    ``none``: the path carries none of them.
+    """
 
     user_id: str
     stream_type: StreamType
-    video_type: VideoType
+    video_type: ReceivedVideo
     reason: str
 
 

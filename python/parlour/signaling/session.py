@@ -108,7 +108,9 @@ class Session:
         if sent.source is None:
             what = "the path to a client does not carry a picture"
         else:
-            what = "a client gets another picture than it wants" if sent.why else "a client gets the picture that it wants"
+            what = (
+                "a client gets another picture than it wants" if sent.why else "a client gets the picture that it wants"
+            )
         log.info(
             what,
             app=self.identity.sdk_app_id,

@@ -105,7 +105,7 @@ class VideoTypes:
             self._switch()
 
     def _say_news(self, key: StreamKey) -> None:
-        expected = "big", ASKED_FOR
+        expected: tuple[ReceivedVideo, str] = "big", ASKED_FOR
         now = self._instead.get(key) or self._chosen.get(key, expected)
         if self._told.get(key, expected) != now:
             self._told[key] = now
