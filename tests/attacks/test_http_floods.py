@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.attacks.conftest import ServedProcess, StartProcess
 
 MEGABYTE = 2**20
-SECONDS = 5
+SECONDS = 3
 WIDTH = 8
 """Connections of a flood at a time."""
 PROMISED = 0.1
@@ -75,7 +75,7 @@ async def unharmed(server: ServedProcess, growth: int = 48 * MEGABYTE) -> Any:
     """Users' pings keep the promise meanwhile, memory stays bounded, and the log is not flooded."""
     users = Users(server)
     first_at_the_processor(server)
-    wires = [(await join(server, name, "next door"))[0] for name in ("ann", "bob", "cid")]
+    wires = [(await join(server, name, "next door"))[0] for name in ("ann", "bob", "cid", "dee")]
     await asyncio.gather(*(wire.ask("ping") for wire in wires for _ in range(5)))
     before, lines = server.memory, len(server.log)
     pinging = asyncio.gather(*(users.ping(wire) for wire in wires))
@@ -84,7 +84,7 @@ async def unharmed(server: ServedProcess, growth: int = 48 * MEGABYTE) -> Any:
     finally:
         users.over.set()
         await asyncio.wait_for(pinging, 30)
-    assert len(users.took) >= 200
+    assert len(users.took) >= 150
     assert users.p99 < PROMISED, f"a ping took {users.p99 * 1000:.0f} ms at p99, {max(users.took) * 1000:.0f} at most"
     assert users.most_memory - before < growth, f"memory grew by {(users.most_memory - before) >> 20} MiB"
     assert len(server.log) - lines < 20, "a flood must not flood the log"

@@ -14,6 +14,7 @@ export type Role = "anchor" | "audience";
 export type Kind = "audio" | "video";
 export type RemovalReason = "banned" | "kick" | "room-disband";
 export type VideoType = "big" | "small";
+export type ReceivedVideo = "big" | "none" | "small";
 
 /** Prove who you are. First request on a socket, unless it resumes. */
 export interface Login {
@@ -328,13 +329,13 @@ export interface DownlinkOffer {
 
 /**
  * Which of a stream's videos is sent to this client now, and why. Before the first it is the big one.
- * `reason` is for people: "asked for", or what is in the way of that.
+ * `none`: the path to this client carries none of them. `reason` is for people: "asked for", or what is in the way of that, with the rates where it is the path.
  */
 export interface VideoReceived {
   type: "video-received";
   userId: string;
   streamType: StreamType;
-  videoType: VideoType;
+  videoType: ReceivedVideo;
   reason: string;
 }
 
