@@ -16,6 +16,7 @@ ON_ONE_DATABASE = {
     *("test_client", "test_client_media", "test_client_reconnect", "test_load", "test_media", "test_media_limits"),
     *("test_cli_app", "test_cli_load", "test_demo", "test_signing_snippets", "test_supervision"),
     *(
+        "test_encodings_wanted",
         "test_liveness",
         "test_other_servers",
         "test_private_map_key",

@@ -13,6 +13,7 @@ from parlour.sdp import Candidate, LocalTransport, RemoteTransport, TrackSpec
 from parlour.signaling.downlink import Downlink, RemoteTrack, TrackKey
 from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Transport
+from parlour.signaling.video_types import StreamKey
 
 H264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
 
@@ -140,6 +141,7 @@ class Client:
         self.failures: list[str] = []
         self.sent: list[tuple[TrackKey, SourceSent]] = []
         self.told: list[VideoReceived] = []
+        self.taken: list[tuple[StreamKey, int | None, int | None]] = []
         self.online = True
         self.now = 0.0
         self.hurried = False
@@ -152,6 +154,7 @@ class Client:
             tell=self._tell,
             on_failed=self.failures.append,
             on_source=lambda key, sent: self.sent.append((key, sent)),
+            on_taken=lambda key, before, after: self.taken.append((key, before, after)),
             pace=OfferPace(self._clock, lambda delay, callback: self.later.append(callback)),
             switch_pace=Pace(self._clock, lambda delay, callback: self.later.append(callback)),
         )

@@ -325,6 +325,8 @@ class Client:
                 self._downlink.offered(message)
             case m.MediaFailed():
                 (self._uplink if message.link == "uplink" else self._downlink).failed(message.reason)
+            case m.EncodingsWanted():
+                pass  # for who sends a video in several encodings
             case _:
                 self._tell(translate(message))
 

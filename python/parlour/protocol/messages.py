@@ -394,6 +394,17 @@ class VideoReceived(Event, tag="video-received", frozen=True):
     reason: str
 
 
+class EncodingsWanted(Event, tag="encodings-wanted", frozen=True):
+    """Which encodings of the client's own video are taken, by their rids: the others need not be sent.
+
+    Told for a video of several encodings only, and all are wanted until it is. What is taken again is told at once,
+    what nobody takes any more after some seconds. A client may send them all the same.
+    """
+
+    stream_type: StreamType
+    rids: list[str]
+
+
 class MediaFailed(Event, tag="media-failed", frozen=True):
     """A transport of this client is dead, with the core's reason; the client makes a new one."""
 
@@ -423,6 +434,7 @@ AnyEvent = (
     | MuteChanged
     | DownlinkOffer
     | VideoReceived
+    | EncodingsWanted
     | MediaFailed
     | ClientBanned
     | ServerStopping

@@ -27,6 +27,7 @@ from parlour.sdp import (
     read_downlink_answer,
     write_downlink_offer,
 )
+from parlour.signaling.encodings import OnTaken, TakenEncodings
 from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Media, Transport
 from parlour.signaling.video_types import VideoTypes
@@ -98,6 +99,7 @@ class Downlink:
         tell: Callable[[VideoReceived], object],
         on_failed: Callable[[str], None],
         on_source: Callable[[TrackKey, SourceSent], None],
+        on_taken: OnTaken,
         pace: OfferPace,
         switch_pace: Pace,
     ) -> None:
@@ -125,6 +127,7 @@ class Downlink:
         self.failure: str | None = None
         self.subscriptions: dict[tuple[str, StreamType], frozenset[Kind]] = {}
         self.video_types = VideoTypes(switch_pace, tell, self._switch)
+        self.taken = TakenEncodings(self.subscriptions, self.video_types, on_taken)
 
     # --- what the client asks for ---
 
@@ -140,7 +143,8 @@ class Downlink:
                 ErrorCode.INVALID_OPERATION,
                 f"this client receives {others} tracks already; one connection has at most {MAX_LINES}",
             )
-        self.subscriptions[user_id, stream_type] = asked
+        with self.taken.changing((user_id, stream_type)):
+            self.subscriptions[user_id, stream_type] = asked
         self.refresh()
         if self._dirty or self._differs():
             self._dirty = True  # the client waits for that offer, even if by then there is nothing new in it
@@ -149,7 +153,9 @@ class Downlink:
 
     def drop(self, user_id: str, stream_type: StreamType) -> None:
         """Receive nothing of a stream any more: its consumers stop now, its m-lines with the next offer."""
-        if self.subscriptions.pop((user_id, stream_type), None) is not None:
+        with self.taken.changing((user_id, stream_type)):
+            dropped = self.subscriptions.pop((user_id, stream_type), None)
+        if dropped is not None:
             # Asked for again, it is offered again: the client may have learnt to play it.
             self._refused = {refused for refused in self._refused if refused[0][:2] != (user_id, stream_type)}
             self.refresh()
@@ -180,7 +186,9 @@ class Downlink:
 
     def close(self) -> None:
         """Stop everything."""
-        self.subscriptions.clear()
+        for key in tuple(self.subscriptions):
+            with self.taken.changing(key):
+                del self.subscriptions[key]
         self._stop()
 
     @property
@@ -451,7 +459,8 @@ class Downlink:
                 dependency_descriptor_extension=accepted.dependency_descriptor_extension,
             )
             if line.key[2] == "video":
-                self.video_types.begin(line.key[:2])
+                with self.taken.changing(line.key[:2]):
+                    self.video_types.begin(line.key[:2])
             line.source = self._source(line.key, line)
             with contextlib.suppress(LookupError):  # one end closed just now; its event is on the way
                 line.consumer = self._media.add_consumer(
@@ -473,7 +482,8 @@ class Downlink:
     def _source_sent(self, sent: SourceSent) -> None:
         for line in self._lines:
             if line.consumer == sent.consumer and line.key is not None:
-                self.video_types.sent(line.key[:2], sent)
+                with self.taken.changing(line.key[:2]):
+                    self.video_types.sent(line.key[:2], sent)
                 self._on_source(line.key, sent)
 
     def _switch(self) -> None:

@@ -30,6 +30,7 @@ from parlour.signaling.codec import encode_event
 from parlour.signaling.downlink import RemoteTrack, TrackKey
 from parlour.signaling.privileges import may_receive, may_send
 from parlour.signaling.session import Session
+from parlour.signaling.video_types import StreamKey
 
 log = structlog.get_logger(__name__)
 
@@ -168,7 +169,21 @@ class RoomSession:
                 ErrorCode.REMOTE_STREAM_NOT_EXIST, f"that user publishes no {request.stream_type} stream (any more)"
             )
         session.owe(lines=1)
-        session.downlink.video_types.want((request.user_id, request.stream_type), request.video_type)
+        key = request.user_id, request.stream_type
+        with session.downlink.taken.changing(key):
+            session.downlink.video_types.want(key, request.video_type)
+
+    def taken(self, key: StreamKey, before: int | None, after: int | None) -> None:
+        """One of the sessions takes another encoding of a stream's video than before, as its ``TakenEncodings`` say."""
+        publisher = self.room.session(key[0])
+        encodings = None if publisher is None else publisher.uplink.encodings.get(key[1])
+        if encodings is not None:
+            encodings.changed(before, after)
+
+    def biggest_taken(self, key: StreamKey) -> int | None:
+        """The place of the biggest encoding of a stream's video that anybody takes; None when nobody takes any."""
+        places = (session.downlink.taken.biggest(key) for session in self.sessions)
+        return min((place for place in places if place is not None), default=None)
 
     def find_track(self, key: TrackKey) -> RemoteTrack | None:
         """The published track of that key, as downlinks need it."""

@@ -22,7 +22,6 @@ from parlour.signaling.channel import Channel
 from parlour.signaling.codec import request_type
 from parlour.signaling.connection import ConnectionLimits
 from parlour.signaling.ended import EndedSessions
-from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Media
 from parlour.signaling.room_session import REMOVED, RoomSession, stream_info
 from parlour.signaling.session import Session
@@ -270,8 +269,7 @@ class SignalingService:
             self._close_if_empty(room_session)
             raise enter_refused(ErrorCode.MEDIA_NODE_UNAVAILABLE)
         later = asyncio.get_running_loop().call_later
-        paces = OfferPace(self.clock, later), Pace(self.clock, later)
-        session = Session(entrant.login, privileges, "anchor", channel, self._media, room_session, *paces)
+        session = Session(entrant.login, privileges, "anchor", channel, self._media, room_session, self.clock, later)
         try:
             snapshot = room_session.enter(session)
         except RtcError:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 from parlour.accounts import AcceptedLogin
 from parlour.media import Policed, SourceSent
-from parlour.protocol.messages import DownlinkOffer, Event, MediaFailed
-from parlour.protocol.words import Role
+from parlour.protocol.messages import DownlinkOffer, EncodingsWanted, Event, MediaFailed
+from parlour.protocol.words import Role, StreamType
 from parlour.signaling.channel import Channel
 from parlour.signaling.downlink import Downlink, TrackKey
-from parlour.signaling.pace import OfferPace, Pace
+from parlour.signaling.encodings import WantedEncodings
+from parlour.signaling.pace import Later, OfferPace, Pace
 from parlour.signaling.ports import Media
 from parlour.signaling.uplink import Uplink
 from parlour.usersig import Privilege
@@ -35,8 +37,8 @@ class Session:
         channel: Channel,
         media: Media,
         room: RoomSession,
-        pace: OfferPace,
-        switch_pace: Pace,
+        clock: Callable[[], float],
+        later: Later,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.login = login
@@ -46,8 +48,16 @@ class Session:
         self.channel: Channel | None = channel
         self.room = room
         self.cname = secrets.token_hex(8)
+        self._clock = clock
+        self._later = later
         # Downlinks of others keep their m-lines for a failed uplink's tracks: it will publish again, or leave.
-        self.uplink = Uplink(media, room.shard, lambda reason: self._failed("uplink", reason), self._policed)
+        self.uplink = Uplink(
+            media,
+            room.shard,
+            lambda reason: self._failed("uplink", reason),
+            self._follow_encodings,
+            self._policed,
+        )
         self.downlink = Downlink(
             media,
             room.shard,
@@ -56,8 +66,9 @@ class Session:
             tell=self.tell,
             on_failed=lambda reason: self._failed("downlink", reason),
             on_source=self._source_sent,
-            pace=pace,
-            switch_pace=switch_pace,
+            on_taken=room.taken,
+            pace=OfferPace(clock, later),
+            switch_pace=Pace(clock, later),
         )
 
     @property
@@ -76,12 +87,15 @@ class Session:
             self.channel.connection.owe(told=told, renegotiated=renegotiated, lines=lines)
 
     def catch_up(self) -> None:
-        """Tell a client that came back what no snapshot holds: failed transports, and the offer without answer."""
+        """Tell a client that came back what no snapshot holds: failed transports, the offer without answer, and which
+        encodings are wanted.
+        """
         if self.uplink.failure is not None:
             self._failed("uplink", self.uplink.failure)
         if self.downlink.failure is not None:
             self._failed("downlink", self.downlink.failure)
         self.downlink.resend()
+        self.uplink.repeat()
 
     def close(self) -> None:
         """Stop its media."""
@@ -92,6 +106,18 @@ class Session:
     def _offer(self, message: DownlinkOffer) -> bool:
         self.tell(message)
         return self.channel is not None
+
+    def _follow_encodings(self, stream_type: StreamType, rids: tuple[str, ...]) -> WantedEncodings:
+        def tell(wanted: tuple[str, ...]) -> None:
+            self.tell(EncodingsWanted(stream_type=stream_type, rids=list(wanted)))
+
+        return WantedEncodings(
+            rids,
+            biggest=lambda: self.room.biggest_taken((self.user_id, stream_type)),
+            tell=tell,
+            clock=self._clock,
+            later=self._later,
+        )
 
     def _policed(self, policed: Policed) -> None:
         log.warning(

@@ -10,6 +10,7 @@ from parlour.media import MediaFullError, Policed
 from parlour.protocol.messages import Publish
 from parlour.protocol.words import Kind, StreamType
 from parlour.sdp import RemoteTransport, TrackSpec, UplinkOffer, read_uplink_offer, write_uplink_answer
+from parlour.signaling.encodings import WantedEncodings
 from parlour.signaling.ports import Media, Transport
 
 
@@ -22,23 +23,28 @@ class PublishedTrack:
 
 
 class Uplink:
-    """One client's uplink. ``published`` are its tracks by stream and kind."""
+    """One client's uplink. ``published`` are its tracks by stream and kind, ``encodings`` those of its videos that are
+    sent in several.
+    """
 
     def __init__(
         self,
         media: Media,
         shard: int,
         on_failed: Callable[[str], None],
+        follow_encodings: Callable[[StreamType, tuple[str, ...]], WantedEncodings],
         on_policed: Callable[[Policed], None] | None = None,
     ) -> None:
         self._media = media
         self._shard = shard
         self._on_failed = on_failed
+        self._follow_encodings = follow_encodings
         self._on_policed = on_policed
         self._transport: Transport | None = None
         self._remote: RemoteTransport | None = None
         self._version = 0
         self.published: dict[tuple[StreamType, Kind], PublishedTrack] = {}
+        self.encodings: dict[StreamType, WantedEncodings] = {}
         self.failure: str | None = None
 
     def read(self, request: Publish) -> tuple[UplinkOffer, dict[Kind, TrackSpec]]:
@@ -111,10 +117,31 @@ class Uplink:
                 self._media.add_producer(self._transport.id, track, rid=rid) for rid in track.rids or ("",)
             )
             self.published[key] = PublishedTrack(track, producers)
+            if key[1] == "video":
+                self._begin_encodings(key[0], track.rids)
         self._version += 1
         local = self._transport.local
         used = [source.track.mid for source in self.published.values() if source.producers]
         return write_uplink_answer(offer, local, used, session_id=self._transport.id, version=self._version)
+
+    def _begin_encodings(self, stream_type: StreamType, rids: tuple[str, ...]) -> None:
+        """A video is sent anew, in all of its encodings: those that were paused before are to be paused again."""
+        known = self.encodings.get(stream_type)
+        if known is not None and known.rids == rids:
+            known.repeat()
+            return
+        self._stop_encodings(stream_type)
+        if rids:
+            self.encodings[stream_type] = self._follow_encodings(stream_type, rids)
+
+    def _stop_encodings(self, stream_type: StreamType) -> None:
+        if (known := self.encodings.pop(stream_type, None)) is not None:
+            known.stop()
+
+    def repeat(self) -> None:
+        """The client has a new socket, and may have missed which encodings are wanted."""
+        for encodings in self.encodings.values():
+            encodings.repeat()
 
     def _others(self, stream_type: StreamType, offer: UplinkOffer) -> dict[tuple[StreamType, Kind], TrackSpec]:
         """The living tracks of the other stream, as this newer offer describes them."""
@@ -136,9 +163,13 @@ class Uplink:
         """Stop everything."""
         self._drop_transport()
         self.published.clear()
+        for stream_type in tuple(self.encodings):
+            self._stop_encodings(stream_type)
 
     def _remove(self, key: tuple[StreamType, Kind]) -> None:
         self._stop(self.published.pop(key))
+        if key[1] == "video":
+            self._stop_encodings(key[0])
 
     def _stop(self, source: PublishedTrack) -> None:
         for producer in source.producers:

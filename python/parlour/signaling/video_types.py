@@ -14,6 +14,9 @@ INTERVAL = 0.1
 
 ASKED_FOR = "asked for"
 
+SMALLEST = 2
+"""The place of the last of as many encodings as there may be; where there are fewer, the last of those is meant."""
+
 StreamKey = tuple[str, StreamType]
 
 
@@ -54,6 +57,8 @@ class VideoTypes:
         self._chosen: dict[StreamKey, tuple[ReceivedVideo, str]] = {}
         self._instead: dict[StreamKey, tuple[ReceivedVideo, str]] = {}
         """What comes in place of what was chosen."""
+        self._standing_in: dict[StreamKey, int] = {}
+        """The place of the encoding that comes in place of one that is not sent."""
         self.wanted: dict[StreamKey, VideoType] = {}
         """Where it is not the big one."""
 
@@ -75,12 +80,21 @@ class VideoTypes:
         self._say_news(key)
         return source
 
+    def biggest(self, key: StreamKey) -> int:
+        """The place of the biggest encoding that is needed: the wanted one, or the one that stands in for it."""
+        wanted = SMALLEST if key in self.wanted else 0
+        return min(wanted, self._standing_in.get(key, wanted))
+
     def begin(self, key: StreamKey) -> None:
         """It is sent anew, as what is chosen next."""
         self._instead.pop(key, None)
+        self._standing_in.pop(key, None)
 
     def sent(self, key: StreamKey, sent: SourceSent) -> None:
         """The core sends something else than was chosen, or that again."""
+        self._standing_in.pop(key, None)
+        if sent.why == "missing" and sent.source is not None:
+            self._standing_in[key] = sent.source
         if sent.why is None:
             self._instead.pop(key, None)
         else:
@@ -95,7 +109,7 @@ class VideoTypes:
     def forget(self, key: StreamKey) -> None:
         """The stream is gone."""
         self.wanted.pop(key, None)
-        for known in (self._told, self._chosen, self._instead):
+        for known in (self._told, self._chosen, self._instead, self._standing_in):
             known.pop(key, None)
 
     def _apply(self) -> None:

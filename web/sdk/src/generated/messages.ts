@@ -339,6 +339,16 @@ export interface VideoReceived {
   reason: string;
 }
 
+/**
+ * Which encodings of the client's own video are taken, by their rids: the others need not be sent.
+ * Told for a video of several encodings only, and all are wanted until it is. What is taken again is told at once, what nobody takes any more after some seconds. A client may send them all the same.
+ */
+export interface EncodingsWanted {
+  type: "encodings-wanted";
+  streamType: StreamType;
+  rids: string[];
+}
+
 /** A transport of this client is dead, with the core's reason; the client makes a new one. */
 export interface MediaFailed {
   type: "media-failed";
@@ -384,6 +394,7 @@ export type AnyEvent =
   | MuteChanged
   | DownlinkOffer
   | VideoReceived
+  | EncodingsWanted
   | MediaFailed
   | ClientBanned
   | ServerStopping
