@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -21,6 +22,21 @@ WIDTH = """async ([user, widths]) => {
 }"""
 BIG, SMALL = [320, 480, 640], [160]
 """Widths of a decoded frame. A browser that has little to spend sends the big one in fewer pixels."""
+
+ENCODED = "async () => (await app.encoding('big')).framesEncoded"
+
+WATCH = """(user) => {
+  const video = app.video(user);
+  app.longest = 0;
+  let last = performance.now();
+  const onFrame = (now) => {
+    app.longest = Math.max(app.longest, now - last);
+    last = now;
+    video.requestVideoFrameCallback(onFrame);
+  };
+  video.requestVideoFrameCallback(onFrame);
+}"""
+"""Keeps the longest time between two pictures, in milliseconds."""
 
 WANT = "([user, type]) => app.client.setRemoteVideoStreamType(app.remotes[user], type)"
 
@@ -73,7 +89,9 @@ async def test_codecs_of_layers_cross_as_one_encoding(invite: Invite, room: int,
     assert (told["videoType"], told["reason"]) == ("big", "alice sends no small stream")
 
 
-async def test_the_small_stream_goes_on_when_the_big_one_is_changed(invite: Invite, room: int) -> None:
+async def test_the_small_stream_goes_on_while_the_big_one_is_paused_changed_and_taken_again(
+    invite: Invite, room: int
+) -> None:
     alice, bob = await asyncio.gather(invite("alice", BUNNY), invite("bob", BIKES))
     await alice.join(room)
     await alice.call("() => app.client.enableSmallStream()")
@@ -82,13 +100,28 @@ async def test_the_small_stream_goes_on_when_the_big_one_is_changed(invite: Invi
     await knows(bob, alice)
     await bob.call(WANT, ["alice", "small"])
     await gets(bob, alice, SMALL)
+    await alice.until("async () => !(await app.encoding('big')).active", what="nobody takes the big one: it is paused")
+    encoded = await alice.call(ENCODED)
     await alice.call("() => app.local.setVideoProfile({ width: 480, height: 270, frameRate: 15, bitrate: 300 })")
     await gets(bob, alice, SMALL)
     await alice.call("""async () => {
       const media = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360, frameRate: 15 } });
       await app.local.replaceTrack(media.getVideoTracks()[0]);
+      await app.local.removeTrack(app.local.getAudioTrack());
     }""")
     await gets(bob, alice, SMALL)
+    under_way = 3  # frames that the encoder had when it was told
+    assert await alice.call(ENCODED) <= encoded + under_way, "whatever is changed, the big one stays paused"
+    await bob.call(WATCH, "alice")
+    begun = time.monotonic()
+    await bob.call(WANT, ["alice", "big"])
+    await alice.until(
+        f"async (encoded) => await ({ENCODED})() > encoded", encoded + under_way, what="the big one is sent again"
+    )
+    assert time.monotonic() - begun < 2
+    await gets(bob, alice, BIG)
+    assert await bob.call("() => app.longest") < 1500, "the picture had no break"
+    assert not await alice.events("error")
 
 
 async def test_a_small_stream_of_another_shape_is_refused_when_it_is_published(invite: Invite, room: int) -> None:

@@ -175,6 +175,11 @@ const app = {
     return {};
   },
 
+  // The statistics of one encoding of the video that this page sends.
+  async encoding(rid) {
+    return (await app.statistics('outbound-rtp')).find((entry) => entry.rid === rid) ?? {};
+  },
+
   // All statistics of one type, of every connection that is open.
   async statistics(type) {
     const open = [...connections].filter((connection) => connection.connectionState !== 'closed');

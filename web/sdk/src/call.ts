@@ -202,6 +202,11 @@ export class Call implements SessionListener {
         this.listener.emit('video-received', { userId, streamType, videoType, reason });
         break;
       }
+      case 'encodings-wanted':
+        this.uplink
+          .wantEncodings(event.streamType, event.rids)
+          .catch((thrown: unknown) => log.warn(`encodings-wanted: ${describe(thrown)}`));
+        break;
       case 'client-banned': {
         const { reason, message } = event;
         this.endWith(() => this.listener.emit('client-banned', { reason, message }));

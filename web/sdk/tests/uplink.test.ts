@@ -3,80 +3,8 @@ import { WebSocket } from 'ws';
 import TRTC from '../src/index.js';
 import { Uplink } from '../src/media/uplink.js';
 import { LocalStream } from '../src/streams/local-stream.js';
+import { Media, Peer, Track } from './media.js';
 import { SignalingServer, SILENCE } from './signaling-server.js';
-
-/** What Node lacks of tracks, streams and peer connections. */
-class Track extends EventTarget {
-  static count = 0;
-  readonly id = `track ${Track.count++}`;
-  enabled = true;
-  readyState = 'live';
-
-  constructor(readonly kind: 'audio' | 'video') {
-    super();
-  }
-
-  get real(): MediaStreamTrack {
-    return this as unknown as MediaStreamTrack;
-  }
-}
-
-class Media {
-  addTrack(): void {
-    // Nobody asks what it has.
-  }
-
-  removeTrack(): void {
-    // As above.
-  }
-}
-
-class Peer extends EventTarget {
-  static latest: Peer | null = null;
-  connectionState: RTCPeerConnectionState = 'new';
-  iceConnectionState = 'new';
-  signalingState = 'stable';
-  isAnswered = false;
-  private readonly transceivers: object[] = [];
-
-  constructor() {
-    super();
-    Peer.latest = this;
-  }
-
-  addTransceiver(track: Track): object {
-    const sender = { replaceTrack: () => Promise.resolve(), getParameters: () => ({ encodings: [] }) };
-    const transceiver = { mid: String(this.transceivers.length), direction: 'sendonly', sender, receiver: { track } };
-    this.transceivers.push(transceiver);
-    return transceiver;
-  }
-
-  getTransceivers(): object[] {
-    return this.transceivers;
-  }
-
-  createOffer(): Promise<{ sdp: string }> {
-    return Promise.resolve({ sdp: 'offer' });
-  }
-
-  setLocalDescription(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  setRemoteDescription(): Promise<void> {
-    this.isAnswered = true;
-    return Promise.resolve();
-  }
-
-  connect(): void {
-    this.connectionState = 'connected';
-    this.dispatchEvent(new Event('connectionstatechange'));
-  }
-
-  close(): void {
-    this.connectionState = 'closed';
-  }
-}
 
 let server: SignalingServer;
 let client: ReturnType<typeof TRTC.createClient>;

@@ -18,6 +18,8 @@ export interface Publication {
   state: 'publishing' | 'published';
   /** What its video is sent as beside the big stream; null for nothing. */
   readonly small: () => VideoProfile | null;
+  /** The rids of its encodings that somebody takes, as the server says; null for all of them, until it says. */
+  wanted: readonly string[] | null;
   senders: Partial<Record<Kind, RTCRtpTransceiver>>;
 }
 
@@ -69,7 +71,7 @@ export class Uplink {
   /** Offers a stream with the tracks that it has; `connected` tells the rest. */
   async publish(type: StreamType, stream: LocalStream): Promise<Publication> {
     const small = (): VideoProfile | null => (type === 'main' ? this.options.small(stream) : null);
-    const publication: Publication = { stream, state: 'publishing', senders: {}, small };
+    const publication: Publication = { stream, state: 'publishing', senders: {}, small, wanted: null };
     this.record.set(type, publication);
     await this.inTurn(() => this.offer(type, publication));
     return publication;
@@ -115,6 +117,14 @@ export class Uplink {
       const publication = this.record.get(type);
       if (publication) await this.encode(publication);
     });
+  }
+
+  /** Sends those of a video's encodings that somebody takes, and pauses the others. */
+  async wantEncodings(type: StreamType, rids: readonly string[]): Promise<void> {
+    const publication = this.record.get(type);
+    if (!publication) return;
+    publication.wanted = rids;
+    await this.applyProfiles(type);
   }
 
   /** Forgets a stream and stops sending it; the connection closes with the last one. */
@@ -202,6 +212,8 @@ export class Uplink {
 
   private open(): Connection {
     this.stale = false;
+    // What the server says from now on is said of this one.
+    for (const publication of this.record.values()) publication.wanted = null;
     const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
     const connection: Connection = new Connection(pc, (why) => {
       // A stream that is being published for the first time fails with its `publish`.
@@ -274,8 +286,10 @@ export class Uplink {
     }
   }
 
-  private encodings({ stream, small }: Publication, kind: Kind): RTCRtpEncodingParameters[] {
+  private encodings({ stream, small, wanted }: Publication, kind: Kind): RTCRtpEncodingParameters[] {
     const encodings = stream.encodings(kind, kind === 'video' ? small() : null);
+    // Said of the others as well: a sender that is used again keeps what was paused before.
+    if (encodings.length > 1) return encodings.map((one) => ({ ...one, active: wanted?.includes(one.rid ?? '') ?? true }));
     const isLayered = kind === 'video' && isScalable(this.options.videoCodec);
     return isLayered ? encodings.map((one) => ({ ...one, scalabilityMode: 'L1T3' })) : encodings;
   }
@@ -285,6 +299,7 @@ export class Uplink {
     const { stream, senders } = publication;
     const track = kind === 'audio' ? stream.getAudioTrack() : stream.getVideoTrack();
     if (!track) {
+      if (kind === 'video') publication.wanted = null;
       this.silence(senders[kind]);
       // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- two fixed keys
       delete senders[kind];
