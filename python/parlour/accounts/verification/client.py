@@ -7,6 +7,7 @@ judged; TLS still verifies the name in the URL. A name that changes its mind bet
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -181,15 +182,22 @@ class HttpsClient:
         return bytes(content)
 
 
+@functools.cache
+def _system_trust() -> ssl.SSLContext:
+    """Reading what the system trusts takes some 50 ms of a start: once a process is enough."""
+    return ssl.create_default_context()
+
+
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    if ca_file is None:
+        return _system_trust()
     context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except ssl.SSLError:
-            raise ValueError(f"the CA file {ca_file} of the verification holds no certificate in PEM") from None
-        except OSError as error:
-            raise ValueError(f"the CA file {ca_file} of the verification cannot be read: {error.strerror}") from None
+    try:
+        context.load_verify_locations(ca_file)
+    except ssl.SSLError:
+        raise ValueError(f"the CA file {ca_file} of the verification holds no certificate in PEM") from None
+    except OSError as error:
+        raise ValueError(f"the CA file {ca_file} of the verification cannot be read: {error.strerror}") from None
     return context
 
 
