@@ -179,6 +179,8 @@ named!(
         NoRoom = "no-room",
         /// A picture that waited for its turn on the path to the subscriber until nobody wanted it any more.
         WaitedTooLong = "waited-too-long",
+        /// Of a source that was left for another, or that ended, before it was its turn to be sent.
+        LeftBehind = "left-behind",
         /// The subscriber's transport is not connected.
         NotConnected = "not-connected",
         /// A packet that was not kept any more when it was its turn to be sent.
@@ -187,7 +189,7 @@ named!(
         BeforeStart = "before-start",
         /// A wanted retransmission is not in the cache any more.
         NackTooOld = "nack-too-old",
-        /// A wanted retransmission was sent a moment ago.
+        /// A wanted retransmission was sent a moment ago, or is about to be sent for the first time.
         NackTooSoon = "nack-too-soon",
         /// A subscriber asks for more retransmissions than its budget.
         NackOverBudget = "nack-over-budget",

@@ -4,15 +4,25 @@
 use crate::wire::layers::{Layers, MAX_TEMPORAL};
 use crate::wire::num::RtpTime;
 
+/// Changes that are remembered, for packets that come late: more than happen while one is waited for.
+const CHANGES: usize = 8;
+
+/// One change: the layer that was the highest before it, and the frame from which on it is not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Change {
+    since: RtpTime,
+    before: u8,
+}
+
 /// The state of one subscription.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Temporal {
     pub(crate) wanted: u8,
     pub(crate) allowed: u8,
     current: u8,
-    /// What it was before, and the frame from which on it is what it is.
-    before: u8,
-    since: RtpTime,
+    /// The last ones since it began, the newest first, and how many there are.
+    changes: [Change; CHANGES],
+    changed: u8,
     newest: RtpTime,
     /// The highest layer that came while not all are sent.
     highest: u8,
@@ -24,8 +34,8 @@ impl Temporal {
             wanted: wanted.unwrap_or(MAX_TEMPORAL).min(MAX_TEMPORAL),
             allowed: MAX_TEMPORAL,
             current: MAX_TEMPORAL,
-            before: MAX_TEMPORAL,
-            since: RtpTime(0),
+            changes: [Change::default(); CHANGES],
+            changed: 0,
             newest: RtpTime(0),
             highest: 0,
         }
@@ -48,9 +58,9 @@ impl Temporal {
 
     /// A keyframe begins it anew: all layers follow from there.
     pub(crate) fn begin(&mut self, timestamp: RtpTime) {
-        (self.newest, self.since) = (timestamp, timestamp);
+        self.newest = timestamp;
         self.current = self.target();
-        self.before = self.current;
+        self.changed = 0;
     }
 
     /// Whether the subscriber gets a packet of these layers.
@@ -63,8 +73,11 @@ impl Temporal {
                 self.change(layers, target);
             }
         }
-        let is_before = self.before != self.current && self.since.newer_than(timestamp);
-        let highest = if is_before { self.before } else { self.current };
+        let changes = &self.changes[..usize::from(self.changed)];
+        let later = changes
+            .iter()
+            .take_while(|it| it.since.newer_than(timestamp));
+        let highest = later.last().map_or(self.current, |it| it.before);
         layers.needed >> highest & 1 != 0
     }
 
@@ -75,9 +88,13 @@ impl Temporal {
             next += 1;
         }
         if next != self.current {
-            self.before = self.current;
+            self.changes.rotate_right(1);
+            self.changes[0] = Change {
+                since: self.newest,
+                before: self.current,
+            };
+            self.changed = (self.changed + 1).min(CHANGES as u8);
             self.current = next;
-            self.since = self.newest;
         }
     }
 }
@@ -139,5 +156,24 @@ mod tests {
         assert!(!temporal.takes(&layers(2, false), RtpTime(30)));
         assert!(temporal.takes(&layers(1, true), RtpTime(40)));
         assert!(!temporal.takes(&layers(2, false), RtpTime(30)));
+    }
+
+    /// However often it changes while packets of a frame are under way: what was sent of it is sent to its end.
+    #[test]
+    fn a_frame_from_before_several_changes_gets_the_answer_it_got() {
+        let mut temporal = Temporal::new(None);
+        temporal.begin(RtpTime(0));
+        let mut answers = Vec::new();
+        for frame in 1..=10 {
+            temporal.wanted = if frame % 4 < 2 { 0 } else { 7 };
+            let of_frame = layers(1 + frame % 2, true);
+            let taken = temporal.takes(&of_frame, RtpTime(u32::from(frame) * 10));
+            answers.push((of_frame, RtpTime(u32::from(frame) * 10), taken));
+        }
+        let taken = answers.iter().filter(|(.., taken)| *taken).count();
+        assert!((3..9).contains(&taken), "{answers:?}");
+        for (layers, time, taken) in answers {
+            assert_eq!(temporal.takes(&layers, time), taken, "{time:?}");
+        }
     }
 }

@@ -50,6 +50,8 @@ struct Entry {
 /// A packet that is still here.
 #[derive(Clone, Copy)]
 pub struct Kept<'a> {
+    /// Its place in the order in which they came.
+    pub arrival: u64,
     pub meta: Meta,
     pub at: Instant,
     /// Its dependency descriptor, as it came; empty when it had none.
@@ -145,6 +147,7 @@ impl PacketCache {
         let all = &self.bytes[offset..offset + usize::from(entry.len)];
         let (descriptor, payload) = all.split_at(usize::from(entry.descriptor));
         Some(Kept {
+            arrival,
             meta: entry.meta,
             at: entry.at,
             descriptor,

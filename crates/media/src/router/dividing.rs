@@ -6,7 +6,8 @@ use crate::egress::consumer::Consumer;
 use crate::egress::spec::MAX_SOURCES;
 use crate::ingress::keyframe_requests::Need;
 use crate::reasons::DropReason;
-use crate::router::{Router, TICK};
+use crate::router::forward::MOST_WAIT;
+use crate::router::{Decision, Router, TICK};
 use crate::slab::{ConsumerKey, TransportKey};
 use crate::transport::header::OutgoingHeader;
 use crate::transport::pacer::ABOVE_GIVEN;
@@ -51,7 +52,7 @@ impl AsMut<Video> for Claim {
 
 impl Router {
     /// What is held back for: nothing where the router does not adapt.
-    fn known(&self, index: TransportKey) -> Option<Known> {
+    pub(super) fn known(&self, index: TransportKey) -> Option<Known> {
         let bandwidth = self.transports.get(index)?.bandwidth.as_ref()?;
         self.adapts.then(|| bandwidth.known()).flatten()
     }
@@ -177,13 +178,17 @@ impl Router {
 
     /// A picture waited too long for the path: what is next to be sent of it is what comes, when it has a part again.
     pub(super) fn give_up_waiting(&mut self, now: Instant, index: ConsumerKey) {
-        let Some(consumer) = self.consumers.get_mut(index) else {
+        let Some(consumer) = self.consumers.get(index) else {
             return;
         };
-        let Some(track) = self.tracks.get_mut(consumer.track) else {
+        let Some(track) = self.tracks.get(consumer.track) else {
             return;
         };
         let end = track.next_arrival();
+        self.note(index, Decision::GivesUp);
+        let Some(consumer) = self.consumers.get_mut(index) else {
+            return;
+        };
         self.drops
             .count_many(DropReason::WaitedTooLong, end - consumer.cursor);
         consumer.cursor = end;
@@ -198,10 +203,16 @@ impl Router {
     }
 
     fn set_level(&mut self, now: Instant, claim: &Claim, level: usize) {
+        let place = claim.place(level);
+        let was_starved = self.consumers.get(claim.consumer).map(|it| it.starved);
+        match (was_starved, place) {
+            (Some(false), None) => self.note(claim.consumer, Decision::Starves),
+            (Some(true), Some(_)) => self.note(claim.consumer, Decision::Resumes),
+            _ => {}
+        }
         let Some(consumer) = self.consumers.get_mut(claim.consumer) else {
             return;
         };
-        let place = claim.place(level);
         let resumes = std::mem::replace(&mut consumer.starved, place.is_none()) && place.is_some();
         if place.is_none() {
             consumer.rewriter.stop();
@@ -212,6 +223,31 @@ impl Router {
         if resumes {
             self.want_keyframe(now, track, Need::FirstPicture);
         }
+    }
+
+    /// What waits of a subscription is looked at with the next tick.
+    pub(super) fn serve_soon(&mut self, now: Instant, index: ConsumerKey) {
+        let Some(consumer) = self.consumers.get_mut(index) else {
+            return;
+        };
+        let to = consumer.transport;
+        if let Some(transport) = self.transports.get_mut(to)
+            && !std::mem::replace(&mut consumer.is_waiting_for_path, true)
+        {
+            transport.waiting.push(index);
+        }
+        self.wake(to, now);
+    }
+
+    /// When something that waits for the path may leave, or has waited long enough, though nothing of its track comes.
+    pub(super) fn waiting_due(&self, now: Instant, transport: &Transport) -> Option<Instant> {
+        let given_up = transport.waiting.iter().filter_map(|key| {
+            let consumer = self.consumers.get(*key)?;
+            let cache = self.tracks.get(consumer.track)?.cache.as_ref()?;
+            Some(cache.arrival(consumer.cursor)?.at + MOST_WAIT)
+        });
+        let opens = (!transport.waiting.is_empty()).then(|| transport.pacer.opens_at(now));
+        opens.into_iter().chain(given_up).min()
     }
 
     /// Sends what waits for the path, as far as it carries it now.

@@ -20,7 +20,7 @@ use crate::wire::num::SeqNo;
 use std::time::{Duration, Instant};
 
 /// A picture does not wait longer for the path: what comes after it is of more use, and the cache is about to lose it.
-const MOST_WAIT: Duration = Duration::from_millis(800);
+pub(super) const MOST_WAIT: Duration = Duration::from_millis(800);
 
 /// Sends a packet on to one subscriber. `starts`: a decoder can begin with it. True: the subscriber does.
 fn pass_on(
@@ -307,17 +307,16 @@ impl Router {
         }
         let (track, to) = (consumer.track, consumer.transport);
         if consumer.cursor < end {
-            let waited = cache
-                .arrival(consumer.cursor)
-                .map_or(MOST_WAIT, |kept| now.saturating_duration_since(kept.at));
-            if waited >= MOST_WAIT {
+            let kept = cache.arrival(consumer.cursor);
+            let until = kept.map_or(now, |kept| kept.at + MOST_WAIT);
+            if until <= now {
                 return self.give_up_waiting(now, index);
             }
             if !consumer.is_waiting_for_path {
                 consumer.is_waiting_for_path = true;
                 transport.waiting.push(index);
             }
-            let at = transport.pacer.opens_at(now);
+            let at = transport.pacer.opens_at(now).min(until);
             self.wake(to, at);
         }
         if keyframe_wanted {
@@ -388,6 +387,10 @@ impl Router {
         }
         let kept = cache.get_fresh(now, track.epoch, source);
         let kept = kept.ok_or(DropReason::NackTooOld)?;
+        // Its number was kept for it, and it came late: it is still to be sent for the first time, if at all.
+        if kept.arrival >= consumer.cursor {
+            return Err(DropReason::NackTooSoon);
+        }
         let payload = if emptied { &[][..] } else { kept.payload };
         let ids = kept.meta.layers.ids;
         let pictures = match ids.has_picture() && !emptied {

@@ -1,9 +1,11 @@
 //! Keys without a handshake, what was dropped without a snapshot, what the tables take: for simulations, which measure
 //! and judge the router datagram by datagram. Only with the feature `sim`, which nothing that ships has (`scripts/house-rules`).
 
+use crate::congestion::Known;
+use crate::egress::consumer::Consumer;
 use crate::ids::TransportId;
 use crate::reasons::Drops;
-use crate::router::Router;
+use crate::router::{Decision, Router, Standing};
 use crate::transport::srtp::{SrtpError, SrtpKeys};
 use std::time::Instant;
 
@@ -41,6 +43,21 @@ impl Router {
         Ok(true)
     }
 
+    /// Where each subscription stands.
+    pub fn standings(&self) -> impl Iterator<Item = Standing> {
+        self.consumers.values().map(Consumer::standing)
+    }
+
+    /// The oldest decision not yet taken, and where its subscription stood before it.
+    pub fn poll_decision(&mut self) -> Option<(Standing, Decision)> {
+        self.decisions.pop_front()
+    }
+
+    /// What is held back for on the path to a peer; none: nothing is.
+    pub fn known_path(&self, transport: TransportId) -> Option<Known> {
+        self.known(*self.transport_ids.get(&transport)?)
+    }
+
     /// What was dropped so far, and why.
     pub fn drops(&self) -> &Drops {
         &self.drops
@@ -55,6 +72,7 @@ impl Router {
         self.ufrags.shrink_to_fit();
         self.addresses.shrink_to_fit();
         self.events.shrink_to_fit();
+        self.decisions.shrink_to_fit();
         self.handshakes.order.shrink_to_fit();
         self.hurried.shrink_to_fit();
         self.ripe.shrink_to_fit();
@@ -69,6 +87,19 @@ impl Router {
             tracks,
             consumers,
             bytes: of_transports + of_tracks + of_consumers + self.timers.shrink(),
+        }
+    }
+}
+
+impl Consumer {
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            consumer: self.spec.consumer,
+            source: self.sources.current(),
+            cursor: self.cursor,
+            next: self.next.map(|next| (next.place, next.cursor)),
+            starved: self.starved,
+            allowed: self.sources.allowed(),
         }
     }
 }

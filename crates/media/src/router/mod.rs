@@ -7,6 +7,7 @@ pub mod command;
 mod commands;
 mod control;
 pub mod counters;
+mod decisions;
 mod demux;
 mod dividing;
 pub mod event;
@@ -53,6 +54,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 pub use commands::MAX_PRODUCERS;
+pub use decisions::Decision;
+#[cfg(feature = "sim")]
+pub use decisions::Standing;
 #[cfg(feature = "sim")]
 pub use injected::Tables;
 pub use turns::{MAX_WAITING, MAX_WAITING_OF_ONE, PER_TURN};
@@ -114,6 +118,8 @@ pub struct Router {
     /// All that came in, and what transports that are gone sent.
     pub(crate) traffic: Traffic,
     events: VecDeque<Event>,
+    #[cfg(feature = "sim")]
+    decisions: VecDeque<(Standing, Decision)>,
     /// The transport whose business is being done: the one that a panic closes.
     pub(crate) working_on: Option<TransportKey>,
     /// Tracks that go on in this turn, and since when the first of them waits for its end.
@@ -162,6 +168,8 @@ impl Router {
             paths: PathCounters::default(),
             traffic: Traffic::default(),
             events: VecDeque::new(),
+            #[cfg(feature = "sim")]
+            decisions: VecDeque::new(),
             working_on: None,
             fed: Vec::new(),
             fed_since: None,
@@ -343,7 +351,7 @@ impl Router {
             transport.estimate.as_ref().and_then(|it| it.due),
             transport.next_report,
             transport.look_at_sources,
-            (!transport.waiting.is_empty()).then(|| transport.pacer.opens_at(now)),
+            self.waiting_due(now, transport),
             transport.probing.map(|_| now + TICK),
         ];
         let of_tracks = transport

@@ -63,9 +63,9 @@ impl Router {
             transport.streams.retain(|_, stream| stream.track != index);
         }
         // The moment of the last datagram will do: what ended may have ended by a fault, which knows of none.
-        let now = self.came;
+        let (now, came) = (self.came, track.next_arrival());
         for consumer in track.consumers {
-            if !self.lose_source(now, consumer, index) {
+            if !self.lose_source(now, consumer, (index, came)) {
                 self.remove_consumer(consumer);
             }
         }

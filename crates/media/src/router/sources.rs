@@ -7,8 +7,8 @@ use crate::egress::sources::Next;
 use crate::ingress::keyframe_requests::Need;
 use crate::ingress::track::Presence;
 use crate::reasons::{DropReason, Shortfall};
-use crate::router::Router;
 use crate::router::event::Event;
+use crate::router::{Decision, Router};
 use crate::slab::{ConsumerKey, TrackKey, TransportKey};
 use crate::transport::sink::TransmitSink;
 use std::time::{Duration, Instant};
@@ -69,13 +69,21 @@ impl Router {
 
     /// A subscription goes on with the source that follows.
     fn switch_source(&mut self, index: ConsumerKey) {
-        let Some(consumer) = self.consumers.get_mut(index) else {
+        let Some(consumer) = self.consumers.get(index) else {
             return;
         };
         let Some(next) = consumer.next else {
             return;
         };
+        self.note(index, Decision::Switches);
+        let Some(consumer) = self.consumers.get_mut(index) else {
+            return;
+        };
         let before = consumer.track;
+        if let Some(track) = self.tracks.get(before) {
+            let left = track.next_arrival() - consumer.cursor;
+            self.drops.count_many(DropReason::LeftBehind, left);
+        }
         let clocks = self.tracks.get(before).filter(|it| {
             // Only of the number space whose time line was carried on.
             !consumer.rewriter.is_waiting(it.epoch)
@@ -177,8 +185,9 @@ impl Router {
 
     /// Lists a subscription with the source that is to follow. Returns the track of that.
     fn enter_next(&mut self, index: ConsumerKey, place: usize) -> Option<TrackKey> {
+        let key = self.consumers.get(index)?.sources.track(place)?;
+        self.note(index, Decision::Follows(place));
         let consumer = self.consumers.get_mut(index)?;
-        let key = consumer.sources.track(place)?;
         let track = self.tracks.get_mut(key)?;
         consumer.next = Some(Next {
             place,
@@ -192,27 +201,54 @@ impl Router {
 
     /// The source that was to follow does not.
     fn leave_next(&mut self, index: ConsumerKey) {
+        if self
+            .consumers
+            .get(index)
+            .is_some_and(|it| it.next.is_some())
+        {
+            self.note(index, Decision::Stays);
+        }
         let consumer = self.consumers.get_mut(index);
         if let Some(next) = consumer.and_then(|it| it.next.take()) {
             self.take_out_of_track(next.track, next.at_track);
         }
     }
 
-    /// A source of a subscription is gone: it goes on with another. False when there is none.
-    pub(super) fn lose_source(&mut self, now: Instant, index: ConsumerKey, gone: TrackKey) -> bool {
+    /// A source of a subscription is gone, of which so many packets came: it goes on with another. False when there is none.
+    pub(super) fn lose_source(
+        &mut self,
+        now: Instant,
+        index: ConsumerKey,
+        (gone, came): (TrackKey, u64),
+    ) -> bool {
+        let Some(consumer) = self.consumers.get(index) else {
+            return true;
+        };
+        let loses = consumer.track == gone;
+        if consumer.next.is_some_and(|next| next.track == gone) {
+            self.note(index, Decision::Stays);
+        }
+        if loses {
+            self.note(index, Decision::Loses);
+        }
         let Some(consumer) = self.consumers.get_mut(index) else {
             return true;
         };
         if consumer.next.is_some_and(|next| next.track == gone) {
             consumer.next = None;
         }
-        if consumer.track != gone {
+        if !loses {
             return true;
         }
+        self.drops
+            .count_many(DropReason::LeftBehind, came - consumer.cursor);
+        consumer.cursor = came;
         // There is no picture to stay with, and no frame to be ended.
         consumer.rewriter.stop();
         if consumer.next.is_some() {
             self.switch_source(index);
+            // A keyframe of it may be there already, which waited for the end of a frame, and nothing else may come.
+            self.serve_soon(now, index);
         }
         self.choose_source(now, index);
         let consumer = self.consumers.get(index);

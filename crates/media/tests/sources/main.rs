@@ -3,6 +3,7 @@
 mod descriptors;
 mod stage;
 mod temporal;
+mod waiting;
 
 use crate::stage::{SMALL, Stage};
 use parlour_media::num::SeqNo;
@@ -56,6 +57,23 @@ fn a_frame_that_is_under_way_is_not_cut_in_two() {
     stage.frame(0, false, b'b');
     let last = stage.got.last().map(|it| it.payload[2]);
     assert_eq!(last, Some(b'b'));
+    stage.assert_unbroken();
+}
+
+#[test]
+fn a_keyframe_that_waits_for_the_end_of_a_frame_goes_out_when_the_source_of_that_ends() {
+    let mut stage = Stage::both(0);
+    stage.frame(0, true, b'B');
+    stage.run(20);
+    stage.want(1);
+    stage.part(0, false, &vp8(false, true, b"1"));
+    assert_eq!(stage.frame(1, true, b'S'), None);
+    stage.sim.command(Command::RemoveProducer {
+        producer: ProducerId(1),
+    });
+    // Nothing else comes, as of a screen on which nothing moves.
+    stage.wait(20);
+    assert_eq!(stage.got.last().map(|it| it.payload[2]), Some(b'S'));
     stage.assert_unbroken();
 }
 
