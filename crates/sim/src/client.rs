@@ -200,10 +200,18 @@ impl KeyedClient {
 pub fn packet(spec: &ProducerSpec, header: &Header, transport_wide: u16, body: &[u8]) -> Vec<u8> {
     let mut packet = vec![0; 64];
     let number = transport_wide.to_be_bytes();
-    let extensions: [(u8, &[u8]); 2] = [
+    // A retransmission names what it repairs by another extension (RFC 8852).
+    let is_rtx = Some(header.payload_type) == spec.rtx_payload_type;
+    let rid = match is_rtx {
+        true => spec.repaired_rid_extension,
+        false => spec.rid_extension,
+    };
+    let extensions: [(u8, &[u8]); 3] = [
         (MID_EXTENSION, spec.mid.as_bytes()),
         (TWCC_EXTENSION, &number),
+        (rid.unwrap_or_default(), spec.rid.as_bytes()),
     ];
+    let named = if rid.is_some() { 3 } else { 2 };
     let len = parlour_media::rtp::write_header(
         &mut packet,
         header.marker,
@@ -211,7 +219,7 @@ pub fn packet(spec: &ProducerSpec, header: &Header, transport_wide: u16, body: &
         SeqNo(header.number as u16),
         parlour_media::num::RtpTime(header.timestamp),
         header.ssrc,
-        &extensions,
+        &extensions[..named],
     );
     packet.truncate(len);
     packet.extend(body);

@@ -20,8 +20,11 @@
 //! |---|---|
 //! | no SRTP or SRTCP index is sealed twice, whatever the router's own guard says | [`ledger`] |
 //! | each packet is taken in, or dropped for the one reason that applies | `arrivals` |
-//! | each packet taken in goes to each subscriber or is dropped for it with the one reason that applies; to nobody else | `subscription`, `world/judge` |
-//! | a subscriber's numbers have no gap and no step back, time goes on, markers and payloads are the published ones | `subscription` |
+//! | each packet taken in goes to each subscriber or is dropped for it with the one reason that applies; to nobody else | `subscription`, `world/decisions` |
+//! | a subscriber's numbers have no gap and no step back, nor have those of its pictures; time goes on, markers and payloads are the published ones | `subscription` |
+//! | a subscription gets the source that is due, and goes over where a keyframe of it begins and no frame is cut; it is told | `world/decisions` |
+//! | sound never waits and goes before pictures; pictures wait, and are left out, only for a path that is known, and no longer than they may | `world/decisions` |
+//! | pictures leave no faster than what the path is taken to carry allows, over any time | `world/pace` |
 //! | what was published is the sum of what was sent, dropped and lost; what was sent, of what arrived and was lost | `world/sum` |
 //! | on links without loss everybody gets everything, whatever happened before | `world/sum` |
 //! | who left gets nothing, is nobody, and its transport is told to be closed, once | `world/judge`, `world` |
@@ -30,6 +33,9 @@
 //!
 //! What is not judged: the contents of reports, and whether a repair that was asked for had to be given: a refusal has
 //! a name and is counted, and simulations in which nothing is repaired fail.
+//!
+//! What the router decides by what it measures (when a picture may leave, and in which size) it tells, and the model
+//! follows: that it may be decided so is judged, that it is wise is not.
 //!
 //! The models (`arrivals`, `subscription`) are the rules a second time, with sets that forget nothing in place of windows
 //! and rings; they share no code with the router. `make soak SEEDS=1000` runs [`sweep`]; each seed that fails is told
@@ -40,6 +46,7 @@ mod bottleneck;
 mod camera;
 mod client;
 mod flow;
+mod layered;
 pub mod ledger;
 pub mod memory;
 mod network;

@@ -2,9 +2,10 @@
 
 use crate::arrivals::Sender;
 use crate::client::{Header, packet};
-use crate::vp8;
+use crate::layered::{Encoder, Picture, Shape};
 use parlour_media::num::{Rng, SeqNo};
 use parlour_media::{Kind, ProducerSpec, Ssrc};
+use std::time::Duration;
 
 /// Packets that it can send again.
 const HISTORY: u64 = 512;
@@ -24,6 +25,8 @@ pub struct Published {
     pub marker: bool,
     /// Whether a keyframe begins with it.
     pub starts: bool,
+    /// What its descriptor says; none of sound, and of padding.
+    pub picture: Option<Picture>,
     /// What it carries; empty: padding alone.
     pub payload: Vec<u8>,
 }
@@ -43,14 +46,27 @@ pub struct Publisher {
     /// Id and number of the first packet since the numbers last jumped.
     since: (u64, u64),
     next_rtx: u64,
+    encoder: Encoder,
+    /// How large its packets are: a half of that for each step.
+    steps: u32,
+    /// The timestamp of the moment that all clocks count from.
+    epoch: u32,
     timestamp: u32,
     transport_wide: u16,
 }
 
 impl Publisher {
     /// One that has sent nothing yet.
-    pub fn new(spec: ProducerSpec, ssrc: Ssrc, rng: &mut Rng) -> Publisher {
+    pub fn new(
+        spec: ProducerSpec,
+        ssrc: Ssrc,
+        (shape, steps): (Shape, u32),
+        rng: &mut Rng,
+    ) -> Publisher {
         Publisher {
+            encoder: Encoder::new(shape, rng),
+            steps,
+            epoch: rng.next_u32(),
             spec,
             ssrc,
             published: Vec::new(),
@@ -58,7 +74,7 @@ impl Publisher {
             repairs: rng.below(4) != 0,
             since: (0, first_number(rng)),
             next_rtx: rng.below(0x8000),
-            timestamp: rng.next_u32(),
+            timestamp: 0,
             transport_wide: 0,
         }
     }
@@ -82,7 +98,8 @@ impl Publisher {
         self.since = (self.count(), first.expect("most numbers are far"));
         self.ssrc = ssrc;
         self.next_rtx = rng.below(0x8000);
-        self.timestamp = rng.next_u32();
+        self.epoch = rng.next_u32();
+        self.encoder.start_anew(rng);
         self.wants_keyframe |= rng.below(2) == 0;
     }
 
@@ -92,7 +109,7 @@ impl Publisher {
         let number = self.next_number() + u64::from(APART) + rng.below(6000);
         self.since = (self.count(), number);
         if rng.below(2) == 0 {
-            self.timestamp = rng.next_u32();
+            self.epoch = rng.next_u32();
         }
     }
 
@@ -110,8 +127,15 @@ impl Publisher {
         (id < self.count()).then_some(id)
     }
 
+    /// What its clock shows so long after the moment that all clocks count from.
+    pub fn clock(&self, at: Duration) -> u32 {
+        let rate = u128::from(self.spec.kind.clock_rate());
+        let ticks = at.as_micros() * rate / 1_000_000;
+        self.epoch.wrapping_add(ticks as u32)
+    }
+
     /// The packets of the next frame, plain, each with its id: one of audio, several of video, at times padding.
-    pub fn frame(&mut self, rng: &mut Rng) -> Vec<(u64, Vec<u8>)> {
+    pub fn frame(&mut self, at: Duration, rng: &mut Rng) -> Vec<(u64, Vec<u8>)> {
         let is_video = self.spec.kind == Kind::Video;
         let keyframe = is_video && std::mem::take(&mut self.wants_keyframe);
         let parts = match (is_video, keyframe) {
@@ -119,30 +143,36 @@ impl Publisher {
             (true, true) => 6 + rng.below(8),
             (true, false) => 1 + rng.below(6),
         };
-        self.timestamp = self
-            .timestamp
-            .wrapping_add(if is_video { 3000 } else { 960 });
+        self.timestamp = self.clock(at);
+        let picture = is_video.then(|| self.encoder.next(keyframe));
+        let most = if is_video { 900 >> self.steps } else { 80 };
         let mut packets = Vec::new();
         for part in 0..parts {
-            let mut filling = vec![0; 20 + rng.below(if is_video { 900 } else { 80 }) as usize];
+            let mut filling = vec![0; 20 + rng.below(most) as usize];
             filling.chunks_mut(8).for_each(|chunk| {
                 chunk.copy_from_slice(&rng.next_u64().to_be_bytes()[..chunk.len()]);
             });
-            let payload = match is_video {
-                true => vp8(keyframe, part == 0, &filling),
-                false => filling,
+            let payload = match picture {
+                Some(picture) => picture.payload(keyframe, part == 0, &filling),
+                None => filling,
             };
             let marker = is_video && part + 1 == parts;
             let starts = !is_video || keyframe && part == 0;
-            packets.push(self.publish(marker, starts, payload));
+            packets.push(self.publish(marker, starts, picture, payload));
         }
         if is_video && rng.below(10) == 0 {
-            packets.push(self.publish(false, false, Vec::new()));
+            packets.push(self.publish(false, false, None, Vec::new()));
         }
         packets
     }
 
-    fn publish(&mut self, marker: bool, starts: bool, payload: Vec<u8>) -> (u64, Vec<u8>) {
+    fn publish(
+        &mut self,
+        marker: bool,
+        starts: bool,
+        picture: Option<Picture>,
+        payload: Vec<u8>,
+    ) -> (u64, Vec<u8>) {
         let sender = Sender {
             id: self.count(),
             ssrc: self.ssrc,
@@ -153,6 +183,7 @@ impl Publisher {
             timestamp: self.timestamp,
             marker,
             starts,
+            picture,
             payload,
         };
         let header = self.header(sender.number, &what, false);

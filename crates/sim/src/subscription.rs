@@ -1,30 +1,32 @@
-//! What one subscriber must see of a track, packet by packet: a model of the rules, not of the router's code. For each
-//! packet that reaches the router it says before whether it goes out, under which number, or for which reason not.
+//! What one subscriber must see of a picture or a sound, packet by packet: a model of the rules, not of the router's code.
+//! For each packet that it comes to be served it says before whether that goes out, under which number, or for which
+//! reason not. When it is served, and of which of its sources, the router decides by what it measured: whether it may is
+//! judged in `world/decisions`.
+
+mod run;
 
 use crate::arrivals::Taken;
 use crate::publisher::Published;
 use parlour_media::num::RtpTime;
 use parlour_media::rtp::RtpView;
-use parlour_media::{ConsumerSpec, DropReason};
+use parlour_media::{ConsumerSpec, DropReason, Kind};
+use run::{LayerChoice, Numbering, Run};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Instant;
+
+/// All temporal layers.
+pub const ALL_LAYERS: u8 = 7;
+
+/// How far the time of another source may lie from the time that passed: further apart, the clocks are not believed.
+const PLAUSIBLE: u64 = 500;
 
 /// What became of a published packet for one subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It went out under this number.
+    /// It went out under this number, with nothing in it if it had to be left out after all.
     Sent(u64),
     /// It was dropped.
     Dropped(DropReason),
-}
-
-impl Fate {
-    /// Why it was dropped, if it was.
-    pub fn reason(self) -> Option<DropReason> {
-        match self {
-            Fate::Sent(_) => None,
-            Fate::Dropped(reason) => Some(reason),
-        }
-    }
 }
 
 /// What must become of one.
@@ -34,8 +36,27 @@ pub enum Expected {
     First,
     /// It goes out under this number.
     Number(u64),
+    /// Only the number goes out, which was kept for it, and it counts as dropped.
+    Emptied(u64, DropReason),
     /// It is dropped.
     Dropped(DropReason),
+}
+
+/// What was sent under a number.
+pub struct Sent {
+    /// The timestamp.
+    time: RtpTime,
+    marker: bool,
+    payload: Vec<u8>,
+}
+
+/// A packet of a source, where it stands in the order in which they came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The place of the source.
+    pub place: usize,
+    /// Which packet.
+    pub taken: Taken,
 }
 
 /// A subscription: the model's state and what really happened.
@@ -44,16 +65,37 @@ pub struct Subscription {
     pub spec: ConsumerSpec,
     /// Whose it is.
     pub subscriber: usize,
-    /// The index of the track.
-    pub track: usize,
-    /// What the router was told last.
+    /// The tracks that it may get, from the biggest to the smallest.
+    pub sources: Vec<usize>,
+    /// What the router was told last: whether it is on, which source and which temporal layers are wanted.
     pub paused: bool,
-    /// What had come to the router when it began: it is not for it.
-    pub before: HashSet<Taken>,
-    /// Everything that the router took in since, once.
-    pub fates: HashMap<Taken, Fate>,
-    /// Every number it was sent, with the packet and the timestamp.
-    pub sent: BTreeMap<u64, (Taken, RtpTime)>,
+    /// See above.
+    pub wanted: usize,
+    /// See above.
+    pub temporal: u8,
+    /// What the router decided last: which source it gets and which is to follow, each with the arrival that comes next;
+    /// and whether there is no room for any.
+    pub source: usize,
+    /// See above.
+    pub cursor: usize,
+    /// See above.
+    pub next: Option<(usize, usize)>,
+    /// See above.
+    pub starved: bool,
+    /// The biggest source that there is room for.
+    pub allowed: usize,
+    /// What the control plane was told last.
+    pub told: Option<usize>,
+    /// Since when it is there.
+    pub began: Instant,
+    /// Which source it should get, and since when.
+    pub due: (Option<usize>, Instant),
+    /// Everything that came to be served, by its track.
+    pub fates: HashMap<(usize, Taken), Fate>,
+    /// Packets that were sent before and again with the one that they had overtaken.
+    pub again: u64,
+    /// Every number it was sent.
+    pub sent: BTreeMap<u64, Sent>,
     /// Numbers that its link delivered.
     pub delivered: HashSet<u64>,
     /// Numbers whose packet was lost on the link; a repair may have come.
@@ -62,74 +104,129 @@ pub struct Subscription {
     pub repaired: HashSet<u64>,
     /// The newest number delivered.
     pub newest: Option<u64>,
+    /// When it last had to begin anew.
+    pub stopped: Instant,
+    /// Whether a frame has begun to go out and has not ended.
+    pub in_frame: bool,
+    /// Times that it went over to another source.
+    pub switches: u64,
+    kind: Kind,
+    /// Whether it went over to another source since something was sent.
+    is_changed: bool,
     run: Option<Run>,
-    time: Option<(u32, RtpTime)>,
+    pictures: Option<Numbering>,
+    time: Option<Line>,
 }
 
-/// From a packet that a decoder can begin with to the next pause, or to the end of its epoch.
-struct Run {
-    epoch: u32,
-    first: u64,
-    /// None until the router has chosen.
-    first_out: Option<u64>,
-    newest: u64,
-    /// Padding that was left out, so that what follows it closes up.
-    left_out: Vec<u64>,
-}
-
-impl Run {
-    /// The number that a packet of this run leaves with.
-    fn number_of(&self, id: u64) -> Option<u64> {
-        if self.left_out.contains(&id) {
-            return None;
-        }
-        let closed_up = self.left_out.iter().filter(|at| **at < id).count() as u64;
-        Some(self.first_out? + (id - self.first) - closed_up)
-    }
+/// The time line towards the subscriber.
+#[derive(Clone, Copy)]
+struct Line {
+    /// Of which source and epoch it was last, and the distance of its timestamps.
+    of: (usize, u32),
+    shift: u32,
+    newest: RtpTime,
+    /// When that was sent.
+    at: Instant,
 }
 
 impl Subscription {
-    /// One that has seen nothing.
+    /// One that has seen nothing, and gets what comes as these arrivals of these tracks.
     pub fn new(
         spec: ConsumerSpec,
         subscriber: usize,
-        track: usize,
-        before: HashSet<Taken>,
+        sources: Vec<usize>,
+        kind: Kind,
+        (source, cursor): (usize, usize),
+        now: Instant,
     ) -> Subscription {
         Subscription {
-            spec,
             subscriber,
-            track,
             paused: false,
-            before,
+            wanted: spec.source,
+            temporal: spec.temporal.unwrap_or(ALL_LAYERS),
+            source,
+            cursor,
+            next: None,
+            starved: false,
+            allowed: 0,
+            told: Some(spec.source),
+            began: now,
+            due: (None, now),
             fates: HashMap::new(),
+            again: 0,
             sent: BTreeMap::new(),
             delivered: HashSet::new(),
             lost: HashSet::new(),
             repaired: HashSet::new(),
             newest: None,
+            stopped: now,
+            in_frame: false,
+            switches: 0,
+            kind,
+            is_changed: false,
             run: None,
+            pictures: None,
             time: None,
+            sources,
+            spec,
         }
+    }
+
+    /// The track that it gets.
+    pub fn track(&self) -> usize {
+        self.sources[self.source]
+    }
+
+    /// Whether its router keeps that track for it.
+    pub fn listens_to(&self, track: usize) -> bool {
+        let next = self.next.map(|(place, _)| self.sources[place]);
+        self.track() == track || next == Some(track)
     }
 
     /// The router was told to pause it, or to go on.
-    pub fn set_paused(&mut self, paused: bool) {
+    pub fn set_paused(&mut self, now: Instant, paused: bool) {
         if self.paused != paused {
             self.paused = paused;
-            self.run = None;
+            self.stop(now);
         }
     }
 
-    /// What must become of a packet that the router has just taken.
-    pub fn expect(&mut self, taken: Taken, packet: &Published, connected: bool) -> Expected {
-        let (epoch, id) = taken;
+    /// What comes next must be something to begin with.
+    pub fn stop(&mut self, now: Instant) {
+        self.stopped = now;
+        self.end_run();
+    }
+
+    fn end_run(&mut self) {
+        let pictures = self.run.take().and_then(|run| run.pictures);
+        self.pictures = pictures.or(self.pictures.take());
+    }
+
+    /// It goes on with another source, from that arrival on.
+    pub fn switch_to(&mut self, now: Instant, (source, cursor): (usize, usize)) {
+        (self.source, self.cursor, self.in_frame) = (source, cursor, false);
+        self.is_changed = true;
+        self.switches += 1;
+        self.stop(now);
+    }
+
+    /// Whether a decoder has begun, and nothing has stopped it since.
+    pub fn is_flowing(&self) -> bool {
+        self.run.is_some()
+    }
+
+    /// What must become of a packet that comes to be served.
+    pub fn expect(&mut self, it: Arrival, packet: &Published, connected: bool) -> Expected {
+        let (epoch, id) = it.taken;
         let is_padding = packet.payload.is_empty();
         if self.paused {
             return Expected::Dropped(DropReason::Paused);
         }
         if !connected {
             return Expected::Dropped(DropReason::NotConnected);
+        }
+        if self.starved {
+            return Expected::Dropped(DropReason::NoRoom);
         }
         let next = self.sent.last_key_value().map(|(out, _)| out + 1);
         if self.run.as_ref().is_none_or(|run| run.epoch != epoch) {
@@ -139,41 +236,71 @@ impl Subscription {
             if !packet.starts {
                 return Expected::Dropped(DropReason::AwaitingKeyframe);
             }
-            self.run = None;
+            self.begin(it, packet, next);
         }
-        let run = self.run.get_or_insert_with(|| Run {
+        let run = self.run.as_mut().expect("it has begun");
+        assert_eq!(run.place, it.place, "a run is of one source");
+        let left_out = match packet.picture {
+            _ if is_padding => Some(DropReason::PaddingOnly),
+            Some(picture) if !run.layers.takes(&picture, self.temporal) => {
+                Some(DropReason::LayerLeftOut)
+            }
+            _ => None,
+        };
+        if id < run.first {
+            return Expected::Dropped(DropReason::BeforeStart);
+        }
+        let is_newer = id > run.newest;
+        if is_newer {
+            run.newest = id;
+        }
+        match left_out {
+            Some(reason) if is_newer => {
+                run.left_out.push(id);
+                run.see(packet.picture.as_ref(), true);
+                return Expected::Dropped(reason);
+            }
+            _ => {}
+        }
+        if run.first_out.is_none() {
+            return Expected::First;
+        }
+        let Some(out) = run.number_of(id) else {
+            return Expected::Dropped(DropReason::BeforeStart);
+        };
+        run.see(packet.picture.as_ref(), left_out.is_some());
+        match left_out {
+            Some(reason) if reason != DropReason::PaddingOnly => Expected::Emptied(out, reason),
+            _ => Expected::Number(out),
+        }
+    }
+
+    fn begin(&mut self, it: Arrival, packet: &Published, next: Option<u64>) {
+        self.end_run();
+        let (epoch, id) = it.taken;
+        let picture = packet.picture.as_ref();
+        let frame = picture.map_or(0, |picture| picture.frame);
+        let numbering = picture.and_then(|it| Numbering::behind(self.pictures.as_ref(), it));
+        self.run = Some(Run {
+            place: it.place,
             epoch,
             first: id,
             first_out: next,
             newest: id,
             left_out: Vec::new(),
+            layers: LayerChoice::new(frame, self.temporal),
+            pictures: numbering,
         });
-        if id < run.first {
-            return Expected::Dropped(DropReason::BeforeStart);
-        }
-        if id > run.newest {
-            run.newest = id;
-            if is_padding {
-                run.left_out.push(id);
-                return Expected::Dropped(DropReason::PaddingOnly);
-            }
-        }
-        if run.first_out.is_none() {
-            return Expected::First;
-        }
-        match run.number_of(id) {
-            Some(out) => Expected::Number(out),
-            None => Expected::Dropped(DropReason::BeforeStart),
-        }
     }
 
-    /// A packet went out: its number is the expected one (None: it is the first), time goes on and the rest is as it was
-    /// published.
+    /// A packet went out, or only its number did (`emptied`): its number is the expected one (None: it is the first), time
+    /// goes on and the rest is as it was published, but for the numbers of pictures.
     pub fn on_sent(
         &mut self,
-        taken: Taken,
+        now: Instant,
+        it: Arrival,
         packet: &Published,
-        expected: Option<u64>,
+        (expected, emptied): (Option<u64>, bool),
         out: u64,
         view: &RtpView<'_>,
     ) {
@@ -189,62 +316,117 @@ impl Subscription {
             }
             Some(expected) => assert_eq!(
                 out, expected,
-                "{who}: packet {taken:?} leaves a gap or steps back"
+                "{who}: packet {it:?} leaves a gap or steps back"
             ),
         }
-        let is_first = taken == (run.epoch, run.first);
-        let time = view.timestamp();
-        let shift = time.0.wrapping_sub(packet.timestamp);
-        let mut newest = time;
-        if let Some((shift_before, newest_before)) = self.time {
-            assert!(
-                is_first || shift == shift_before,
-                "{who}: the distance of timestamps changes at {out}"
-            );
-            assert!(
-                !is_first || time.newer_than(newest_before),
-                "{who}: time steps back at {out}"
-            );
-            if newest_before.newer_than(time) {
-                newest = newest_before;
+        let payload = match (run.pictures.as_ref(), packet.picture) {
+            _ if emptied => Vec::new(),
+            (Some(numbers), Some(picture)) if !packet.payload.is_empty() => {
+                let (number, lowest) = numbers.of(&picture);
+                picture.renumbered(&packet.payload, number, lowest)
+            }
+            _ => packet.payload.clone(),
+        };
+        if self
+            .sent
+            .last_key_value()
+            .is_none_or(|(newest, _)| out > *newest)
+        {
+            self.in_frame = !packet.marker;
+        }
+        let is_first = it.taken == (run.epoch, run.first);
+        self.check_time(now, it, packet.timestamp, is_first, view.timestamp());
+        let sent = Sent {
+            time: view.timestamp(),
+            marker: packet.marker,
+            payload,
+        };
+        self.check(&sent, out, view, view.payload());
+        let before = self.sent.insert(out, sent);
+        assert!(before.is_none(), "{who}: number {out} is used twice");
+    }
+
+    /// Time goes on as the publisher's does; where another line begins, by as much as passed, if the clocks of both do not
+    /// tell it better.
+    fn check_time(
+        &mut self,
+        now: Instant,
+        it: Arrival,
+        published: u32,
+        is_first: bool,
+        time: RtpTime,
+    ) {
+        let who = format!("{:?} of {:?}", self.spec.consumer, self.spec.producers);
+        let of = (it.place, it.taken.0);
+        let shift = time.0.wrapping_sub(published);
+        let mut line = Line {
+            of,
+            shift,
+            newest: time,
+            at: now,
+        };
+        let is_changed = is_first && std::mem::take(&mut self.is_changed);
+        if let Some(before) = self.time {
+            let goes_on = RtpTime(published.wrapping_add(before.shift)).newer_than(before.newest);
+            let goes_on = goes_on && before.of == of && !is_changed;
+            if !is_first || goes_on {
+                assert_eq!(
+                    shift, before.shift,
+                    "{who}: the distance of timestamps changes at {it:?}"
+                );
+            }
+            if is_first {
+                let rate = u64::from(self.kind.clock_rate()) / 1000;
+                let passed = (now - before.at).as_millis() as u64 + PLAUSIBLE;
+                assert!(
+                    time.newer_than(before.newest),
+                    "{who}: time steps back at {it:?}"
+                );
+                let step = u64::from(time.0.wrapping_sub(before.newest.0));
+                assert!(
+                    goes_on || step <= passed * rate + 1,
+                    "{who}: time leaps by {step} at {it:?}, {passed} ms after the last one"
+                );
+            }
+            if !time.newer_than(before.newest) {
+                (line.newest, line.at) = (before.newest, before.at);
             }
         }
-        self.time = Some((shift, newest));
-        self.check(packet, time, out, view, view.payload());
-        let before = self.sent.insert(out, (taken, time));
-        assert_eq!(before, None, "{who}: number {out} is used twice");
+        self.time = Some(line);
     }
 
     /// A repair went out, of the number `out` of this stream: the packet that was sent under it, as it was.
-    pub fn on_repair<'a>(
-        &self,
-        published: impl Fn(u64) -> &'a Published,
-        out: u64,
-        view: &RtpView<'_>,
-        payload: &[u8],
-    ) {
-        let sent = self.sent.get(&out);
-        let ((_, id), time) = sent.unwrap_or_else(|| {
+    pub fn on_repair(&self, out: u64, view: &RtpView<'_>, payload: &[u8]) {
+        let sent = self.sent.get(&out).unwrap_or_else(|| {
             let who = self.spec.consumer;
             panic!("{who:?}: {out} is repaired and was never sent")
         });
-        self.check(published(*id), *time, out, view, payload);
+        self.check(sent, out, view, payload);
     }
 
-    fn check(
-        &self,
-        packet: &Published,
-        time: RtpTime,
-        out: u64,
-        view: &RtpView<'_>,
-        payload: &[u8],
-    ) {
+    fn check(&self, sent: &Sent, out: u64, view: &RtpView<'_>, payload: &[u8]) {
         let who = format!("{:?}, number {out}", self.spec.consumer);
-        assert_eq!(view.marker(), packet.marker, "{who}: the marker");
-        assert_eq!(view.timestamp(), time, "{who}: the timestamp");
+        assert_eq!(view.marker(), sent.marker, "{who}: the marker");
+        assert_eq!(view.timestamp(), sent.time, "{who}: the timestamp");
+        let same = |a: &[u8], b: &[u8]| {
+            a.len() == b.len()
+                && a.iter()
+                    .rev()
+                    .zip(b.iter().rev())
+                    .take(12)
+                    .all(|(a, b)| a == b)
+        };
         assert!(
-            payload == packet.payload,
-            "{who}: the payload is another one"
+            payload == sent.payload,
+            "{who}: {}",
+            match same(payload, &sent.payload) {
+                true => format!(
+                    "the numbers of its picture are wrong: {:x?} in place of {:x?}",
+                    &payload[..6],
+                    &sent.payload[..6]
+                ),
+                false => "the payload is another one".into(),
+            }
         );
     }
 
@@ -254,127 +436,19 @@ impl Subscription {
         run.is_some_and(|run| (run.epoch, run.first) == taken)
     }
 
-    /// Notes what became of a packet that had come too early for it, and goes out behind the one that it overtook.
-    pub fn settle_anew(&mut self, taken: Taken, fate: Fate) {
-        if self.fates.insert(taken, fate).is_none() {
-            let is_known = self.before.remove(&taken);
-            assert!(is_known, "packet {taken:?} never came");
-        }
-    }
-
-    /// Notes what became of a packet; each has one fate.
-    pub fn settle(&mut self, taken: Taken, fate: Fate) {
-        let before = self.fates.insert(taken, fate);
-        assert_eq!(
-            before, None,
-            "{:?}: packet {taken:?} has two fates",
+    /// Notes what became of a packet; each has one fate, but for those that came too early and go out behind the one that
+    /// they overtook (`anew`).
+    pub fn settle(&mut self, it: Arrival, fate: Fate, anew: bool) {
+        let track = self.sources[it.place];
+        let before = self.fates.insert((track, it.taken), fate);
+        self.again += u64::from(matches!((before, fate), (Some(Fate::Sent(_)), _)));
+        assert!(
+            anew || before.is_none(),
+            "{:?}: packet {it:?} has two fates",
             self.spec.consumer
         );
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::arrivals::Sender;
-    use crate::raw;
-    use parlour_media::{Kind, Ssrc, TransportId};
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    /// Number, timestamp, marker and payload of what the router sent.
-    type Seen = (u64, u32, bool, &'static [u8]);
-
-    fn published(id: u64) -> Published {
-        Published {
-            sender: Sender {
-                id,
-                ssrc: Ssrc(7),
-                number: 100 + id,
-            },
-            timestamp: 1000 * id as u32,
-            marker: id % 2 == 1,
-            starts: id.is_multiple_of(10),
-            payload: if id == 3 { Vec::new() } else { b"p".to_vec() },
-        }
-    }
-
-    struct Model(Subscription);
-
-    impl Model {
-        fn new() -> Model {
-            let producer = raw::producer(TransportId(1), Kind::Video);
-            let spec = raw::consumer(TransportId(2), &producer, 3000);
-            Model(Subscription::new(spec, 0, 0, HashSet::new()))
-        }
-
-        fn expect(&mut self, epoch: u32, id: u64) -> Expected {
-            self.0.expect((epoch, id), &published(id), true)
-        }
-
-        /// The packet goes out as it is seen; what is wrong with that, if anything.
-        fn sees(&mut self, (epoch, id): Taken, seen: Seen) -> Result<(), String> {
-            let expected = match self.expect(epoch, id) {
-                Expected::First => None,
-                Expected::Number(out) => Some(out),
-                Expected::Dropped(reason) => panic!("{id} is {reason}"),
-            };
-            let (out, time, marker, payload) = seen;
-            let mut packet = raw::rtp_packet(96, out as u16, time, 3000, payload);
-            packet[1] = packet[1] & 0x7f | u8::from(marker) << 7;
-            let view = RtpView::parse(&packet).expect("RTP");
-            let judge = || {
-                let packet = published(id);
-                self.0.on_sent((epoch, id), &packet, expected, out, &view);
-                self.0.settle((epoch, id), Fate::Sent(out));
-            };
-            let judged = catch_unwind(AssertUnwindSafe(judge));
-            judged.map_err(|why| *why.downcast::<String>().expect("a sentence"))
-        }
-    }
-
-    #[test]
-    fn what_is_dropped_and_what_goes_out_under_which_number_is_known_before() {
-        let mut model = Model::new();
-        let dropped = |reason| Expected::Dropped(reason);
-        assert_eq!(model.expect(1, 9), dropped(DropReason::AwaitingKeyframe));
-        assert_eq!(model.sees((1, 0), (50, 5, false, b"p")), Ok(()));
-        assert_eq!(model.sees((1, 1), (51, 1005, true, b"p")), Ok(()));
-        assert_eq!(model.expect(1, 3), dropped(DropReason::PaddingOnly));
-        assert_eq!(model.expect(1, 5), Expected::Number(54), "it closes up");
-        assert_eq!(model.expect(1, 2), Expected::Number(52), "a place is kept");
-        assert_eq!(model.expect(2, 4), dropped(DropReason::AwaitingKeyframe));
-        assert_eq!(model.expect(2, 10), Expected::Number(52), "no gap");
-        assert_eq!(model.expect(2, 9), dropped(DropReason::BeforeStart));
-        model.0.set_paused(true);
-        assert_eq!(model.expect(2, 11), dropped(DropReason::Paused));
-        assert_eq!(
-            model.0.expect((2, 11), &published(11), false),
-            dropped(DropReason::Paused)
-        );
-    }
-
-    #[test]
-    fn each_wrong_thing_in_a_packet_is_found_and_named() {
-        let wrong: [(&str, Taken, Seen); 7] = [
-            ("leaves a gap", (1, 2), (53, 2005, false, b"p")),
-            ("steps back", (1, 2), (51, 2005, false, b"p")),
-            ("distance of timestamps", (1, 2), (52, 2006, false, b"p")),
-            ("the marker", (1, 2), (52, 2005, true, b"p")),
-            ("payload is another", (1, 2), (52, 2005, false, b"q")),
-            ("has two fates", (1, 1), (51, 1005, true, b"p")),
-            ("time steps back", (2, 10), (52, 1005, false, b"p")),
-        ];
-        for (what, taken, seen) in wrong {
-            let mut model = Model::new();
-            model.sees((1, 0), (50, 5, false, b"p")).expect("right");
-            model.sees((1, 1), (51, 1005, true, b"p")).expect("right");
-            // The one number that is used twice is told by whoever notices first.
-            let said = model.sees(taken, seen).expect_err(what);
-            let is_named = said.contains(what) || taken == (1, 1) && said.contains("used twice");
-            assert!(is_named, "{what}: {said}");
-        }
-        let mut model = Model::new();
-        let late = model.sees((1, 0), (0x8000, 5, false, b"p"));
-        assert!(late.is_err_and(|said| said.contains("upper half")));
-    }
-}
+mod tests;

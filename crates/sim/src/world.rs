@@ -2,14 +2,16 @@
 //! the world judges what the router did with it: exact sets, not tolerances.
 //!
 //! This file has the frame: time, links, and what the router says. Who comes and goes is in `members`, what clients do
-//! in `clients`, what the router must do in `judge`, that nothing is unaccounted for in `sum`, and what memory it may
-//! hold in `memory_bound`.
+//! in `clients`, what arrives at the router in `judge`, what it does with it in `decisions` and how fast in `pace`, that
+//! nothing is unaccounted for in `sum`, and what memory it may hold in `memory_bound`.
 
 mod clients;
+mod decisions;
 mod judge;
 mod link;
 mod members;
 mod memory_bound;
+mod pace;
 mod reports;
 mod sum;
 
@@ -20,10 +22,12 @@ use crate::memory::{self, metered};
 use crate::publisher::Publisher;
 use crate::sink::Outbox;
 use crate::subscription::Subscription;
-use crate::world::link::{InFlight, Way, Weather, What};
+use crate::world::link::{InFlight, Narrow, Way, Weather, What};
 use crate::world::memory_bound::Most;
+use crate::world::pace::Pace;
 use crate::world::reports::Reports;
 use parlour_media::num::{Rng, SeqNo, Ssrc};
+use parlour_media::router::Standing;
 use parlour_media::rtp::{RtpHeader, is_rtcp, is_rtp_or_rtcp};
 use parlour_media::{
     CloseReason, Command, DropReason, Drops, DtlsCertificate, Event, IngressLimit, Router,
@@ -62,6 +66,10 @@ struct Participant {
     closed: bool,
     up: Weather,
     down: Weather,
+    /// The narrowest place of its way down, where there is one.
+    narrow: Option<Narrow>,
+    /// What of pictures may leave to it.
+    pace: Pace,
     next_check: Instant,
     next_nack: Instant,
     reports: Reports,
@@ -70,8 +78,17 @@ struct Participant {
 struct Track {
     publisher: Publisher,
     arrivals: Arrivals,
-    /// What came while somebody was there to get it, and when: the router keeps no other.
-    kept: BTreeMap<Taken, Instant>,
+    /// What came while somebody was there to get it, and when: the router keeps no other. In the order of the coming, and
+    /// where in that order each is.
+    kept: Vec<(Taken, Instant)>,
+    places: BTreeMap<Taken, usize>,
+    /// Since when media of it comes without a pause, and when it came last.
+    media: Option<(Instant, Instant)>,
+    /// Which of the encodings of one picture it is of: those of a publication have consecutive places.
+    publication: usize,
+    /// Nothing of it is sent until then.
+    silent_until: Instant,
+    next_clock: Instant,
     /// Whose it is.
     owner: usize,
     /// Whether the router knows it.
@@ -127,7 +144,14 @@ pub struct World {
     /// By the SSRC they have, which is used once in the world.
     subscriptions: BTreeMap<Ssrc, Subscription>,
     next_ssrc: u32,
+    publications: usize,
+    /// Whether what goes to a peer is fitted into its path; and whether a turn is all of a moment, or one datagram.
+    adapts: bool,
+    is_batched: bool,
     is_silent: bool,
+    /// Where the router's subscriptions stood after the last step, and whether something came for one since.
+    standings: Vec<Standing>,
+    has_kept: bool,
     /// What the meter showed when the router was new, and how many things there were at a time.
     held_by_new: isize,
     most: Most,
@@ -152,6 +176,8 @@ impl World {
             "the program's global allocator is not parlour_sim::memory::Meter"
         );
         let now = Instant::now();
+        let mut rng = Rng::new(seed);
+        let (adapts, is_batched) = (rng.below(3) != 0, rng.below(2) == 0);
         let router = metered(|| {
             Router::new(RouterConfig {
                 certificate: DtlsCertificate {
@@ -162,8 +188,7 @@ impl World {
                 secret: [seed as u8; 32],
                 started: now,
                 ingress: IngressLimit::default(),
-                // What becomes of each packet is known before it comes: nothing waits for the path.
-                adapts: false,
+                adapts,
             })
         });
         let mut world = World {
@@ -171,7 +196,7 @@ impl World {
             started: now,
             router,
             sink: Outbox::default(),
-            rng: Rng::new(seed),
+            rng,
             order: 0,
             in_flight: BinaryHeap::new(),
             participants: Vec::new(),
@@ -179,7 +204,12 @@ impl World {
             tracks: Vec::new(),
             subscriptions: BTreeMap::new(),
             next_ssrc: 1 << 20,
+            publications: 0,
+            adapts,
+            is_batched,
             is_silent: false,
+            standings: Vec::new(),
+            has_kept: false,
             held_by_new: memory::held(),
             most: Most::default(),
             tally: BTreeMap::new(),
@@ -232,14 +262,9 @@ impl World {
         let (router, now, sink) = (&mut self.router, self.now, &mut self.sink);
         // The router keeps what a command names: that is made where it is counted.
         metered(|| router.handle_command(now, command.clone(), sink));
-        self.nothing_but_control(&before);
-    }
-
-    /// The router did something that is not about media: it drops nothing and sends nothing but control.
-    fn nothing_but_control(&mut self, before: &Drops) {
         let sent = self.collect();
-        assert!(sent.is_empty(), "media out of nothing");
-        assert_eq!(self.dropped(before), [], "a drop out of nothing");
+        assert!(sent.is_empty(), "media out of a command");
+        self.settle(&before, Vec::new(), sent, false);
     }
 
     /// What was dropped since, each as often as it was.
@@ -264,9 +289,15 @@ impl World {
                     assert!(is_due, "{event:?}");
                     it.closed = true;
                 }
-                Event::TransportConnected { .. }
-                | Event::ProducerStarted { .. }
-                | Event::ConsumerSource { .. } => {}
+                Event::ConsumerSource {
+                    consumer, source, ..
+                } => {
+                    let of = Ssrc(consumer.0 as u32);
+                    if let Some(subscription) = self.subscriptions.get_mut(&of) {
+                        subscription.told = source;
+                    }
+                }
+                Event::TransportConnected { .. } | Event::ProducerStarted { .. } => {}
             }
         }
         let mut media = Vec::new();
@@ -313,6 +344,15 @@ impl World {
             Way::Up(..) => self.participants[who].up,
             Way::Down(..) => self.participants[who].down,
         };
+        let (way, datagram) = match self.narrow(who, way, datagram) {
+            Some(through) => through,
+            None => return,
+        };
+        self.travel(who, weather, way, datagram);
+    }
+
+    /// A datagram is on a link, behind whatever is narrow there.
+    fn travel(&mut self, who: usize, weather: Weather, way: Way, datagram: Vec<u8>) {
         if self.rng.below(1000) < weather.loss {
             self.count("lost on a link", 1);
             if let Way::Down(_, Some(which)) = way {
@@ -362,12 +402,15 @@ impl World {
                 let Reverse(first) = self.in_flight.pop().expect("it is there");
                 self.arrive(first);
             }
+            self.leave_narrow();
             if self.router.next_timeout().is_some_and(|at| at <= self.now) {
                 let before = self.router.drops().clone();
                 let (router, now, sink) = (&mut self.router, self.now, &mut self.sink);
                 metered(|| router.handle_timeout(now, sink));
-                self.nothing_but_control(&before);
+                let sent = self.collect();
+                self.settle(&before, Vec::new(), sent, true);
             }
+            self.judge_sources();
             if !self.is_silent {
                 self.publish_frames();
             }

@@ -21,7 +21,7 @@ fn simulated_calls_on_bad_networks_keep_every_rule() {
     let summary = run(Sweep {
         scenario: Scenario::Churn,
         from: 0,
-        seeds: 12,
+        seeds: 8,
         seconds: 8,
     });
     // The rules were put to the test.
@@ -47,6 +47,19 @@ fn simulated_calls_on_bad_networks_keep_every_rule() {
         "rebindings",
         "subscriptions renewed",
         "tracks renewed",
+        "encodings that ended",
+        "encodings that paused",
+        "wishes for a source",
+        "changes of a source",
+        "sources that were lost",
+        "layer-left-out",
+        "left-behind",
+        "pictures for which there was no room",
+        "no-room",
+        "waited-too-long",
+        "padding of probes",
+        "lost in a full queue",
+        "estimates",
     ] {
         let count = summary.tally.get(what).copied();
         assert!(count.is_some_and(|count| count > 0), "{what}: {summary:?}");

@@ -5,8 +5,8 @@ use crate::publisher::rtx_of;
 use crate::world::World;
 use crate::world::link::What;
 use parlour_media::Kind;
-use parlour_media::num::{SeqNo, Ssrc};
-use parlour_media::rtcp::{self, Rtcp, parse_compound};
+use parlour_media::num::{RtpTime, SeqNo, Ssrc};
+use parlour_media::rtcp::{self, Rtcp, SenderInfo, parse_compound};
 use parlour_media::rtp::{RtpView, is_rtcp, is_rtp_or_rtcp};
 use parlour_media::srtp::SrtpError;
 use std::net::SocketAddr;
@@ -15,19 +15,44 @@ use std::time::Duration;
 impl World {
     pub(super) fn publish_frames(&mut self) {
         for track in 0..self.tracks.len() {
+            self.tell_clock(track);
             let it = &mut self.tracks[track];
             let who = it.owner;
-            if !it.live || it.next_frame > self.now || !self.participants[who].connected {
+            let waits = it.next_frame.max(it.silent_until) > self.now;
+            if !it.live || waits || !self.participants[who].connected {
                 continue;
             }
             let is_video = it.publisher.spec.kind == Kind::Video;
             it.next_frame = self.now + Duration::from_millis(if is_video { 33 } else { 20 });
-            for (id, plain) in it.publisher.frame(&mut self.rng) {
+            for (id, plain) in it.publisher.frame(self.now - self.started, &mut self.rng) {
                 let sender = self.tracks[track].publisher.published[id as usize].sender;
                 let sealed = self.participants[who].client.seal(&plain, sender.number);
                 self.send(who, What::Media(track, id), sealed);
             }
         }
+    }
+
+    /// A publisher tells what its clock shows (RFC 3550 §6.4.1). All of them have the same time of day.
+    fn tell_clock(&mut self, track: usize) {
+        let it = &mut self.tracks[track];
+        let who = it.owner;
+        if !it.live || it.next_clock > self.now || !self.participants[who].connected {
+            return;
+        }
+        it.next_clock = self.now + Duration::from_secs(1);
+        let at = self.now - self.started;
+        let ntp =
+            ((1000 + at.as_secs()) << 32) + (u64::from(at.subsec_nanos()) << 32) / 1_000_000_000;
+        let info = SenderInfo {
+            ntp,
+            rtp_time: RtpTime(it.publisher.clock(at)),
+            packets: it.publisher.count() as u32,
+            octets: 0,
+        };
+        let mut buffer = [0; 100];
+        let len = rtcp::write_sender_report(&mut buffer, it.publisher.ssrc, &info, &[]);
+        let sealed = self.participants[who].client.seal_rtcp(&buffer[..len]);
+        self.send(who, What::Rtcp, sealed);
     }
 
     pub(super) fn live(&mut self, who: usize) {
@@ -57,7 +82,7 @@ impl World {
     /// A subscriber asks for what it misses of the newest numbers; at times for a keyframe.
     fn ask_for_repairs(&mut self, of: Ssrc) {
         let subscription = &self.subscriptions[&of];
-        if self.tracks[subscription.track].publisher.spec.kind == Kind::Audio {
+        if self.tracks[subscription.track()].publisher.spec.kind == Kind::Audio {
             return;
         }
         let Some(newest) = subscription.newest else {
@@ -138,7 +163,7 @@ impl World {
     }
 
     /// What a packet of a subscriber's repairs: the subscription, the number and the payload. None: the subscription is
-    /// over.
+    /// over, or it is padding.
     pub(super) fn repaired<'a>(
         &self,
         who: usize,
@@ -151,7 +176,7 @@ impl World {
         let (of, _) =
             all.find(|(_, it)| it.subscriber == who && it.spec.rtx_ssrc == Some(view.ssrc()))?;
         assert_eq!(rtx_of(*of), view.ssrc());
-        let (original, payload) = view.payload().split_at(2);
+        let (original, payload) = view.payload().split_at_checked(2)?;
         let seq = u16::from_be_bytes([original[0], original[1]]);
         Some((*of, SeqNo(seq), payload))
     }

@@ -2,15 +2,28 @@
 
 use crate::arrivals::{Arrivals, Opened};
 use crate::client::KeyedClient;
+use crate::layered::Shape;
 use crate::ledger::Ledger;
 use crate::memory::metered;
 use crate::publisher::Publisher;
-use crate::subscription::Subscription;
-use crate::world::link::Weather;
-use crate::world::reports::Reports;
+use crate::subscription::{ALL_LAYERS, Subscription};
+use crate::world::decisions::target;
+use crate::world::link::{Weather, narrow};
+use crate::world::pace::Pace;
+use crate::world::reports::{Reports, Tells};
 use crate::world::{FEWEST, LONGEST_WAY, MOST, Participant, Track, World};
-use parlour_media::{Command, ConsumerId, Kind, ProducerId, Ssrc};
+use parlour_media::{
+    Command, ConsumerId, ConsumerSpec, Kind, MAX_SOURCES, ProducerId, ProducerSpec, Ssrc,
+};
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+/// The header extensions with the name of an encoding, and with that of what a retransmission repairs.
+const RID_EXTENSION: u8 = 10;
+const REPAIRED_RID_EXTENSION: u8 = 11;
+
+/// The names of encodings, from the biggest on.
+const RIDS: [&str; MAX_SOURCES] = ["h", "m", "l"];
 
 impl World {
     /// One more participant comes.
@@ -20,7 +33,11 @@ impl World {
         let (router, now, sink, rng) = (&mut self.router, self.now, &mut self.sink, &mut self.rng);
         let client = KeyedClient::join(router, now, sink, number, rng);
         self.addresses.insert(client.address, who);
+        let narrow = self.adapts.then(|| narrow(&mut self.rng));
+        let tells = Tells::random(self.adapts, &mut self.rng);
         self.participants.push(Participant {
+            narrow,
+            pace: Pace::default(),
             ledger: Ledger::new(client.second_receiver()),
             opened: Opened::default(),
             known: HashSet::new(),
@@ -31,14 +48,12 @@ impl World {
             down: Weather::random(&mut self.rng),
             next_check: self.now,
             next_nack: self.now,
-            reports: Reports::new(self.now),
+            reports: Reports::new(tells, self.now),
             client,
         });
         self.count("participants", 1);
-        for track in 0..self.tracks.len() {
-            if self.tracks[track].live {
-                self.subscribe(who, track);
-            }
+        for publication in self.publications_where(|it| it.live) {
+            self.subscribe(who, publication);
         }
         for kind in [Kind::Video, Kind::Audio] {
             self.publish(who, kind);
@@ -60,23 +75,24 @@ impl World {
         }
         let participant = &mut self.participants[who];
         (participant.here, participant.connected) = (false, false);
+        participant.narrow = None;
+        for track in &mut self.tracks {
+            track.live &= track.owner != who;
+        }
         self.addresses.retain(|_, at| *at != who);
         let transport = self.participants[who].client.transport;
         self.command(Command::RemoveTransport { transport });
         assert!(self.participants[who].closed, "{transport} is not closed");
-        let theirs = |it: &Subscription, tracks: &[Track]| {
-            it.subscriber == who || tracks[it.track].owner == who
-        };
-        let ended: Vec<Ssrc> = self
-            .subscriptions
-            .iter()
-            .filter(|(_, it)| theirs(it, &self.tracks))
-            .map(|(of, _)| *of)
-            .collect();
+        let ended = self.subscriptions_where(|it| it.subscriber == who);
         ended.into_iter().for_each(|of| self.end(of));
-        for track in &mut self.tracks {
-            track.live &= track.owner != who;
-        }
+        self.end_without_sources();
+    }
+
+    /// Subscriptions that have nothing to get any more are over.
+    fn end_without_sources(&mut self) {
+        let is_live = |track: &usize| self.tracks[*track].live;
+        let ended = self.subscriptions_where(|it| !it.sources.iter().any(is_live));
+        ended.into_iter().for_each(|of| self.end(of));
     }
 
     /// Everybody leaves, and what is under way finds nobody: then the router holds what a new one does.
@@ -93,26 +109,48 @@ impl World {
         self.is_silent = false;
     }
 
-    /// A participant publishes one more track.
+    /// A participant publishes one more sound or picture, that in one to three sizes.
     fn publish(&mut self, who: usize, kind: Kind) {
-        let track = self.tracks.len();
-        let id = ProducerId(track as u64 + 1);
-        let mut spec = self.participants[who].client.producer(id, kind);
-        spec.mid = format!("m{track}");
-        self.command(Command::AddProducer(spec.clone()));
-        let ssrc = self.take_ssrc();
-        self.tracks.push(Track {
-            publisher: Publisher::new(spec, ssrc, &mut self.rng),
-            arrivals: Arrivals::default(),
-            kept: BTreeMap::new(),
-            owner: who,
-            live: true,
-            next_frame: self.now,
-        });
+        let sizes = match kind {
+            Kind::Audio => 1,
+            Kind::Video => [1, 2, 3, 3][self.rng.below(4) as usize],
+        };
+        let shape = Shape::random(&mut self.rng);
+        let publication = self.publications;
+        self.publications += 1;
+        let mid = format!("m{publication}");
+        for (size, rid) in (0..).zip(&RIDS[..sizes]) {
+            let track = self.tracks.len();
+            let id = ProducerId(track as u64 + 1);
+            let mut spec = ProducerSpec {
+                mid: mid.clone(),
+                ..self.participants[who].client.producer(id, kind)
+            };
+            if sizes > 1 {
+                spec.rid = (*rid).into();
+                spec.rid_extension = Some(RID_EXTENSION);
+                spec.repaired_rid_extension = Some(REPAIRED_RID_EXTENSION);
+            }
+            self.command(Command::AddProducer(spec.clone()));
+            let (ssrc, looks) = (self.take_ssrc(), (shape, size));
+            self.tracks.push(Track {
+                publisher: Publisher::new(spec, ssrc, looks, &mut self.rng),
+                arrivals: Arrivals::default(),
+                kept: Vec::new(),
+                places: BTreeMap::new(),
+                media: None,
+                publication,
+                owner: who,
+                live: true,
+                next_frame: self.now,
+                silent_until: self.now,
+                next_clock: self.now + Duration::from_millis(self.rng.below(1000)),
+            });
+        }
         self.note_most();
         for other in 0..self.participants.len() {
             if other != who && self.participants[other].here {
-                self.subscribe(other, track);
+                self.subscribe(other, publication);
             }
         }
     }
@@ -123,8 +161,21 @@ impl World {
             return;
         }
         self.command(Command::RemoveProducer { producer });
-        let ended = self.subscriptions_where(|it| it.track == track);
-        ended.into_iter().for_each(|of| self.end(of));
+        self.end_without_sources();
+    }
+
+    /// The tracks of a publication, from the biggest on.
+    fn tracks_of(&self, publication: usize) -> Vec<usize> {
+        let all = 0..self.tracks.len();
+        all.filter(|track| self.tracks[*track].publication == publication)
+            .collect()
+    }
+
+    fn publications_where(&self, wanted: impl Fn(&Track) -> bool) -> Vec<usize> {
+        let all = self.tracks.iter().filter(|track| wanted(track));
+        let mut found: Vec<usize> = all.map(|track| track.publication).collect();
+        found.dedup();
+        found
     }
 
     /// Two SSRCs that nobody had before; the second is for retransmissions.
@@ -134,18 +185,34 @@ impl World {
     }
 
     /// A third has no RTX.
-    fn subscribe(&mut self, who: usize, track: usize) {
+    fn subscribe(&mut self, who: usize, publication: usize) {
         let (ssrc, rtx) = (self.take_ssrc(), self.rng.below(3) != 0);
-        let spec = self.participants[who].client.consumer(
-            ConsumerId(u64::from(ssrc.0)),
-            &self.tracks[track].publisher.spec,
-            ssrc.0,
-            rtx,
-        );
-        self.command(Command::AddConsumer(spec.clone()));
-        let before = self.tracks[track].arrivals.taken.clone();
-        let subscription = Subscription::new(spec, who, track, before);
+        let sources = self.tracks_of(publication);
+        let participant = &self.participants[who];
+        let producers = sources
+            .iter()
+            .map(|track| &self.tracks[*track].publisher.spec);
+        let spec = ConsumerSpec {
+            producers: producers.map(|spec| spec.producer).collect(),
+            source: self.rng.below(sources.len() as u64) as usize,
+            temporal: [None, None, Some(0), Some(1), Some(2)][self.rng.below(5) as usize],
+            rank: self.rng.below(3) as u8,
+            twcc_extension: participant.reports.twcc_extension(),
+            ..participant.client.consumer(
+                ConsumerId(u64::from(ssrc.0)),
+                &self.tracks[sources[0]].publisher.spec,
+                ssrc.0,
+                rtx,
+            )
+        };
+        let begin = (spec.source, 0);
+        let kind = self.tracks[sources[0]].publisher.spec.kind;
+        let mut subscription = Subscription::new(spec.clone(), who, sources, kind, begin, self.now);
+        let source = target(&subscription, &self.tracks, self.now).expect("something live");
+        subscription.source = source;
+        subscription.cursor = self.tracks[subscription.track()].kept.len();
         self.subscriptions.insert(ssrc, subscription);
+        self.command(Command::AddConsumer(spec));
         self.note_most();
     }
 
@@ -177,12 +244,32 @@ impl World {
     fn set_weather(&mut self, who: usize) {
         self.participants[who].up = Weather::random(&mut self.rng);
         self.participants[who].down = Weather::random(&mut self.rng);
+        self.change_narrow(who, false);
     }
 
     /// Somebody's links get better or worse.
     pub(super) fn change_weather(&mut self) {
         let who = self.rng.below(self.participants.len() as u64) as usize;
         self.set_weather(who);
+    }
+
+    /// Somebody wants another source, or others many times in a row.
+    fn change_source(&mut self, of: Ssrc) {
+        let times = [1, 1, 1, 40][self.rng.below(4) as usize];
+        for _ in 0..times {
+            self.count("wishes for a source", 1);
+            let source = self.rng.below(MAX_SOURCES as u64 + 1) as usize;
+            let temporal = [None, Some(0), Some(1), Some(2), Some(9)][self.rng.below(5) as usize];
+            let it = self.subscriptions.get_mut(&of).expect("it was picked");
+            it.wanted = source.min(it.sources.len() - 1);
+            it.temporal = temporal.unwrap_or(ALL_LAYERS).min(ALL_LAYERS);
+            let consumer = it.spec.consumer;
+            self.command(Command::SetConsumerSource {
+                consumer,
+                source,
+                temporal,
+            });
+        }
     }
 
     /// Something changes: the weather, an address, a pause, a subscription, a track, who is there.
@@ -195,7 +282,7 @@ impl World {
         let subscriptions = self.subscriptions_where(|_| true);
         let Some(who) = self.pick(&here) else { return };
         let (track, subscription) = (self.pick(&live), self.pick(&subscriptions));
-        match (self.rng.below(24), track, subscription) {
+        match (self.rng.below(36), track, subscription) {
             (0..5, ..) => {
                 self.set_weather(who);
             }
@@ -210,23 +297,28 @@ impl World {
                 self.count("pauses and resumptions", 1);
                 let it = self.subscriptions.get_mut(&of).expect("it was picked");
                 let (consumer, paused) = (it.spec.consumer, !it.paused);
-                it.set_paused(paused);
+                it.set_paused(self.now, paused);
                 self.command(Command::SetConsumerPaused { consumer, paused });
             }
             (12..14, _, Some(of)) => {
                 self.count("subscriptions renewed", 1);
                 let it = &self.subscriptions[&of];
-                let (who, track) = (it.subscriber, it.track);
+                let (who, publication) = (it.subscriber, self.tracks[it.track()].publication);
                 self.unsubscribe(of);
-                self.subscribe(who, track);
+                self.subscribe(who, publication);
             }
             (14..16, Some(track), _) => {
-                self.count("tracks renewed", 1);
-                let track = &self.tracks[track];
-                let (owner, kind) = (track.owner, track.publisher.spec.kind);
-                let at = track.publisher.spec.producer.0 as usize - 1;
-                self.unpublish(at);
-                self.publish(owner, kind);
+                let it = &self.tracks[track];
+                let (owner, kind) = (it.owner, it.publisher.spec.kind);
+                let all = self.tracks_of(it.publication);
+                if self.rng.below(2) == 0 && all.len() > 1 {
+                    self.count("encodings that ended", 1);
+                    self.unpublish(track);
+                } else {
+                    self.count("tracks renewed", 1);
+                    all.into_iter().for_each(|track| self.unpublish(track));
+                    self.publish(owner, kind);
+                }
             }
             (16..18, Some(track), _) => {
                 self.count("changes of an SSRC", 1);
@@ -248,6 +340,12 @@ impl World {
             }
             (20..22, ..) if here.len() > FEWEST => self.leave(who),
             (22..24, ..) if here.len() < MOST => self.join(),
+            (24..32, _, Some(of)) => self.change_source(of),
+            (32..36, Some(track), _) => {
+                self.count("encodings that paused", 1);
+                let pause = Duration::from_millis(self.rng.below(3000));
+                self.tracks[track].silent_until = self.now + pause;
+            }
             _ => {}
         }
     }
@@ -259,6 +357,8 @@ impl World {
         let (router, now) = (&mut self.router, self.now);
         let client = &self.participants[who].client;
         metered(|| client.connect(router, now));
-        self.nothing_but_control(&before);
+        let sent = self.collect();
+        assert!(sent.is_empty(), "media out of keys");
+        self.settle(&before, Vec::new(), sent, false);
     }
 }

@@ -22,8 +22,8 @@ const MISSING: usize = 256 * 80;
 /// What is noted of a packet that is kept, and its place by its number.
 const NOTED: usize = 56 + 8;
 
-/// Of a video subscription: which packet each of its numbers was, and 256 retransmissions.
-const VIDEO_CONSUMER: usize = SLOTS * 4 + 256 * 24 + AUDIO_CONSUMER;
+/// Of a video subscription: which packet each of its numbers was, 256 retransmissions, and 128 pictures.
+const VIDEO_CONSUMER: usize = SLOTS * 4 + 256 * 24 + 128 * 4 + AUDIO_CONSUMER;
 
 /// Without RTX also the digests of what may be sent again, and under which transport-wide number.
 const REPEATABLE: usize = SLOTS * 24;
@@ -71,7 +71,7 @@ impl World {
     /// The most that the router may hold now.
     fn memory_bound(&self) -> usize {
         let is_video = |track: &Track| track.publisher.spec.kind == Kind::Video;
-        let of_consumer = |it: &Subscription| match is_video(&self.tracks[it.track]) {
+        let of_consumer = |it: &Subscription| match is_video(&self.tracks[it.track()]) {
             false => AUDIO_CONSUMER,
             true if it.spec.rtx_ssrc.is_some() => VIDEO_CONSUMER,
             true => VIDEO_CONSUMER + REPEATABLE,
