@@ -490,3 +490,43 @@ fn a_narrow_path_carries_the_small_picture_and_the_big_one_when_it_is_wide_again
     assert!(wide.iter().all(|it| !is_small(it)), "{:?}", call.limited);
     assert!(wide.len() >= 6 * 85, "{}", wide.len());
 }
+
+/// A path that carries far less from one moment to the next, with a deep queue, and becomes longer with it: less is sent
+/// while the queue empties, and that is taken neither for what the path carries nor for a queue that stays.
+#[test]
+fn a_path_that_narrows_at_once_gets_the_small_picture_as_soon_as_its_queue_is_empty() {
+    for longer in [0, 25] {
+        let narrow = Conditions {
+            rates: vec![
+                (Duration::ZERO, 20_000_000),
+                (Duration::from_secs(10), 300_000),
+            ],
+            queue: 110_000,
+            ..Conditions::steady(300_000)
+        };
+        let mut call = Call::with(vec![narrow], [6, 12], true);
+        call.until(10);
+        call.viewers[0].link.conditions.delay += MS * longer;
+        call.until(30);
+        let paused =
+            |event: &&(u128, Event)| matches!(event.1, Event::ConsumerSource { source: None, .. });
+        assert_eq!(call.limited.iter().find(paused), None, "+{longer} ms");
+        let viewer = &call.viewers[0];
+        let film: Vec<_> = viewer.of(PICTURE, 0);
+        let small = film
+            .iter()
+            .filter(|it| it.payload < PACKET && it.at > 10_000);
+        let first = small.map(|it| it.at).min().unwrap();
+        assert!(first < 13_000, "+{longer} ms: {first} ms");
+        let since: Vec<_> = film.iter().filter(|it| it.at >= first).collect();
+        let gaps = since.windows(2).map(|pair| pair[1].at - pair[0].at);
+        assert!(gaps.max() < Some(500), "+{longer} ms: a freeze");
+        let sound = viewer.of(SOUND, 14);
+        assert_unbroken(&sound);
+        assert!(
+            longest_wait(&sound) < MS * 200,
+            "{:?}",
+            longest_wait(&sound)
+        );
+    }
+}

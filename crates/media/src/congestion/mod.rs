@@ -82,8 +82,10 @@ pub enum Basis {
 /// What may be sent, in bits a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// How many.
+    /// How many now.
     pub bits_per_second: u64,
+    /// How many once the queue is empty for which less is sent now.
+    pub carried: u64,
     /// Who says so.
     pub basis: Basis,
 }
@@ -393,9 +395,9 @@ impl Bandwidth {
             (None, true) => Basis::Remb,
             (None, false) => return None,
         };
-        let bits_per_second = self.rate.get();
         Some(Known {
-            bits_per_second,
+            bits_per_second: self.rate.get(),
+            carried: self.rate.carried() as u64,
             basis,
         })
     }

@@ -43,6 +43,8 @@ const RESUMED: f64 = 0.9;
 /// A queue is empty below this; what stands above it after `DRAIN` is not ours to empty. What is so much longer than what
 /// was to be expected is another one.
 const EMPTY: Duration = Duration::from_millis(15);
+/// So is one that does not become shorter for so long, while less is sent than the path carries.
+const STALLED: Duration = Duration::from_millis(300);
 const DRAIN: Duration = Duration::from_secs(4);
 const ANOTHER: Duration = Duration::from_millis(100);
 
@@ -168,6 +170,8 @@ pub(super) struct Rate {
     lowered: Option<Instant>,
     /// How long the queue was at least when it was lowered last.
     backlog: Duration,
+    /// How long it is since then, and since when.
+    draining: Option<(Instant, Duration)>,
     raised: Option<Instant>,
     /// The first time since there was no queue.
     before: Option<Lowered>,
@@ -182,6 +186,7 @@ impl Default for Rate {
             resume: None,
             lowered: None,
             backlog: Duration::ZERO,
+            draining: None,
             raised: None,
             before: None,
         }
@@ -191,6 +196,11 @@ impl Default for Rate {
 impl Rate {
     pub(super) fn get(&self) -> u64 {
         self.current as u64
+    }
+
+    /// What the path carries, also while less is sent to let a queue empty.
+    pub(super) fn carried(&self) -> f64 {
+        self.resume.map_or(self.current, |it| it.max(self.current))
     }
 
     /// Whether it was lowered just now and the queue is not empty yet.
@@ -227,8 +237,9 @@ impl Rate {
             return Verdict::Nothing;
         }
         if self.resume.is_some() {
+            let stalled = self.stalls(seen) && answered;
             let given_up = since(self.lowered).is_none_or(|passed| passed > DRAIN);
-            if seen.newest_queue > EMPTY && !given_up {
+            if seen.newest_queue > EMPTY && !stalled && !given_up {
                 return Verdict::Nothing;
             }
             let resume = self.resume.take().unwrap_or_default();
@@ -261,6 +272,20 @@ impl Rate {
         }
         (before.least, before.most) = (least, most);
         seen.now.saturating_duration_since(before.since) >= LEVEL
+    }
+
+    /// Whether the queue that is to empty has not become shorter, nor longer, for a while.
+    fn stalls(&mut self, seen: &Observed) -> bool {
+        let queue = seen.newest_queue;
+        match self.draining {
+            Some((since, before)) if queue <= before && queue + UNEVEN_BY >= before => {
+                seen.now.saturating_duration_since(since) >= STALLED
+            }
+            _ => {
+                self.draining = Some((seen.now, queue));
+                false
+            }
+        }
     }
 
     fn undo(&mut self, now: Instant) {
@@ -303,7 +328,8 @@ impl Rate {
         }
         let share = (BELOW_CAPACITY - self.backlog.as_secs_f64()).clamp(LEAST_SENT, MOST_SENT);
         self.lowered = Some(seen.now);
-        self.resume = Some((carried * RESUMED).min(self.current));
+        // Lowered once more before the queue was empty, it goes on with what it would have gone on with.
+        self.resume = Some((carried * RESUMED).min(self.carried()));
         self.set(self.current.min(carried * share));
     }
 

@@ -70,7 +70,7 @@ impl Router {
         };
         transport.pace(now, known);
         let last = &transport.division;
-        let is_tight = last.lacks || known.is_some_and(|it| it.bits_per_second < last.given);
+        let is_tight = last.lacks || known.is_some_and(|it| it.carried < last.given);
         let soon = last
             .at
             .is_some_and(|at| now.saturating_duration_since(at) < INTERVAL);
@@ -113,7 +113,7 @@ impl Router {
         let consumers = &self.consumers;
         claims.sort_unstable_by_key(|claim| consumers.get(claim.consumer).map(Consumer::rank));
         // Nothing is known of the path: it carries all.
-        let left = |it: Known| it.bits_per_second.saturating_sub(sound) as f64;
+        let left = |it: Known| it.carried.saturating_sub(sound) as f64;
         let means = Means {
             available: known.map_or(f64::INFINITY, left),
             slack: known.map_or(SLACK, slack),
@@ -194,6 +194,11 @@ impl Router {
         consumer.cursor = end;
         consumer.rewriter.stop();
         let transport = consumer.transport;
+        // While a queue empties less is sent than the path carries: that a picture waits says nothing of its part then.
+        let empties = |it: Known| it.bits_per_second < it.carried;
+        if self.known(transport).is_some_and(empties) {
+            return;
+        }
         let Some(mut claim) = self.claim(now, index) else {
             return;
         };
