@@ -1,0 +1,307 @@
+//! One who talks and shows a film, those who look at it, and the narrow path of each.
+
+use parlour_media::num::Ssrc;
+use parlour_media::rtcp::Rtcp;
+use parlour_media::rtp::{RtpView, is_rtcp, is_rtp_or_rtcp};
+use parlour_media::twcc::TwccRecorder;
+use parlour_media::{
+    Command, ConsumerId, ConsumerSpec, DropReason, Event, Kind, PayloadType, ProducerId,
+    ProducerSpec,
+};
+use parlour_sim::raw::{RAW_PASSWORD, RawPeer, consumer, producer, rtp_packet};
+use parlour_sim::{
+    AUDIO_PT, Bottleneck, Conditions, Sim, TWCC_EXTENSION, VIDEO_PT, VIDEO_RTX_PT, vp8,
+};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+pub(crate) const MS: Duration = Duration::from_millis(1);
+const FEEDBACK: Duration = Duration::from_millis(50);
+const WAY_BACK: Duration = Duration::from_millis(20);
+pub(crate) const PACKET: usize = 1000;
+const SMALL_PACKET: usize = 280;
+pub(crate) const SOUND: u32 = 4000;
+pub(crate) const PICTURE: u32 = 3000;
+
+/// What came to a viewer: when in milliseconds, how long it stood in the queue, of which stream, under which number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Got {
+    pub(crate) at: u128,
+    pub(crate) waited: Duration,
+    pub(crate) ssrc: u32,
+    pub(crate) seq: u16,
+    pub(crate) payload: usize,
+}
+
+pub(crate) struct Viewer {
+    pub(crate) peer: RawPeer,
+    pub(crate) link: Bottleneck<Vec<u8>>,
+    pub(crate) recorder: TwccRecorder,
+    /// Whether it reports at all.
+    pub(crate) reports: bool,
+    pub(crate) next_feedback: Duration,
+    pub(crate) back: VecDeque<(Duration, Vec<u8>)>,
+    pub(crate) got: Vec<Got>,
+}
+
+impl Viewer {
+    /// What it got of a stream from that second on.
+    pub(crate) fn of(&self, ssrc: u32, from: u128) -> Vec<Got> {
+        let of = self.got.iter().filter(|it| it.ssrc == ssrc);
+        of.filter(|it| it.at >= from * 1000).copied().collect()
+    }
+}
+
+/// One who talks and shows a film, and who look at it.
+pub(crate) struct Call {
+    pub(crate) sim: Sim,
+    pub(crate) speaker: RawPeer,
+    pub(crate) viewers: Vec<Viewer>,
+    pub(crate) time: Duration,
+    pub(crate) seq: [u16; 2],
+    /// Packets of a picture, and of a keyframe.
+    pub(crate) sizes: [usize; 2],
+    pub(crate) keyframe: bool,
+    /// The same of the small picture, and its next number: it is one packet.
+    pub(crate) small_keyframe: bool,
+    pub(crate) small_seq: u16,
+    pub(crate) in_two_sizes: bool,
+    pub(crate) keyframes: usize,
+    pub(crate) said: u16,
+    pub(crate) limited: Vec<(u128, Event)>,
+}
+
+fn tracks(speaker: &RawPeer) -> [ProducerSpec; 3] {
+    let sound = ProducerSpec {
+        producer: ProducerId(2),
+        mid: "1".into(),
+        ssrc: Some(Ssrc(2000)),
+        ..producer(speaker.transport, Kind::Audio)
+    };
+    let film = producer(speaker.transport, Kind::Video);
+    let small = ProducerSpec {
+        producer: ProducerId(3),
+        mid: "2".into(),
+        ssrc: Some(Ssrc(1010)),
+        ..film.clone()
+    };
+    [film, sound, small]
+}
+
+impl Call {
+    /// A call with a link to each viewer; the film has pictures and keyframes of so many packets.
+    pub(crate) fn new(links: Vec<Conditions>, sizes: [usize; 2]) -> Call {
+        Call::with(links, sizes, false)
+    }
+
+    pub(crate) fn with(links: Vec<Conditions>, sizes: [usize; 2], in_two_sizes: bool) -> Call {
+        let mut sim = Sim::new(3);
+        let speaker = RawPeer::connect(&mut sim, 1);
+        let [film, sound, small] = tracks(&speaker);
+        sim.command(Command::AddProducer(film.clone()));
+        sim.command(Command::AddProducer(sound.clone()));
+        let mut producers = vec![film.producer];
+        if in_two_sizes {
+            producers.push(small.producer);
+            sim.command(Command::AddProducer(small));
+        }
+        let mut viewers = Vec::new();
+        for (link, number) in links.into_iter().zip(2..) {
+            let peer = RawPeer::connect(&mut sim, number);
+            sim.command(Command::AddConsumer(ConsumerSpec {
+                consumer: ConsumerId(10 * number),
+                producers: producers.clone(),
+                rtx_payload_type: Some(PayloadType(VIDEO_RTX_PT)),
+                rtx_ssrc: Some(Ssrc(PICTURE + 1)),
+                twcc_extension: Some(TWCC_EXTENSION),
+                pads: false,
+                ..consumer(peer.transport, &film, PICTURE)
+            }));
+            sim.command(Command::AddConsumer(ConsumerSpec {
+                consumer: ConsumerId(10 * number + 1),
+                mid: "1".into(),
+                twcc_extension: Some(TWCC_EXTENSION),
+                ..consumer(peer.transport, &sound, SOUND)
+            }));
+            viewers.push(Viewer {
+                peer,
+                link: Bottleneck::new(link, number),
+                recorder: TwccRecorder::new(),
+                reports: true,
+                next_feedback: Duration::ZERO,
+                back: VecDeque::new(),
+                got: Vec::new(),
+            });
+        }
+        Call {
+            sim,
+            speaker,
+            viewers,
+            time: Duration::ZERO,
+            seq: [10, 10],
+            sizes,
+            keyframe: true,
+            small_keyframe: true,
+            small_seq: 500,
+            in_two_sizes,
+            keyframes: 0,
+            said: 0,
+            limited: Vec::new(),
+        }
+    }
+
+    /// The call goes on until that second.
+    pub(crate) fn until(&mut self, second: u64) {
+        while self.time < Duration::from_secs(second) {
+            self.time += MS;
+            let milli = self.time.as_millis();
+            if milli.is_multiple_of(33) {
+                self.film();
+                if self.in_two_sizes {
+                    self.small_film();
+                }
+            }
+            if milli.is_multiple_of(20) {
+                self.said += 1;
+                let packet = rtp_packet(AUDIO_PT, self.seq[1], milli as u32 * 48, 2000, &[9; 100]);
+                self.seq[1] = self.seq[1].wrapping_add(1);
+                let sent = self.speaker.send_rtp(&mut self.sim, &packet);
+                self.launch(sent);
+            }
+            self.sim.sent = Some(Vec::new());
+            self.sim.run(MS);
+            let sent = self.sim.sent.take().unwrap();
+            self.launch(sent);
+            self.receive();
+            for event in self.sim.events.drain(..) {
+                if matches!(event, Event::ConsumerSource { .. }) {
+                    self.limited.push((milli, event));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn film(&mut self) {
+        let keyframe = std::mem::take(&mut self.keyframe);
+        self.keyframes += usize::from(keyframe);
+        let count = self.sizes[usize::from(keyframe)];
+        let time = self.time.as_millis() as u32 * 90;
+        for number in 0..count {
+            let payload = vp8(keyframe, number == 0, &[7; PACKET]);
+            let packet = rtp_packet(VIDEO_PT, self.seq[0], time, 1000, &payload);
+            self.seq[0] = self.seq[0].wrapping_add(1);
+            let sent = self.speaker.send_rtp(&mut self.sim, &packet);
+            self.launch(sent);
+        }
+    }
+
+    /// The film once more, small: 75 kbit/s.
+    pub(crate) fn small_film(&mut self) {
+        let keyframe = std::mem::take(&mut self.small_keyframe);
+        let payload = vp8(keyframe, true, &[8; SMALL_PACKET]);
+        let time = self.time.as_millis() as u32 * 90 + 12_345;
+        let packet = rtp_packet(VIDEO_PT, self.small_seq, time, 1010, &payload);
+        self.small_seq = self.small_seq.wrapping_add(1);
+        let sent = self.speaker.send_rtp(&mut self.sim, &packet);
+        self.launch(sent);
+    }
+
+    /// Puts what the router sent on the links, and answers what it asks.
+    pub(crate) fn launch(&mut self, sent: Vec<(std::net::SocketAddr, Vec<u8>)>) {
+        for (to, datagram) in sent {
+            if to == self.speaker.address {
+                self.answer_speaker(&datagram);
+                continue;
+            }
+            let viewer = self.viewers.iter_mut().find(|it| it.peer.address == to);
+            let viewer = viewer.expect("a viewer's address");
+            if is_rtp_or_rtcp(&datagram) {
+                viewer.link.send(self.time, datagram.len(), datagram);
+            } else {
+                viewer.peer.answer(&mut self.sim, &datagram, RAW_PASSWORD);
+            }
+        }
+    }
+
+    pub(crate) fn answer_speaker(&mut self, datagram: &[u8]) {
+        if self.speaker.answer(&mut self.sim, datagram, RAW_PASSWORD) {
+            return;
+        }
+        let Some(plain) = self.speaker.open(datagram) else {
+            return;
+        };
+        let parts = parlour_media::rtcp::parse_compound(&plain);
+        for part in parts.flatten() {
+            if let Rtcp::Pli { media, .. } = part {
+                match media.0 {
+                    1000 => self.keyframe = true,
+                    _ => self.small_keyframe = true,
+                }
+            }
+        }
+    }
+
+    pub(crate) fn receive(&mut self) {
+        let now = self.time;
+        for viewer in &mut self.viewers {
+            while let Some(arrival) = viewer.link.receive(now) {
+                let Some(plain) = viewer.peer.open(&arrival.packet) else {
+                    continue;
+                };
+                if is_rtcp(&plain) {
+                    continue;
+                }
+                let view = RtpView::parse(&plain).unwrap();
+                let number = view.extension(TWCC_EXTENSION).unwrap();
+                let number = u16::from_be_bytes([number[0], number[1]]);
+                let at = Duration::from_secs(1) + arrival.at;
+                viewer.recorder.on_packet(number, at);
+                viewer.got.push(Got {
+                    at: arrival.at.as_millis(),
+                    waited: arrival.waited,
+                    ssrc: view.ssrc().0,
+                    seq: view.seq().0,
+                    payload: view.payload().len(),
+                });
+            }
+            if now >= viewer.next_feedback {
+                viewer.next_feedback = now + FEEDBACK;
+                let mut buf = [0; 1200];
+                while let Some(len) = viewer.recorder.build(&mut buf, Ssrc(1), Ssrc(PICTURE)) {
+                    let packet = buf[..len].to_vec();
+                    if viewer.reports {
+                        viewer.back.push_back((now + WAY_BACK, packet));
+                    }
+                }
+            }
+        }
+        for at in 0..self.viewers.len() {
+            while let Some((due, _)) = self.viewers[at].back.front()
+                && *due <= now
+            {
+                let (_, packet) = self.viewers[at].back.pop_front().unwrap();
+                let address = self.viewers[at].peer.address;
+                let sealed = self.viewers[at].peer.seal_rtcp(&packet);
+                self.sim.sent = Some(Vec::new());
+                self.sim.inject(address, &sealed);
+                let sent = self.sim.sent.take().unwrap();
+                self.launch(sent);
+            }
+        }
+    }
+
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        self.sim.router.snapshot().drops.get(reason)
+    }
+}
+
+/// Numbers go on by one each, in their order.
+pub(crate) fn assert_unbroken(got: &[Got]) {
+    for pair in got.windows(2) {
+        assert_eq!(pair[1].seq, pair[0].seq.wrapping_add(1), "{pair:?}");
+    }
+}
+
+pub(crate) fn longest_wait(got: &[Got]) -> Duration {
+    got.iter().map(|it| it.waited).max().unwrap()
+}
