@@ -14,11 +14,13 @@ use parlour_media::srtp::{KeySalt, SRTP_OVERHEAD, SrtpProfile, SrtpReceiver, Srt
 use parlour_media::stun::{self, StunMessage, is_stun};
 use parlour_media::twcc::TwccRecorder;
 
+mod allocation;
 mod bandwidth;
 mod session;
 
+pub use allocation::{allocation, pacer};
 pub use bandwidth::bandwidth;
-pub use session::{handshake, media, router};
+pub use session::{handshake, media, router, sources};
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
@@ -30,12 +32,15 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("rtcp", rtcp),
     ("twcc", twcc),
     ("bandwidth", bandwidth),
+    ("allocation", allocation),
+    ("pacer", pacer),
     ("srtp", srtp),
     ("keyframe", keyframe),
     ("descriptor", descriptor),
     ("router", router),
     ("handshake", handshake),
     ("media", media),
+    ("sources", sources),
 ];
 
 /// The password of the seeds, which is that of RFC 5769.

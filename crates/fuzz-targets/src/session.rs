@@ -19,8 +19,10 @@ use parlour_media::{
 use parlour_sim::ledger::Ledger;
 
 mod handshake;
+mod sources;
 
 pub use handshake::handshake;
+pub use sources::sources;
 
 const UFRAGS: [&str; 2] = ["fuzzedufrag0", "fuzzedufrag1"];
 const PASSWORDS: [&str; 2] = ["a-password-of-24-letters", "another-one-of-24-letter"];
@@ -289,6 +291,10 @@ impl Session {
             rank: 0,
             cname: "publisher".to_owned(),
         }));
+        self.nothing_is_refused();
+    }
+
+    fn nothing_is_refused(&self) {
         let refused = self
             .events
             .iter()

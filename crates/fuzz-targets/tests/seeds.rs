@@ -12,6 +12,8 @@ use parlour_media::stun::{self, BindingRequest};
 use parlour_media::twcc::TwccRecorder;
 use std::time::Duration;
 
+mod made;
+
 fn seeds() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds")
 }
@@ -27,7 +29,7 @@ fn every_target_survives_its_seeds() {
             let seed = fs::read(file.expect("a file").path()).expect("its bytes");
             // Cut anywhere and with any byte changed it is an input worth trying as well, if it costs little.
             target(&seed);
-            let tries = if matches!(*name, "router" | "media" | "handshake") {
+            let tries = if matches!(*name, "router" | "media" | "handshake" | "sources") {
                 0
             } else {
                 seed.len()
@@ -167,6 +169,12 @@ fn write_the_seeds() {
     save("twcc", "small-and-large-deltas", &buf[12..len]);
     for (name, seed) in bandwidth_seeds() {
         save("bandwidth", name, &seed);
+    }
+    let made = [made::allocation(), made::pacer(), made::sources()];
+    for (target, seeds) in ["allocation", "pacer", "sources"].into_iter().zip(made) {
+        for (name, seed) in seeds {
+            save(target, name, &seed);
+        }
     }
     save(
         "twcc",

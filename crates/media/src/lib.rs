@@ -7,7 +7,9 @@
 //! `wire` has the formats, `congestion` what a path carries, `allocation` who gets how much of it, `transport` one peer's
 //! path and keys, `ingress` what a publisher sends, `egress` what a subscriber gets, `router` who gets what.
 
-mod allocation;
+// Driven by a fuzzer as they are: through a router it would reach of their inputs what an estimate makes of its bytes.
+#[doc(hidden)]
+pub mod allocation;
 pub mod congestion;
 mod egress;
 mod ids;
@@ -27,6 +29,8 @@ pub use router::command::Command;
 pub use router::counters::{BandwidthStats, Snapshot};
 pub use router::event::Event;
 pub use router::{Router, RouterConfig};
+#[doc(hidden)]
+pub use transport::pacer;
 pub use transport::path::Path;
 pub use transport::policer::IngressLimit;
 pub use transport::sink::{TransmitSink, VecSink};

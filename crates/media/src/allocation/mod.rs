@@ -7,12 +7,12 @@
 use std::time::{Duration, Instant};
 
 /// Choices of one video at most: sources times temporal layers.
-pub(crate) const MOST_CHOICES: usize = 12;
+pub const MOST_CHOICES: usize = 12;
 
 /// What is sent may need so many times what there is before it counts as too much: measures of both are rough, and what
 /// a pause costs a viewer is much. Where the peer's own estimate is all there is, it counts for less.
-pub(crate) const SLACK: f64 = 1.25;
-pub(crate) const ROUGH_SLACK: f64 = 2.0;
+pub const SLACK: f64 = 1.25;
+pub const ROUGH_SLACK: f64 = 2.0;
 /// More is given only when so many times its need is there.
 const MARGIN: f64 = 1.1;
 
@@ -28,7 +28,7 @@ const LASTED: Duration = Duration::from_secs(10);
 
 /// What one video gets, and how long already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Share {
+pub struct Share {
     /// How many of its choices are withheld, counted from the most costly. All: it is paused.
     withheld: usize,
     too_much_since: Option<Instant>,
@@ -59,12 +59,12 @@ impl Share {
     }
 
     /// How many of so many choices it may take, the cheapest first; 0: none.
-    pub(crate) fn level(&self, choices: usize) -> usize {
+    pub fn level(&self, choices: usize) -> usize {
         choices.saturating_sub(self.withheld)
     }
 
     /// What is sent did not get through: the next choice below is taken at once.
-    pub(crate) fn give_up(&mut self, now: Instant, choices: usize) {
+    pub fn give_up(&mut self, now: Instant, choices: usize) {
         let level = self.level(choices);
         self.lower(now, choices, level.saturating_sub(1));
     }
@@ -72,11 +72,11 @@ impl Share {
 
 /// One video that wants to go over a path.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Video {
-    pub(crate) share: Share,
+pub struct Video {
+    pub share: Share,
     /// Bits a second that its choices need, rising.
-    pub(crate) choices: [u64; MOST_CHOICES],
-    pub(crate) count: usize,
+    pub choices: [u64; MOST_CHOICES],
+    pub count: usize,
 }
 
 impl AsMut<Video> for Video {
@@ -96,28 +96,28 @@ impl Video {
 
 /// What came of a division.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Division {
+pub struct Division {
     /// Bits a second that are given out.
-    pub(crate) given: f64,
+    pub given: f64,
     /// Bits a second that the first one needs which lacks something, with all that is given; none: nobody lacks anything.
-    pub(crate) wanted: Option<f64>,
+    pub wanted: Option<f64>,
 }
 
 /// What there is to be divided.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Means {
+pub struct Means {
     /// Bits a second.
-    pub(crate) available: f64,
+    pub available: f64,
     /// How many times that may be needed.
-    pub(crate) slack: f64,
+    pub slack: f64,
     /// Whether packets stand on the way already.
-    pub(crate) queued: bool,
+    pub queued: bool,
     /// Whether a probe would show that there is more. Else whoever lacks something tries it, when it may.
-    pub(crate) probes: bool,
+    pub probes: bool,
 }
 
 /// Divides a path.
-pub(crate) fn divide<V: AsMut<Video>>(now: Instant, means: Means, videos: &mut [V]) -> Division {
+pub fn divide<V: AsMut<Video>>(now: Instant, means: Means, videos: &mut [V]) -> Division {
     let Means {
         available, slack, ..
     } = means;

@@ -7,7 +7,7 @@ mod feedback;
 pub(crate) mod header;
 pub mod ice;
 pub(crate) mod outgoing;
-pub(crate) mod pacer;
+pub mod pacer;
 pub mod path;
 pub(crate) mod policer;
 pub(crate) mod round_trip;

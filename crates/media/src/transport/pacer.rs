@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// What leaves is this many times at most what is given out: the parts of a picture come at once and are to be through
 /// before the next one. How much leaves in the long run is for the allocation to see to.
-pub(crate) const ABOVE_GIVEN: f64 = 1.25;
+pub const ABOVE_GIVEN: f64 = 1.25;
 
 /// What may leave at once: ten full packets, or so long a time's worth when that is more.
 const LEAST_BURST: f64 = 15_000.0;
@@ -16,7 +16,7 @@ const MOST_OWED: f64 = -1.0;
 
 /// A budget of bytes, while a rate is known.
 #[derive(Debug, Default)]
-pub(crate) struct Pacer {
+pub struct Pacer {
     /// Bytes a second; 0: nothing is held.
     rate: f64,
     left: f64,
@@ -25,13 +25,15 @@ pub(crate) struct Pacer {
 
 impl Pacer {
     /// What may be given out of the path, in bits a second, as far as that is known; none: nothing is held.
-    pub(crate) fn set_rate(&mut self, now: Instant, bits_per_second: Option<u64>) {
+    pub fn set_rate(&mut self, now: Instant, bits_per_second: Option<u64>) {
         let was_held = self.rate > 0.0;
         self.earn(now);
         self.rate = bits_per_second.map_or(0.0, |bits| bits as f64 / 8.0 * ABOVE_GIVEN);
         if !was_held {
             (self.left, self.at) = (self.burst(), Some(now));
         }
+        // What was owed at a higher rate is more than this one would ever have let be owed.
+        self.left = self.left.max(MOST_OWED * self.burst());
     }
 
     fn burst(&self) -> f64 {
@@ -39,7 +41,7 @@ impl Pacer {
     }
 
     /// Adds what the time since the last call has earned. To be called before [`Pacer::is_open`].
-    pub(crate) fn earn(&mut self, now: Instant) {
+    pub fn earn(&mut self, now: Instant) {
         if self.rate == 0.0 {
             return;
         }
@@ -51,17 +53,17 @@ impl Pacer {
     }
 
     /// Whether a packet that can wait may leave now.
-    pub(crate) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.rate == 0.0 || self.left > 0.0
     }
 
     /// Whether as much is owed already as may be: what was asked for has to wait, too.
-    pub(crate) fn is_exhausted(&self) -> bool {
+    pub fn is_exhausted(&self) -> bool {
         self.rate > 0.0 && self.left <= MOST_OWED * self.burst()
     }
 
     /// When it is open again, after it was found closed.
-    pub(crate) fn opens_at(&self, now: Instant) -> Instant {
+    pub fn opens_at(&self, now: Instant) -> Instant {
         match self.is_open() {
             true => now,
             false => now + Duration::from_secs_f64((1.0 - self.left) / self.rate),
@@ -69,7 +71,7 @@ impl Pacer {
     }
 
     /// So many bytes left, whether they could have waited or not.
-    pub(crate) fn spend(&mut self, bytes: usize) {
+    pub fn spend(&mut self, bytes: usize) {
         if self.rate > 0.0 {
             self.left = (self.left - bytes as f64).max(MOST_OWED * self.burst());
         }
@@ -130,6 +132,19 @@ mod tests {
             }
             assert!(sent > 0.5 * allowed * (now - start).as_secs_f64());
         }
+    }
+
+    #[test]
+    fn a_debt_of_a_higher_rate_does_not_hold_a_lower_one_for_longer_than_one_of_its_own() {
+        let now = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set_rate(now, Some(50_000_000));
+        for _ in 0..1000 {
+            pacer.spend(1000);
+        }
+        pacer.set_rate(now, Some(96_000));
+        pacer.earn(now + MS * 1_100);
+        assert!(pacer.is_open());
     }
 
     #[test]
