@@ -84,6 +84,8 @@ pub struct Subscription {
     pub starved: bool,
     /// The biggest source that there is room for.
     pub allowed: usize,
+    /// The highest temporal layer that there is room for, and since when.
+    pub layers: (u8, Instant),
     /// What the control plane was told last.
     pub told: Option<usize>,
     /// Since when it is there.
@@ -149,6 +151,7 @@ impl Subscription {
             next: None,
             starved: false,
             allowed: 0,
+            layers: (ALL_LAYERS, now),
             told: Some(spec.source),
             began: now,
             due: (None, now),
@@ -238,13 +241,12 @@ impl Subscription {
             }
             self.begin(it, packet, next);
         }
+        let highest = self.highest();
         let run = self.run.as_mut().expect("it has begun");
         assert_eq!(run.place, it.place, "a run is of one source");
         let left_out = match packet.picture {
             _ if is_padding => Some(DropReason::PaddingOnly),
-            Some(picture) if !run.layers.takes(&picture, self.temporal) => {
-                Some(DropReason::LayerLeftOut)
-            }
+            Some(picture) if !run.layers.takes(&picture, highest) => Some(DropReason::LayerLeftOut),
             _ => None,
         };
         if id < run.first {
@@ -275,6 +277,11 @@ impl Subscription {
         }
     }
 
+    /// The highest temporal layer that it is to get.
+    pub fn highest(&self) -> u8 {
+        self.temporal.min(self.layers.0)
+    }
+
     fn begin(&mut self, it: Arrival, packet: &Published, next: Option<u64>) {
         self.end_run();
         let (epoch, id) = it.taken;
@@ -288,7 +295,7 @@ impl Subscription {
             first_out: next,
             newest: id,
             left_out: Vec::new(),
-            layers: LayerChoice::new(frame, self.temporal),
+            layers: LayerChoice::new(frame, self.highest()),
             pictures: numbering,
         });
     }

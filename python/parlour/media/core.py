@@ -59,7 +59,7 @@ class SourceSent:
     source: int | None
     """The place of the source that it gets; None: nothing of it is sent."""
     why: Literal["missing", "bandwidth"] | None
-    """Why that is not the one that is wanted: it is not sent, or the path does not carry it."""
+    """Why that is not what is wanted: it is not sent, or the path does not carry it, or not all of its frames."""
     needed: int
     """What the one that is wanted needs; 0 while it is not sent."""
     available: int

@@ -63,6 +63,11 @@ impl Share {
         choices.saturating_sub(self.withheld)
     }
 
+    /// It has the first so many of these choices, of which there were more or fewer before.
+    pub(crate) fn settle(&mut self, choices: usize, level: usize) {
+        self.withheld = choices.saturating_sub(level);
+    }
+
     /// What is sent did not get through: the next choice below is taken at once.
     pub fn give_up(&mut self, now: Instant, choices: usize) {
         let level = self.level(choices);
@@ -169,7 +174,9 @@ fn choose(now: Instant, video: &mut Video, level: usize, for_it: f64, means: Mea
         if now.saturating_duration_since(since) < patience {
             return level;
         }
-        let to = most(video, 1.0, level.saturating_sub(1));
+        // The least is kept as whoever has it already would keep it: a pause is dear.
+        let least = most(video, 1.0 / means.slack, level.saturating_sub(1).min(1));
+        let to = most(video, 1.0, level.saturating_sub(1)).max(least);
         video.share.lower(now, count, to);
         return to;
     }

@@ -93,6 +93,18 @@ fn a_choice_is_kept_for_a_moment_and_while_it_is_a_little_too_much() {
 }
 
 #[test]
+fn the_least_is_taken_before_a_pause_while_it_is_a_little_too_much() {
+    let start = Instant::now();
+    for (available, expected) in [(101_000.0, 1), (81_000.0, 1), (79_000.0, 0)] {
+        let mut videos = [video(&[100_000, 200_000, 400_000])];
+        run(&mut videos, start, 5, |at| {
+            if at < 2.0 { 500_000.0 } else { available }
+        });
+        assert_eq!(levels(&videos), [expected], "{available}");
+    }
+}
+
+#[test]
 fn who_cannot_keep_what_it_is_given_waits_longer_each_time_and_not_for_ever() {
     let start = Instant::now();
     let mut videos = [video(&[500_000])];

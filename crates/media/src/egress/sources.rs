@@ -122,23 +122,16 @@ impl Sources {
 }
 
 impl Consumer {
-    /// The most that may be sent to the subscriber of what is wanted for it: the biggest source, the highest temporal
-    /// layer. The router's `choose_source` does what follows of it.
-    pub(crate) fn set_target(&mut self, biggest: usize, highest_temporal: u8) {
-        self.sources.allow(biggest);
-        self.temporal.allowed = highest_temporal;
-    }
-
     /// Why it does not get the source that is wanted, if it does not.
     pub(crate) fn shortfall(&self) -> Option<Shortfall> {
         let sources = &self.sources;
         let wanted = sources.wanted();
         if sources.current() == wanted && self.next.is_none() {
             let temporal = &self.temporal;
-            return match temporal.falls_short() {
-                true if temporal.allowed < temporal.wanted => Some(Shortfall::Bandwidth),
-                true => Some(Shortfall::AwaitingLayer),
-                false => None,
+            // Some layers are allowed only where there are more.
+            return match temporal.allowed < temporal.wanted {
+                true => Some(Shortfall::Bandwidth),
+                false => temporal.falls_short().then_some(Shortfall::AwaitingLayer),
             };
         }
         if self.next.is_some_and(|next| next.place == wanted) {

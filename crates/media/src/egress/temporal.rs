@@ -51,6 +51,19 @@ impl Temporal {
         self.wanted.min(self.allowed).min(MAX_TEMPORAL)
     }
 
+    /// The highest layer that may be had of those that are wanted; all when that is all of them.
+    pub(crate) fn most(&self) -> u8 {
+        match self.allowed < self.wanted {
+            true => self.allowed,
+            false => MAX_TEMPORAL,
+        }
+    }
+
+    /// Layers up to that one are wanted, or all.
+    pub(crate) fn want(&mut self, highest: Option<u8>) {
+        self.wanted = highest.unwrap_or(MAX_TEMPORAL).min(MAX_TEMPORAL);
+    }
+
     /// Whether more is wanted than it gets, and there is more.
     pub(crate) fn falls_short(&self) -> bool {
         self.current < self.wanted.min(self.highest)

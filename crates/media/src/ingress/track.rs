@@ -162,17 +162,18 @@ impl Track {
         }
     }
 
-    /// A packet of its stream was accepted. `gap` numbers before it are missing.
+    /// A packet of its stream was accepted, of that temporal layer. `gap` numbers before it are missing.
     pub(crate) fn on_accepted(
         &mut self,
         now: Instant,
         ext: ExtSeqNo,
         gap: u64,
+        layer: u8,
         payload_len: usize,
     ) {
         self.packets += 1;
         self.bytes += payload_len as u64;
-        self.meter.count(now, payload_len + OVERHEAD);
+        self.meter.count(now, layer, payload_len + OVERHEAD);
         let Some(stream) = &mut self.stream else {
             return;
         };
@@ -182,9 +183,14 @@ impl Track {
         }
     }
 
-    /// What it costs to be sent on, in bits a second; none before that is known.
-    pub(crate) fn bits_per_second(&mut self, now: Instant) -> Option<u64> {
-        self.meter.bits_per_second(now)
+    /// What it costs to be sent on with the temporal layers up to that one, in bits a second; none before that is known.
+    pub(crate) fn bits_per_second(&mut self, now: Instant, up_to: u8) -> Option<u64> {
+        self.meter.bits_per_second(now, up_to)
+    }
+
+    /// The highest temporal layer of it.
+    pub(crate) fn highest_layer(&self) -> u8 {
+        self.meter.highest()
     }
 
     /// When packets are to be asked for again.
@@ -348,13 +354,13 @@ mod tests {
     #[test]
     fn missing_packets_are_asked_for_after_a_moment_and_not_forever() {
         let (mut track, start) = (track(Kind::Video), Instant::now());
-        track.on_accepted(start, ExtSeqNo(100), 0, 10);
-        track.on_accepted(start, ExtSeqNo(104), 3, 10);
+        track.on_accepted(start, ExtSeqNo(100), 0, 0, 10);
+        track.on_accepted(start, ExtSeqNo(104), 3, 0, 10);
         let mut numbers = Vec::new();
         track.take_nacks(start, Timing::default(), || true, &mut numbers);
         assert!(numbers.is_empty(), "reordering is given a moment");
         let now = start + LEAST_TOLERANCE;
-        track.on_accepted(now, ExtSeqNo(102), 0, 10);
+        track.on_accepted(now, ExtSeqNo(102), 0, 0, 10);
         track.take_nacks(now, Timing::default(), || true, &mut numbers);
         assert_eq!(numbers, [SeqNo(101), SeqNo(103)]);
         let (now, asked) = ask_to_the_end(&mut track, now);
@@ -370,8 +376,8 @@ mod tests {
     fn a_hole_before_a_keyframe_needs_no_other_one() {
         for (begun, needed) in [(103, true), (105, false)] {
             let (mut track, start) = (track(Kind::Video), Instant::now());
-            track.on_accepted(start, ExtSeqNo(100), 0, 10);
-            track.on_accepted(start, ExtSeqNo(105), 1, 10);
+            track.on_accepted(start, ExtSeqNo(100), 0, 0, 10);
+            track.on_accepted(start, ExtSeqNo(105), 1, 0, 10);
             track.on_keyframe(ExtSeqNo(begun), RtpTime(1));
             let (now, _) = ask_to_the_end(&mut track, start);
             assert_eq!(track.keyframe_due(now).is_some(), needed, "{begun}");
@@ -387,8 +393,8 @@ mod tests {
                 round_trip,
                 repeat_after: round_trip + Duration::from_millis(20),
             };
-            track.on_accepted(start, ExtSeqNo(100), 0, 10);
-            track.on_accepted(start, ExtSeqNo(102), 1, 10);
+            track.on_accepted(start, ExtSeqNo(100), 0, 0, 10);
+            track.on_accepted(start, ExtSeqNo(102), 1, 0, 10);
             let (mut numbers, mut asked) = (Vec::new(), 0);
             while let Some(now) = track.nack_due() {
                 track.take_nacks(now, timing, || true, &mut numbers);
@@ -402,8 +408,8 @@ mod tests {
     #[test]
     fn a_large_hole_asks_for_a_keyframe_instead() {
         let (mut track, start) = (track(Kind::Video), Instant::now());
-        track.on_accepted(start, ExtSeqNo(1000), 0, 10);
-        track.on_accepted(start, ExtSeqNo(2000), 999, 10);
+        track.on_accepted(start, ExtSeqNo(1000), 0, 0, 10);
+        track.on_accepted(start, ExtSeqNo(2000), 999, 0, 10);
         assert_eq!(track.nack_due(), None);
         assert_eq!(track.keyframe_due(start), Some(start));
     }
@@ -412,7 +418,7 @@ mod tests {
     fn a_replaced_stream_does_not_come_back_while_its_successor_is_alive() {
         let (mut track, start) = (track(Kind::Video), Instant::now());
         track.switch_stream(Ssrc(2));
-        track.on_accepted(start, ExtSeqNo(1), 0, 10);
+        track.on_accepted(start, ExtSeqNo(1), 0, 0, 10);
         assert!(!track.accepts_stream(start, Ssrc(1)));
         assert!(track.accepts_stream(start, Ssrc(3)));
         assert!(track.accepts_stream(start + SILENCE * 2, Ssrc(1)));

@@ -18,7 +18,6 @@ use crate::transport::{Stream, Transport};
 use crate::wire::codecs::Codec;
 use crate::wire::codecs::Kind;
 use crate::wire::extensions;
-use crate::wire::layers::MAX_TEMPORAL;
 use crate::wire::num::{PayloadType, Ssrc};
 use std::time::Instant;
 
@@ -119,11 +118,7 @@ impl Router {
                     .consumer_ids
                     .get(&consumer)
                     .ok_or(RefuseReason::UnknownConsumer)?;
-                if let Some(consumer) = self.consumers.get_mut(index) {
-                    consumer.sources.want(source);
-                    consumer.temporal.wanted = temporal.unwrap_or(MAX_TEMPORAL).min(MAX_TEMPORAL);
-                }
-                self.choose_source(now, index);
+                self.want_source(now, index, source, temporal);
                 Ok(())
             }
             Command::SetConsumerPaused { consumer, paused } => {

@@ -22,6 +22,8 @@ pub enum Decision {
     Switches,
     /// The source that it gets is gone.
     Loses,
+    /// There is room for the temporal layers up to that one.
+    Layers(u8),
 }
 
 /// Where a subscription stands.
@@ -40,6 +42,8 @@ pub struct Standing {
     pub starved: bool,
     /// The place of the biggest source that there is room for.
     pub allowed: usize,
+    /// The highest temporal layer that there is room for.
+    pub layers: u8,
 }
 
 impl Router {

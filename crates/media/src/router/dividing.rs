@@ -28,19 +28,43 @@ const MOST_PADDING: u8 = 255;
 /// Packets of padding in one turn at most, whatever rate is tried.
 const MOST_PADDED: usize = 128;
 
-/// A video that is to be given its part: its choices are its sources, the smallest first.
+/// A video that is to be given its part: its choices are its sources, the smallest first, and the temporal layers of that
+/// one. Of a bigger one none are left out: the smaller one with all its frames is worth more than half of them.
 pub(super) struct Claim {
     consumer: ConsumerKey,
     video: Video,
-    /// Which source each choice is.
-    places: [u8; MOST_CHOICES],
+    /// Which source each choice is, and up to which temporal layer.
+    sends: [(u8, u8); MOST_CHOICES],
+    /// What it has before it is given anything.
+    level: usize,
 }
 
 impl Claim {
-    /// The source of a level; none: it is paused.
-    fn place(&self, level: usize) -> Option<usize> {
+    /// The source of a level, and its highest temporal layer; none: it is paused.
+    fn sends(&self, level: usize) -> Option<(usize, u8)> {
         let at = level.checked_sub(1)?;
-        self.places.get(at).map(|place| usize::from(*place))
+        let (place, temporal) = *self.sends.get(at)?;
+        Some((usize::from(place), temporal))
+    }
+
+    /// The most of its choices that a consumer may be sent which has that source and that temporal layer at most: one of
+    /// them at least, so that nobody is paused because choices are gone that it did not have.
+    fn level_of(&self, biggest: usize, highest: u8) -> usize {
+        let fits = |&level: &usize| {
+            self.sends(level)
+                .is_some_and(|(place, temporal)| (biggest, temporal) <= (place, highest))
+        };
+        let count = self.video.count;
+        (1..=count).rev().find(fits).unwrap_or(1).min(count)
+    }
+
+    /// One choice more, which needs so many bits a second.
+    fn add(&mut self, bits: u64, place: usize, temporal: u8) {
+        let Video { choices, count, .. } = &mut self.video;
+        // A publisher may send what it calls the smaller one at a higher rate.
+        let least = choices[..*count].last().copied().unwrap_or_default();
+        (choices[*count], self.sends[*count]) = (bits.max(least), (place as u8, temporal));
+        *count += 1;
     }
 }
 
@@ -104,7 +128,7 @@ impl Router {
             if consumer.is_video() {
                 claims.extend(self.claim(now, key));
             } else if let Some(track) = self.tracks.get_mut(consumer.track) {
-                sound += track.bits_per_second(now).unwrap_or_default();
+                sound += track.bits_per_second(now, 0).unwrap_or_default();
             }
         }
         let Some(transport) = self.transports.get_mut(index) else {
@@ -139,11 +163,9 @@ impl Router {
         let Some(consumer) = self.consumers.get_mut(claim.consumer) else {
             return;
         };
-        let count = claim.video.count;
-        let before = consumer.share.level(count);
-        let level = claim.video.share.level(count);
+        let level = claim.video.share.level(claim.video.count);
         consumer.share = claim.video.share;
-        if level != before || consumer.starved != (level == 0) {
+        if level != claim.level {
             self.set_level(now, claim, level);
         }
     }
@@ -151,29 +173,41 @@ impl Router {
     /// What a video may be sent as, and what that costs.
     fn claim(&mut self, now: Instant, index: ConsumerKey) -> Option<Claim> {
         let consumer = self.consumers.get(index)?;
-        let (mut choices, mut places, mut count) = ([0; MOST_CHOICES], [0; MOST_CHOICES], 0);
+        let mut claim = Claim {
+            consumer: index,
+            video: Video {
+                share: consumer.share,
+                choices: [0; MOST_CHOICES],
+                count: 0,
+            },
+            sends: [(0, 0); MOST_CHOICES],
+            level: 0,
+        };
+        let wanted = consumer.temporal.wanted;
         for place in (consumer.sources.wanted()..MAX_SOURCES).rev() {
             let track = consumer.sources.track(place);
-            let track = track.and_then(|key| self.tracks.get_mut(key));
-            let bits = track.and_then(|it| it.bits_per_second(now));
+            let Some(track) = track.and_then(|key| self.tracks.get_mut(key)) else {
+                continue;
+            };
+            let bits = track.bits_per_second(now, wanted);
             let Some(bits) = bits.filter(|bits| *bits > 0) else {
                 continue;
             };
-            // A publisher may send what it calls the smaller one at a higher rate.
-            let least = choices[..count].last().copied().unwrap_or_default();
-            (choices[count], places[count]) = (bits.max(least), place as u8);
-            count += 1;
+            if claim.video.count == 0 && consumer.leaves_out {
+                for temporal in 0..track.highest_layer().min(wanted) {
+                    let bits = track.bits_per_second(now, temporal);
+                    claim.add(bits.unwrap_or_default(), place, temporal);
+                }
+            }
+            claim.add(bits, place, MAX_TEMPORAL);
         }
-        let video = Video {
-            share: consumer.share,
-            choices,
-            count,
-        };
-        (count > 0).then_some(Claim {
-            consumer: index,
-            video,
-            places,
-        })
+        let count = claim.video.count;
+        if !consumer.starved {
+            let highest = consumer.temporal.most();
+            claim.level = claim.level_of(consumer.sources.allowed(), highest);
+        }
+        claim.video.share.settle(count, claim.level);
+        (count > 0).then_some(claim)
     }
 
     /// A picture waited too long for the path: what is next to be sent of it is what comes, when it has a part again.
@@ -207,10 +241,23 @@ impl Router {
         self.divide(now, transport);
     }
 
+    /// Temporal layers up to that one may be sent.
+    pub(super) fn allow_layers(&mut self, index: ConsumerKey, highest: u8) {
+        let before = self.consumers.get(index).map(|it| it.temporal.allowed);
+        if before != Some(highest) {
+            self.note(index, Decision::Layers(highest));
+        }
+        if let Some(consumer) = self.consumers.get_mut(index) {
+            consumer.temporal.allowed = highest;
+        }
+    }
+
     fn set_level(&mut self, now: Instant, claim: &Claim, level: usize) {
-        let place = claim.place(level);
+        let sends = claim.sends(level);
+        let (place, temporal) = sends.unwrap_or((MAX_SOURCES, MAX_TEMPORAL));
+        self.allow_layers(claim.consumer, temporal);
         let was_starved = self.consumers.get(claim.consumer).map(|it| it.starved);
-        match (was_starved, place) {
+        match (was_starved, sends) {
             (Some(false), None) => self.note(claim.consumer, Decision::Starves),
             (Some(true), Some(_)) => self.note(claim.consumer, Decision::Resumes),
             _ => {}
@@ -218,11 +265,11 @@ impl Router {
         let Some(consumer) = self.consumers.get_mut(claim.consumer) else {
             return;
         };
-        let resumes = std::mem::replace(&mut consumer.starved, place.is_none()) && place.is_some();
-        if place.is_none() {
+        let resumes = std::mem::replace(&mut consumer.starved, sends.is_none()) && sends.is_some();
+        if sends.is_none() {
             consumer.rewriter.stop();
         }
-        consumer.set_target(place.unwrap_or(MAX_SOURCES), MAX_TEMPORAL);
+        consumer.sources.allow(place);
         let track = consumer.track;
         self.choose_source(now, claim.consumer);
         if resumes {
@@ -392,4 +439,43 @@ fn padded_by(
         let spec = all.get(*key).map(|it| &it.spec);
         spec.is_some_and(|spec| spec.rtx_ssrc.is_some() && spec.twcc_extension.is_some())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slab::Slab;
+
+    #[test]
+    fn a_consumer_has_the_most_of_the_choices_that_it_may_be_sent_and_one_at_least() {
+        let mut claim = Claim {
+            consumer: Slab::new().insert(()),
+            video: Video {
+                share: allocation::Share::default(),
+                choices: [0; MOST_CHOICES],
+                count: 0,
+            },
+            sends: [(0, 0); MOST_CHOICES],
+            level: 0,
+        };
+        assert_eq!(claim.level_of(0, MAX_TEMPORAL), 0, "of none");
+        for (place, temporal) in [(1, 0), (1, 1), (1, MAX_TEMPORAL), (0, MAX_TEMPORAL)] {
+            claim.add(1, place, temporal);
+        }
+        let cases = [
+            ((0, MAX_TEMPORAL), 4),
+            ((0, 1), 3),
+            ((1, MAX_TEMPORAL), 3),
+            ((1, 1), 2),
+            ((1, 0), 1),
+            ((2, MAX_TEMPORAL), 1),
+        ];
+        for ((biggest, highest), level) in cases {
+            assert_eq!(
+                claim.level_of(biggest, highest),
+                level,
+                "{biggest} {highest}"
+            );
+        }
+    }
 }

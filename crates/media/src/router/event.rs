@@ -45,9 +45,9 @@ pub enum Event {
         consumer: ConsumerId,
         /// The place of the source that it gets; none: nothing of it is sent.
         source: Option<usize>,
-        /// Why that is not the one that is wanted.
+        /// Why that is not the one that is wanted, or not with all the temporal layers that are.
         why: Option<Shortfall>,
-        /// Bits a second of the one that is wanted; 0 while it is not sent.
+        /// Bits a second of what is wanted; 0 while it is not sent.
         needed: u64,
         /// Bits a second that there are for pictures.
         available: u64,

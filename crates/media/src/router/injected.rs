@@ -100,6 +100,7 @@ impl Consumer {
             next: self.next.map(|next| (next.place, next.cursor)),
             starved: self.starved,
             allowed: self.sources.allowed(),
+            layers: self.temporal.allowed,
         }
     }
 }

@@ -200,7 +200,7 @@ impl Router {
             Arrival::Jump => return Err(DropReason::SequenceJump),
         };
         let (descriptor, layers) = track.read_layers(view, payload);
-        track.on_accepted(now, ext, gap, payload.len());
+        track.on_accepted(now, ext, gap, layers.lowest(), payload.len());
         let media = Media {
             ext,
             marker: view.marker(),

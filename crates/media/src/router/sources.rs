@@ -94,6 +94,33 @@ impl Router {
         self.take_out_of_track(before, place);
     }
 
+    /// The control plane wants that source of a subscription, and its temporal layers up to that one or all.
+    pub(super) fn want_source(
+        &mut self,
+        now: Instant,
+        index: ConsumerKey,
+        source: usize,
+        temporal: Option<u8>,
+    ) {
+        let transport = self.consumers.get(index).map(|it| it.transport);
+        let known = transport.and_then(|transport| self.known(transport));
+        let Some(consumer) = self.consumers.get_mut(index) else {
+            return;
+        };
+        consumer.sources.want(source);
+        let before = consumer.temporal.wanted;
+        consumer.temporal.want(temporal);
+        if let Some(transport) = transport.filter(|_| known.is_some()) {
+            if consumer.is_video() && consumer.temporal.wanted > before {
+                // What was not wanted before comes when there is room for it.
+                let highest = consumer.temporal.allowed.min(before);
+                self.allow_layers(index, highest);
+            }
+            self.divide(now, transport);
+        }
+        self.choose_source(now, index);
+    }
+
     /// Sees to it that a subscription gets what it should: called whenever what is wanted, allowed or there has changed.
     pub(crate) fn choose_source(&mut self, now: Instant, index: ConsumerKey) {
         self.prepare_source(now, index);
@@ -120,7 +147,7 @@ impl Router {
         }
         let wanted = consumer.sources.track(consumer.sources.wanted());
         let track = wanted.and_then(|key| self.tracks.get_mut(key));
-        let needed = track.and_then(|it| it.bits_per_second(now));
+        let needed = track.and_then(|it| it.bits_per_second(now, consumer.temporal.wanted));
         let transport = self.transports.get(consumer.transport);
         let event = Event::ConsumerSource {
             transport: consumer.spec.transport,

@@ -1,6 +1,7 @@
 //! Subscribers whose paths carry less than they asked for: sound goes through, pictures wait or are left out, others
 //! notice nothing, and all comes back when the path carries it.
 
+mod layers;
 mod stage;
 
 use parlour_media::{ConsumerId, DropReason, Event};

@@ -31,6 +31,8 @@ pub(crate) struct Got {
     pub(crate) ssrc: u32,
     pub(crate) seq: u16,
     pub(crate) payload: usize,
+    /// The temporal layer of a picture that has some.
+    pub(crate) layer: Option<u8>,
 }
 
 pub(crate) struct Viewer {
@@ -66,9 +68,22 @@ pub(crate) struct Call {
     pub(crate) small_keyframe: bool,
     pub(crate) small_seq: u16,
     pub(crate) in_two_sizes: bool,
+    /// The next frame of the film, where it has three temporal layers.
+    pub(crate) layered: Option<u16>,
     pub(crate) keyframes: usize,
     pub(crate) said: u16,
     pub(crate) limited: Vec<(u128, Event)>,
+}
+
+/// A packet of that frame since the keyframe, which is frame 0, in three temporal layers as libvpx makes them.
+fn layered(frame: u16, begins: bool) -> Vec<u8> {
+    let (layer, opens) = [(0, false), (2, true), (1, true), (2, false)][usize::from(frame) % 4];
+    let tid = layer << 6 | u8::from(opens) << 5;
+    let descriptor = [0x80 | u8::from(begins) << 4, 0x20, tid];
+    let mut payload = descriptor.to_vec();
+    payload.push(u8::from(frame > 0));
+    payload.resize(PACKET, 7);
+    payload
 }
 
 fn tracks(speaker: &RawPeer) -> [ProducerSpec; 3] {
@@ -144,6 +159,7 @@ impl Call {
             small_keyframe: true,
             small_seq: 500,
             in_two_sizes,
+            layered: None,
             keyframes: 0,
             said: 0,
             limited: Vec::new(),
@@ -186,8 +202,13 @@ impl Call {
         self.keyframes += usize::from(keyframe);
         let count = self.sizes[usize::from(keyframe)];
         let time = self.time.as_millis() as u32 * 90;
+        let frame = self.layered;
+        self.layered = frame.map(|frame| if keyframe { 1 } else { frame + 1 });
         for number in 0..count {
-            let payload = vp8(keyframe, number == 0, &[7; PACKET]);
+            let payload = match frame {
+                Some(frame) => layered(if keyframe { 0 } else { frame }, number == 0),
+                None => vp8(keyframe, number == 0, &[7; PACKET]),
+            };
             let packet = rtp_packet(VIDEO_PT, self.seq[0], time, 1000, &payload);
             self.seq[0] = self.seq[0].wrapping_add(1);
             let sent = self.speaker.send_rtp(&mut self.sim, &packet);
@@ -256,12 +277,17 @@ impl Call {
                 let number = u16::from_be_bytes([number[0], number[1]]);
                 let at = Duration::from_secs(1) + arrival.at;
                 viewer.recorder.on_packet(number, at);
+                let layer = match view.ssrc().0 {
+                    PICTURE => parlour_media::vp8::parse(view.payload()),
+                    _ => None,
+                };
                 viewer.got.push(Got {
                     at: arrival.at.as_millis(),
                     waited: arrival.waited,
                     ssrc: view.ssrc().0,
                     seq: view.seq().0,
                     payload: view.payload().len(),
+                    layer: layer.and_then(|it| it.temporal).map(|(layer, _)| layer),
                 });
             }
             if now >= viewer.next_feedback {

@@ -244,11 +244,13 @@ impl World {
         let of = Ssrc(to.consumer.0 as u32);
         let it = self.subscriptions.get_mut(&of).expect("a subscription");
         let connected = self.participants[it.subscriber].connected;
-        let places = (it.source, it.next.map(|(place, _)| place), it.starved);
-        let expected = (to.source, to.next.map(|(place, _)| place), to.starved);
+        let next = it.next.map(|(place, _)| place);
+        let places = (it.source, next, it.starved, it.layers.0);
+        let next = to.next.map(|(place, _)| place);
+        let expected = (to.source, next, to.starved, to.layers);
         assert_eq!(
             expected, places,
-            "{of:?}: its sources, and whether it has room"
+            "{of:?}: its sources, whether it has room, and for which layers"
         );
         if it.cursor != to.cursor as usize {
             step.serve(it, &self.tracks, connected, to.cursor as usize);
@@ -279,6 +281,16 @@ impl World {
                 self.count("pictures for which there was no room", 1);
             }
             Decision::Resumes => it.starved = false,
+            Decision::Layers(highest) => {
+                // More may come at any time, and none are left out of what is not known to be too much.
+                let is_less = highest < it.layers.0;
+                assert!(
+                    is_video && (is_held || !is_less),
+                    "{ssrc:?} has no room for its layers on a path that nobody knows"
+                );
+                it.layers = (highest, step.now);
+                self.count("layers for which there was no room", u64::from(is_less));
+            }
             Decision::GivesUp => {
                 let waited = step.now - track.kept[it.cursor].1;
                 assert!(

@@ -16,6 +16,7 @@ struct Decided {
     switches: u64,
     starved: bool,
     given_up: usize,
+    layers: u8,
 }
 
 impl Decided {
@@ -26,6 +27,7 @@ impl Decided {
             switches: it.switches,
             starved: it.starved,
             given_up: it.fates.values().filter(is_given_up).count(),
+            layers: it.layers.0,
         }
     }
 }
@@ -65,7 +67,7 @@ impl World {
             assert!(end > published + 10, "{who}: its publisher is silent");
             // What depends on what is known of the path is judged where it is decided. Who was given up has to wait for a
             // keyframe first.
-            let waits = subscription.stopped + KEYFRAME > marked;
+            let waits = subscription.stopped.max(subscription.layers.1) + KEYFRAME > marked;
             if waits || subscription.starved || decided[of] != Decided::of(subscription) {
                 self.count("subscriptions that changed until the end", 1);
                 continue;
@@ -77,7 +79,7 @@ impl World {
                     Some(Fate::Sent(out)) => subscription.delivered.contains(out),
                     Some(Fate::Dropped(DropReason::Paused)) => subscription.paused,
                     Some(Fate::Dropped(DropReason::PaddingOnly)) => true,
-                    Some(Fate::Dropped(DropReason::LayerLeftOut)) => subscription.temporal < 2,
+                    Some(Fate::Dropped(DropReason::LayerLeftOut)) => subscription.highest() < 2,
                     Some(Fate::Dropped(_)) => false,
                     // It waits for the path.
                     None => track.places.get(&taken) >= Some(&subscription.cursor),
