@@ -19,7 +19,7 @@ from tests.postgres import Cluster
 APP = 1400000001
 IN_TURNS = {"attacks", "browser", "network"}  # folders
 # Files of these that wait for minutes, and look at nothing that a load changes.
-BESIDE = {"tests/browser/test_given_up.py", "tests/attacks/test_import_kill.py", "tests/browser/test_cuts.py"}
+BESIDE = {"tests/browser/test_given_up.py", "tests/attacks/test_import_kill.py"}
 
 
 @pytest.hookimpl(optionalhook=True)
