@@ -31,13 +31,19 @@ if TYPE_CHECKING:
 
     from parlour.client import RemoteStream
 
-    from tests.conftest import RunningServer
+    from tests.conftest import RunningServer, StartServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "python-sdk.md"
 
 
 def client(server: RunningServer, user_id: str) -> Client:
     return Client(server.url, server.app, user_id, server.user_sig(user_id))
+
+
+@pytest.fixture
+async def server(start_server: StartServer) -> RunningServer:
+    """It sends everything as it comes: on a busy machine packets are late, and late is what a full path is by REMB."""
+    return await start_server(media__adapt=False)
 
 
 @pytest.fixture
