@@ -3,7 +3,8 @@
 
 use parlour_media::DropReason::{self, Replayed, RtxUseless, SequenceJump, TooOld, UnknownStream};
 use parlour_media::Ssrc;
-use std::collections::{HashMap, HashSet};
+use parlour_media::num::SeqNo;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// How far SRTP's replay window of the router reaches back, and its reception's.
@@ -65,6 +66,10 @@ struct Stream {
     newest: u64,
     /// Numbers that came in this epoch.
     came: HashSet<u64>,
+    /// Numbers that are missing of it, and when that was noticed.
+    holes: BTreeMap<u64, Instant>,
+    /// The number of the newest packet with which a keyframe begins.
+    keyframe: Option<u64>,
     /// The number that would confirm a jump.
     jump: Option<u64>,
     last: Instant,
@@ -107,6 +112,9 @@ impl Arrivals {
         if stream.came.contains(&number) {
             return Err(Replayed);
         }
+        stream
+            .holes
+            .extend((stream.newest + 1..number).map(|it| (it, now)));
         stream.newest = number.max(stream.newest);
         Ok(self.note(now, packet))
     }
@@ -123,6 +131,37 @@ impl Arrivals {
             true => Ok(self.note(now, packet)),
             false => Err(RtxUseless),
         }
+    }
+
+    /// The SSRC that it has.
+    pub fn ssrc(&self) -> Option<Ssrc> {
+        self.stream.as_ref().map(|it| it.ssrc)
+    }
+
+    /// Whether the packet with that number, the nearest to the newest, is missing.
+    pub fn is_missing(&self, seq: SeqNo) -> bool {
+        self.stream.as_ref().is_some_and(|it| {
+            let ahead = i64::from(SeqNo(it.newest as u16).distance_to(seq));
+            let number = it.newest.checked_add_signed(ahead);
+            number.is_some_and(|number| it.holes.contains_key(&number))
+        })
+    }
+
+    /// A keyframe begins with that packet, which came.
+    pub fn on_keyframe(&mut self, packet: Sender) {
+        let stream = self.stream.as_mut().filter(|it| it.ssrc == packet.ssrc);
+        if let Some(stream) = stream {
+            stream.keyframe = stream.keyframe.max(Some(packet.number));
+        }
+    }
+
+    /// What is missing behind the newest keyframe, the oldest first, and when that was noticed.
+    pub fn holes(&self) -> impl Iterator<Item = (u64, Instant)> {
+        let stream = self.stream.iter();
+        stream.flat_map(|it| {
+            let behind = it.holes.range(it.keyframe.map_or(0, |number| number + 1)..);
+            behind.map(|(number, at)| (*number, *at))
+        })
     }
 
     /// Another SSRC: the track goes on under it, unless it is one that was replaced.
@@ -150,6 +189,8 @@ impl Arrivals {
             base: packet.number,
             newest: packet.number,
             came: HashSet::new(),
+            holes: BTreeMap::new(),
+            keyframe: None,
             jump: None,
             last: now,
         });
@@ -159,6 +200,7 @@ impl Arrivals {
         let stream = self.stream.as_mut().expect("it has begun");
         stream.last = now;
         stream.came.insert(packet.number);
+        stream.holes.remove(&packet.number);
         let taken = (self.epoch, packet.id);
         assert!(
             self.taken.insert(taken),

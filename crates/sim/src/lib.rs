@@ -25,13 +25,14 @@
 //! | a subscription gets the source that is due, and goes over where a keyframe of it begins and no frame is cut; it is told | `world/decisions` |
 //! | sound never waits and goes before pictures; pictures wait, and are left out, only for a path that is known, and no longer than they may | `world/decisions` |
 //! | pictures leave no faster than what the path is taken to carry allows, over any time | `world/pace` |
+//! | publishers are asked for what is missing and for nothing else, and for a keyframe behind a hole for good; subscribers are told when what they get was captured | `world/said` |
 //! | what was published is the sum of what was sent, dropped and lost; what was sent, of what arrived and was lost | `world/sum` |
 //! | on links without loss everybody gets everything, whatever happened before | `world/sum` |
 //! | who left gets nothing, is nobody, and its transport is told to be closed, once | `world/judge`, `world` |
 //! | memory is bounded while a call runs, and to the byte that of a new router when nobody is there | [`memory`], `world/memory_bound` |
 //! | the same seed is the same run, to the last datagram | [`Outcome::digest`] |
 //!
-//! What is not judged: the contents of reports, and whether a repair that was asked for had to be given: a refusal has
+//! What is not judged: the contents of receiver reports, and whether a repair that was asked for had to be given: a refusal has
 //! a name and is counted, and simulations in which nothing is repaired fail.
 //!
 //! What the router decides by what it measures (when a picture may leave, and in which size) it tells, and the model

@@ -19,8 +19,10 @@ const APART: u16 = 4096;
 pub struct Published {
     /// Where it was sent.
     pub sender: Sender,
-    /// Its timestamp.
+    /// Its timestamp, and that of the moment that all clocks count from.
     pub timestamp: u32,
+    /// See above.
+    pub epoch: u32,
     /// Whether it ends a frame.
     pub marker: bool,
     /// Whether a keyframe begins with it.
@@ -127,6 +129,11 @@ impl Publisher {
         (id < self.count()).then_some(id)
     }
 
+    /// What its clock showed at the moment that all clocks count from.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
     /// What its clock shows so long after the moment that all clocks count from.
     pub fn clock(&self, at: Duration) -> u32 {
         let rate = u128::from(self.spec.kind.clock_rate());
@@ -181,6 +188,7 @@ impl Publisher {
         let what = Published {
             sender,
             timestamp: self.timestamp,
+            epoch: self.epoch,
             marker,
             starts,
             picture,

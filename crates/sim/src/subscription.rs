@@ -3,22 +3,22 @@
 //! reason not. When it is served, and of which of its sources, the router decides by what it measured: whether it may is
 //! judged in `world/decisions`.
 
+mod line;
 mod run;
 
 use crate::arrivals::Taken;
 use crate::publisher::Published;
+pub use line::Clocks;
+use line::Times;
 use parlour_media::num::RtpTime;
 use parlour_media::rtp::RtpView;
 use parlour_media::{ConsumerSpec, DropReason, Kind};
 use run::{LayerChoice, Numbering, Run};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// All temporal layers.
 pub const ALL_LAYERS: u8 = 7;
-
-/// How far the time of another source may lie from the time that passed: further apart, the clocks are not believed.
-const PLAUSIBLE: u64 = 500;
 
 /// What became of a published packet for one subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,22 +113,9 @@ pub struct Subscription {
     /// Times that it went over to another source.
     pub switches: u64,
     kind: Kind,
-    /// Whether it went over to another source since something was sent.
-    is_changed: bool,
     run: Option<Run>,
     pictures: Option<Numbering>,
-    time: Option<Line>,
-}
-
-/// The time line towards the subscriber.
-#[derive(Clone, Copy)]
-struct Line {
-    /// Of which source and epoch it was last, and the distance of its timestamps.
-    of: (usize, u32),
-    shift: u32,
-    newest: RtpTime,
-    /// When that was sent.
-    at: Instant,
+    time: Times,
 }
 
 impl Subscription {
@@ -166,10 +153,9 @@ impl Subscription {
             in_frame: false,
             switches: 0,
             kind,
-            is_changed: false,
             run: None,
             pictures: None,
-            time: None,
+            time: Times::default(),
             sources,
             spec,
         }
@@ -206,9 +192,16 @@ impl Subscription {
     }
 
     /// It goes on with another source, from that arrival on.
-    pub fn switch_to(&mut self, now: Instant, (source, cursor): (usize, usize)) {
+    pub fn switch_to(
+        &mut self,
+        now: Instant,
+        (source, cursor): (usize, usize),
+        clocks: Option<Clocks>,
+    ) {
         (self.source, self.cursor, self.in_frame) = (source, cursor, false);
-        self.is_changed = true;
+        let is_its = |run: &Run| clocks.is_some_and(|(before, _)| before.0 == run.epoch);
+        let clocks = clocks.filter(|_| self.run.as_ref().is_some_and(is_its));
+        self.time.change(clocks);
         self.switches += 1;
         self.stop(now);
     }
@@ -342,7 +335,11 @@ impl Subscription {
             self.in_frame = !packet.marker;
         }
         let is_first = it.taken == (run.epoch, run.first);
-        self.check_time(now, it, packet.timestamp, is_first, view.timestamp());
+        let rate = self.kind.clock_rate() / 1000;
+        let judged = self
+            .time
+            .take(now, rate, it, packet, is_first, view.timestamp());
+        judged.unwrap_or_else(|wrong| panic!("{who}: {wrong} at {it:?}"));
         let sent = Sent {
             time: view.timestamp(),
             marker: packet.marker,
@@ -353,53 +350,11 @@ impl Subscription {
         assert!(before.is_none(), "{who}: number {out} is used twice");
     }
 
-    /// Time goes on as the publisher's does; where another line begins, by as much as passed, if the clocks of both do not
-    /// tell it better.
-    fn check_time(
-        &mut self,
-        now: Instant,
-        it: Arrival,
-        published: u32,
-        is_first: bool,
-        time: RtpTime,
-    ) {
-        let who = format!("{:?} of {:?}", self.spec.consumer, self.spec.producers);
-        let of = (it.place, it.taken.0);
-        let shift = time.0.wrapping_sub(published);
-        let mut line = Line {
-            of,
-            shift,
-            newest: time,
-            at: now,
-        };
-        let is_changed = is_first && std::mem::take(&mut self.is_changed);
-        if let Some(before) = self.time {
-            let goes_on = RtpTime(published.wrapping_add(before.shift)).newer_than(before.newest);
-            let goes_on = goes_on && before.of == of && !is_changed;
-            if !is_first || goes_on {
-                assert_eq!(
-                    shift, before.shift,
-                    "{who}: the distance of timestamps changes at {it:?}"
-                );
-            }
-            if is_first {
-                let rate = u64::from(self.kind.clock_rate()) / 1000;
-                let passed = (now - before.at).as_millis() as u64 + PLAUSIBLE;
-                assert!(
-                    time.newer_than(before.newest),
-                    "{who}: time steps back at {it:?}"
-                );
-                let step = u64::from(time.0.wrapping_sub(before.newest.0));
-                assert!(
-                    goes_on || step <= passed * rate + 1,
-                    "{who}: time leaps by {step} at {it:?}, {passed} ms after the last one"
-                );
-            }
-            if !time.newer_than(before.newest) {
-                (line.newest, line.at) = (before.newest, before.at);
-            }
-        }
-        self.time = Some(line);
+    /// The timestamps that what was captured at that time has towards the subscriber: one, or two at the moment when a line
+    /// begins.
+    pub fn captured(&self, now: Instant, at: Duration) -> Vec<RtpTime> {
+        let ticks = at.as_micros() * u128::from(self.kind.clock_rate()) / 1_000_000;
+        self.time.captured(now, ticks as u32)
     }
 
     /// A repair went out, of the number `out` of this stream: the packet that was sent under it, as it was.

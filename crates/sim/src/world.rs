@@ -13,6 +13,7 @@ mod members;
 mod memory_bound;
 mod pace;
 mod reports;
+mod said;
 mod sum;
 
 use crate::arrivals::{Arrivals, Opened, Taken};
@@ -89,6 +90,13 @@ struct Track {
     /// Nothing of it is sent until then.
     silent_until: Instant,
     next_clock: Instant,
+    /// What its clock showed at the beginning, as it told in that one of its number spaces.
+    clock: Option<(u32, u32)>,
+    /// By how much its time of day is ahead of everybody else's.
+    ahead: Duration,
+    /// Since when somebody gets it, and when a keyframe of it was asked for last.
+    wanted_since: Option<Instant>,
+    asked: Option<Instant>,
     /// Whose it is.
     owner: usize,
     /// Whether the router knows it.
@@ -102,7 +110,7 @@ pub enum Scenario {
     /// A call in which people, tracks and subscriptions come and go, streams start anew, addresses and links change; it
     /// ends when everybody leaves, and a second one follows in the same router.
     Churn,
-    /// A call of two who stay, on changing links: what is kept of a packet, however little, has time to become more than
+    /// A call of two who stay, on changing links, with streams that start anew: what is kept of a packet, however little, has time to become more than
     /// the router may hold.
     Endurance,
 }
@@ -152,6 +160,8 @@ pub struct World {
     /// Where the router's subscriptions stood after the last step, and whether something came for one since.
     standings: Vec<Standing>,
     has_kept: bool,
+    /// What the router said in this step, and to whom.
+    said: Vec<(usize, Vec<u8>)>,
     /// What the meter showed when the router was new, and how many things there were at a time.
     held_by_new: isize,
     most: Most,
@@ -210,6 +220,7 @@ impl World {
             is_silent: false,
             standings: Vec::new(),
             has_kept: false,
+            said: Vec::new(),
             held_by_new: memory::held(),
             most: Most::default(),
             tally: BTreeMap::new(),
@@ -236,7 +247,7 @@ impl World {
             }
             Scenario::Endurance => {
                 let mut world = World::new(seed, FEWEST);
-                world.run(time, World::change_weather);
+                world.run(time, World::change_little);
                 world
             }
         };
@@ -310,7 +321,9 @@ impl World {
             let mut which = None;
             if is_rtp_or_rtcp(&datagram) {
                 let plain = self.participants[who].ledger.enter(&datagram);
-                if !is_rtcp(&datagram) {
+                if is_rtcp(&datagram) {
+                    self.said.extend(plain.map(|plain| (who, plain)));
+                } else {
                     which = plain.as_ref().and_then(|plain| self.place(who, plain));
                     // What comes again bit for bit is a repair: the ledger has compared it.
                     media.push((who, plain.unwrap_or_default()));
@@ -422,6 +435,7 @@ impl World {
             }
             if self.millisecond().is_multiple_of(MEMORY_CHECK) {
                 self.check_memory();
+                self.judge_holes();
             }
         }
     }

@@ -60,6 +60,7 @@ fn simulated_calls_on_bad_networks_keep_every_rule() {
         "padding of probes",
         "lost in a full queue",
         "estimates",
+        "clocks told",
     ] {
         let count = summary.tally.get(what).copied();
         assert!(count.is_some_and(|count| count > 0), "{what}: {summary:?}");

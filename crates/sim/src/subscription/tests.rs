@@ -18,6 +18,7 @@ fn published(id: u64) -> Published {
             number: 100 + id,
         },
         timestamp: 1000 * id as u32,
+        epoch: 0,
         marker: id % 2 == 1,
         starts: id.is_multiple_of(10),
         picture: None,
@@ -174,7 +175,7 @@ fn pictures_close_up_over_what_is_left_out_and_go_on_over_sources() {
         "not below it"
     );
     assert_eq!(expect(&mut model, 0, 15, 1, true).0, Expected::Number(53));
-    model.0.switch_to(Instant::now(), (1, 0));
+    model.0.switch_to(Instant::now(), (1, 0), None);
     let awaiting = Expected::Dropped(DropReason::AwaitingKeyframe);
     assert_eq!(expect(&mut model, 1, 31, 2, true).0, awaiting);
     let (_, other) = expect(&mut model, 1, 40, 0, false);

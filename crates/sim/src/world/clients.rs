@@ -4,6 +4,7 @@
 use crate::publisher::rtx_of;
 use crate::world::World;
 use crate::world::link::What;
+use crate::world::said::ntp;
 use parlour_media::Kind;
 use parlour_media::num::{RtpTime, SeqNo, Ssrc};
 use parlour_media::rtcp::{self, Rtcp, SenderInfo, parse_compound};
@@ -32,7 +33,7 @@ impl World {
         }
     }
 
-    /// A publisher tells what its clock shows (RFC 3550 §6.4.1). All of them have the same time of day.
+    /// A publisher tells what its clock shows (RFC 3550 §6.4.1). Most have the same time of day.
     fn tell_clock(&mut self, track: usize) {
         let it = &mut self.tracks[track];
         let who = it.owner;
@@ -41,18 +42,17 @@ impl World {
         }
         it.next_clock = self.now + Duration::from_secs(1);
         let at = self.now - self.started;
-        let ntp =
-            ((1000 + at.as_secs()) << 32) + (u64::from(at.subsec_nanos()) << 32) / 1_000_000_000;
         let info = SenderInfo {
-            ntp,
+            ntp: ntp(at + it.ahead),
             rtp_time: RtpTime(it.publisher.clock(at)),
             packets: it.publisher.count() as u32,
             octets: 0,
         };
         let mut buffer = [0; 100];
         let len = rtcp::write_sender_report(&mut buffer, it.publisher.ssrc, &info, &[]);
+        let what = What::Clock(track, it.publisher.ssrc, it.publisher.epoch());
         let sealed = self.participants[who].client.seal_rtcp(&buffer[..len]);
-        self.send(who, What::Rtcp, sealed);
+        self.send(who, what, sealed);
     }
 
     pub(super) fn live(&mut self, who: usize) {

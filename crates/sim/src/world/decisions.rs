@@ -9,7 +9,7 @@ use parlour_media::num::Ssrc;
 use parlour_media::router::{Decision, Standing};
 use parlour_media::rtp::{RtpHeader, RtpView};
 use parlour_media::{DropReason, Drops, Kind};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// What AES-GCM adds to a packet (RFC 7714 §8.3).
@@ -41,11 +41,17 @@ pub(super) struct Step {
     pub(super) pictures: BTreeMap<usize, (usize, usize, bool)>,
 }
 
-/// What overtook a packet: numbers of its epoch behind its own that came before it, in their order.
+/// What overtook a packet: numbers of its epoch behind its own that came before it, in their order. The router finds them by
+/// their numbers, and no longer when a later number space has one for the same place.
 fn overtakers(track: &Track, now: Instant, (epoch, id): Taken, before: usize) -> Vec<Taken> {
     let behind = track.places.range((epoch, id + 1)..=(epoch, id + FARTHEST));
     let came = behind.filter(|(_, at)| **at < before && now - track.kept[**at].1 <= OLDEST);
-    came.map(|(taken, _)| *taken).collect()
+    let place = |id: u64| track.publisher.published[id as usize].sender.number % FARTHEST;
+    let later = track.places.range((epoch + 1, 0)..);
+    let taken: HashSet<u64> = later.map(|((_, id), _)| place(*id)).collect();
+    came.filter(|((_, id), _)| !taken.contains(&place(*id)))
+        .map(|(taken, _)| *taken)
+        .collect()
 }
 
 impl Step {
@@ -154,6 +160,14 @@ impl Step {
     }
 }
 
+impl Track {
+    /// Which number space it has, and what its clock showed at the beginning, if it told that of this one.
+    fn clock_now(&self) -> Option<(u32, u32)> {
+        let is_now = |clock: &(u32, u32)| self.live && clock.0 == self.arrivals.epoch;
+        self.clock.filter(is_now)
+    }
+}
+
 impl World {
     /// What the router did since: each packet of each subscription has the fate that it must have, and nothing else
     /// happened. `reasons` are of what was dropped before it was anybody's; `is_over`: the turn is.
@@ -186,6 +200,7 @@ impl World {
         assert_eq!(dropped, reasons, "each drop has its reason");
         self.count("overtook the first", step.overtook);
         self.judge_pace(&step);
+        self.judge_said();
     }
 
     /// Where all subscriptions stand now. Who stands where it stood is looked at when something came, and now and then.
@@ -321,7 +336,11 @@ impl World {
                     );
                 }
                 step.drop_waiting(it, &self.tracks, DropReason::LeftBehind);
-                it.switch_to(step.now, (place, cursor));
+                let [before, after] =
+                    [it.source, place].map(|it_is| &self.tracks[it.sources[it_is]]);
+                let clocks = before.clock_now().zip(after.clock_now());
+                let clocks = clocks.filter(|_| before.ahead == after.ahead);
+                it.switch_to(step.now, (place, cursor), clocks);
                 self.count("changes of a source", 1);
             }
             Decision::Loses => {

@@ -56,6 +56,13 @@ impl World {
             let all = dropped.iter().copied();
             all.filter(|it| reasons.contains(it)).collect::<Vec<_>>()
         };
+        if let What::Clock(track, ssrc, epoch) = *what
+            && dropped.is_empty()
+            && self.tracks[track].arrivals.ssrc() == Some(ssrc)
+        {
+            let of = self.tracks[track].arrivals.epoch;
+            self.tracks[track].clock = Some((of, epoch));
+        }
         let reasons = match what {
             What::Stun => {
                 self.participants[who].known.insert(source);
@@ -95,7 +102,7 @@ impl World {
                 dropped
             }
             // Before the first feedback comes, the router keeps in mind the last 512 packets that it sent.
-            What::Rtcp => match dropped[..] {
+            What::Rtcp | What::Clock(..) => match dropped[..] {
                 [DropReason::Replayed] => dropped,
                 _ => is_of(&[DropReason::FeedbackForgotten, DropReason::RtcpOverBudget]),
             },
@@ -148,6 +155,10 @@ impl World {
         if !packet.payload.is_empty() {
             let goes_on = it.media.filter(|(_, last)| now - *last < PAUSE);
             it.media = Some((goes_on.map_or(now, |(since, _)| since), now));
+        }
+        if it.publisher.published[id as usize].starts {
+            it.arrivals
+                .on_keyframe(it.publisher.published[id as usize].sender);
         }
         if is_kept {
             it.places.insert(taken, it.kept.len());

@@ -122,6 +122,8 @@ pub(crate) enum What {
     /// So many numbers of a subscription are asked for.
     Nack(Ssrc, usize),
     Rtcp,
+    /// A track's clock is told: under which SSRC, and what it showed at the beginning.
+    Clock(usize, Ssrc, u32),
 }
 
 impl What {

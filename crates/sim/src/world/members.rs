@@ -144,6 +144,10 @@ impl World {
                 live: true,
                 next_frame: self.now,
                 silent_until: self.now,
+                clock: None,
+                ahead: Duration::from_secs([0, 0, 0, 2][self.rng.below(4) as usize]),
+                wanted_since: None,
+                asked: None,
                 next_clock: self.now + Duration::from_millis(self.rng.below(1000)),
             });
         }
@@ -247,10 +251,24 @@ impl World {
         self.change_narrow(who, false);
     }
 
-    /// Somebody's links get better or worse.
-    pub(super) fn change_weather(&mut self) {
+    /// Somebody's links get better or worse; now and then a stream starts anew.
+    pub(super) fn change_little(&mut self) {
         let who = self.rng.below(self.participants.len() as u64) as usize;
         self.set_weather(who);
+        if self.rng.below(30) == 0 {
+            let track = self.rng.below(self.tracks.len() as u64) as usize;
+            self.change_ssrc(track);
+        }
+    }
+
+    /// A track goes on under another SSRC.
+    fn change_ssrc(&mut self, track: usize) {
+        self.count("changes of an SSRC", 1);
+        let ssrc = self.take_ssrc();
+        let it = &mut self.tracks[track];
+        it.publisher.change_ssrc(ssrc, &mut self.rng);
+        // At once, so that what is still under way of the stream before comes in between.
+        it.next_frame = self.now;
     }
 
     /// Somebody wants another source, or others many times in a row.
@@ -321,12 +339,7 @@ impl World {
                 }
             }
             (16..18, Some(track), _) => {
-                self.count("changes of an SSRC", 1);
-                let ssrc = self.take_ssrc();
-                let it = &mut self.tracks[track];
-                it.publisher.change_ssrc(ssrc, &mut self.rng);
-                // At once, so that what is still under way of the stream before comes in between.
-                it.next_frame = self.now;
+                self.change_ssrc(track);
             }
             (18..20, Some(track), _) => {
                 // Further than half a cycle ahead of what the router has opened, it would take the number for an old one.
