@@ -22,6 +22,11 @@ const TWCC: u8 = 3;
 /// How much further the number of a picture is at most than that of the one before: so many may be missing.
 const MOST_MISSING: u16 = 128;
 
+/// A picture waits for the path no longer, and clocks that lead further from the time that passed are not believed. One that
+/// waited may be followed by one of another source that did not, and the other way round.
+const MOST_WAIT: Duration = Duration::from_millis(900);
+const PLAUSIBLE: Duration = Duration::from_millis(500);
+
 /// What one encoding says next.
 #[derive(Clone, Copy, Default)]
 struct Encoding {
@@ -33,7 +38,8 @@ struct Encoding {
 /// What a subscription showed last.
 #[derive(Clone, Copy, Default)]
 struct Shown {
-    newest: Option<(SeqNo, RtpTime)>,
+    /// Its number and time, and when it was sent.
+    newest: Option<(SeqNo, RtpTime, Duration)>,
     encoding: Option<u8>,
     picture: Option<u16>,
 }
@@ -125,7 +131,12 @@ impl Call {
         Call {
             session,
             started,
-            encodings: [Encoding::default(); 3],
+            // Their numbers are far apart, so that another one's are not taken for the next.
+            encodings: [0, 1, 2].map(|at| Encoding {
+                seq: at * 3_000,
+                picture: at * 10_000,
+                lowest: at as u8 * 80,
+            }),
             shown: [Shown::default(); 2],
             recorder: TwccRecorder::new(),
             said: 0,
@@ -208,7 +219,7 @@ impl Call {
             self.recorder.on_packet(number, at + Duration::from_secs(1));
             self.heard += u64::from(view.ssrc().0 == HEARD);
             if let Some(which) = SHOWN.iter().position(|ssrc| view.ssrc().0 == *ssrc) {
-                self.shown[which].see(&view);
+                self.shown[which].see(at, &view);
             }
         }
         assert_eq!(self.heard, u64::from(self.said), "sound does not wait");
@@ -253,7 +264,7 @@ impl Call {
     }
 
     fn ask(&mut self, which: usize, data: &[u8]) {
-        let newest = self.shown[which].newest.map_or(0, |(seq, _)| seq.0);
+        let newest = self.shown[which].newest.map_or(0, |(seq, ..)| seq.0);
         let lost: Vec<SeqNo> = data
             .iter()
             .map(|back| SeqNo(newest.wrapping_sub(u16::from(*back))))
@@ -282,15 +293,18 @@ impl Call {
 
 impl Shown {
     /// What is newest goes on in time, begins with a keyframe where it is of another encoding, and numbers its pictures on.
-    fn see(&mut self, view: &RtpView<'_>) {
+    fn see(&mut self, at: Duration, view: &RtpView<'_>) {
         let (seq, time, payload) = (view.seq(), view.timestamp(), view.payload());
-        if let Some((newest, before)) = self.newest {
+        if let Some((newest, before, sent)) = self.newest {
             if !seq.newer_than(newest) {
                 return;
             }
             assert!(!before.newer_than(time), "time steps back at {seq:?}");
+            let step = Duration::from_millis(u64::from(time.0.wrapping_sub(before.0)) / 90);
+            let passed = at - sent + 2 * MOST_WAIT + PLAUSIBLE;
+            assert!(step <= passed, "time leaps by {step:?} at {seq:?}");
         }
-        self.newest = Some((seq, time));
+        self.newest = Some((seq, time, at));
         let Some(encoding) = payload.last().copied() else {
             return;
         };

@@ -39,7 +39,13 @@ pub fn pacer() -> Seeds {
     const MUST: [u8; 3] = [3, 5, 0];
     const ASK: [u8; 3] = [4, 0, 0];
     let of = |what: &[[u8; 3]]| what.concat().repeat(8);
+    let owed = [
+        [FAST, SEND, SEND].concat(),
+        MUST.repeat(250),
+        [SLOW, SEND_AND_WAIT].concat(),
+    ];
     vec![
+        ("owed-at-a-rate-that-falls", owed.concat()),
         (
             "bursts",
             of(&[SLOW, SEND, SOON, SEND_AND_WAIT, LATER, SEND]),
@@ -185,6 +191,15 @@ pub fn sources() -> Seeds {
                 &want(0, 1, &[]),
                 &start,
                 &second,
+            ]),
+        ),
+        (
+            "numbers-used-twice",
+            all(&[
+                &film(0, KEYFRAME | LARGE),
+                &record(0, 0, &[100, 0x80]),
+                &record(0, LARGE, &[6, 0, 0x90, 0xff, 0x15]),
+                &ask(1, &[6]),
             ]),
         ),
         (

@@ -1,6 +1,8 @@
 //! The numbers of VP8's pictures towards one subscriber: they go on over whatever the source does, and close up over what is
 //! left out. A decoder takes a gap in them for a loss (RFC 7741 §4.2).
 
+use crate::egress::history::RING as REMEMBERED;
+use crate::wire::num::ExtSeqNo;
 use crate::wire::vp8::{Numbers, PictureIds};
 
 /// Pictures whose number is remembered, for packets that come late or are asked for again: two seconds at 60 a second. A
@@ -31,6 +33,9 @@ pub(crate) struct Pictures {
     given: Option<u16>,
     lowest_given: u8,
     lowest_shift: u8,
+    /// What each of the last packets was sent with, in the slot of its outgoing number: a publisher may use a number twice, and
+    /// what is sent again is sent as it was. Empty before the first.
+    sent: Vec<Numbers>,
 }
 
 impl Pictures {
@@ -41,6 +46,7 @@ impl Pictures {
             given: None,
             lowest_given: 0,
             lowest_shift: 0,
+            sent: Vec::new(),
         }
     }
 
@@ -87,8 +93,21 @@ impl Pictures {
         self.given_to(ids)
     }
 
-    /// The numbers that a packet was sent with.
-    pub(crate) fn given_to(&self, ids: &PictureIds) -> Option<Numbers> {
+    /// A packet is sent under that number, with these of its picture.
+    pub(crate) fn on_sent(&mut self, out: ExtSeqNo, numbers: Numbers) {
+        if self.sent.is_empty() {
+            self.sent.resize(REMEMBERED as usize, numbers);
+        }
+        self.sent[(out.0 % REMEMBERED) as usize] = numbers;
+    }
+
+    /// What the packet was sent with that went out under that number, one of the last [`REMEMBERED`].
+    pub(crate) fn sent_with(&self, out: ExtSeqNo) -> Option<Numbers> {
+        self.sent.get((out.0 % REMEMBERED) as usize).copied()
+    }
+
+    /// The numbers of a picture that is known.
+    fn given_to(&self, ids: &PictureIds) -> Option<Numbers> {
         let behind = u32::from(self.newest?).wrapping_sub(u32::from(ids.picture)) % modulus(ids);
         if behind as usize >= RING {
             return None;

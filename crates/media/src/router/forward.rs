@@ -86,6 +86,9 @@ fn pass_on(
         consumer.rewriter.empty(out.ext);
     }
     let frame = frame.map(|frame| consumer.frames.number(frame));
+    if let Some((_, numbers)) = pictures {
+        consumer.pictures.on_sent(out.ext, numbers);
+    }
     if consumer.rewriter.is_newest(out.ext) {
         consumer.in_frame = !kept.meta.marker;
     }
@@ -395,7 +398,7 @@ impl Router {
         let ids = kept.meta.layers.ids;
         let pictures = match ids.has_picture() && !emptied {
             true => {
-                let numbers = consumer.pictures.given_to(&ids);
+                let numbers = consumer.pictures.sent_with(original);
                 Some((ids, numbers.ok_or(DropReason::NackTooOld)?))
             }
             false => None,

@@ -221,3 +221,29 @@ fn descriptors_that_end_too_soon_and_numbers_that_jump_are_counted_and_stop_nobo
     stage.assert_unbroken();
     assert_eq!(stage.got.last().map(|it| it.payload.len()), Some(8));
 }
+
+/// A publisher that uses numbers twice, and some of seven bits among those of fifteen: what is asked for again is what it was.
+#[test]
+fn what_is_asked_for_again_has_the_numbers_it_had_whatever_the_publisher_did_since() {
+    let mut stage = Stage::both(0);
+    let mut video = Layered::new(0, 0, 5);
+    video.send(&mut stage, true);
+    for picture in [101, 3, 9_000, 102, 1] {
+        video.picture = picture;
+        video.send(&mut stage, false);
+        // The picture 21, in seven bits.
+        stage.part(0, true, &[0x90, 0x80, 21, 1, b's']);
+    }
+    let shown = stage.got.iter().filter(|it| !it.payload.is_empty());
+    let numbers: Vec<SeqNo> = shown.map(|it| SeqNo(it.seq)).collect();
+    assert!(numbers.len() >= 8, "{}", numbers.len());
+    stage.wait(100);
+    let mut nack = [0; 200];
+    let len = parlour_media::rtcp::write_nack(&mut nack, Ssrc(9), Ssrc(FORWARDED), &numbers);
+    for datagram in stage.subscriber.send_rtcp(&mut stage.sim, &nack[..len]) {
+        stage.subscriber.open(&datagram);
+    }
+    let drops = stage.sim.router.snapshot().drops;
+    assert_eq!(drops.get(DropReason::IndexUsed), 0);
+    assert_eq!(stage.subscriber.ledger().repeated, numbers.len());
+}

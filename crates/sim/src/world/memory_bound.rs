@@ -22,8 +22,9 @@ const MISSING: usize = 256 * 80;
 /// What is noted of a packet that is kept, and its place by its number.
 const NOTED: usize = 56 + 8;
 
-/// Of a video subscription: which packet each of its numbers was, 256 retransmissions, and 128 pictures.
-const VIDEO_CONSUMER: usize = SLOTS * 4 + 256 * 24 + 128 * 4 + AUDIO_CONSUMER;
+/// Of a video subscription: which packet each of its numbers was, and with which numbers of its picture; 256
+/// retransmissions, and 128 pictures.
+const VIDEO_CONSUMER: usize = SLOTS * 4 + 256 * 24 + 128 * 4 + SLOTS * 4 + AUDIO_CONSUMER;
 
 /// Without RTX also the digests of what may be sent again, and under which transport-wide number.
 const REPEATABLE: usize = SLOTS * 24;
