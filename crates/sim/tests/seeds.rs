@@ -21,7 +21,7 @@ fn simulated_calls_on_bad_networks_keep_every_rule() {
     let summary = run(Sweep {
         scenario: Scenario::Churn,
         from: 0,
-        seeds: 8,
+        seeds: 7,
         seconds: 8,
     });
     // The rules were put to the test.
@@ -83,7 +83,7 @@ fn the_same_seeds_are_the_same_runs_in_this_process_and_in_others() {
         scenario: Scenario::Churn,
         from: 2000,
         seeds: 2,
-        seconds: 4,
+        seconds: 3,
     };
     let here = run(sweep);
     assert_eq!(run(sweep), here);
@@ -92,7 +92,7 @@ fn the_same_seeds_are_the_same_runs_in_this_process_and_in_others() {
         ..sweep
     });
     assert_ne!(other.digest, here.digest);
-    let arguments = ["--from", "2000", "--seeds", "2", "--seconds", "4"];
+    let arguments = ["--from", "2000", "--seeds", "2", "--seconds", "3"];
     let elsewhere = Command::new(env!("CARGO_BIN_EXE_sweep"))
         .args(arguments)
         .output()
