@@ -1,4 +1,4 @@
-//! Fitting what goes to a peer into what its path carries: who gets how much, what waits, and whether there is more.
+//! Fitting what goes to a peer into what its path carries: who gets how much, and what waits.
 
 use crate::allocation::{self, MOST_CHOICES, Means, ROUGH_SLACK, SLACK, Video};
 use crate::congestion::{Basis, Known};
@@ -7,12 +7,11 @@ use crate::egress::spec::MAX_SOURCES;
 use crate::ingress::keyframe_requests::Need;
 use crate::reasons::DropReason;
 use crate::router::forward::MOST_WAIT;
-use crate::router::{Decision, Router, TICK};
+use crate::router::{Decision, Router};
 use crate::slab::{ConsumerKey, TransportKey};
-use crate::transport::header::OutgoingHeader;
+use crate::transport::Transport;
 use crate::transport::pacer::ABOVE_GIVEN;
 use crate::transport::sink::TransmitSink;
-use crate::transport::{Probing, Transport};
 use crate::wire::layers::MAX_TEMPORAL;
 use std::time::{Duration, Instant};
 
@@ -21,12 +20,6 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Packets that stand on the way for so long are a queue.
 const QUEUE: Duration = Duration::from_millis(150);
-
-/// Padding of one packet at most (RFC 3550 §5.1), and what its datagram is then, about.
-const MOST_PADDING: u8 = 255;
-
-/// Packets of padding in one turn at most, whatever rate is tried.
-const MOST_PADDED: usize = 128;
 
 /// A video that is to be given its part: its choices are its sources, the smallest first, and the temporal layers of that
 /// one. Of a bigger one none are left out: the smaller one with all its frames is worth more than half of them.
@@ -323,63 +316,6 @@ impl Router {
         }
         self.send_ready(now, index, true, sink);
     }
-
-    /// Begins a probe when one is wanted, and sends of it what is due. Its packets are media while there is any, and
-    /// padding for the rest (RFC 3550 §5.1), under the SSRC of the retransmissions of a picture.
-    pub(crate) fn serve_probe(
-        &mut self,
-        now: Instant,
-        index: TransportKey,
-        sink: &mut impl TransmitSink,
-    ) {
-        let Some(transport) = self.transports.get_mut(index) else {
-            return;
-        };
-        if transport.probing.is_none() {
-            if !transport.division.lacks {
-                return;
-            }
-            let padded = padded_by(transport.consumers.iter().copied(), &self.consumers);
-            let probe = match padded {
-                Some(_) if transport.srtp.is_some() => transport
-                    .bandwidth
-                    .as_mut()
-                    .and_then(|it| it.wants_probe(now)),
-                _ => None,
-            };
-            transport.probing = probe.map(|probe| Probing {
-                probe,
-                began: now,
-                sent: 0,
-            });
-        }
-        let Some(probing) = transport.probing else {
-            return;
-        };
-        let padded = padded_by(transport.consumers.iter().copied(), &self.consumers);
-        let Some(consumer) = padded.and_then(|key| self.consumers.get_mut(key)) else {
-            transport.probing = None;
-            return;
-        };
-        // All of it was sent: one packet more, a tick later, shows how long it took.
-        let is_last = probing.sent >= probing.probe.bytes;
-        let elapsed = now.saturating_duration_since(probing.began) + TICK;
-        let due = probing.probe.bits_per_second as f64 / 8.0 * elapsed.as_secs_f64();
-        let due = (due as usize).min(probing.probe.bytes);
-        for _ in 0..MOST_PADDED {
-            let sent = transport.probing.map_or(usize::MAX, |it| it.sent);
-            if sent >= due && !is_last {
-                break;
-            }
-            let header = padding_header(consumer);
-            let done = header.map(|header| transport.send_rtp(now, sink, &header, &[]));
-            if is_last || !matches!(done, Some(Ok(_))) {
-                transport.probing = None;
-                return;
-            }
-        }
-        self.wake(index, now + TICK);
-    }
 }
 
 /// How many times an estimate what is sent may need.
@@ -410,35 +346,6 @@ impl Transport {
         });
         self.pacer.set_rate(now, rate);
     }
-}
-
-/// The header of a packet of padding among the retransmissions of a picture; none without those.
-fn padding_header(consumer: &mut Consumer) -> Option<OutgoingHeader<'_>> {
-    let (payload_type, ssrc) = consumer.spec.rtx_payload_type.zip(consumer.spec.rtx_ssrc)?;
-    Some(OutgoingHeader {
-        marker: false,
-        payload_type,
-        ext: consumer.take_rtx_number(),
-        timestamp: consumer.rewriter.newest_timestamp(),
-        ssrc,
-        extensions: &consumer.extensions,
-        padding: MOST_PADDING,
-        original: None,
-        repeatable: false,
-        pictures: None,
-        descriptor: None,
-    })
-}
-
-/// Whose retransmissions padding can be part of.
-fn padded_by(
-    mut consumers: impl Iterator<Item = ConsumerKey>,
-    all: &crate::slab::Slab<crate::ids::ConsumerId, Consumer>,
-) -> Option<ConsumerKey> {
-    consumers.find(|key| {
-        let spec = all.get(*key).map(|it| &it.spec);
-        spec.is_some_and(|spec| spec.rtx_ssrc.is_some() && spec.twcc_extension.is_some())
-    })
 }
 
 #[cfg(test)]

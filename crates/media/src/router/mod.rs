@@ -17,6 +17,7 @@ mod handshakes;
 mod injected;
 mod intake;
 mod policing;
+mod probing;
 mod removal;
 mod snapshot;
 mod sources;
