@@ -38,7 +38,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Takes the choice away that it has; false when it has none.
+    /// It keeps the first so many of its choices, and is given no more for a while: longer when what it had did not last.
     fn lower(&mut self, now: Instant, choices: usize, to: usize) {
         let lasted = self
             .raised

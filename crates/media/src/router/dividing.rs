@@ -276,10 +276,8 @@ impl Router {
             return;
         };
         let to = consumer.transport;
-        if let Some(transport) = self.transports.get_mut(to)
-            && !std::mem::replace(&mut consumer.is_waiting_for_path, true)
-        {
-            transport.waiting.push(index);
+        if let Some(transport) = self.transports.get_mut(to) {
+            transport.let_wait(index, consumer);
         }
         self.wake(to, now);
     }
@@ -327,6 +325,13 @@ fn slack(known: Known) -> f64 {
 }
 
 impl Transport {
+    /// What waits of a subscription is looked at when the path opens; it stands in the list once.
+    pub(super) fn let_wait(&mut self, index: ConsumerKey, consumer: &mut Consumer) {
+        if !std::mem::replace(&mut consumer.is_waiting_for_path, true) {
+            self.waiting.push(index);
+        }
+    }
+
     /// Whether packets stand on the way.
     fn is_queued(&self) -> bool {
         self.bandwidth.as_ref().is_some_and(|it| it.queue() > QUEUE)

@@ -315,10 +315,7 @@ impl Router {
             if until <= now {
                 return self.give_up_waiting(now, index);
             }
-            if !consumer.is_waiting_for_path {
-                consumer.is_waiting_for_path = true;
-                transport.waiting.push(index);
-            }
+            transport.let_wait(index, consumer);
             let at = transport.pacer.opens_at(now).min(until);
             self.wake(to, at);
         }

@@ -172,17 +172,12 @@ impl Router {
         let Some(target) = consumer.sources.target(presence) else {
             return;
         };
-        let is_next = consumer.next.map(|next| next.place);
-        if is_next == Some(target) {
+        let current = consumer.sources.current();
+        if consumer.next.is_some_and(|next| next.place == target) {
             return;
         }
         self.leave_next(index);
-        if target
-            == self
-                .consumers
-                .get(index)
-                .map_or(target, |it| it.sources.current())
-        {
+        if target == current {
             return;
         }
         let needs = self.enter_next(index, target);
