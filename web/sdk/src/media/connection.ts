@@ -75,9 +75,17 @@ export class Connection {
     this.pc.close();
   }
 
-  /** Whoever waited for it waits no longer: it is over without a word, whatever time is left to it. */
-  abandon(why: string): void {
-    if (!this.isUp) this.end(why);
+  /**
+   * Resolves and rejects as `connecting`, and is over without a word when that rejects: its own time may end later, which
+   * would begin another run of attempts.
+   */
+  async upOrOver(connecting: Promise<void>): Promise<void> {
+    try {
+      await connecting;
+    } catch (thrown) {
+      if (!this.isUp) this.end(describe(thrown));
+      throw thrown;
+    }
   }
 
   /** The other side says that it is over. */

@@ -242,13 +242,7 @@ export class Downlink {
     await this.last;
     const made = this.connection;
     if (made !== null && made !== connection) {
-      try {
-        await this.connected(CONNECT_TIMEOUT);
-      } catch (thrown) {
-        // Its own time may end later, which would begin the next run of attempts.
-        made.abandon(describe(thrown));
-        throw thrown;
-      }
+      await made.upOrOver(this.connected(CONNECT_TIMEOUT));
     } else if (this.connection === connection) {
       // The server has nothing to offer now; it does when there is something to receive, for a new connection.
       this.drop();

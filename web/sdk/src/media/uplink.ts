@@ -344,15 +344,7 @@ export class Uplink {
       if (this.record.size === 0 || (!this.stale && this.connection?.revived())) return;
       await this.rebuild();
     });
-    const made = this.connection;
-    if (!made) return;
-    try {
-      await this.connected(CONNECT_TIMEOUT);
-    } catch (thrown) {
-      // Its own time may end later, which would begin the next run of attempts.
-      made.abandon(describe(thrown));
-      throw thrown;
-    }
+    await this.connection?.upOrOver(this.connected(CONNECT_TIMEOUT));
   }
 
   /** Negotiates all streams on a new connection and a new transport of the server. */
