@@ -55,10 +55,8 @@ class VideoTypes:
         self._changed = False
         self._told: dict[StreamKey, tuple[ReceivedVideo, str]] = {}
         self._chosen: dict[StreamKey, tuple[ReceivedVideo, str]] = {}
-        self._instead: dict[StreamKey, tuple[ReceivedVideo, str]] = {}
-        """What comes in place of what was chosen."""
-        self._standing_in: dict[StreamKey, int] = {}
-        """The place of the encoding that comes in place of one that is not sent."""
+        self._instead: dict[StreamKey, tuple[SourceSent, tuple[ReceivedVideo, str]]] = {}
+        """What comes in place of what was chosen, and what is said of that."""
         self.wanted: dict[StreamKey, VideoType] = {}
         """Where it is not the big one."""
 
@@ -83,22 +81,21 @@ class VideoTypes:
     def biggest(self, key: StreamKey) -> int:
         """The place of the biggest encoding that is needed: the wanted one, or the one that stands in for it."""
         wanted = SMALLEST if key in self.wanted else 0
-        return min(wanted, self._standing_in.get(key, wanted))
+        sent = self._instead[key][0] if key in self._instead else None
+        if sent is not None and sent.why == "missing" and sent.source is not None:
+            return min(wanted, sent.source)
+        return wanted
 
     def begin(self, key: StreamKey) -> None:
         """It is sent anew, as what is chosen next."""
         self._instead.pop(key, None)
-        self._standing_in.pop(key, None)
 
     def sent(self, key: StreamKey, sent: SourceSent) -> None:
         """The core sends something else than was chosen, or that again."""
-        self._standing_in.pop(key, None)
-        if sent.why == "missing" and sent.source is not None:
-            self._standing_in[key] = sent.source
         if sent.why is None:
             self._instead.pop(key, None)
         else:
-            self._instead[key] = describe(sent, self.wanted.get(key, "big"), key[0])
+            self._instead[key] = sent, describe(sent, self.wanted.get(key, "big"), key[0])
         self._say_news(key)
 
     def repeat(self) -> None:
@@ -109,8 +106,9 @@ class VideoTypes:
     def forget(self, key: StreamKey) -> None:
         """The stream is gone."""
         self.wanted.pop(key, None)
-        for known in (self._told, self._chosen, self._instead, self._standing_in):
-            known.pop(key, None)
+        self._told.pop(key, None)
+        self._chosen.pop(key, None)
+        self._instead.pop(key, None)
 
     def _apply(self) -> None:
         if self._changed and self._pace.take(self._apply):
@@ -120,7 +118,7 @@ class VideoTypes:
 
     def _say_news(self, key: StreamKey) -> None:
         expected: tuple[ReceivedVideo, str] = "big", ASKED_FOR
-        now = self._instead.get(key) or self._chosen.get(key, expected)
+        now = self._instead[key][1] if key in self._instead else self._chosen.get(key, expected)
         if self._told.get(key, expected) != now:
             self._told[key] = now
             self._say(key)
