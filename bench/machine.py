@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -58,6 +58,12 @@ def facts() -> dict[str, object]:
         "sqlite": sqlite3.sqlite_version,
         **{name: metadata.version(name) for name in ("uvicorn", "httptools", "websockets", "sqlalchemy", "uvloop")},
     }
+
+
+def in_words(facts: Mapping[str, object]) -> str:
+    """The same in one line, of what was recorded."""
+    rest = {name: value for name, value in facts.items() if name not in {"cpu", "cores"}}
+    return f"{facts['cpu']}, {facts['cores']} cores, " + ", ".join(f"{name} {value}" for name, value in rest.items())
 
 
 def kernel() -> dict[str, object]:

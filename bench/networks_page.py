@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench import machine
 from bench.media_page import table
 
 TEXT = """\
@@ -56,13 +57,10 @@ narrow place for 95 % of the time. What is aimed at stands in brackets. Measured
 
 def page(results: dict[str, Any], name: str) -> str:
     """The page of what ``bench.networks --json`` wrote into the file of that name."""
-    machine = dict(results["machine"])
-    cores = machine.pop("cores")
     return TEXT.format(
         results=name,
         seconds=results["secondsOfAScenario"],
-        machine=f"{machine.pop('cpu')}, {cores} cores, "
-        + ", ".join(f"{key} {value}" for key, value in machine.items()),
+        machine=machine.in_words(results["machine"]),
         figures=table(
             ("", "of", "longest freeze", "freezes", "frames/s", "concealed", "picture", "queue up, down"),
             [row for one in results["scenarios"] for row in _rows(one)],

@@ -9,7 +9,7 @@ from typing import Any
 
 from parlour.generated import keep
 
-from bench import media_page, networks_page
+from bench import machine, media_page, networks_page
 from bench.report import CROWDED, with_smallest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,13 +80,10 @@ which is felt by imports and by first logins alone.
 
 def page(results: dict[str, Any], media: dict[str, Any] | None) -> str:
     """The page. ``results`` as ``bench.accounts --json`` writes them, ``media`` as ``bench.media --json`` does."""
-    machine = dict(results["machine"])
-    cores = machine.pop("cores")
     return TEXT.format(
         results=" and ".join(_name(file) for file in (RESULTS, MEDIA)),
         media=media_page.section(media),
-        machine=f"{machine.pop('cpu')}, {cores} cores, "
-        + ", ".join(f"{key} {value}" for key, value in machine.items()),
+        machine=machine.in_words(results["machine"]),
         runs=results["runs"],
         seconds=results["secondsOfARun"],
         warning=_warning(results),
