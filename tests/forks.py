@@ -82,12 +82,6 @@ class Fork:
         process.start()
         return cls(process)
 
-    @property
-    def pid(self) -> int:
-        """Of the process itself."""
-        assert self._process.pid is not None
-        return self._process.pid
-
     def kill(self) -> None:
         """``kill -9``; nothing if it has ended."""
         self._process.kill()
