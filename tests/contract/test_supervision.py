@@ -7,7 +7,7 @@ import re
 import signal
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -44,10 +44,10 @@ async def test_background_work_that_dies_is_logged_under_an_incident_and_started
     server = await start_server(rooms__resume_timeout=0.3)
     service = server._service
     assert service is not None
-    rooms, broken = service._room_sessions, BrokenRooms()
-    service._room_sessions = broken  # type: ignore[assignment]
+    rooms, broken = service.rooms, BrokenRooms()
+    service.rooms = broken  # type: ignore[assignment]
     await until(lambda: broken.asked > 0, "nobody looks after sessions")
-    service._room_sessions = rooms
+    service.rooms = rooms
     died = re.compile(r"background work died.*incident")
     await until(lambda: died.search(capsys.readouterr().out) is not None, "its death is not told")
     ann, _ = await join(server, "ann")
@@ -76,12 +76,12 @@ async def test_a_reader_of_rooms_that_fails_is_logged_once_and_nobody_in_the_roo
     await ann.close()
 
 
-class BrokenRooms(dict[object, object]):
+class BrokenRooms:
     """Rooms that nobody can go through."""
 
     asked = 0
 
-    def values(self) -> object:  # type: ignore[override]
+    def __iter__(self) -> Iterator[object]:
         self.asked += 1
         raise RuntimeError("broken for a test")
 

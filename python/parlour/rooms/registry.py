@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic
 
 from parlour.rooms.ids import RoomId
@@ -20,6 +20,14 @@ class Rooms(Generic[SessionT]):
 
     def __len__(self) -> int:
         return len(self._rooms)
+
+    def __iter__(self) -> Iterator[Room[SessionT]]:
+        """The rooms as they are now; they may come and go meanwhile."""
+        return iter(tuple(self._rooms.values()))
+
+    def of(self, sdk_app_id: int) -> list[Room[SessionT]]:
+        """The rooms of an app."""
+        return [room for (app, _), room in self._rooms.items() if app == sdk_app_id]
 
     def listen(self, on_open: Callable[[int, Room[SessionT]], None]) -> None:
         """Call ``on_open(sdk_app_id, room)`` for every room that is made, before anybody is in it: to ``read`` it.

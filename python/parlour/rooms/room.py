@@ -106,6 +106,11 @@ class Room(Generic[SessionT]):
         return tuple(self._members.values())
 
     @property
+    def first(self) -> Member[SessionT] | None:
+        """Who is here for the longest time; None in a room that nobody is in."""
+        return next(iter(self._members.values()), None)
+
+    @property
     def streams(self) -> Iterator[Stream]:
         """Every stream, in join order of its users."""
         return (stream for member in self._members.values() for stream in member.streams.values())

@@ -73,7 +73,6 @@ class SignalingService:
         self._media = media
         self._version = version
         self.rooms: Rooms[Session] = Rooms(limits.rooms, record_death)
-        self._room_sessions: dict[tuple[int, RoomId], RoomSession] = {}
         self._ended = EndedSessions(remember=MAX_RESUME_TOKEN_LIFE)
         self._channels: set[Channel] = set()
         self._refusals = OnceAWindow()
@@ -128,10 +127,10 @@ class SignalingService:
         """Let users leave whose time without a socket is over. Runs until cancelled."""
         while True:
             await asyncio.sleep(REAP_INTERVAL)
-            for room_session in tuple(self._room_sessions.values()):
-                for member in room_session.room.expired(self.clock()):
+            for room in self.rooms:
+                for member in room.expired(self.clock()):
                     session = member.session
-                    if session.channel is None and room_session.room.session(member.user_id) is session:
+                    if session.channel is None and room.session(member.user_id) is session:
                         log.info("session expired", session=session.id, user=member.user_id)
                         self._leave(session)
                         await asyncio.sleep(0)  # the others read what they are told before there is more
@@ -261,7 +260,7 @@ class SignalingService:
             raise RtcError(ErrorCode.INVALID_OPERATION, "the scene live is not there yet; enter with rtc")
         privileges = entrant.admit(
             room_id.value,
-            room_exists=(identity.sdk_app_id, room_id) in self._room_sessions,
+            room_exists=self.rooms.get(identity.sdk_app_id, room_id) is not None,
             private_map_key=request.private_map_key,
         )
         room_session = self._open_room_session(identity.sdk_app_id, room_id)
@@ -347,16 +346,17 @@ class SignalingService:
 
     def _session_of(self, identity: Identity, room: str) -> Session | None:
         """The session by which a user is in a room, which is named as in a resume token."""
-        room_session = self._room_sessions.get((identity.sdk_app_id, RoomId.shown(room)))
-        return None if room_session is None else room_session.room.session(identity.user_id)
+        found = self.rooms.get(identity.sdk_app_id, RoomId.shown(room))
+        return None if found is None else found.session(identity.user_id)
 
     # --- administrators ---
 
     def force_off(self, sdk_app_id: int, user_ids: Sequence[str], why: str) -> None:
         """Put users of an app out of their rooms and close their sockets, at once."""
         users = set(user_ids)
-        for room_session in tuple(self._room_sessions.values()):
-            if room_session.sdk_app_id == sdk_app_id:
+        for room in self.rooms.of(sdk_app_id):
+            if room.first is not None:
+                room_session = room.first.session.room
                 for user_id in users:
                     room_session.remove(user_id)
                 self._close_if_empty(room_session)
@@ -381,16 +381,14 @@ class SignalingService:
             self._accounts.presence.ended(session.login)
 
     def _open_room_session(self, sdk_app_id: int, room_id: RoomId) -> RoomSession:
-        key = (sdk_app_id, room_id)
-        if key not in self._room_sessions:
-            room = self.rooms.open(sdk_app_id, room_id)
-            self._room_sessions[key] = RoomSession(room, sdk_app_id, self._media.pick_shard(), self._departed)
-        return self._room_sessions[key]
+        """The room's; everybody who is in it leads to it, and for the first one it is made."""
+        room = self.rooms.open(sdk_app_id, room_id)
+        if room.first is not None:
+            return room.first.session.room
+        return RoomSession(room, sdk_app_id, self._media.pick_shard(), self._departed)
 
     def _close_if_empty(self, room_session: RoomSession) -> None:
-        room_id = room_session.room.room_id
-        if self.rooms.close_if_empty(room_session.sdk_app_id, room_id):
-            del self._room_sessions[room_session.sdk_app_id, room_id]
+        self.rooms.close_if_empty(room_session.sdk_app_id, room_session.room.room_id)
 
 
 def _resume_token(session: Session, entrant: Entrant) -> str:
