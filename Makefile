@@ -75,7 +75,7 @@ $(STAMPS)/web: $(STAMPS)/node $(WEB_SOURCES)
 $(STAMPS):
 	@mkdir -p $@
 
-test: build $(STAMPS)/dev
+test:
 	@scripts/test
 
 lint: build $(STAMPS)/dev
