@@ -13,13 +13,25 @@ from parlour.server import Server
 from parlour.settings import load_settings
 from parlour.usersig import sign_v2
 
-from tests.databases import AnyDatabase, SqliteDatabase
+from tests.databases import AnyDatabase, SqliteDatabase, lay_down_files
 from tests.postgres import Cluster
 
 APP = 1400000001
 IN_TURNS = {"attacks", "browser", "network"}  # folders
-# Files of these that wait for minutes, and look at nothing that a load changes.
-BESIDE = {"tests/browser/test_given_up.py", "tests/attacks/test_import_kill.py"}
+# Files of these that look at nothing that a load changes.
+BESIDE = {
+    "tests/attacks/test_import_kill.py",
+    *(
+        f"tests/browser/test_{name}.py"
+        for name in ("captures", "demo", "devices", "given_up", "operations", "wrappers")
+    ),
+}
+
+
+def takes_turns(nodeid: str) -> bool:
+    """Whether a test runs when no other of its like does."""
+    file = nodeid.split("::", 1)[0]
+    return file.split("/")[1] in IN_TURNS and file not in BESIDE
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -32,8 +44,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class FilesAndTurns(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::", 1)[0]
-            return "in turns" if file.split("/")[1] in IN_TURNS and file not in BESIDE else file
+            return "in turns" if takes_turns(nodeid) else nodeid.split("::", 1)[0]
 
     return FilesAndTurns(config, log)
 
@@ -82,7 +93,9 @@ async def start_server(tmp_path: Path, database: AnyDatabase) -> AsyncIterator[S
             if not isinstance(database, SqliteDatabase):
                 overrides["database"] = database.url
             overrides |= {name.replace("__", "."): value for name, value in settings.items()}
-            server = RunningServer(load_settings(None, overrides))
+            loaded = load_settings(None, overrides)
+            lay_down_files(loaded)
+            server = RunningServer(loaded)
             await server.start()
             stack.push_async_callback(server.stop)
             app = await server.storage.get_app(APP) or await server.storage.create_app(APP, now=int(time.time()))

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import sqlite3
+import tempfile
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from parlour.settings import Settings
+from parlour.storage.database import Database
+from parlour.storage.migrate import SCHEMAS
+from parlour.storage.sqlite import Sqlite
 
 from tests.postgres import Database as PostgresDatabase
 
@@ -51,6 +60,38 @@ class SqliteDatabase:
         """The names of the tables, sorted."""
         found = self.sql("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY 1")
         return tuple(str(name) for (name,) in found)
+
+
+FILES = {"accounts": "parlour.db", "login_state": "login-state.db", "counters": "counters.db"}
+"""Each store's file in a data folder."""
+
+
+def lay_down_files(settings: Settings) -> None:
+    """Put the files into a new data folder that its server would make: to migrate them takes longer than all the rest
+    of its start, and thousands of tests start one. That servers make them, ``test_stores_migrations.py`` looks at.
+    """
+    places = {"accounts": settings.database, "login_state": settings.login_state, "counters": settings.counters}
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any((settings.data / name).exists() for name in FILES.values()):
+        return
+    for store, content in _new_files().items():
+        if not places[store]:
+            file = settings.data / FILES[store]
+            file.touch(0o600)
+            file.write_bytes(content)
+
+
+@functools.cache
+def _new_files() -> dict[str, bytes]:
+    async def make(folder: Path) -> None:
+        for schema in SCHEMAS:
+            file = Sqlite(folder / FILES[schema.name], timeout=30)
+            await (await Database.open(file, schema, timeout=30)).close()
+
+    with tempfile.TemporaryDirectory(prefix="parlour-new-") as folder, ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, make(Path(folder))).result()  # the caller has an event loop already
+        assert not list(Path(folder).glob("*-wal"))
+        return {store: (Path(folder) / name).read_bytes() for store, name in FILES.items()}
 
 
 AnyDatabase = SqliteDatabase | PostgresDatabase
