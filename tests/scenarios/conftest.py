@@ -82,7 +82,8 @@ async def start_server(start_server: StartServer, stores: Stores) -> AsyncIterat
     """Start servers on the three stores."""
 
     async def start(**settings: object) -> RunningServer:
-        return await start_server(**(stores.settings | settings))
+        # A socket waits without a login while stores are broken and mended.
+        return await start_server(**({"limits__login_timeout": 120} | stores.settings | settings))
 
     yield start
 
