@@ -87,7 +87,14 @@ def environment(folder: Path) -> dict[str, str]:
     """What a reader's shell has: a home, UTF-8, the interpreters; and no way to the network for Go."""
     home = folder / "home"
     home.mkdir()
-    go = {"GOCACHE": str(ROOT / ".cache" / "go-build"), "GOENV": "off", "GOPROXY": "off", "GOTOOLCHAIN": "local"}
+    # Without C and inlining its library is compiled in half the time; it is compiled anew where there is no cache yet.
+    quick = {"CGO_ENABLED": "0", "GOFLAGS": "-gcflags=all=-l"}
+    go = quick | {
+        "GOCACHE": str(ROOT / ".cache" / "go-build"),
+        "GOENV": "off",
+        "GOPROXY": "off",
+        "GOTOOLCHAIN": "local",
+    }
     path = (str(Path(sys.executable).parent), os.environ["PATH"], "/usr/local/go/bin")
     return {"PATH": os.pathsep.join(path), "HOME": str(home), "LC_ALL": "C.UTF-8"} | go
 
