@@ -1,6 +1,6 @@
 //! A film in three temporal layers over paths that do not carry all of it: fewer frames come before none do.
 
-use crate::stage::{Call, Got, MS, PICTURE, SOUND, assert_unbroken, longest_wait};
+use super::stage::{Call, Got, MS, PICTURE, SOUND, assert_unbroken, longest_wait};
 use parlour_media::{Command, ConsumerId, DropReason, Event, Shortfall};
 use parlour_sim::Conditions;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Layers of AV1 by dependency descriptors, of VP9 by its payloads, and the descriptors that a subscriber gets.
 
-use crate::stage::{BIG, DESCRIPTOR, FORWARDED, Got, SMALL, Stage};
+use super::stage::{BIG, DESCRIPTOR, FORWARDED, Got, SMALL, Stage};
 use parlour_media::num::{PayloadType, SeqNo};
 use parlour_media::rtcp::write_nack;
 use parlour_media::{

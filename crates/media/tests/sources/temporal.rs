@@ -1,6 +1,6 @@
 //! Temporal layers of VP8, and the numbers of its pictures.
 
-use crate::stage::{BIG, FORWARDED, Got, Stage};
+use super::stage::{BIG, FORWARDED, Got, Stage};
 use parlour_media::num::SeqNo;
 use parlour_media::{Command, ConsumerId, DropReason, Ssrc};
 use parlour_sim::VIDEO_PT;

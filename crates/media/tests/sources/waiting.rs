@@ -1,6 +1,6 @@
 //! What waits for the path: how long, and what becomes of it when its source is left or ends.
 
-use crate::stage::{BIG, FORWARDED, Stage};
+use super::stage::{BIG, FORWARDED, Stage};
 use parlour_media::num::{SeqNo, Ssrc};
 use parlour_media::{Command, DropReason, ProducerId, rtcp};
 use parlour_sim::raw::rtp_packet;

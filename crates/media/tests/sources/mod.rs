@@ -5,7 +5,7 @@ mod stage;
 mod temporal;
 mod waiting;
 
-use crate::stage::{SMALL, Stage};
+use stage::{SMALL, Stage};
 use parlour_media::num::SeqNo;
 use parlour_media::rtp;
 use parlour_media::{
