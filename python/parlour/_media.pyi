@@ -155,6 +155,7 @@ class MediaEngine:
         repaired_rid_extension: int | None,
         twcc_extension: int | None,
         dependency_descriptor_extension: int | None,
+        level_extension: int | None,
         nack: bool,
         pli: bool,
         remb: bool,
@@ -162,6 +163,8 @@ class MediaEngine:
         """An incoming track. Packets find it by SSRC, else by the MID extension, else by payload type.
 
         ``rid``: one of several encodings of an m-line, each a producer of its own, which packets find by MID and RID.
+
+        ``level_extension``: the extension with the level of its sound (RFC 6464), by which speakers are known.
 
         ``remb``: its sender wants the bit rate it may send as an estimate; refused beside ``twcc_extension``.
         """

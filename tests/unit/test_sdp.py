@@ -74,14 +74,17 @@ def test_every_recorded_offer_is_read_and_answered(name: str) -> None:
     [
         (
             "chromium-audio-video", "0",
-            TrackSpec("0", "audio", "opus", 111, None, None, None, 4, 3, False, False, "minptime=10;useinbandfec=1"),
+            TrackSpec(
+                "0", "audio", "opus", 111, None, None, None, 4, 3, False, False, "minptime=10;useinbandfec=1",
+                level_extension=1,
+            ),
         ),
         ("chromium-audio-video", "1", TrackSpec("1", "video", "vp8", 96, 97, None, None, 4, 3, True, True)),
         (
             "firefox-audio-video", "0",
             TrackSpec(
                 "0", "audio", "opus", 109, None, None, None, 3, 7, False, False,
-                "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1",
+                "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1", level_extension=1,
             ),
         ),
         ("firefox-audio-video", "1", TrackSpec("1", "video", "vp8", 120, 124, None, None, 3, 7, True, True)),
@@ -114,6 +117,7 @@ def test_the_answer_is_the_one_a_browser_expects() -> None:
     ):  # fmt: skip
         assert lines.count(line) == 1 + (line.startswith("a=extmap")), line
     assert "a=rtcp-fb:111 nack" not in lines
+    assert lines.count("a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level") == 1, "of sound alone"
 
 
 @pytest.mark.parametrize("name", ["chromium-audio-video", "firefox-audio-video", "aiortc-audio-video"])

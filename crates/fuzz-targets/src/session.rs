@@ -28,6 +28,7 @@ const UFRAGS: [&str; 2] = ["fuzzedufrag0", "fuzzedufrag1"];
 const PASSWORDS: [&str; 2] = ["a-password-of-24-letters", "another-one-of-24-letter"];
 /// Of the peers.
 const PASSWORD: &str = "password-of-the-fuzzers-peers";
+const LEVEL: u8 = 5;
 const VIDEO: Ssrc = Ssrc(1000);
 const VIDEO_RTX: Ssrc = Ssrc(1001);
 const AUDIO: Ssrc = Ssrc(1002);
@@ -249,6 +250,7 @@ impl Session {
                 repaired_rid_extension: None,
                 twcc_extension: Some(3),
                 dependency_descriptor_extension: None,
+                level_extension: (!video).then_some(LEVEL),
                 nack: video,
                 pli: video,
                 remb: false,

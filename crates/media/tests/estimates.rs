@@ -49,6 +49,7 @@ fn spec(number: u64, payload_type: u8) -> ProducerSpec {
         repaired_rid_extension: None,
         twcc_extension: None,
         dependency_descriptor_extension: None,
+        level_extension: None,
         nack: !audio,
         pli: !audio,
         remb: !audio,

@@ -56,6 +56,7 @@ impl Flood {
                 repaired_rid_extension: None,
                 twcc_extension: Some(TWCC_EXTENSION),
                 dependency_descriptor_extension: None,
+                level_extension: None,
                 nack: kind == Kind::Video,
                 pli: false,
                 remb: false,

@@ -50,6 +50,7 @@ impl Stage {
             repaired_rid_extension: None,
             twcc_extension: None,
             dependency_descriptor_extension: None,
+            level_extension: None,
             nack: true,
             pli: true,
             remb: false,

@@ -132,7 +132,7 @@ impl MediaEngine {
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     #[pyo3(signature = (*, producer, transport, kind, codec, mid, rid, payload_type, rtx_payload_type, ssrc,
                         rtx_ssrc, mid_extension, rid_extension, repaired_rid_extension, twcc_extension,
-                        dependency_descriptor_extension, nack, pli, remb))]
+                        dependency_descriptor_extension, level_extension, nack, pli, remb))]
     fn add_producer(
         &self,
         producer: u64,
@@ -150,6 +150,7 @@ impl MediaEngine {
         repaired_rid_extension: Option<u8>,
         twcc_extension: Option<u8>,
         dependency_descriptor_extension: Option<u8>,
+        level_extension: Option<u8>,
         nack: bool,
         pli: bool,
         remb: bool,
@@ -170,6 +171,7 @@ impl MediaEngine {
             repaired_rid_extension,
             twcc_extension,
             dependency_descriptor_extension,
+            level_extension,
             nack,
             pli,
             remb,

@@ -160,6 +160,7 @@ impl KeyedClient {
             repaired_rid_extension: None,
             twcc_extension: Some(TWCC_EXTENSION),
             dependency_descriptor_extension: None,
+            level_extension: None,
             nack: video,
             pli: video,
             remb: false,

@@ -293,6 +293,7 @@ impl Sim {
             repaired_rid_extension: None,
             twcc_extension: Some(TWCC_EXTENSION),
             dependency_descriptor_extension: None,
+            level_extension: None,
             nack: video,
             pli: video,
             remb: false,

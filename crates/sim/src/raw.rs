@@ -38,6 +38,7 @@ pub fn producer(transport: TransportId, kind: Kind) -> ProducerSpec {
         repaired_rid_extension: None,
         twcc_extension: None,
         dependency_descriptor_extension: None,
+        level_extension: None,
         nack: is_video,
         pli: is_video,
         remb: false,

@@ -267,6 +267,7 @@ class MediaCore:
                 repaired_rid_extension=track.repaired_rid_extension,
                 twcc_extension=track.twcc_extension,
                 dependency_descriptor_extension=track.dependency_descriptor_extension,
+                level_extension=track.level_extension,
                 nack=track.nack,
                 pli=track.pli,
                 remb=track.remb,

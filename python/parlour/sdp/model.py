@@ -44,6 +44,7 @@ class TrackSpec:
     no transport-wide feedback. ``rids`` name the encodings of simulcast (RFC 8853), the biggest first; there are none
     or at least two, and then no SSRCs, as each packet tells its encoding. ``dependency_descriptor_extension`` is there
     where both forms of header extensions may be mixed as well: its longest values need the two-byte form.
+    ``level_extension`` tells how loud a packet's sound is (RFC 6464).
     """
 
     mid: str
@@ -63,6 +64,7 @@ class TrackSpec:
     rid_extension: int | None = None
     repaired_rid_extension: int | None = None
     dependency_descriptor_extension: int | None = None
+    level_extension: int | None = None
 
     @property
     def has_small(self) -> bool:

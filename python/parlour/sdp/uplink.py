@@ -12,6 +12,7 @@ from parlour.sdp.model import LocalTransport, RemoteTransport, TrackSpec
 from parlour.sdp.reader import Bounds, CodecLine, Section, read_description
 from parlour.sdp.writer import (
     DEPENDENCY_DESCRIPTOR_URI,
+    LEVEL_URI,
     MID_URI,
     REPAIRED_RID_URI,
     RID_URI,
@@ -193,6 +194,7 @@ def _choose(section: Section) -> TrackSpec | None:
             repaired_rid_extension=section.extensions.get(REPAIRED_RID_URI) if rids else None,
             # Who cannot send the long ones would send descriptors that refer to nothing.
             dependency_descriptor_extension=descriptor if name in DESCRIBED_CODECS and section.mixed else None,
+            level_extension=None if video else section.extensions.get(LEVEL_URI),
         )
     return None
 

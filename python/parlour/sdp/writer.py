@@ -13,6 +13,7 @@ TWCC_URI = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensio
 RID_URI = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
 REPAIRED_RID_URI = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
 DEPENDENCY_DESCRIPTOR_URI = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+LEVEL_URI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 
 NOWHERE = {"version": 4, "ip": "0.0.0.0"}  # noqa: S104 - what SDP writes for "see the candidates"
 
@@ -107,6 +108,7 @@ def codec_lines(track: TrackSpec, *, transport_cc: bool) -> dict[str, Any]:
         (track.rid_extension, RID_URI),
         (track.repaired_rid_extension, REPAIRED_RID_URI),
         (track.dependency_descriptor_extension, DEPENDENCY_DESCRIPTOR_URI),
+        (track.level_extension, LEVEL_URI),
     ]
     # A descriptor with a structure is too long for the one-byte form, in which everything else is (RFC 8285 §6).
     mixed = {"extmapAllowMixed": "extmap-allow-mixed"} if track.dependency_descriptor_extension is not None else {}

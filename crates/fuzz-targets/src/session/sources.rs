@@ -18,6 +18,7 @@ const HEARD: u32 = 2200;
 
 const MID: u8 = 4;
 const TWCC: u8 = 3;
+const LEVEL: u8 = 5;
 
 /// How much further the number of a picture is at most than that of the one before: so many may be missing.
 const MOST_MISSING: u16 = 128;
@@ -99,6 +100,7 @@ impl Call {
                 repaired_rid_extension: None,
                 twcc_extension: Some(TWCC),
                 dependency_descriptor_extension: None,
+                level_extension: (!video).then_some(LEVEL),
                 nack: video,
                 pli: video,
                 remb: false,

@@ -35,6 +35,8 @@ pub struct Share {
     raised: Option<Instant>,
     not_before: Option<Instant>,
     wait: Duration,
+    /// Whether the least that it needs is kept for it in this division.
+    begins: bool,
 }
 
 impl Share {
@@ -66,6 +68,11 @@ impl Share {
     /// It has the first so many of these choices, of which there were more or fewer before.
     pub(crate) fn settle(&mut self, choices: usize, level: usize) {
         self.withheld = choices.saturating_sub(level);
+    }
+
+    /// It is served before others from now on: what it waits for was said of it as one behind them.
+    pub(crate) fn prefer(&mut self) {
+        (self.not_before, self.wait) = (None, Duration::ZERO);
     }
 
     /// What is sent did not get through: the next choice below is taken at once.
@@ -136,17 +143,25 @@ pub fn divide<V: AsMut<Video>>(now: Instant, means: Means, videos: &mut [V]) -> 
         } else {
             MARGIN
         };
-        if (reserved + least) * factor <= available {
+        video.share.begins = (reserved + least) * factor <= available;
+        if video.share.begins {
             reserved += least;
         }
     }
     let mut division = Division::default();
+    // Who is given more takes it from those behind, at once: both together are what the path does not carry.
+    let mut displaces = false;
     for video in videos.iter_mut().map(AsMut::as_mut) {
-        let least = video.cost(video.count.min(1));
+        let least = match video.share.begins {
+            true => video.cost(video.count.min(1)),
+            false => 0.0,
+        };
         reserved = (reserved - least).max(0.0);
         let level = video.share.level(video.count);
-        let for_it = (left - reserved).max(0.0);
-        let to = choose(now, video, level, for_it, means);
+        // What those behind need at least is kept from what is more than its own least, not from that.
+        let for_it = (left - reserved).max((least * MARGIN).min(left));
+        let to = choose(now, video, level, for_it, means, displaces);
+        displaces |= to > level;
         let cost = video.cost(to);
         left = (left - cost).max(0.0);
         division.given += cost;
@@ -158,7 +173,14 @@ pub fn divide<V: AsMut<Video>>(now: Instant, means: Means, videos: &mut [V]) -> 
     division
 }
 
-fn choose(now: Instant, video: &mut Video, level: usize, for_it: f64, means: Means) -> usize {
+fn choose(
+    now: Instant,
+    video: &mut Video,
+    level: usize,
+    for_it: f64,
+    means: Means,
+    displaced: bool,
+) -> usize {
     let count = video.count;
     let most = |video: &Video, factor: f64, up_to: usize| {
         let fits = |level: &usize| video.cost(*level) * factor <= for_it;
@@ -171,7 +193,7 @@ fn choose(now: Instant, video: &mut Video, level: usize, for_it: f64, means: Mea
         } else {
             PATIENCE
         };
-        if now.saturating_duration_since(since) < patience {
+        if !displaced && now.saturating_duration_since(since) < patience {
             return level;
         }
         // The least is kept as whoever has it already would keep it: a pause is dear.

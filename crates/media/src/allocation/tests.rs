@@ -138,6 +138,26 @@ fn who_cannot_keep_what_it_is_given_waits_longer_each_time_and_not_for_ever() {
 }
 
 #[test]
+fn who_is_served_first_now_takes_what_those_behind_have_and_both_are_never_sent_together() {
+    let start = Instant::now();
+    let film = [500_000];
+    let mut videos = [video(&film); 2];
+    let now = run(&mut videos, start, 10, |_| 600_000.0);
+    assert_eq!(levels(&videos), [1, 0]);
+    videos.reverse();
+    videos[0].share.prefer();
+    let division = divide(now, means(600_000.0, false), &mut videos);
+    assert_eq!(levels(&videos), [1, 0], "the other one");
+    assert_eq!(division.given, 500_000.0);
+    // Who could not be given more for lack of room pushes nobody out.
+    let mut videos = [video(&film), video(&[100_000])];
+    videos[0].share.give_up(now, 1);
+    videos[0].share.prefer();
+    run(&mut videos, now, 5, |_| 400_000.0);
+    assert_eq!(levels(&videos), [0, 1]);
+}
+
+#[test]
 fn what_did_not_get_through_is_lowered_at_once() {
     let now = Instant::now();
     let mut one = video(&[100_000, 300_000]);

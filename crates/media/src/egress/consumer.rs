@@ -83,6 +83,8 @@ pub(crate) struct Consumer {
     /// What it gets of the path, and whether that is nothing.
     pub(crate) share: Share,
     pub(crate) starved: bool,
+    /// Whether it shows somebody who speaks, as of the last division.
+    pub(crate) shows_speaker: bool,
     /// What the control plane knows of it: the source that it gets, and why that is not the one that is wanted.
     pub(crate) told: (Option<usize>, Option<Shortfall>),
     /// Whether it is in its transport's list of those that wait for the path.
@@ -143,6 +145,7 @@ impl Consumer {
             paused: false,
             share: Share::default(),
             starved: false,
+            shows_speaker: false,
             is_waiting_for_path: false,
             rewriter,
             temporal: Temporal::new(spec.temporal),
@@ -177,9 +180,10 @@ impl Consumer {
         self.kind == Kind::Video
     }
 
-    /// Its place among the pictures that share a path; the lower, the earlier it is served.
-    pub(crate) fn rank(&self) -> (u8, u64) {
-        (self.spec.rank, self.spec.consumer.0)
+    /// Its place among the pictures that share a path; the lower, the earlier it is served: those who speak before others
+    /// of their kind.
+    pub(crate) fn rank(&self) -> (u8, bool, u64) {
+        (self.spec.rank, !self.shows_speaker, self.spec.consumer.0)
     }
 
     /// A packet went out.

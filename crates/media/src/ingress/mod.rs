@@ -7,5 +7,6 @@ pub(crate) mod meter;
 pub(crate) mod reception;
 pub(crate) mod repair;
 pub(crate) mod spec;
+pub(crate) mod speech;
 pub(crate) mod stream;
 pub(crate) mod track;

@@ -39,6 +39,8 @@ pub struct ProducerSpec {
     pub twcc_extension: Option<u8>,
     /// Identifier of the dependency descriptor extension, when negotiated: it tells the layers of AV1 and VP9.
     pub dependency_descriptor_extension: Option<u8>,
+    /// Identifier of the extension with the level of sound (RFC 6464), when negotiated: it tells who speaks.
+    pub level_extension: Option<u8>,
     /// Whether we may ask for lost packets (RFC 4585 §6.2.1).
     pub nack: bool,
     /// Whether we may ask for a keyframe (RFC 4585 §6.3.1).

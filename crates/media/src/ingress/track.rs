@@ -7,11 +7,13 @@ use crate::ingress::keyframe_requests::{KeyframeRequests, Need};
 use crate::ingress::meter::Meter;
 use crate::ingress::repair::Timing;
 use crate::ingress::spec::ProducerSpec;
+use crate::ingress::speech::Speech;
 use crate::ingress::stream::Stream;
 use crate::slab::{ConsumerKey, TransportKey};
 use crate::wire::codecs::Kind;
 use crate::wire::dependency_descriptor::Structure;
 use crate::wire::num::{ExtSeqNo, RtpTime, SeqNo, Ssrc};
+use crate::wire::rtp::RtpView;
 use std::time::{Duration, Instant};
 
 /// Streams remembered as replaced, so that their stragglers do not bring them back.
@@ -82,6 +84,7 @@ pub(crate) struct Track {
     /// The number of the newest packet with which a keyframe begins.
     keyframe_at: Option<ExtSeqNo>,
     meter: Meter,
+    speech: Speech,
     /// What the dependency descriptors of its packets refer to. Made for the first of them.
     pub(super) structure: Option<Box<Structure>>,
     pub(crate) packets: u64,
@@ -113,6 +116,7 @@ impl Track {
             last_keyframe: None,
             keyframe_at: None,
             meter: Meter::default(),
+            speech: Speech::default(),
             structure: None,
             packets: 0,
             bytes: 0,
@@ -181,6 +185,22 @@ impl Track {
         if self.spec.nack && !stream.repair(now, ext, gap) {
             self.want_keyframe(Need::Repair);
         }
+    }
+
+    /// Takes the level of the sound from a packet that tells it.
+    pub(crate) fn listen(&mut self, now: Instant, packet: &RtpView<'_>) {
+        let level = self
+            .spec
+            .level_extension
+            .and_then(|id| packet.extension(id));
+        if let Some(level) = level {
+            self.speech.on_level(now, level);
+        }
+    }
+
+    /// Whether somebody speaks on it.
+    pub(crate) fn speaks(&self, now: Instant) -> bool {
+        self.speech.speaks(now)
     }
 
     /// What it costs to be sent on with the temporal layers up to that one, in bits a second; none before that is known.
@@ -331,6 +351,7 @@ mod tests {
             repaired_rid_extension: None,
             twcc_extension: None,
             dependency_descriptor_extension: None,
+            level_extension: None,
             nack: true,
             pli: true,
             remb: false,

@@ -220,6 +220,7 @@ impl Router {
             spec.repaired_rid_extension,
             spec.twcc_extension,
             spec.dependency_descriptor_extension,
+            spec.level_extension,
         ];
         let extensions_ok = extensions.into_iter().flatten().all(extensions::is_id);
         // Without the extension nothing would ever be found to be its.

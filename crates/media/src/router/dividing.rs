@@ -119,6 +119,7 @@ impl Router {
                 continue;
             };
             if consumer.is_video() {
+                self.look_for_speaker(now, key);
                 claims.extend(self.claim(now, key));
             } else if let Some(track) = self.tracks.get_mut(consumer.track) {
                 sound += track.bits_per_second(now, 0).unwrap_or_default();
@@ -149,6 +150,24 @@ impl Router {
             self.apply(now, claim);
         }
         self.claims = claims;
+    }
+
+    /// Whether a video shows somebody who speaks now: whose sound comes on the same transport.
+    fn look_for_speaker(&mut self, now: Instant, index: ConsumerKey) {
+        let publisher = self
+            .consumers
+            .get(index)
+            .and_then(|consumer| self.tracks.get(consumer.track))
+            .and_then(|track| self.transports.get(track.transport));
+        let tracks = publisher.map_or(&[][..], |it| &it.tracks);
+        let mut tracks = tracks.iter().filter_map(|key| self.tracks.get(*key));
+        let speaks = tracks.any(|track| track.speaks(now));
+        let Some(consumer) = self.consumers.get_mut(index) else {
+            return;
+        };
+        if !std::mem::replace(&mut consumer.shows_speaker, speaks) && speaks {
+            consumer.share.prefer();
+        }
     }
 
     /// Gives a video what it was given.

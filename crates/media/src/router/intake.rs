@@ -143,10 +143,12 @@ impl Router {
         sink: &mut impl TransmitSink,
     ) -> Result<(), DropReason> {
         let came = self.came;
-        let track = self.tracks.get_mut(index);
-        let stream = track
-            .and_then(|track| track.stream.as_mut())
+        let track = self
+            .tracks
+            .get_mut(index)
             .ok_or(DropReason::UnknownStream)?;
+        track.listen(now, view);
+        let stream = track.stream.as_mut().ok_or(DropReason::UnknownStream)?;
         let arrival = stream.on_packet(came, view.seq(), view.timestamp());
         self.accept(now, index, arrival, view, view.payload(), sink)
     }

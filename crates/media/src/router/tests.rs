@@ -82,6 +82,7 @@ fn specs(kind: Kind) -> (ProducerSpec, ConsumerSpec) {
         repaired_rid_extension: None,
         twcc_extension: None,
         dependency_descriptor_extension: None,
+        level_extension: None,
         nack: is_video,
         pli: is_video,
         remb: false,

@@ -2,6 +2,7 @@
 //! notice nothing, and all comes back when the path carries it.
 
 mod layers;
+mod speakers;
 mod stage;
 
 use parlour_media::{ConsumerId, DropReason, Event};

@@ -46,7 +46,80 @@ pub(crate) struct Viewer {
     pub(crate) got: Vec<Got>,
 }
 
+/// What was sent to whom.
+pub(crate) type Sent = Vec<(std::net::SocketAddr, Vec<u8>)>;
+
 impl Viewer {
+    /// Who is connected, and gets what is added afterwards over that link.
+    pub(crate) fn new(peer: RawPeer, link: Conditions, seed: u64) -> Viewer {
+        Viewer {
+            peer,
+            link: Bottleneck::new(link, seed),
+            recorder: TwccRecorder::new(),
+            reports: true,
+            next_feedback: Duration::ZERO,
+            back: VecDeque::new(),
+            got: Vec::new(),
+        }
+    }
+
+    /// Takes what comes over the link, and writes down when it came.
+    fn take(&mut self, now: Duration) {
+        while let Some(arrival) = self.link.receive(now) {
+            let Some(plain) = self.peer.open(&arrival.packet) else {
+                continue;
+            };
+            if is_rtcp(&plain) {
+                continue;
+            }
+            let view = RtpView::parse(&plain).unwrap();
+            let number = view.extension(TWCC_EXTENSION).unwrap();
+            let number = u16::from_be_bytes([number[0], number[1]]);
+            self.recorder
+                .on_packet(number, Duration::from_secs(1) + arrival.at);
+            let layer = match view.ssrc().0 {
+                PICTURE => parlour_media::vp8::parse(view.payload()),
+                _ => None,
+            };
+            self.got.push(Got {
+                at: arrival.at.as_millis(),
+                waited: arrival.waited,
+                ssrc: view.ssrc().0,
+                seq: view.seq().0,
+                payload: view.payload().len(),
+                layer: layer.and_then(|it| it.temporal).map(|(layer, _)| layer),
+            });
+        }
+    }
+
+    /// Takes what comes over the link, and writes feedback when it is time.
+    pub(crate) fn receive(&mut self, now: Duration) {
+        self.take(now);
+        if now < self.next_feedback {
+            return;
+        }
+        self.next_feedback = now + FEEDBACK;
+        let mut buf = [0; 1200];
+        while let Some(len) = self.recorder.build(&mut buf, Ssrc(1), Ssrc(PICTURE)) {
+            if self.reports {
+                self.back.push_back((now + WAY_BACK, buf[..len].to_vec()));
+            }
+        }
+    }
+
+    /// Lets the feedback arrive that has come its way by now; returns what the router sends then.
+    pub(crate) fn report(&mut self, sim: &mut Sim, now: Duration) -> Sent {
+        sim.sent = Some(Vec::new());
+        while let Some((due, _)) = self.back.front()
+            && *due <= now
+        {
+            let (_, packet) = self.back.pop_front().unwrap();
+            let sealed = self.peer.seal_rtcp(&packet);
+            sim.inject(self.peer.address, &sealed);
+        }
+        sim.sent.take().unwrap()
+    }
+
     /// What it got of a stream from that second on.
     pub(crate) fn of(&self, ssrc: u32, from: u128) -> Vec<Got> {
         let of = self.got.iter().filter(|it| it.ssrc == ssrc);
@@ -138,15 +211,7 @@ impl Call {
                 twcc_extension: Some(TWCC_EXTENSION),
                 ..consumer(peer.transport, &sound, SOUND)
             }));
-            viewers.push(Viewer {
-                peer,
-                link: Bottleneck::new(link, number),
-                recorder: TwccRecorder::new(),
-                reports: true,
-                next_feedback: Duration::ZERO,
-                back: VecDeque::new(),
-                got: Vec::new(),
-            });
+            viewers.push(Viewer::new(peer, link, number));
         }
         Call {
             sim,
@@ -228,7 +293,7 @@ impl Call {
     }
 
     /// Puts what the router sent on the links, and answers what it asks.
-    pub(crate) fn launch(&mut self, sent: Vec<(std::net::SocketAddr, Vec<u8>)>) {
+    pub(crate) fn launch(&mut self, sent: Sent) {
         for (to, datagram) in sent {
             if to == self.speaker.address {
                 self.answer_speaker(&datagram);
@@ -263,56 +328,12 @@ impl Call {
     }
 
     pub(crate) fn receive(&mut self) {
-        let now = self.time;
         for viewer in &mut self.viewers {
-            while let Some(arrival) = viewer.link.receive(now) {
-                let Some(plain) = viewer.peer.open(&arrival.packet) else {
-                    continue;
-                };
-                if is_rtcp(&plain) {
-                    continue;
-                }
-                let view = RtpView::parse(&plain).unwrap();
-                let number = view.extension(TWCC_EXTENSION).unwrap();
-                let number = u16::from_be_bytes([number[0], number[1]]);
-                let at = Duration::from_secs(1) + arrival.at;
-                viewer.recorder.on_packet(number, at);
-                let layer = match view.ssrc().0 {
-                    PICTURE => parlour_media::vp8::parse(view.payload()),
-                    _ => None,
-                };
-                viewer.got.push(Got {
-                    at: arrival.at.as_millis(),
-                    waited: arrival.waited,
-                    ssrc: view.ssrc().0,
-                    seq: view.seq().0,
-                    payload: view.payload().len(),
-                    layer: layer.and_then(|it| it.temporal).map(|(layer, _)| layer),
-                });
-            }
-            if now >= viewer.next_feedback {
-                viewer.next_feedback = now + FEEDBACK;
-                let mut buf = [0; 1200];
-                while let Some(len) = viewer.recorder.build(&mut buf, Ssrc(1), Ssrc(PICTURE)) {
-                    let packet = buf[..len].to_vec();
-                    if viewer.reports {
-                        viewer.back.push_back((now + WAY_BACK, packet));
-                    }
-                }
-            }
+            viewer.receive(self.time);
         }
         for at in 0..self.viewers.len() {
-            while let Some((due, _)) = self.viewers[at].back.front()
-                && *due <= now
-            {
-                let (_, packet) = self.viewers[at].back.pop_front().unwrap();
-                let address = self.viewers[at].peer.address;
-                let sealed = self.viewers[at].peer.seal_rtcp(&packet);
-                self.sim.sent = Some(Vec::new());
-                self.sim.inject(address, &sealed);
-                let sent = self.sim.sent.take().unwrap();
-                self.launch(sent);
-            }
+            let sent = self.viewers[at].report(&mut self.sim, self.time);
+            self.launch(sent);
         }
     }
 

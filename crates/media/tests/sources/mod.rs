@@ -5,7 +5,6 @@ mod stage;
 mod temporal;
 mod waiting;
 
-use stage::{SMALL, Stage};
 use parlour_media::num::SeqNo;
 use parlour_media::rtp;
 use parlour_media::{
@@ -13,6 +12,7 @@ use parlour_media::{
 };
 use parlour_sim::raw::{consumer, producer};
 use parlour_sim::{VIDEO_PT, vp8};
+use stage::{SMALL, Stage};
 
 #[test]
 fn a_subscriber_stays_with_what_it_has_until_a_keyframe_of_the_other_begins() {
