@@ -41,6 +41,14 @@ const NOTHING: Duration = Duration::from_millis(8);
 /// What stands longer than this is a queue, however steady it is.
 const TOO_LONG: Duration = Duration::from_millis(50);
 
+/// Where nothing stood for longer than `CALM` for some time, and something stands for `RUSH` a moment later, a path has
+/// become far narrower, and the rate of so short a time is what it carries: what is older came before.
+const CALM: Duration = Duration::from_millis(15);
+const CALM_FOR: Duration = Duration::from_secs(2);
+const RUSH: Duration = Duration::from_millis(40);
+const RUSH_WITHIN: Duration = Duration::from_millis(250);
+const JUST_NOW: i64 = 80_000;
+
 /// So long after transport-wide feedback nothing else is listened to.
 const FRESH: Duration = Duration::from_secs(3);
 
@@ -90,6 +98,13 @@ pub struct Known {
     pub basis: Basis,
 }
 
+impl Known {
+    /// Whether less is to be sent than the path carries, until a queue is empty.
+    pub fn is_emptying(&self) -> bool {
+        self.bits_per_second < self.carried
+    }
+}
+
 /// What was sent and what of it was reported lost, since reports were last looked at.
 #[derive(Debug, Default)]
 struct Second {
@@ -115,6 +130,8 @@ pub struct Bandwidth {
     second: Second,
     /// The newest packet that arrived: its number, and how much later it arrived than it was sent, in microseconds.
     newest: Option<(u64, i64)>,
+    /// Since when, and until when, next to nothing stood on the way.
+    calm: Option<(Instant, Instant)>,
     /// One above the highest number that feedback told of.
     told: u64,
     /// The reference time of the last feedback, unwrapped.
@@ -265,18 +282,37 @@ impl Bandwidth {
         let standing = micros(self.queue.standing());
         let grows = self.trend.usage() == Usage::Over && newest_queue > NOTHING;
         let stands = standing.min(newest_queue) > TOO_LONG;
+        let rushes = self.rushes(now, newest_queue);
         Observed {
             now,
-            filling: grows || (stands && self.trend.usage() != Usage::Under),
+            filling: grows || rushes || (stands && self.trend.usage() != Usage::Under),
             newest_queue,
             outstanding: 8.0 * self.history.bytes_since(self.told) as f64,
             last_round_trip: self.last_round_trip,
-            recent: self.delivery.rate(RECENT),
+            recent: self.delivery.rate(if rushes { JUST_NOW } else { RECENT }),
             steady: self.delivery.rate(STEADY),
             round_trip: self.round_trip,
             loss: self.loss.take(now),
             lost: self.loss.ratio(),
         }
+    }
+
+    /// Whether a queue has built up at once where there was none.
+    fn rushes(&mut self, now: Instant, queue: Duration) -> bool {
+        if queue <= CALM {
+            self.calm = Some((self.calm.map_or(now, |(since, _)| since), now));
+            return false;
+        }
+        let Some((since, until)) = self.calm else {
+            return false;
+        };
+        let was_calm = until.saturating_duration_since(since) >= CALM_FOR;
+        let soon = now.saturating_duration_since(until) <= RUSH_WITHIN;
+        if !was_calm || !soon || self.rate.is_draining() {
+            self.calm = None;
+            return false;
+        }
+        queue > RUSH
     }
 
     fn measure_round_trip(&mut self, measured: Duration) {

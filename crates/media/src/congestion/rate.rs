@@ -136,7 +136,7 @@ impl Capacity {
 #[derive(Clone, Copy, Debug)]
 struct Lowered {
     at: Instant,
-    /// How long that queue was, and with what was on the way.
+    /// How long that queue became, and was then with what was on the way.
     queue: Duration,
     backlog: Duration,
     /// Since when the queue is as long as it is, and between what.
@@ -173,6 +173,8 @@ pub(super) struct Rate {
     /// How long it is since then, and since when.
     draining: Option<(Instant, Duration)>,
     raised: Option<Instant>,
+    /// How long the queue became since it was lowered for it.
+    peak: Duration,
     /// The first time since there was no queue.
     before: Option<Lowered>,
 }
@@ -188,6 +190,7 @@ impl Default for Rate {
             backlog: Duration::ZERO,
             draining: None,
             raised: None,
+            peak: Duration::ZERO,
             before: None,
         }
     }
@@ -229,7 +232,14 @@ impl Rate {
             self.undo(seen.now);
             return Verdict::NotOurs;
         }
-        if seen.filling {
+        // While one empties less is sent than the path carries, and what comes through says nothing of that.
+        let before = if self.resume.is_some() {
+            self.peak
+        } else {
+            Duration::ZERO
+        };
+        self.peak = before.max(seen.newest_queue);
+        if seen.filling && seen.newest_queue >= before {
             if answered {
                 self.lower(seen);
             }
@@ -258,6 +268,7 @@ impl Rate {
             return false;
         };
         let queue = seen.newest_queue;
+        before.queue = before.queue.max(queue);
         if queue <= EMPTY.max(before.queue / 2) || seen.lost > OVERFLOWS {
             self.before = None;
             return false;

@@ -241,8 +241,7 @@ impl Router {
         consumer.rewriter.stop();
         let transport = consumer.transport;
         // While a queue empties less is sent than the path carries: that a picture waits says nothing of its part then.
-        let empties = |it: Known| it.bits_per_second < it.carried;
-        if self.known(transport).is_some_and(empties) {
+        if self.known(transport).is_some_and(|it| it.is_emptying()) {
             return;
         }
         let Some(mut claim) = self.claim(now, index) else {
@@ -369,6 +368,9 @@ impl Transport {
             }
         });
         self.pacer.set_rate(now, rate);
+        if known.is_some_and(|it| it.is_emptying()) {
+            self.pacer.forgo();
+        }
     }
 }
 

@@ -52,6 +52,11 @@ impl Pacer {
         self.at = Some(now);
     }
 
+    /// A queue stands on the way and is to empty: what was saved up until now would stand in it.
+    pub fn forgo(&mut self) {
+        self.left = self.left.min(0.0);
+    }
+
     /// Whether a packet that can wait may leave now.
     pub fn is_open(&self) -> bool {
         self.rate == 0.0 || self.left > 0.0

@@ -233,3 +233,33 @@ fn a_path_that_narrows_at_once_gets_the_small_picture_as_soon_as_its_queue_is_em
         );
     }
 }
+
+/// What stands on the way when a path narrows is what was sent before feedback could tell of it, and little more: nothing
+/// that was saved up follows it, and once it is gone the path carries what it carries.
+#[test]
+fn sound_waits_for_less_than_half_a_second_where_a_path_narrows_at_once() {
+    let narrow = Conditions {
+        rates: vec![
+            (Duration::ZERO, 20_000_000),
+            (Duration::from_secs(10), 300_000),
+        ],
+        queue: 110_000,
+        ..Conditions::steady(300_000)
+    };
+    let mut call = Call::new(vec![narrow], [3, 12]);
+    call.until(14);
+    let sound = call.viewers[0].of(SOUND, 0);
+    assert_unbroken(&sound);
+    let longest = longest_wait(&sound);
+    assert!(longest < MS * 420, "{longest:?}");
+    let late = sound.iter().filter(|it| it.waited > MS * 100);
+    let last = late.map(|it| it.at).max().unwrap();
+    assert!(last < 11_100, "{last} ms");
+    let shot = call.sim.router.snapshot();
+    let known = shot.transports.iter().find_map(|it| it.bandwidth).unwrap();
+    assert!(
+        (240_000..330_000).contains(&known.estimate),
+        "{}",
+        known.estimate
+    );
+}
