@@ -98,6 +98,8 @@ impl Shared {
         let division = divide(now, means, &mut self.seen);
         let (mut given, mut needed) = (0.0, 0.0);
         let mut rest = all_least;
+        // Whether one that comes first is given more, which those behind give up at once.
+        let mut displaced = false;
         let mut lacks = false;
         for (at, was) in before.into_iter().enumerate() {
             let it = self.seen[at];
@@ -111,7 +113,7 @@ impl Shared {
                     _ => PATIENCE,
                 };
                 assert!(
-                    now - self.fitted >= patience,
+                    displaced || now - self.fitted >= patience,
                     "less though it fitted a moment ago"
                 );
                 self.seen[at].lowered = Some(now);
@@ -120,6 +122,7 @@ impl Shared {
                 self.settled = now;
             }
             if level > was {
+                displaced = true;
                 assert!(!self.queued, "more while packets stand on the way");
                 let early = it.lowered.is_some_and(|at| now - at < WAIT);
                 assert!(!early, "more right after it was too much");
