@@ -10,17 +10,36 @@ use parlour_sim::Conditions;
 use stage::{Call, Got, MS, PACKET, PICTURE, SOUND, assert_unbroken, longest_wait};
 use std::time::Duration;
 
-/// 40 kbit/s of sound and 750 of film, over a path of 300: the picture pauses, and comes back with the path.
-#[test]
-fn sound_goes_through_a_path_too_narrow_for_the_picture_and_the_picture_comes_back_with_the_path() {
-    let narrow = Conditions {
+/// 300 kbit/s, and ten times as much after twenty seconds.
+fn narrow_for_20_seconds() -> Conditions {
+    Conditions {
         rates: vec![
             (Duration::ZERO, 300_000),
             (Duration::from_secs(20), 3_000_000),
         ],
         ..Conditions::steady(300_000)
-    };
-    let mut call = Call::new(vec![narrow, Conditions::steady(20_000_000)], [3, 12]);
+    }
+}
+
+/// More than enough for ten seconds, then 300 kbit/s behind a deep queue.
+fn narrows_at_once() -> Conditions {
+    Conditions {
+        rates: vec![
+            (Duration::ZERO, 20_000_000),
+            (Duration::from_secs(10), 300_000),
+        ],
+        queue: 110_000,
+        ..Conditions::steady(300_000)
+    }
+}
+
+/// 40 kbit/s of sound and 750 of film, over a path of 300: the picture pauses, and comes back with the path.
+#[test]
+fn sound_goes_through_a_path_too_narrow_for_the_picture_and_the_picture_comes_back_with_the_path() {
+    let mut call = Call::new(
+        vec![narrow_for_20_seconds(), Conditions::steady(20_000_000)],
+        [3, 12],
+    );
     call.until(20);
     let spoiled = &call.viewers[0];
     let sound = spoiled.of(SOUND, 3);
@@ -164,14 +183,7 @@ fn a_way_that_becomes_longer_carries_the_film_on() {
 /// A film that comes in two sizes: over a narrow path the small one runs without a gap, and the big one comes back.
 #[test]
 fn a_narrow_path_carries_the_small_picture_and_the_big_one_when_it_is_wide_again() {
-    let narrow = Conditions {
-        rates: vec![
-            (Duration::ZERO, 300_000),
-            (Duration::from_secs(20), 3_000_000),
-        ],
-        ..Conditions::steady(300_000)
-    };
-    let mut call = Call::with(vec![narrow], [3, 12], true);
+    let mut call = Call::with(vec![narrow_for_20_seconds()], [3, 12], true);
     call.until(40);
     let viewer = &call.viewers[0];
     let is_small = |it: &&Got| it.payload < PACKET;
@@ -199,15 +211,7 @@ fn a_narrow_path_carries_the_small_picture_and_the_big_one_when_it_is_wide_again
 #[test]
 fn a_path_that_narrows_at_once_gets_the_small_picture_as_soon_as_its_queue_is_empty() {
     for longer in [0, 25] {
-        let narrow = Conditions {
-            rates: vec![
-                (Duration::ZERO, 20_000_000),
-                (Duration::from_secs(10), 300_000),
-            ],
-            queue: 110_000,
-            ..Conditions::steady(300_000)
-        };
-        let mut call = Call::with(vec![narrow], [6, 12], true);
+        let mut call = Call::with(vec![narrows_at_once()], [6, 12], true);
         call.until(10);
         call.viewers[0].link.conditions.delay += MS * longer;
         call.until(30);
@@ -238,15 +242,7 @@ fn a_path_that_narrows_at_once_gets_the_small_picture_as_soon_as_its_queue_is_em
 /// that was saved up follows it, and once it is gone the path carries what it carries.
 #[test]
 fn sound_waits_for_less_than_half_a_second_where_a_path_narrows_at_once() {
-    let narrow = Conditions {
-        rates: vec![
-            (Duration::ZERO, 20_000_000),
-            (Duration::from_secs(10), 300_000),
-        ],
-        queue: 110_000,
-        ..Conditions::steady(300_000)
-    };
-    let mut call = Call::new(vec![narrow], [3, 12]);
+    let mut call = Call::new(vec![narrows_at_once()], [3, 12]);
     call.until(14);
     let sound = call.viewers[0].of(SOUND, 0);
     assert_unbroken(&sound);
