@@ -26,7 +26,6 @@ from tests.browser.speech import speech
 from tests.network import Namespace, Path
 
 SERVER = "10.203.0.1"
-STARTING = asyncio.Semaphore(2)  # browsers that start at a time: a dozen at once would all run into their deadlines
 
 
 @dataclass(eq=False)
@@ -127,11 +126,8 @@ class Network:
             command.write_text(f'#!/bin/sh\nexec {" ".join(path.client.command(CHROMIUM))} "$@"\n')
             command.chmod(command.stat().st_mode | stat.S_IXUSR)
             arguments = [*ALWAYS, *device_arguments(shown, speech(name))]
-            self._browsers[key] = asyncio.ensure_future(self._launched(command, arguments))
+            launched = self.playwright.chromium.launch(executable_path=os.fspath(command), args=arguments)
+            self._browsers[key] = asyncio.ensure_future(launched)
             browser = await self._browsers[key]
             self._stack.push_async_callback(browser.close)
         return await self._browsers[key]
-
-    async def _launched(self, command: FilePath, arguments: list[str]) -> Browser:
-        async with STARTING:
-            return await self.playwright.chromium.launch(executable_path=os.fspath(command), args=arguments)

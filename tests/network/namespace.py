@@ -28,10 +28,9 @@ KEEPER = """
 echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 2>/dev/null
 ip link set lo up && echo ready
 read -r _
-own=$(readlink /proc/self/ns/net)
-for process in /proc/[0-9]*; do
-  id=${process#/proc/}
-  [ "$id" != $$ ] && [ "$(readlink "$process/ns/net")" = "$own" ] && kill -9 "$id"
+for namespace in $(find -L /proc/[0-9]*/ns/net -samefile /proc/self/ns/net 2>/dev/null); do
+  id=${namespace#/proc/}; id=${id%%/*}
+  [ "$id" != $$ ] && kill -9 "$id"
 done 2>/dev/null
 exit 0
 """

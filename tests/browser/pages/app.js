@@ -149,7 +149,7 @@ const app = {
     const end = performance.now() + milliseconds;
     while (!(await condition(argument))) {
       if (performance.now() > end) return false;
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await new Promise((resolve) => setTimeout(resolve, 100));
     }
     return true;
   },
@@ -159,14 +159,17 @@ const app = {
     return stream ? document.querySelector(`#player_${CSS.escape(stream.getId())} video`) : null;
   },
 
-  // The inbound statistics of one user's track, or an empty object while there are none.
+  // The inbound statistics of one user's track, or an empty object while there are none. Only its receiver is asked:
+  // those of a whole connection cost a page with several films in it a good part of a processor.
   async inbound(user, kind) {
     const stream = app.remotes[user];
     const track = kind === 'video' ? stream?.getVideoTrack() : stream?.getAudioTrack();
     if (!track) return {};
     for (const connection of connections) {
       if (connection.connectionState === 'closed') continue;
-      const statistics = await connection.getStats();
+      const receiver = connection.getReceivers().find((one) => one.track.id === track.id);
+      if (!receiver) continue;
+      const statistics = await receiver.getStats();
       for (const entry of statistics.values()) {
         if (entry.type !== 'inbound-rtp' || entry.trackIdentifier !== track.id) continue;
         return { ...entry, codec: statistics.get(entry.codecId)?.mimeType };
