@@ -129,6 +129,57 @@ fn the_publisher_learns_round_trip_and_loss_of_its_own_link() {
     );
 }
 
+/// Sound of which every twentieth packet comes so many milliseconds late; what is reported of losses in the second half.
+fn reported_of_late_sound(late_by: u64) -> Vec<u8> {
+    let mut sim = Sim::new(5);
+    let mut publisher = RawPeer::connect(&mut sim, 1);
+    sim.command(Command::AddProducer(ProducerSpec {
+        producer: ProducerId(1),
+        ssrc: Some(Ssrc(2000)),
+        nack: true,
+        ..producer(publisher.transport, Kind::Audio)
+    }));
+    let (mut coming, mut fractions) = (Vec::new(), Vec::new());
+    for milli in 0..8000u64 {
+        if milli % 20 == 0 {
+            let number = (milli / 20) as u16;
+            let packet = rtp_packet(AUDIO_PT, number, milli as u32 * 48, 2000, b"hello");
+            let late = if number % 20 == 10 { late_by } else { 0 };
+            coming.push((milli + late, packet));
+        }
+        for (_, packet) in coming.extract_if(.., |(at, _)| *at <= milli) {
+            publisher.send_rtp(&mut sim, &packet);
+        }
+        sim.sent = Some(Vec::new());
+        sim.run(Duration::from_millis(1));
+        for datagram in publisher.answers(&mut sim) {
+            let plain = publisher.open(&datagram).unwrap_or_default();
+            for part in rtcp::parse_compound(&plain).flatten() {
+                if let Rtcp::ReceiverReport { blocks, .. } = part {
+                    let of_half = blocks.filter(|_| milli >= 4000);
+                    fractions.extend(of_half.map(|it| it.fraction_lost));
+                }
+            }
+        }
+    }
+    fractions
+}
+
+#[test]
+fn sound_that_is_repaired_counts_as_lost_on_the_way_and_sound_that_was_overtaken_does_not() {
+    let overtaken = reported_of_late_sound(25);
+    assert!(
+        overtaken.len() >= 3 && overtaken.iter().all(|it| *it == 0),
+        "{overtaken:?}"
+    );
+    let repaired = reported_of_late_sound(125);
+    let expected = (256 / 20 - 6)..=(256 / 20 + 6);
+    assert!(
+        repaired.len() >= 3 && repaired.iter().all(|it| expected.contains(&i32::from(*it))),
+        "{repaired:?}"
+    );
+}
+
 #[test]
 fn the_publisher_gets_transport_wide_feedback() {
     let mut sim = Sim::with_peers(3, 2);

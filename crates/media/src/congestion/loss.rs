@@ -67,6 +67,11 @@ impl Loss {
         self.ratio
     }
 
+    /// The share that is lost, over about the last [`SMOOTHED_OVER`] packets.
+    pub(super) fn smoothed(&self) -> f64 {
+        self.smoothed.unwrap_or_default()
+    }
+
     /// What was counted, when that is enough to say something.
     pub(super) fn take(&mut self, now: Instant) -> Option<Interval> {
         let passed = now.saturating_duration_since(*self.since.get_or_insert(now));

@@ -461,6 +461,14 @@ impl Bandwidth {
         }
     }
 
+    /// The share that is lost, whoever's doing it is, steadily enough to be told to others.
+    pub fn steady_loss(&self) -> f64 {
+        match self.feedback_at {
+            Some(_) => self.loss.smoothed(),
+            None => self.reported_ratio.unwrap_or_default(),
+        }
+    }
+
     /// How long packets stand in a queue on the way.
     pub fn queue(&self) -> Duration {
         Duration::from_micros(self.queue.standing().max(0) as u64)

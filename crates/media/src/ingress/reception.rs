@@ -38,6 +38,8 @@ pub(crate) enum Unwanted {
 /// One report block's worth of figures (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
+    /// Packets since the report before.
+    pub(crate) expected: u64,
     pub(crate) fraction_lost: u8,
     pub(crate) cumulative_lost: i64,
     pub(crate) highest: u32,
@@ -261,6 +263,7 @@ impl Reception {
             None => (0, 0),
         };
         Some(Report {
+            expected,
             fraction_lost: fraction,
             cumulative_lost: self.lost().clamp(-0x80_0000, 0x7f_ffff),
             highest: (self.max as u32).wrapping_sub(0x1_0000),

@@ -54,6 +54,8 @@ pub(super) struct Repair {
     reordered: Option<(Duration, Instant)>,
     repaired: [Option<ExtSeqNo>; REMEMBERED],
     next_repaired: usize,
+    /// Packets that were missing where their successors had come, and did not come by themselves.
+    late: u64,
 }
 
 impl Repair {
@@ -63,11 +65,18 @@ impl Repair {
             reordered: None,
             repaired: [None; REMEMBERED],
             next_repaired: 0,
+            late: 0,
         }
+    }
+
+    /// How many packets so far were lost on their way, or are too late for what cannot wait: repaired since or not.
+    pub(super) fn lost_on_the_way(&self) -> u64 {
+        self.late
     }
 
     /// `gap` packets before this one are missing. False: these are too many, and nothing is asked for.
     pub(super) fn on_gap(&mut self, now: Instant, ext: ExtSeqNo, gap: u64) -> bool {
+        self.late += gap;
         if gap > (MAX_MISSING - self.missing.len()) as u64 {
             self.missing.clear();
             return false;
@@ -91,11 +100,13 @@ impl Repair {
         };
         // In order, since the oldest are given up first.
         let missing = self.missing.remove(at);
+        let by_itself = missing.answered_after.is_none_or(|at| now < at);
+        self.late -= u64::from(by_itself);
         if missing.asked > 0 {
             self.repaired[self.next_repaired] = Some(ext);
             self.next_repaired = (self.next_repaired + 1) % REMEMBERED;
         }
-        if missing.answered_after.is_none_or(|at| now < at) {
+        if by_itself {
             let late = now.saturating_duration_since(missing.noticed);
             if late > self.excess(now) + LEAST_TOLERANCE {
                 self.reordered = Some((late, now));
@@ -266,6 +277,23 @@ mod tests {
             assert!(repair.was_asked_for(ExtSeqNo(10)));
             assert_eq!(repair.due(), None);
         }
+    }
+
+    #[test]
+    fn what_comes_by_itself_was_not_lost_on_the_way_and_what_is_repaired_or_never_comes_was() {
+        let (mut repair, start, mut numbers) = (Repair::new(), Instant::now(), Vec::new());
+        repair.on_gap(start, ExtSeqNo(13), 3);
+        assert_eq!(repair.lost_on_the_way(), 3);
+        repair.on_came(start + ms(5), ExtSeqNo(10));
+        assert_eq!(repair.lost_on_the_way(), 2);
+        let asked_at = start + LEAST_TOLERANCE;
+        repair.take(asked_at, timing(100), USEFUL, || true, &mut numbers);
+        repair.on_came(asked_at + ms(100), ExtSeqNo(11));
+        repair.forget();
+        repair.on_came(asked_at + ms(100), ExtSeqNo(12));
+        assert_eq!(repair.lost_on_the_way(), 2);
+        assert!(!repair.on_gap(start, ExtSeqNo(1000), 900));
+        assert_eq!(repair.lost_on_the_way(), 902);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(crate) struct Stream {
     repair: Repair,
     /// Retransmissions that were asked for and came twice.
     pub(crate) repeated: u64,
+    /// Packets that were lost on the way, up to the last report.
+    lost_before: u64,
     last_packet: Option<Instant>,
 }
 
@@ -26,6 +28,7 @@ impl Stream {
             reception: Reception::new(clock_rate),
             repair: Repair::new(),
             repeated: 0,
+            lost_before: 0,
             last_packet: None,
         }
     }
@@ -97,9 +100,14 @@ impl Stream {
         self.reception.is_on_time_line(now, timestamp)
     }
 
-    /// What to report on it (RFC 3550 §6.4.1); none before its first packet.
-    pub(crate) fn report(&mut self, now: Instant) -> Option<Report> {
-        self.reception.report(now)
+    /// What to report on it (RFC 3550 §6.4.1), and the share that was lost on the way, repaired since or not; none before
+    /// its first packet.
+    pub(crate) fn report(&mut self, now: Instant) -> Option<(Report, f64)> {
+        let report = self.reception.report(now)?;
+        let lost = self.repair.lost_on_the_way();
+        let since = lost.saturating_sub(std::mem::replace(&mut self.lost_before, lost));
+        let share = since as f64 / report.expected.max(1) as f64;
+        Some((report, share.min(1.0)))
     }
 
     /// Packets that never came, less those that came twice (RFC 3550 A.3).

@@ -1,4 +1,4 @@
-//! RTCP in both directions: reports, requests for packets and keyframes, feedback.
+//! RTCP in both directions: requests for packets and keyframes, feedback, and the reports that come.
 
 use crate::ingress::keyframe_requests::Need;
 use crate::ingress::reception::{from_q16, to_ntp};
@@ -9,11 +9,10 @@ use crate::router::Router;
 use crate::slab::{ConsumerKey, TrackKey, TransportKey};
 use crate::transport::round_trip::RoundTrip;
 use crate::transport::sink::TransmitSink;
-use crate::transport::{MAX_RTCP, REPORT_INTERVAL};
 use crate::wire::num::{SeqNo, Ssrc};
 use crate::wire::rtcp::{self, ReportBlock, Rtcp, SenderInfo};
 use crate::wire::twcc::Feedback;
-use crate::wire::xr::{self, ReferenceEcho};
+use crate::wire::xr::ReferenceEcho;
 use std::time::{Duration, Instant};
 
 /// Sequence numbers that are looked at in one NACK. A packet of RTCP could name 17 for each 4 bytes; nobody
@@ -22,12 +21,6 @@ const MAX_NACKED: usize = 512;
 
 /// Packets that a feedback may tell of for each item of the RTCP budget: their work is less than that of others.
 const STATUSES_PER_ITEM: u16 = 16;
-
-/// Report blocks of one receiver report (RFC 3550 §6.4.1).
-const MAX_BLOCKS: usize = 31;
-
-/// Room that one sender report with its description takes at most: 28 bytes, and a CNAME of 255.
-const REPORT_ROOM: usize = 28 + 4 + 4 + 2 + 255 + 4;
 
 /// Requests put into one NACK: each may need four bytes.
 const NACKS_PER_PACKET: usize = 256;
@@ -313,127 +306,6 @@ impl Router {
         }
         if let Some(at) = again {
             self.wake(index, at);
-        }
-    }
-
-    /// Sends the reports of a transport when they are due: on what it publishes and on what it receives.
-    pub(crate) fn serve_reports(
-        &mut self,
-        now: Instant,
-        index: TransportKey,
-        sink: &mut impl TransmitSink,
-    ) {
-        let Some(transport) = self.transports.get_mut(index) else {
-            return;
-        };
-        if transport.next_report.is_none_or(|at| at > now) {
-            return;
-        }
-        transport.next_report = Some(now + REPORT_INTERVAL);
-        if let Some(bandwidth) = &mut transport.bandwidth {
-            bandwidth.on_tick(now);
-            self.divide(now, index);
-        }
-        self.send_receiver_report(now, index, sink);
-        self.send_sender_reports(now, index, sink);
-    }
-
-    fn send_receiver_report(
-        &mut self,
-        now: Instant,
-        index: TransportKey,
-        sink: &mut impl TransmitSink,
-    ) {
-        let Some(transport) = self.transports.get_mut(index) else {
-            return;
-        };
-        let mut blocks = [ReportBlock::default(); MAX_BLOCKS];
-        let mut count = 0;
-        for at in 0..transport.tracks.len() {
-            let Some(track) = self.tracks.get_mut(transport.tracks[at]) else {
-                continue;
-            };
-            let Some((ssrc, report)) = track
-                .stream
-                .as_mut()
-                .and_then(|it| Some((it.ssrc, it.report(now)?)))
-            else {
-                continue;
-            };
-            if count == MAX_BLOCKS {
-                let sender = transport.feedback_ssrc;
-                transport.send_rtcp(sink, |buf| {
-                    rtcp::write_receiver_report(buf, sender, &blocks)
-                });
-                count = 0;
-            }
-            blocks[count] = ReportBlock {
-                ssrc,
-                fraction_lost: report.fraction_lost,
-                cumulative_lost: report.cumulative_lost as i32,
-                highest_seq: report.highest,
-                jitter: report.jitter,
-                last_sr: report.last_sr,
-                delay_since_last_sr: report.delay_since_sr,
-            };
-            count += 1;
-        }
-        if count > 0 {
-            let sender = transport.feedback_ssrc;
-            // With our time, which the peer echoes: a receiver has no sender reports of its own to be echoed.
-            let ntp = to_ntp(now.saturating_duration_since(self.started));
-            transport.send_rtcp(sink, |buf| {
-                let len = rtcp::write_receiver_report(buf, sender, &blocks[..count]);
-                len + xr::write_reference_time(&mut buf[len..], sender, ntp)
-            });
-        }
-    }
-
-    /// A sender report and a description of each consumer, as many to a datagram as fit.
-    fn send_sender_reports(
-        &mut self,
-        now: Instant,
-        index: TransportKey,
-        sink: &mut impl TransmitSink,
-    ) {
-        let Some(transport) = self.transports.get_mut(index) else {
-            return;
-        };
-        let mut at = 0;
-        while at < transport.consumers.len() {
-            let consumers = &transport.consumers[at..];
-            let mut taken = 0;
-            let mut compound = [0; MAX_RTCP];
-            let mut len = 0;
-            for consumer in consumers {
-                if len + REPORT_ROOM > MAX_RTCP {
-                    break;
-                }
-                taken += 1;
-                let Some(consumer) = self.consumers.get_mut(*consumer) else {
-                    continue;
-                };
-                let Some(track) = self.tracks.get(consumer.track) else {
-                    continue;
-                };
-                let Some(report) = consumer.sender_report(now, track.epoch, track.clock) else {
-                    continue;
-                };
-                let info = SenderInfo {
-                    ntp: report.ntp,
-                    rtp_time: report.rtp,
-                    packets: report.packets,
-                    octets: report.octets,
-                };
-                let ssrc = consumer.spec.ssrc;
-                len += rtcp::write_sender_report(&mut compound[len..], ssrc, &info, &[]);
-                len += rtcp::write_sdes_cname(&mut compound[len..], ssrc, &consumer.spec.cname);
-            }
-            at += taken;
-            transport.send_rtcp(sink, |buf| {
-                buf[..len].copy_from_slice(&compound[..len]);
-                len
-            });
         }
     }
 }

@@ -19,6 +19,7 @@ mod intake;
 mod policing;
 mod probing;
 mod removal;
+mod reports;
 mod snapshot;
 mod sources;
 mod strangers;

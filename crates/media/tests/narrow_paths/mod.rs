@@ -2,6 +2,7 @@
 //! notice nothing, and all comes back when the path carries it.
 
 mod layers;
+mod missing_sound;
 mod speakers;
 mod stage;
 

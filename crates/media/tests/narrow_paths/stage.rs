@@ -146,6 +146,8 @@ pub(crate) struct Call {
     pub(crate) keyframes: usize,
     pub(crate) said: u16,
     pub(crate) limited: Vec<(u128, Event)>,
+    /// What the speaker was reported of: when, of which stream, and the share that was lost, in 1/256.
+    pub(crate) reported: Vec<(u128, u32, u8)>,
 }
 
 /// A packet of that frame since the keyframe, which is frame 0, in three temporal layers as libvpx makes them.
@@ -228,6 +230,7 @@ impl Call {
             keyframes: 0,
             said: 0,
             limited: Vec::new(),
+            reported: Vec::new(),
         }
     }
 
@@ -318,11 +321,15 @@ impl Call {
         };
         let parts = parlour_media::rtcp::parse_compound(&plain);
         for part in parts.flatten() {
-            if let Rtcp::Pli { media, .. } = part {
-                match media.0 {
-                    1000 => self.keyframe = true,
-                    _ => self.small_keyframe = true,
+            match part {
+                Rtcp::Pli { media, .. } if media.0 == 1000 => self.keyframe = true,
+                Rtcp::Pli { .. } => self.small_keyframe = true,
+                Rtcp::ReceiverReport { blocks, .. } => {
+                    let at = self.time.as_millis();
+                    let told = blocks.map(|it| (at, it.ssrc.0, it.fraction_lost));
+                    self.reported.extend(told);
                 }
+                _ => {}
             }
         }
     }
