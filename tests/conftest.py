@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from parlour.server import Server
@@ -17,36 +16,7 @@ from tests.databases import AnyDatabase, SqliteDatabase, lay_down_files
 from tests.postgres import Cluster
 
 APP = 1400000001
-IN_TURNS = {"attacks", "browser", "network"}  # folders
-# Files of these that look at nothing that a load changes.
-BESIDE = {
-    "tests/attacks/test_import_kill.py",
-    *(
-        f"tests/browser/test_{name}.py"
-        for name in ("captures", "demo", "devices", "given_up", "operations", "wrappers")
-    ),
-}
-
-
-def takes_turns(nodeid: str) -> bool:
-    """Whether a test runs when no other of its like does."""
-    file = nodeid.split("::", 1)[0]
-    return file.split("/")[1] in IN_TURNS and file not in BESIDE
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """What a worker takes at a time when several run: a file, or everything of ``IN_TURNS``.
-
-    What looks at speed, memory or pictures would spoil the measure of its like beside it.
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class FilesAndTurns(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return "in turns" if takes_turns(nodeid) else nodeid.split("::", 1)[0]
-
-    return FilesAndTurns(config, log)
+pytest_plugins = ["tests.workers"]
 
 
 class RunningServer(Server):
