@@ -147,6 +147,7 @@ class MediaEngine:
         mid: str,
         rid: str,
         payload_type: int,
+        red_payload_type: int | None,
         rtx_payload_type: int | None,
         ssrc: int | None,
         rtx_ssrc: int | None,
@@ -163,6 +164,8 @@ class MediaEngine:
         """An incoming track. Packets find it by SSRC, else by the MID extension, else by payload type.
 
         ``rid``: one of several encodings of an m-line, each a producer of its own, which packets find by MID and RID.
+
+        ``red_payload_type``: of sound with copies of what was before it (RFC 2198).
 
         ``level_extension``: the extension with the level of its sound (RFC 6464), by which speakers are known.
 
@@ -182,6 +185,7 @@ class MediaEngine:
         temporal: int | None,
         mid: str,
         payload_type: int,
+        red_payload_type: int | None,
         rtx_payload_type: int | None,
         ssrc: int,
         rtx_ssrc: int | None,
@@ -197,6 +201,8 @@ class MediaEngine:
         ``producers`` may be up to three encodings of the same, from the biggest to the smallest, of which ``source``
         is wanted first, with the temporal layers up to ``temporal`` (None: all). While it is missing another comes. Of
         the pictures that share a path those with a lower ``rank`` (0 to 255) are served first.
+
+        ``red_payload_type``: what it takes sound with copies under; it gets these while some of the sound is lost.
 
         ``twcc_extension``: the subscriber reports on transport-wide numbers, which its packets carry in this extension.
         """

@@ -423,7 +423,8 @@ async def test_the_engine_itself_refuses_an_id_in_use_and_a_wrong_kind_or_codec(
             arguments = {"kind": "video", "codec": "vp8"} | wrong
             with pytest.raises(ValueError, match=next(iter(wrong.values()))):
                 engine.add_producer(
-                    producer=8, transport=7, mid="0", rid="", payload_type=96, rtx_payload_type=None, ssrc=None,
+                    producer=8, transport=7, mid="0", rid="", payload_type=96, red_payload_type=None,
+                    rtx_payload_type=None, ssrc=None,
                     rtx_ssrc=None, mid_extension=None, rid_extension=None, repaired_rid_extension=None,
                     twcc_extension=None, dependency_descriptor_extension=None, level_extension=None, nack=False,
                     pli=False, remb=False, **arguments,  # type: ignore[arg-type]

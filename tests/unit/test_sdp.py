@@ -64,7 +64,8 @@ def test_every_recorded_offer_is_read_and_answered(name: str) -> None:
         assert line.track is not None
         assert (section.setup, section.direction, section.rtcp_mux) == ("passive", "recvonly", True)
         assert (section.ufrag, section.pwd, section.fingerprint) == (LOCAL.ufrag, LOCAL.pwd, LOCAL.fingerprint)
-        wanted = [line.track.payload_type] + ([line.track.rtx_payload_type] if line.track.rtx_payload_type else [])
+        formats = (line.track.payload_type, line.track.red_payload_type, line.track.rtx_payload_type)
+        wanted = [one for one in formats if one is not None]
         assert list(section.payload_types) == wanted
         assert set(section.payload_types) <= set(map(int, line.payloads.split()))
 
@@ -76,7 +77,7 @@ def test_every_recorded_offer_is_read_and_answered(name: str) -> None:
             "chromium-audio-video", "0",
             TrackSpec(
                 "0", "audio", "opus", 111, None, None, None, 4, 3, False, False, "minptime=10;useinbandfec=1",
-                level_extension=1,
+                level_extension=1, red_payload_type=63,
             ),
         ),
         ("chromium-audio-video", "1", TrackSpec("1", "video", "vp8", 96, 97, None, None, 4, 3, True, True)),
@@ -110,7 +111,8 @@ def test_the_answer_is_the_one_a_browser_expects() -> None:
     assert lines[:4] == ["v=0", "o=- 7 2 IN IP4 127.0.0.1", "s=-", "t=0 0"]
     for line in (
         "a=ice-lite", "a=group:BUNDLE 0 1", "a=candidate:1 1 udp 2130706431 192.0.2.7 8081 typ host",
-        "a=end-of-candidates", "m=audio 9 UDP/TLS/RTP/SAVPF 111", "m=video 9 UDP/TLS/RTP/SAVPF 96 97",
+        "a=end-of-candidates", "m=audio 9 UDP/TLS/RTP/SAVPF 111 63",
+        "a=rtpmap:63 red/48000/2", "a=fmtp:63 111/111", "m=video 9 UDP/TLS/RTP/SAVPF 96 97",
         "a=rtcp-fb:111 transport-cc", "a=rtcp-fb:96 transport-cc", "a=rtcp-fb:96 nack", "a=rtcp-fb:96 nack pli",
         "a=rtcp-fb:96 ccm fir", "a=fmtp:97 apt=96", "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid",
         "a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
@@ -142,6 +144,30 @@ def test_an_m_line_without_a_stream_is_inactive_and_one_without_our_codecs_is_re
     assert answer.bundle == ("0", "1")
     with pytest.raises(SdpError, match="no codec in common"):
         offer.track("2")
+
+
+@pytest.mark.parametrize(
+    ("payloads", "fmtp", "taken"),
+    [
+        ("111 63", "111/111", "111 63"),
+        ("63 111", "111/111", "63 111"),
+        ("111 63", "111/111/111", "111 63"),
+        ("111 63", "9/9", "111"),
+        ("111 63", "111/9", "111"),
+        ("111 63", "", "111"),
+    ],
+)
+def test_sound_with_copies_is_taken_beside_sound_without_and_first_where_it_is_offered_first(
+    payloads: str, fmtp: str, taken: str
+) -> None:
+    text = CHROMIUM.replace("SAVPF 111 63", f"SAVPF {payloads}").replace("a=fmtp:63 111/111", f"a=fmtp:63 {fmtp}")
+    offer = read_uplink_offer(text)
+    track = offer.track("0")
+    assert (track.codec, track.payload_type) == ("opus", 111)
+    assert track.red_payload_type == (63 if "63" in taken else None)
+    assert track == replace(read_uplink_offer(CHROMIUM).track("0"), red_payload_type=track.red_payload_type), "the order"
+    answer = write_uplink_answer(offer, LOCAL, ["0"], session_id=1, version=1)
+    assert f"m=audio 9 UDP/TLS/RTP/SAVPF {taken}\r\n" in answer
 
 
 def test_h264_needs_packetization_mode_1_and_keeps_its_profile() -> None:
@@ -407,7 +433,13 @@ def test_recorded_answers_take_what_their_stack_can_play(stack: str) -> None:
             mid: line for mid, line in active.items() if not (stack == "firefox" and line.track.codec == "h264")
         }
         assert answer.accepted == {
-            mid: AcceptedLine(mid, line.track.rtx_payload_type, 1, None if stack == "aiortc" else 2)
+            mid: AcceptedLine(
+                mid,
+                line.track.rtx_payload_type,
+                1,
+                None if stack == "aiortc" else 2,
+                red_payload_type=line.track.red_payload_type if stack == "chromium" else None,
+            )
             for mid, line in playable.items()
         }
         assert answer.refused >= set(active) - set(playable)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use parlour_media::codecs::{Codec, is_keyframe_start};
 use parlour_media::dependency_descriptor::Structure;
 use parlour_media::num::{SeqNo, Ssrc};
+use parlour_media::red;
 use parlour_media::rtcp::{Rtcp, parse_compound, write_nack, write_remb};
 use parlour_media::rtp::{RtpHeader, RtpView, is_rtcp, is_rtp_or_rtcp};
 use parlour_media::srtp::{KeySalt, SRTP_OVERHEAD, SrtpProfile, SrtpReceiver, SrtpSender};
@@ -102,6 +103,9 @@ pub fn rtp(data: &[u8]) {
         data.len()
     );
     assert_eq!(&data[view.payload_range()], view.payload());
+    if let Some((_, begins)) = red::primary(view.payload()) {
+        assert!((1..=view.payload().len()).contains(&begins));
+    }
     let mut len = 12;
     for (id, value) in view.extensions() {
         assert!(id != 0);

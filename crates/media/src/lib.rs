@@ -38,4 +38,4 @@ pub use transport::srtp::SrtpProfile;
 pub use transport::{dtls, srtp};
 pub use wire::codecs::{Codec, Kind};
 pub use wire::num::{PayloadType, Ssrc};
-pub use wire::{codecs, dependency_descriptor, num, rtcp, rtp, stun, twcc, vp8, vp9};
+pub use wire::{codecs, dependency_descriptor, num, red, rtcp, rtp, stun, twcc, vp8, vp9};

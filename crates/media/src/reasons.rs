@@ -163,6 +163,8 @@ named!(
         SequenceJump = "sequence-jump",
         /// A retransmission of a packet that is here already, or is too old to matter.
         RtxUseless = "rtx-useless",
+        /// Sound with copies of what was before it (RFC 2198) that does not parse, or is of another codec.
+        RedMalformed = "red-malformed",
         /// A packet without payload: a probe.
         PaddingOnly = "padding-only",
         /// Nobody to forward to yet: the subscriber waits for a keyframe.

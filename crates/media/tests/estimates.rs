@@ -41,6 +41,7 @@ fn spec(number: u64, payload_type: u8) -> ProducerSpec {
         mid: format!("u{number}"),
         rid: String::new(),
         payload_type: PayloadType(payload_type),
+        red_payload_type: None,
         rtx_payload_type: None,
         ssrc: Some(Ssrc(number as u32)),
         rtx_ssrc: None,

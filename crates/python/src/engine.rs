@@ -130,8 +130,8 @@ impl MediaEngine {
     }
 
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
-    #[pyo3(signature = (*, producer, transport, kind, codec, mid, rid, payload_type, rtx_payload_type, ssrc,
-                        rtx_ssrc, mid_extension, rid_extension, repaired_rid_extension, twcc_extension,
+    #[pyo3(signature = (*, producer, transport, kind, codec, mid, rid, payload_type, red_payload_type,
+                        rtx_payload_type, ssrc, rtx_ssrc, mid_extension, rid_extension, repaired_rid_extension, twcc_extension,
                         dependency_descriptor_extension, level_extension, nack, pli, remb))]
     fn add_producer(
         &self,
@@ -142,6 +142,7 @@ impl MediaEngine {
         mid: String,
         rid: String,
         payload_type: u8,
+        red_payload_type: Option<u8>,
         rtx_payload_type: Option<u8>,
         ssrc: Option<u32>,
         rtx_ssrc: Option<u32>,
@@ -163,6 +164,7 @@ impl MediaEngine {
             mid,
             rid,
             payload_type: PayloadType(payload_type),
+            red_payload_type: red_payload_type.map(PayloadType),
             rtx_payload_type: rtx_payload_type.map(PayloadType),
             ssrc: ssrc.map(Ssrc),
             rtx_ssrc: rtx_ssrc.map(Ssrc),
@@ -186,7 +188,7 @@ impl MediaEngine {
 
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     #[pyo3(signature = (*, consumer, transport, producers, source, temporal, mid, payload_type,
-                        rtx_payload_type, ssrc, rtx_ssrc, mid_extension, twcc_extension,
+                        red_payload_type, rtx_payload_type, ssrc, rtx_ssrc, mid_extension, twcc_extension,
                         dependency_descriptor_extension, pads, rank, cname))]
     fn add_consumer(
         &self,
@@ -197,6 +199,7 @@ impl MediaEngine {
         temporal: Option<u8>,
         mid: String,
         payload_type: u8,
+        red_payload_type: Option<u8>,
         rtx_payload_type: Option<u8>,
         ssrc: u32,
         rtx_ssrc: Option<u32>,
@@ -215,6 +218,7 @@ impl MediaEngine {
             temporal,
             mid,
             payload_type: PayloadType(payload_type),
+            red_payload_type: red_payload_type.map(PayloadType),
             rtx_payload_type: rtx_payload_type.map(PayloadType),
             ssrc: Ssrc(ssrc),
             rtx_ssrc: rtx_ssrc.map(Ssrc),

@@ -10,7 +10,7 @@ from parlour.protocol.words import Kind
 from parlour.sdp.errors import SdpError
 from parlour.sdp.model import LocalTransport, RemoteTransport, TrackSpec
 from parlour.sdp.reader import MAX_SECTIONS, Bounds, Section, read_description
-from parlour.sdp.uplink import known_codec, remote_transport
+from parlour.sdp.uplink import is_red_of, known_codec, remote_transport
 from parlour.sdp.writer import (
     DEPENDENCY_DESCRIPTOR_URI,
     MID_URI,
@@ -57,6 +57,7 @@ class AcceptedLine:
     mid_extension: int | None
     twcc_extension: int | None
     dependency_descriptor_extension: int | None = None
+    red_payload_type: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ def _taken(section: Section, track: TrackSpec) -> AcceptedLine | None:
         return None
     rtx = next((codec for codec in section.codecs if codec.payload_type == track.rtx_payload_type), None)
     repaired = rtx is not None and rtx.name == "rtx" and rtx.parameter("apt") == str(track.payload_type)
+    red = next((codec for codec in section.codecs if codec.payload_type == track.red_payload_type), None)
     mid, twcc = section.extensions.get(MID_URI), section.extensions.get(TWCC_URI)
     descriptor = section.extensions.get(DEPENDENCY_DESCRIPTOR_URI)
     # Numbers that nobody reports on would be four bytes a packet for nothing.
@@ -146,4 +148,5 @@ def _taken(section: Section, track: TrackSpec) -> AcceptedLine | None:
         twcc if reports else None,
         # The others refer to one that is too long for the one-byte form.
         descriptor if section.mixed and descriptor == track.dependency_descriptor_extension else None,
+        red.payload_type if red is not None and is_red_of(red, track.payload_type) else None,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from parlour.protocol.words import Codec, Kind
 
@@ -44,7 +44,8 @@ class TrackSpec:
     no transport-wide feedback. ``rids`` name the encodings of simulcast (RFC 8853), the biggest first; there are none
     or at least two, and then no SSRCs, as each packet tells its encoding. ``dependency_descriptor_extension`` is there
     where both forms of header extensions may be mixed as well: its longest values need the two-byte form.
-    ``level_extension`` tells how loud a packet's sound is (RFC 6464).
+    ``level_extension`` tells how loud a packet's sound is (RFC 6464). ``red_payload_type`` is that of sound with copies of
+    what was before it (RFC 2198), and ``red_first`` whether the sender would rather send that.
     """
 
     mid: str
@@ -65,6 +66,8 @@ class TrackSpec:
     repaired_rid_extension: int | None = None
     dependency_descriptor_extension: int | None = None
     level_extension: int | None = None
+    red_payload_type: int | None = None
+    red_first: bool = field(default=False, compare=False)
 
     @property
     def has_small(self) -> bool:

@@ -168,6 +168,7 @@ def _choose(section: Section) -> TrackSpec | None:
             ),
             None,
         )
+        red = None if video else next((other for other in section.codecs if is_red_of(other, codec.payload_type)), None)
         twcc = section.extensions.get(TWCC_URI) if "transport-cc" in codec.feedback else None
         descriptor = section.extensions.get(DEPENDENCY_DESCRIPTOR_URI)
         rids = _encodings(section, name, codec.payload_type)
@@ -195,6 +196,8 @@ def _choose(section: Section) -> TrackSpec | None:
             # Who cannot send the long ones would send descriptors that refer to nothing.
             dependency_descriptor_extension=descriptor if name in DESCRIBED_CODECS and section.mixed else None,
             level_extension=None if video else section.extensions.get(LEVEL_URI),
+            red_payload_type=None if red is None else red.payload_type,
+            red_first=red is not None and section.codecs.index(red) < section.codecs.index(codec),
         )
     return None
 
@@ -206,6 +209,12 @@ def _encodings(section: Section, name: Codec, payload_type: int) -> tuple[str, .
     usable = {rid for rid, formats in section.rids.items() if not formats or payload_type in formats}
     rids = tuple(rid for rid in section.simulcast if rid in usable)[:MAX_LAYERS]
     return rids if len(rids) > 1 else ()
+
+
+def is_red_of(codec: CodecLine, payload_type: int) -> bool:
+    """Whether that line is sound of this payload type with copies of what was before (RFC 2198 §5)."""
+    formats = codec.fmtp.split("/")
+    return (codec.name, codec.clock_rate, codec.channels) == ("red", 48000, 2) and set(formats) == {str(payload_type)}
 
 
 def known_codec(kind: str, codec: CodecLine) -> Codec | None:

@@ -102,6 +102,11 @@ def codec_lines(track: TrackSpec, *, transport_cc: bool) -> dict[str, Any]:
     if rtx is not None:
         rtp.append({"payload": rtx, "codec": "rtx", "rate": 90000})
         formats.append({"payload": rtx, "config": f"apt={payload_type}"})
+    payloads = [payload_type] if rtx is None else [payload_type, rtx]
+    if (red := track.red_payload_type) is not None:
+        rtp.append({"payload": red, "codec": "red", "rate": 48000, "encoding": 2})
+        formats.append({"payload": red, "config": f"{payload_type}/{payload_type}"})
+        payloads.insert(0 if track.red_first else 1, red)
     extensions = [
         (track.mid_extension, MID_URI),
         (track.twcc_extension, TWCC_URI),
@@ -122,7 +127,7 @@ def codec_lines(track: TrackSpec, *, transport_cc: bool) -> dict[str, Any]:
         "type": track.kind,
         "port": 9,
         "protocol": "UDP/TLS/RTP/SAVPF",
-        "payloads": str(payload_type) if rtx is None else f"{payload_type} {rtx}",
+        "payloads": " ".join(map(str, payloads)),
         "mid": track.mid,
         "rtcpMux": "rtcp-mux",
         "rtcpRsize": "rtcp-rsize",

@@ -330,7 +330,7 @@ class Downlink:
                 # The client tries anew, as after every failure of its downlink, and says so when it gives up.
                 self._closed("media-full")
                 return
-        payload_type, rtx = self._payload_types_for(source.track)
+        payload_type, second = self._payload_types_for(source.track)
         # Repair is between us and this client, whatever there is between us and the publisher. Lost sound comes again
         # as it was, under its own number: browsers have no RTX for it.
         video = source.track.kind == "video"
@@ -339,7 +339,7 @@ class Downlink:
             source.track.kind,
             source.track.codec,
             payload_type,
-            rtx if video else None,
+            second if video else None,
             self._media.allocate_ssrc(self._transport.id),
             self._media.allocate_ssrc(self._transport.id) if video else None,
             MID_EXTENSION,
@@ -351,6 +351,8 @@ class Downlink:
             remb=video,
             # Of these the frames do not tell all that a decoder must know of them.
             dependency_descriptor_extension=DESCRIPTOR_EXTENSION if source.track.codec in DESCRIBED_CODECS else None,
+            # Whether its publisher sends any is not known before it does.
+            red_payload_type=None if video else second,
         )
         line.offered = DownlinkLine(track, active=True, stream_id=source.stream_id, cname=source.cname)
         line.key, line.producers = key, source.producers
@@ -370,7 +372,10 @@ class Downlink:
             line.consumer = None
 
     def _payload_types_for(self, track: TrackSpec) -> tuple[int, int]:
-        """One payload type a codec and format, and one for its RTX. There are fewer formats than pairs."""
+        """One payload type a codec and format, and one for its RTX or, of sound, for that with copies of what was before.
+
+        There are fewer formats than pairs.
+        """
         key = (track.codec, downlink_format(track))
         if key not in self._payload_types:
             used = 2 * len(self._payload_types)
@@ -457,6 +462,7 @@ class Downlink:
                 mid_extension=accepted.mid_extension,
                 twcc_extension=accepted.twcc_extension,
                 dependency_descriptor_extension=accepted.dependency_descriptor_extension,
+                red_payload_type=accepted.red_payload_type,
             )
             if line.key[2] == "video":
                 with self.taken.changing(line.key[:2]):

@@ -1,6 +1,7 @@
 //! One track forwarded to one transport: its numbers, its retransmissions, what the subscriber reports.
 
 use crate::allocation::Share;
+use crate::egress::copies::Copies;
 use crate::egress::frames::Frames;
 use crate::egress::pictures::Pictures;
 use crate::egress::rewrite::Rewriter;
@@ -95,6 +96,8 @@ pub(crate) struct Consumer {
     pub(crate) pictures: Pictures,
     /// The numbers of its frames, where they have dependency descriptors.
     pub(crate) frames: Frames,
+    /// How its sound leaves where the publisher sends copies with it.
+    pub(crate) copies: Copies,
     /// Whether temporal layers may be left out: the subscriber can tell that from a loss.
     pub(crate) leaves_out: bool,
     /// The header extensions of its packets.
@@ -151,6 +154,7 @@ impl Consumer {
             temporal: Temporal::new(spec.temporal),
             pictures: Pictures::new(),
             frames: Frames::default(),
+            copies: Copies::new(spec.red_payload_type),
             leaves_out: true,
             extensions: ExtensionBlock::new(mid, spec.twcc_extension).unwrap_or_default(),
             cursor,
@@ -310,6 +314,7 @@ mod tests {
             temporal: None,
             mid: "0".into(),
             payload_type: PayloadType(96),
+            red_payload_type: None,
             rtx_payload_type: None,
             ssrc: Ssrc(1),
             rtx_ssrc: None,

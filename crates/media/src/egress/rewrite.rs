@@ -100,6 +100,11 @@ impl Rewriter {
         self.history.is_emptied(number.0)
     }
 
+    /// The next number that is given out.
+    pub(crate) fn next_number(&self) -> ExtSeqNo {
+        ExtSeqNo(self.next_out)
+    }
+
     /// Whether nothing was sent under a higher number.
     pub(crate) fn is_newest(&self, number: ExtSeqNo) -> bool {
         number.0 + 1 == self.next_out

@@ -24,6 +24,9 @@ pub struct ConsumerSpec {
     pub mid: String,
     /// Payload type of the media towards the subscriber.
     pub payload_type: PayloadType,
+    /// Payload type towards the subscriber of sound that carries copies of what was before it (RFC 2198), when negotiated.
+    /// Without it, and where nothing is lost, the copies are left out.
+    pub red_payload_type: Option<PayloadType>,
     /// Payload type of the retransmissions towards the subscriber, when negotiated.
     pub rtx_payload_type: Option<PayloadType>,
     /// SSRC of the media towards the subscriber.

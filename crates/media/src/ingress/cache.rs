@@ -33,6 +33,8 @@ pub struct Meta {
     /// Whether a keyframe begins with it.
     pub keyframe: bool,
     pub layers: Layers,
+    /// How much of the payload is copies of what was before (RFC 2198), with their headers; 0: it is the codec's alone.
+    pub copies: u16,
 }
 
 #[derive(Clone, Copy)]
@@ -192,6 +194,7 @@ mod tests {
             marker: false,
             keyframe: false,
             layers: Layers::NONE,
+            copies: 0,
         }
     }
 

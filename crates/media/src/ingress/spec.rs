@@ -23,6 +23,8 @@ pub struct ProducerSpec {
     pub rid: String,
     /// Payload type of the media.
     pub payload_type: PayloadType,
+    /// Payload type of sound that carries copies of what was before it (RFC 2198), when negotiated.
+    pub red_payload_type: Option<PayloadType>,
     /// Payload type of the retransmissions (RFC 4588), when negotiated.
     pub rtx_payload_type: Option<PayloadType>,
     /// The media's SSRC, when the description told it.
@@ -65,7 +67,7 @@ impl ProducerSpec {
 
     /// Whether packets of this type are retransmissions; none when they are not the track's.
     pub(crate) fn is_rtx(&self, payload_type: PayloadType) -> Option<bool> {
-        if payload_type == self.payload_type {
+        if payload_type == self.payload_type || Some(payload_type) == self.red_payload_type {
             Some(false)
         } else if Some(payload_type) == self.rtx_payload_type {
             Some(true)

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// A media stream that was silent for this long may be replaced by one it had replaced.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
 
+/// Weight of one report's loss.
+const SHARE_WEIGHT: f64 = 0.2;
+
 /// An incoming stream.
 pub(crate) struct Stream {
     pub(crate) ssrc: Ssrc,
@@ -15,8 +18,9 @@ pub(crate) struct Stream {
     repair: Repair,
     /// Retransmissions that were asked for and came twice.
     pub(crate) repeated: u64,
-    /// Packets that were lost on the way, up to the last report.
+    /// Packets that were lost on the way, up to the last report, and their share, over some reports.
     lost_before: u64,
+    share_lost: f64,
     last_packet: Option<Instant>,
 }
 
@@ -29,6 +33,7 @@ impl Stream {
             repair: Repair::new(),
             repeated: 0,
             lost_before: 0,
+            share_lost: 0.0,
             last_packet: None,
         }
     }
@@ -106,8 +111,16 @@ impl Stream {
         let report = self.reception.report(now)?;
         let lost = self.repair.lost_on_the_way();
         let since = lost.saturating_sub(std::mem::replace(&mut self.lost_before, lost));
-        let share = since as f64 / report.expected.max(1) as f64;
-        Some((report, share.min(1.0)))
+        let share = (since as f64 / report.expected.max(1) as f64).min(1.0);
+        // Where nothing is asked for, what is missing is not looked for either.
+        let share = share.max(f64::from(report.fraction_lost) / 256.0);
+        self.share_lost += SHARE_WEIGHT * (share - self.share_lost);
+        Some((report, share))
+    }
+
+    /// The share of its packets that is lost on the way, repaired or not.
+    pub(crate) fn share_lost(&self) -> f64 {
+        self.share_lost
     }
 
     /// Packets that never came, less those that came twice (RFC 3550 A.3).

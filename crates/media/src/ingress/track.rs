@@ -343,6 +343,7 @@ mod tests {
             mid: "0".into(),
             rid: String::new(),
             payload_type: PayloadType(96),
+            red_payload_type: None,
             rtx_payload_type: None,
             ssrc: Some(Ssrc(1)),
             rtx_ssrc: None,

@@ -229,8 +229,13 @@ impl Router {
         let rtx_ok = spec
             .rtx_payload_type
             .is_none_or(|rtx| is_payload_type(rtx) && rtx != spec.payload_type);
+        let red_ok = spec.red_payload_type.is_none_or(|red| {
+            let others = [Some(spec.payload_type), spec.rtx_payload_type];
+            spec.kind == Kind::Audio && is_payload_type(red) && !others.contains(&Some(red))
+        });
         if !extensions_ok
             || !rtx_ok
+            || !red_ok
             || !is_payload_type(spec.payload_type)
             || (spec.remb && spec.twcc_extension.is_some())
             || !rid_ok
@@ -325,10 +330,14 @@ impl Router {
             let others = [spec.mid_extension, spec.twcc_extension];
             extensions::is_id(id) && !others.contains(&Some(id))
         });
+        let red_ok = spec.red_payload_type.is_none_or(|red| {
+            let sound = track.spec.kind == Kind::Audio;
+            sound && is_payload_type(red) && red != spec.payload_type
+        });
         // SDES items carry at most 255 bytes (RFC 3550 §6.5).
         let names_ok = spec.mid.len() <= MAX_MID && spec.cname.len() <= 255;
         let ids_ok = mid_ok && twcc_ok && descriptor_ok;
-        if !rtx_ok || !ids_ok || !names_ok || !is_payload_type(spec.payload_type) {
+        if !rtx_ok || !red_ok || !ids_ok || !names_ok || !is_payload_type(spec.payload_type) {
             return Err(RefuseReason::InvalidValue);
         }
         transport

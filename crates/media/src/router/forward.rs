@@ -37,7 +37,11 @@ fn pass_on(
         true => &kept.meta.layers,
         false => &Layers::NONE,
     };
-    let left_out = if kept.payload.is_empty() {
+    let (payload_type, sound) =
+        consumer
+            .copies
+            .leave(consumer.spec.payload_type, kept.payload, kept.meta.copies);
+    let left_out = if sound.is_empty() {
         Some(DropReason::PaddingOnly)
     } else if waits || consumer.temporal.takes(layers, kept.meta.timestamp) {
         None
@@ -71,7 +75,7 @@ fn pass_on(
         }
     }
     // A packet that has its number and is not to be sent leaves as one without a payload, so that nobody asks for it.
-    let (mut payload, mut emptied) = (kept.payload, left_out);
+    let (mut payload, mut emptied) = (sound, left_out);
     let mut pictures = None;
     if layers.ids.has_picture() {
         let numbers = consumer.pictures.number(&layers.ids, left_out.is_some());
@@ -97,7 +101,7 @@ fn pass_on(
     let len = payload.len();
     let header = OutgoingHeader {
         marker: kept.meta.marker,
-        payload_type: spec.payload_type,
+        payload_type,
         ext: out.ext,
         timestamp: out.timestamp,
         ssrc: spec.ssrc,
@@ -391,7 +395,13 @@ impl Router {
         if kept.arrival >= consumer.cursor {
             return Err(DropReason::NackTooSoon);
         }
-        let payload = if emptied { &[][..] } else { kept.payload };
+        let copies = kept.meta.copies;
+        if !consumer.copies.leaves_alike(original, copies) {
+            return Err(DropReason::NackTooOld);
+        }
+        let plain = consumer.spec.payload_type;
+        let (media_type, payload) = consumer.copies.leave(plain, kept.payload, copies);
+        let payload = if emptied { &[][..] } else { payload };
         let ids = kept.meta.layers.ids;
         let pictures = match ids.has_picture() && !emptied {
             true => {
@@ -419,7 +429,7 @@ impl Router {
             original
         };
         let spec = &consumer.spec;
-        let (payload_type, ssrc) = rtx.unwrap_or((spec.payload_type, spec.ssrc));
+        let (payload_type, ssrc) = rtx.unwrap_or((media_type, spec.ssrc));
         let header = OutgoingHeader {
             marker: kept.meta.marker,
             payload_type,

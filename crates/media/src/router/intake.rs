@@ -12,6 +12,7 @@ use crate::transport::sink::TransmitSink;
 use crate::wire::codecs;
 use crate::wire::layers::Layers;
 use crate::wire::num::{ExtSeqNo, RtpTime};
+use crate::wire::red;
 use crate::wire::rtp::{self, RtpView};
 use std::time::Instant;
 
@@ -31,6 +32,8 @@ pub(super) struct Media<'a> {
     /// Whether a keyframe begins with it.
     pub(super) keyframe: bool,
     pub(super) layers: Layers,
+    /// How much of the payload is copies of what was before, with their headers.
+    pub(super) copies: u16,
 }
 
 impl Router {
@@ -201,6 +204,14 @@ impl Router {
             Arrival::TooOld => return Err(DropReason::TooOld),
             Arrival::Jump => return Err(DropReason::SequenceJump),
         };
+        let is_red = Some(view.payload_type()) == track.spec.red_payload_type;
+        let copies = match is_red && !payload.is_empty() {
+            true => match red::primary(payload) {
+                Some((payload_type, at)) if payload_type == track.spec.payload_type => at as u16,
+                _ => return Err(DropReason::RedMalformed),
+            },
+            false => 0,
+        };
         let (descriptor, layers) = track.read_layers(view, payload);
         track.on_accepted(now, ext, gap, layers.lowest(), payload.len());
         let media = Media {
@@ -211,6 +222,7 @@ impl Router {
             payload,
             keyframe: codecs::is_keyframe_start(track.spec.codec, payload),
             layers,
+            copies,
         };
         self.feed(now, index, &media, sink);
         Ok(())
@@ -279,6 +291,7 @@ impl Router {
             marker: media.marker,
             keyframe: media.keyframe,
             layers: media.layers,
+            copies: media.copies,
         };
         let arrival = track.next_arrival();
         if !track.keep(now, meta, media.descriptor, media.payload) {

@@ -65,7 +65,8 @@ impl Router {
         let is_audio = |at: &TrackKey| {
             let track = self.tracks.get(*at);
             track.is_some_and(|track| {
-                track.spec.kind == Kind::Audio && track.spec.payload_type == view.payload_type()
+                let is_media = track.spec.is_rtx(view.payload_type()) == Some(false);
+                track.spec.kind == Kind::Audio && is_media
             })
         };
         let audio = match transport.stream(view.ssrc()) {

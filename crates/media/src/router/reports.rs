@@ -42,6 +42,29 @@ impl Router {
         }
         self.send_receiver_report(now, index, sink);
         self.send_sender_reports(now, index, sink);
+        self.fit_copies(index);
+    }
+
+    /// Decides which of a transport's sound needs the copies that its publisher sends with it.
+    fn fit_copies(&mut self, index: TransportKey) {
+        let Some(transport) = self.transports.get(index) else {
+            return;
+        };
+        let downlink = transport
+            .bandwidth
+            .as_ref()
+            .map_or(0.0, |it| it.steady_loss());
+        for consumer in &transport.consumers {
+            let consumer = self.consumers.get_mut(*consumer);
+            let Some(consumer) = consumer.filter(|it| it.spec.red_payload_type.is_some()) else {
+                continue;
+            };
+            let track = self.tracks.get(consumer.track);
+            let stream = track.and_then(|it| it.stream.as_ref());
+            let uplink = stream.map_or(0.0, |it| it.share_lost());
+            let next = consumer.rewriter.next_number();
+            consumer.copies.on_loss(uplink + downlink, next);
+        }
     }
 
     fn send_receiver_report(
@@ -94,7 +117,7 @@ impl Router {
             Kind::Audio => {
                 let downlink = self.most_lost_of(key).min(MOST_LOST_BY_ONE);
                 let missing = lost_on_the_way + downlink * (1.0 - lost_on_the_way);
-                report.fraction_lost.max((missing * 256.0).min(255.0) as u8)
+                (missing * 256.0).min(255.0) as u8
             }
         };
         Some(ReportBlock {

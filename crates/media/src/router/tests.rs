@@ -74,6 +74,7 @@ fn specs(kind: Kind) -> (ProducerSpec, ConsumerSpec) {
         mid: "0".into(),
         rid: String::new(),
         payload_type,
+        red_payload_type: None,
         rtx_payload_type: None,
         ssrc: (!is_video).then_some(Ssrc(2000)),
         rtx_ssrc: None,
@@ -95,6 +96,7 @@ fn specs(kind: Kind) -> (ProducerSpec, ConsumerSpec) {
         temporal: None,
         mid: "0".into(),
         payload_type,
+        red_payload_type: None,
         rtx_payload_type: None,
         ssrc: Ssrc(3000),
         rtx_ssrc: None,
@@ -225,6 +227,7 @@ fn a_track_without_a_stream_is_forwarded_and_repaired_from_what_it_keeps() {
             payload: &[0x10, 0, number as u8],
             layers: Layers::NONE,
             keyframe: number == 0,
+            copies: 0,
         };
         router.feed(now, track, &media, &mut sink);
     }

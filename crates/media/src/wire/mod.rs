@@ -6,6 +6,7 @@ pub mod dependency_descriptor;
 pub(crate) mod extensions;
 pub mod layers;
 pub mod num;
+pub mod red;
 pub mod rtcp;
 pub mod rtp;
 pub mod stun;

@@ -1,8 +1,10 @@
-//! The publisher of sound is told what those who hear it miss, so that its encoder puts what is lost into the packet after.
+//! The publisher of sound is told what those who hear it miss, so that its encoder puts what is lost into the packet after;
+//! and the copies that it sends of what was before go to who misses some of it.
 
-use super::stage::{Call, MS};
-use parlour_media::{Command, ConsumerId};
-use parlour_sim::Conditions;
+use super::stage::{Call, Got, MS, RED_PT, SOUND, SPOKEN, assert_unbroken};
+use parlour_media::{Command, ConsumerId, ConsumerSpec, Kind, PayloadType, ProducerId, Ssrc};
+use parlour_sim::raw::{consumer, producer};
+use parlour_sim::{AUDIO_PT, Conditions, TWCC_EXTENSION};
 
 const FILM: u32 = 1000;
 const SPEECH: u32 = 2000;
@@ -56,4 +58,47 @@ fn one_listener_on_a_hopeless_path_costs_the_sound_of_others_a_tenth_at_the_most
         of_sound.iter().all(|it| (0.09..=0.1).contains(it)),
         "{of_sound:?}"
     );
+}
+
+/// Lets a viewer take sound with copies, in place of what it had.
+fn take_copies(call: &mut Call, viewer: usize) {
+    let of = ConsumerId(10 * (viewer as u64 + 2) + 1);
+    call.sim.command(Command::RemoveConsumer { consumer: of });
+    let sound = producer(call.speaker.transport, Kind::Audio);
+    let transport = call.viewers[viewer].peer.transport;
+    call.sim.command(Command::AddConsumer(ConsumerSpec {
+        producers: vec![ProducerId(2)],
+        mid: "1".into(),
+        red_payload_type: Some(PayloadType(RED_PT)),
+        twcc_extension: Some(TWCC_EXTENSION),
+        consumer: ConsumerId(1000 + of.0),
+        ssrc: Ssrc(SOUND + 1),
+        ..consumer(transport, &sound, SOUND + 1)
+    }));
+}
+
+fn assert_all(got: &[Got], payload_type: u8, payload: usize) {
+    let same = |it: &&Got| (it.payload_type, it.payload) == (payload_type, payload);
+    let other = got.iter().find(|it| !same(it));
+    assert!(other.is_none(), "{other:?}");
+    assert!(got.len() > 150, "{}", got.len());
+}
+
+#[test]
+fn copies_of_what_was_before_go_to_who_loses_some_of_it_and_takes_them_and_to_nobody_else() {
+    let mut call = Call::new(vec![losing(50), losing(0), losing(50)], [3, 12]);
+    call.copies = true;
+    take_copies(&mut call, 0);
+    take_copies(&mut call, 1);
+    call.until(20);
+    let whole = 2 * SPOKEN + 5;
+    assert_all(&call.viewers[0].of(SOUND + 1, 15), RED_PT, whole);
+    assert_all(&call.viewers[1].of(SOUND + 1, 15), AUDIO_PT, SPOKEN);
+    assert_all(&call.viewers[2].of(SOUND, 15), AUDIO_PT, SPOKEN);
+
+    call.viewers[0].link.conditions.loss = 0;
+    call.until(60);
+    assert_all(&call.viewers[0].of(SOUND + 1, 55), AUDIO_PT, SPOKEN);
+    assert_unbroken(&call.viewers[0].of(SOUND + 1, 22));
+    assert_unbroken(&call.viewers[1].of(SOUND + 1, 0));
 }

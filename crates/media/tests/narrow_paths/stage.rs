@@ -21,6 +21,8 @@ const WAY_BACK: Duration = Duration::from_millis(20);
 pub(crate) const PACKET: usize = 1000;
 const SMALL_PACKET: usize = 280;
 pub(crate) const SOUND: u32 = 4000;
+pub(crate) const RED_PT: u8 = 63;
+pub(crate) const SPOKEN: usize = 100;
 pub(crate) const PICTURE: u32 = 3000;
 
 /// What came to a viewer: when in milliseconds, how long it stood in the queue, of which stream, under which number.
@@ -31,6 +33,7 @@ pub(crate) struct Got {
     pub(crate) ssrc: u32,
     pub(crate) seq: u16,
     pub(crate) payload: usize,
+    pub(crate) payload_type: u8,
     /// The temporal layer of a picture that has some.
     pub(crate) layer: Option<u8>,
 }
@@ -87,6 +90,7 @@ impl Viewer {
                 ssrc: view.ssrc().0,
                 seq: view.seq().0,
                 payload: view.payload().len(),
+                payload_type: view.payload_type().0,
                 layer: layer.and_then(|it| it.temporal).map(|(layer, _)| layer),
             });
         }
@@ -145,6 +149,8 @@ pub(crate) struct Call {
     pub(crate) layered: Option<u16>,
     pub(crate) keyframes: usize,
     pub(crate) said: u16,
+    /// Whether the sound comes with copies of what was before it.
+    pub(crate) copies: bool,
     pub(crate) limited: Vec<(u128, Event)>,
     /// What the speaker was reported of: when, of which stream, and the share that was lost, in 1/256.
     pub(crate) reported: Vec<(u128, u32, u8)>,
@@ -161,11 +167,18 @@ fn layered(frame: u16, begins: bool) -> Vec<u8> {
     payload
 }
 
+/// Sound with what was in the packet before it, which is as long (RFC 2198 §3).
+fn with_a_copy(own: &[u8]) -> Vec<u8> {
+    let before = 1 << 31 | u32::from(AUDIO_PT) << 24 | 960 << 10 | own.len() as u32;
+    [&before.to_be_bytes()[..], &[AUDIO_PT], own, own].concat()
+}
+
 fn tracks(speaker: &RawPeer) -> [ProducerSpec; 3] {
     let sound = ProducerSpec {
         producer: ProducerId(2),
         mid: "1".into(),
         ssrc: Some(Ssrc(2000)),
+        red_payload_type: Some(PayloadType(RED_PT)),
         ..producer(speaker.transport, Kind::Audio)
     };
     let film = producer(speaker.transport, Kind::Video);
@@ -229,6 +242,7 @@ impl Call {
             layered: None,
             keyframes: 0,
             said: 0,
+            copies: false,
             limited: Vec::new(),
             reported: Vec::new(),
         }
@@ -247,7 +261,12 @@ impl Call {
             }
             if milli.is_multiple_of(20) {
                 self.said += 1;
-                let packet = rtp_packet(AUDIO_PT, self.seq[1], milli as u32 * 48, 2000, &[9; 100]);
+                let (payload_type, payload) = match self.copies {
+                    true => (RED_PT, with_a_copy(&[9; SPOKEN])),
+                    false => (AUDIO_PT, vec![9; SPOKEN]),
+                };
+                let time = milli as u32 * 48;
+                let packet = rtp_packet(payload_type, self.seq[1], time, 2000, &payload);
                 self.seq[1] = self.seq[1].wrapping_add(1);
                 let sent = self.speaker.send_rtp(&mut self.sim, &packet);
                 self.launch(sent);

@@ -6,10 +6,13 @@ import { SessionReplaced } from '../signaling/session.js';
 import type { VideoProfile } from '../profiles.js';
 import type { LocalStream } from '../streams/local-stream.js';
 import { forceCodec, isScalable, repairSound, type VideoCodec } from './codecs.js';
+import { lostOf, mayHaveCopies, preferCopies, SoundLoss } from './copies.js';
 import { CONNECT_TIMEOUT, Connection, ConnectionFailed, Recovery, type Signaling } from './connection.js';
 
 type Kind = 'audio' | 'video';
 const KINDS: readonly Kind[] = ['audio', 'video'];
+/** How often it is looked at what is lost of the sound, in milliseconds: reports come once a second, or less often. */
+const LOOK_AT_LOSS = 2_000;
 
 /** One stream of this client on its way to the others; the uplink's record of them is the only one there is. */
 export interface Publication {
@@ -20,6 +23,9 @@ export interface Publication {
   readonly small: () => VideoProfile | null;
   /** The rids of its encodings that somebody takes, as the server says; null for all of them, until it says. */
   wanted: readonly string[] | null;
+  /** What is lost of its sound, and whether it is sent with copies for that. */
+  readonly loss: SoundLoss;
+  copies: boolean;
   senders: Partial<Record<Kind, RTCRtpTransceiver>>;
 }
 
@@ -45,6 +51,7 @@ export class Uplink {
   private stale = false;
   /** The connection that the server has answered an offer of: its transports before that one are gone. */
   private answered: Connection | null = null;
+  private looking: ReturnType<typeof setInterval> | undefined;
 
   constructor(private readonly options: UplinkOptions) {
     this.recovery = new Recovery(
@@ -71,7 +78,7 @@ export class Uplink {
   /** Offers a stream with the tracks that it has; `connected` tells the rest. */
   async publish(type: StreamType, stream: LocalStream): Promise<Publication> {
     const small = (): VideoProfile | null => (type === 'main' ? this.options.small(stream) : null);
-    const publication: Publication = { stream, state: 'publishing', senders: {}, small, wanted: null };
+    const publication: Publication = { stream, state: 'publishing', senders: {}, small, wanted: null, loss: new SoundLoss(), copies: false };
     this.record.set(type, publication);
     await this.inTurn(() => this.offer(type, publication));
     return publication;
@@ -177,6 +184,8 @@ export class Uplink {
   }
 
   private drop(): void {
+    clearInterval(this.looking);
+    this.looking = undefined;
     this.record.clear();
     this.connection?.close();
     this.connection = null;
@@ -221,7 +230,25 @@ export class Uplink {
       if (this.connection === connection && published) this.recovery.start(why);
     });
     this.connection = connection;
+    this.looking ??= setInterval(() => void this.lookAtLoss(), LOOK_AT_LOSS);
     return connection;
+  }
+
+  /** Begins to send copies with the sound of which some is lost, or ends it: a negotiation says which. */
+  private async lookAtLoss(): Promise<void> {
+    if (!this.connection?.isUp) return;
+    for (const [type, publication] of [...this.record]) {
+      const { senders, loss } = publication;
+      if (!senders.audio || !mayHaveCopies(publication.stream.encodings('audio', null)[0]?.maxBitrate)) continue;
+      const share = await lostOf(senders.audio.sender);
+      if (share === undefined) continue;
+      const copies = loss.told(share);
+      if (copies === publication.copies || !preferCopies(senders.audio, copies)) continue;
+      publication.copies = copies;
+      log.info(`sound is sent ${copies ? 'with' : 'without'} copies: ${(100 * share).toFixed(1)} % of it is lost`);
+      // Without a socket, or when the server is silent: the next negotiation says it.
+      await this.update(type).catch((thrown: unknown) => log.debug('copies of sound:', describe(thrown)));
+    }
   }
 
   private async negotiate(type: StreamType, publication: Publication, restart: boolean): Promise<void> {
@@ -331,6 +358,7 @@ export class Uplink {
         sendEncodings,
       });
     }
+    if (kind === 'audio' && publication.copies) preferCopies(senders[kind], true);
     if (kind === 'video' && this.options.videoCodec) forceCodec(senders[kind], this.options.videoCodec);
   }
 

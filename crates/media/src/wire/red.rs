@@ -1,0 +1,69 @@
+//! Redundant audio (RFC 2198): packets that carry what was in those before them, in front of their own.
+
+use crate::wire::num::PayloadType;
+
+/// Blocks of one packet. Browsers send two; a receiver has no use for what is long past.
+const MOST_BLOCKS: usize = 16;
+
+/// The header of a block that is not the last: a bit, the payload type, the offset of its timestamp and its length.
+const HEADER: usize = 4;
+
+/// What a packet carries of its own: its payload type, and where that begins. It is the last block (§3). None when the
+/// payload is malformed.
+pub fn primary(payload: &[u8]) -> Option<(PayloadType, usize)> {
+    let (mut at, mut copies) = (0, 0);
+    for _ in 0..MOST_BLOCKS {
+        let first = *payload.get(at)?;
+        if first & 0x80 == 0 {
+            let begins = at + 1 + copies;
+            return (begins <= payload.len()).then_some((PayloadType(first), begins));
+        }
+        let header = payload.get(at..at + HEADER)?;
+        copies += usize::from(u16::from_be_bytes([header[2], header[3]]) & 0x3ff);
+        at += HEADER;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A packet with copies of these lengths, as RFC 2198 §3 draws it.
+    fn packet(copies: &[u16], own: &[u8]) -> Vec<u8> {
+        let mut packet = Vec::new();
+        for (back, len) in (1..=copies.len() as u32).rev().zip(copies) {
+            let bits = 1 << 31 | 111 << 24 | (960 * back) << 10 | u32::from(*len);
+            packet.extend(bits.to_be_bytes());
+        }
+        packet.push(111);
+        for len in copies {
+            packet.extend(std::iter::repeat_n(7, usize::from(*len)));
+        }
+        packet.extend(own);
+        packet
+    }
+
+    #[test]
+    fn what_a_packet_carries_of_its_own_is_behind_the_copies() {
+        for copies in [&[][..], &[0], &[1], &[80], &[80, 3, 1023]] {
+            let packet = packet(copies, b"own");
+            let (payload_type, at) = primary(&packet).unwrap();
+            assert_eq!(
+                (payload_type, &packet[at..]),
+                (PayloadType(111), &b"own"[..])
+            );
+        }
+        assert_eq!(primary(&packet(&[5], b"")).unwrap().1, 4 + 1 + 5);
+    }
+
+    #[test]
+    fn a_packet_that_ends_inside_its_headers_or_copies_has_nothing() {
+        let whole = packet(&[80, 40], b"");
+        for len in 0..whole.len() {
+            assert_eq!(primary(&whole[..len]), None, "{len}");
+        }
+        assert_eq!(primary(&packet(&[1; MOST_BLOCKS], b"own")), None);
+        assert!(primary(&packet(&[1; MOST_BLOCKS - 1], b"own")).is_some());
+    }
+}
