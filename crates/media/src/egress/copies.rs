@@ -7,6 +7,15 @@ use crate::wire::num::{ExtSeqNo, PayloadType};
 const BEGIN: f64 = 0.01;
 const END: f64 = 0.0025;
 
+/// What leaves of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leaving<'a> {
+    pub(crate) payload_type: PayloadType,
+    pub(crate) payload: &'a [u8],
+    /// The payload type that its blocks have, if it leaves with copies.
+    pub(crate) blocks: Option<PayloadType>,
+}
+
 /// How sound leaves for one subscriber.
 #[derive(Debug)]
 pub(crate) struct Copies {
@@ -34,20 +43,24 @@ impl Copies {
         }
     }
 
-    /// Under which payload type a packet leaves, and what of its payload, of which that much is copies. `plain` is the type
-    /// of what has none.
+    /// How a packet leaves of whose payload that much is copies. `plain` is the type of what has none.
     pub(crate) fn leave<'a>(
         &self,
         plain: PayloadType,
         payload: &'a [u8],
         copies: u16,
-    ) -> (PayloadType, &'a [u8]) {
+    ) -> Leaving<'a> {
         match self.payload_type.filter(|_| self.sent && copies > 0) {
-            Some(payload_type) => (payload_type, payload),
-            None => (
-                plain,
-                payload.get(usize::from(copies)..).unwrap_or_default(),
-            ),
+            Some(payload_type) => Leaving {
+                payload_type,
+                payload,
+                blocks: Some(plain),
+            },
+            None => Leaving {
+                payload_type: plain,
+                payload: payload.get(usize::from(copies)..).unwrap_or_default(),
+                blocks: None,
+            },
         }
     }
 
@@ -72,14 +85,27 @@ mod tests {
             copies.on_loss(share, ExtSeqNo(1));
             copies.leave(PLAIN, PAYLOAD, 6)
         };
-        let (bare, whole) = ((PLAIN, &PAYLOAD[6..]), (RED, PAYLOAD));
+        let bare = Leaving {
+            payload_type: PLAIN,
+            payload: &PAYLOAD[6..],
+            blocks: None,
+        };
+        let whole = Leaving {
+            payload_type: RED,
+            payload: PAYLOAD,
+            blocks: Some(PLAIN),
+        };
         let told = [0.0, 0.009, 0.01, 0.003, 0.0024, 0.009].map(&mut leave);
         assert_eq!(told, [bare, bare, whole, whole, bare, bare]);
         let mut without = Copies::new(None);
         without.on_loss(0.5, ExtSeqNo(1));
         assert_eq!(without.leave(PLAIN, PAYLOAD, 6), bare);
         copies.on_loss(0.5, ExtSeqNo(1));
-        assert_eq!(copies.leave(PLAIN, PAYLOAD, 0), (PLAIN, PAYLOAD));
+        let none = Leaving {
+            payload: PAYLOAD,
+            ..bare
+        };
+        assert_eq!(copies.leave(PLAIN, PAYLOAD, 0), none);
     }
 
     #[test]

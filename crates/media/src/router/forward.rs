@@ -37,11 +37,9 @@ fn pass_on(
         true => &kept.meta.layers,
         false => &Layers::NONE,
     };
-    let (payload_type, sound) =
-        consumer
-            .copies
-            .leave(consumer.spec.payload_type, kept.payload, kept.meta.copies);
-    let left_out = if sound.is_empty() {
+    let plain = consumer.spec.payload_type;
+    let leaving = consumer.copies.leave(plain, kept.payload, kept.meta.copies);
+    let left_out = if leaving.payload.is_empty() {
         Some(DropReason::PaddingOnly)
     } else if waits || consumer.temporal.takes(layers, kept.meta.timestamp) {
         None
@@ -75,7 +73,7 @@ fn pass_on(
         }
     }
     // A packet that has its number and is not to be sent leaves as one without a payload, so that nobody asks for it.
-    let (mut payload, mut emptied) = (sound, left_out);
+    let (mut payload, mut emptied) = (leaving.payload, left_out);
     let mut pictures = None;
     if layers.ids.has_picture() {
         let numbers = consumer.pictures.number(&layers.ids, left_out.is_some());
@@ -101,7 +99,7 @@ fn pass_on(
     let len = payload.len();
     let header = OutgoingHeader {
         marker: kept.meta.marker,
-        payload_type,
+        payload_type: leaving.payload_type,
         ext: out.ext,
         timestamp: out.timestamp,
         ssrc: spec.ssrc,
@@ -110,6 +108,7 @@ fn pass_on(
         original: None,
         repeatable: !has_rtx,
         pictures,
+        blocks: leaving.blocks,
         descriptor: descriptor_of(spec, kept, frame),
     };
     transport.send_rtp(now, sink, &header, payload)?;
@@ -400,8 +399,8 @@ impl Router {
             return Err(DropReason::NackTooOld);
         }
         let plain = consumer.spec.payload_type;
-        let (media_type, payload) = consumer.copies.leave(plain, kept.payload, copies);
-        let payload = if emptied { &[][..] } else { payload };
+        let leaving = consumer.copies.leave(plain, kept.payload, copies);
+        let payload = if emptied { &[][..] } else { leaving.payload };
         let ids = kept.meta.layers.ids;
         let pictures = match ids.has_picture() && !emptied {
             true => {
@@ -429,7 +428,7 @@ impl Router {
             original
         };
         let spec = &consumer.spec;
-        let (payload_type, ssrc) = rtx.unwrap_or((media_type, spec.ssrc));
+        let (payload_type, ssrc) = rtx.unwrap_or((leaving.payload_type, spec.ssrc));
         let header = OutgoingHeader {
             marker: kept.meta.marker,
             payload_type,
@@ -441,6 +440,7 @@ impl Router {
             original: rtx.map(|_| original.seq()),
             repeatable: rtx.is_none(),
             pictures,
+            blocks: leaving.blocks,
             descriptor: descriptor_of(spec, &kept, frame),
         };
         let len = transport.send_rtp(now, sink, &header, payload)?;

@@ -87,6 +87,7 @@ fn padding_header(consumer: &mut Consumer) -> Option<OutgoingHeader<'_>> {
         original: None,
         repeatable: false,
         pictures: None,
+        blocks: None,
         descriptor: None,
     })
 }

@@ -22,6 +22,8 @@ pub(crate) struct OutgoingHeader<'a> {
     pub(crate) repeatable: bool,
     /// The numbers of VP8's pictures that stand in the payload, and those to be written there.
     pub(crate) pictures: Option<(PictureIds, Numbers)>,
+    /// The payload type of the blocks of sound with copies (RFC 2198), which stands in the payload.
+    pub(crate) blocks: Option<PayloadType>,
     /// The packet's dependency descriptor.
     pub(crate) descriptor: Option<OutgoingDescriptor<'a>>,
 }

@@ -38,6 +38,7 @@ use crate::transport::srtp::{
 use crate::transport::traffic::Traffic;
 use crate::transport::verification::PeerBudget;
 use crate::wire::num::Ssrc;
+use crate::wire::red;
 use crate::wire::rtp;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -391,6 +392,9 @@ impl Transport {
         buffer[at..at + payload.len()].copy_from_slice(payload);
         if let Some((ids, numbers)) = header.pictures {
             ids.write(numbers, &mut buffer[at..at + payload.len()]);
+        }
+        if let Some(payload_type) = header.blocks {
+            red::set_payload_type(&mut buffer[at..at + payload.len()], payload_type);
         }
         at += payload.len();
         if header.padding > 0 {

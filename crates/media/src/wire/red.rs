@@ -9,11 +9,15 @@ const MOST_BLOCKS: usize = 16;
 const HEADER: usize = 4;
 
 /// What a packet carries of its own: its payload type, and where that begins. It is the last block (§3). None when the
-/// payload is malformed.
+/// payload is malformed, or its blocks are of several types.
 pub fn primary(payload: &[u8]) -> Option<(PayloadType, usize)> {
     let (mut at, mut copies) = (0, 0);
+    let payload_type = payload.first()? & 0x7f;
     for _ in 0..MOST_BLOCKS {
         let first = *payload.get(at)?;
+        if first & 0x7f != payload_type {
+            return None;
+        }
         if first & 0x80 == 0 {
             let begins = at + 1 + copies;
             return (begins <= payload.len()).then_some((PayloadType(first), begins));
@@ -23,6 +27,19 @@ pub fn primary(payload: &[u8]) -> Option<(PayloadType, usize)> {
         at += HEADER;
     }
     None
+}
+
+/// Writes another payload type into all blocks of a payload that [`primary`] found to be sound.
+pub fn set_payload_type(payload: &mut [u8], payload_type: PayloadType) {
+    let mut at = 0;
+    while let Some(first) = payload.get_mut(at) {
+        let follows = *first & 0x80;
+        *first = follows | payload_type.0 & 0x7f;
+        if follows == 0 {
+            return;
+        }
+        at += HEADER;
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +72,25 @@ mod tests {
             );
         }
         assert_eq!(primary(&packet(&[5], b"")).unwrap().1, 4 + 1 + 5);
+        let mut other = packet(&[80, 3], b"own");
+        other[4] = 0x80 | 9;
+        assert_eq!(primary(&other), None, "a copy of another type");
+    }
+
+    #[test]
+    fn all_blocks_get_another_type_and_nothing_else_changes() {
+        for copies in [&[][..], &[80], &[80, 3, 1023]] {
+            let before = packet(copies, &[111; 20]);
+            let mut after = before.clone();
+            set_payload_type(&mut after, PayloadType(96));
+            assert_eq!(
+                primary(&after).unwrap(),
+                (PayloadType(96), primary(&before).unwrap().1)
+            );
+            set_payload_type(&mut after, PayloadType(111));
+            assert_eq!(after, before);
+        }
+        set_payload_type(&mut [], PayloadType(96));
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! The publisher of sound is told what those who hear it miss, so that its encoder puts what is lost into the packet after;
 //! and the copies that it sends of what was before go to who misses some of it.
 
-use super::stage::{Call, Got, MS, RED_PT, SOUND, SPOKEN, assert_unbroken};
+use super::stage::{Call, Got, MS, SOUND, SPOKEN, assert_unbroken};
 use parlour_media::{Command, ConsumerId, ConsumerSpec, Kind, PayloadType, ProducerId, Ssrc};
 use parlour_sim::raw::{consumer, producer};
 use parlour_sim::{AUDIO_PT, Conditions, TWCC_EXTENSION};
 
 const FILM: u32 = 1000;
 const SPEECH: u32 = 2000;
+
+/// What viewers call sound without and with copies, which is not what the publisher calls it.
+const THEIR_PT: u8 = 96;
+const THEIR_RED_PT: u8 = 97;
 
 fn losing(per_mille: u64) -> Conditions {
     Conditions {
@@ -69,7 +73,8 @@ fn take_copies(call: &mut Call, viewer: usize) {
     call.sim.command(Command::AddConsumer(ConsumerSpec {
         producers: vec![ProducerId(2)],
         mid: "1".into(),
-        red_payload_type: Some(PayloadType(RED_PT)),
+        payload_type: PayloadType(THEIR_PT),
+        red_payload_type: Some(PayloadType(THEIR_RED_PT)),
         twcc_extension: Some(TWCC_EXTENSION),
         consumer: ConsumerId(1000 + of.0),
         ssrc: Ssrc(SOUND + 1),
@@ -92,13 +97,16 @@ fn copies_of_what_was_before_go_to_who_loses_some_of_it_and_takes_them_and_to_no
     take_copies(&mut call, 1);
     call.until(20);
     let whole = 2 * SPOKEN + 5;
-    assert_all(&call.viewers[0].of(SOUND + 1, 15), RED_PT, whole);
-    assert_all(&call.viewers[1].of(SOUND + 1, 15), AUDIO_PT, SPOKEN);
+    let with_copies = call.viewers[0].of(SOUND + 1, 15);
+    assert_all(&with_copies, THEIR_RED_PT, whole);
+    let says_theirs = |it: &Got| it.first == 0x80 | THEIR_PT;
+    assert!(with_copies.iter().all(says_theirs), "the blocks' own type");
+    assert_all(&call.viewers[1].of(SOUND + 1, 15), THEIR_PT, SPOKEN);
     assert_all(&call.viewers[2].of(SOUND, 15), AUDIO_PT, SPOKEN);
 
     call.viewers[0].link.conditions.loss = 0;
     call.until(60);
-    assert_all(&call.viewers[0].of(SOUND + 1, 55), AUDIO_PT, SPOKEN);
+    assert_all(&call.viewers[0].of(SOUND + 1, 55), THEIR_PT, SPOKEN);
     assert_unbroken(&call.viewers[0].of(SOUND + 1, 22));
     assert_unbroken(&call.viewers[1].of(SOUND + 1, 0));
 }

@@ -34,6 +34,7 @@ pub(crate) struct Got {
     pub(crate) seq: u16,
     pub(crate) payload: usize,
     pub(crate) payload_type: u8,
+    pub(crate) first: u8,
     /// The temporal layer of a picture that has some.
     pub(crate) layer: Option<u8>,
 }
@@ -91,6 +92,7 @@ impl Viewer {
                 seq: view.seq().0,
                 payload: view.payload().len(),
                 payload_type: view.payload_type().0,
+                first: view.payload().first().copied().unwrap_or_default(),
                 layer: layer.and_then(|it| it.temporal).map(|(layer, _)| layer),
             });
         }
