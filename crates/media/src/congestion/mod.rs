@@ -461,10 +461,11 @@ impl Bandwidth {
         }
     }
 
-    /// The share that is lost, whoever's doing it is, steadily enough to be told to others.
-    pub fn steady_loss(&self) -> f64 {
+    /// The share that does not come in time, whoever's doing it is: what comes when it is sent again comes too late for
+    /// sound, unless the way is so short that nobody ever told that it was missing.
+    pub fn missed(&self) -> f64 {
         match self.feedback_at {
-            Some(_) => self.loss.smoothed(),
+            Some(_) => self.loss.missed(),
             None => self.reported_ratio.unwrap_or_default(),
         }
     }

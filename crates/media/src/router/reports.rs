@@ -50,10 +50,7 @@ impl Router {
         let Some(transport) = self.transports.get(index) else {
             return;
         };
-        let downlink = transport
-            .bandwidth
-            .as_ref()
-            .map_or(0.0, |it| it.steady_loss());
+        let downlink = transport.bandwidth.as_ref().map_or(0.0, |it| it.missed());
         for consumer in &transport.consumers {
             let consumer = self.consumers.get_mut(*consumer);
             let Some(consumer) = consumer.filter(|it| it.spec.red_payload_type.is_some()) else {
@@ -139,7 +136,7 @@ impl Router {
         let losses = track.consumers.iter().filter_map(|consumer| {
             let consumer = self.consumers.get(*consumer).filter(|it| !it.paused)?;
             let bandwidth = self.transports.get(consumer.transport)?.bandwidth.as_ref();
-            bandwidth.map(|it| it.steady_loss())
+            bandwidth.map(|it| it.missed())
         });
         losses.fold(0.0, f64::max)
     }
