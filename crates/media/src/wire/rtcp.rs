@@ -40,7 +40,7 @@ pub enum RtcpError {
     Truncated,
     /// The version is not 2.
     Version,
-    /// The padding is empty, not a multiple of four, or longer than the part.
+    /// The padding is empty, or longer than the part.
     Padding,
     /// The contents contradict themselves.
     Malformed,
@@ -207,13 +207,12 @@ impl<'a> RtcpIter<'a> {
         self.rest = rest;
         let mut body = part.get(HEADER_LEN..).unwrap_or_default();
         if header[0] & 0x20 != 0 {
+            // A multiple of four (RFC 3550 §6.4.1), but that browsers fill up transport-wide feedback with one to three.
             let padding = usize::from(*body.last().ok_or(RtcpError::Padding)?);
-            if padding == 0 || padding % 4 != 0 {
-                return Err(RtcpError::Padding);
-            }
             body = body
                 .len()
                 .checked_sub(padding)
+                .filter(|_| padding > 0)
                 .and_then(|len| body.get(..len))
                 .ok_or(RtcpError::Padding)?;
         }
