@@ -24,7 +24,7 @@ measured.
   ([enableSmallStream](web-sdk.md)); where it carries neither, the picture pauses and comes back by itself with a
   keyframe. Cameras are served before screens. Each viewer's path counts for that viewer alone.
 - **It lets nothing jump.** A change begins with a keyframe, under continuous numbers: the decoder sees one stream.
-- **Sound makes up for loss**: publishers hear what their listeners miss, and send what is lost once more with what follows.
+- **Sound makes up for loss**: publishers hear what their listeners miss, and send it once more with what follows.
   Listeners on good networks get the sound alone.
 - **Lost packets are sent again**, on request, inside a share of the path; sound as well, where the way is short
   enough.

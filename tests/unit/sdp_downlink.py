@@ -14,9 +14,16 @@ LOCAL = LocalTransport(
 )
 AUDIO = DownlinkLine(
     TrackSpec(
-        "0", "audio", "opus", 96, ssrc=1001, mid_extension=1, twcc_extension=2, fmtp="minptime=10;useinbandfec=1",
+        "0",
+        "audio",
+        "opus",
+        96,
+        ssrc=1001,
+        mid_extension=1,
+        twcc_extension=2,
+        fmtp="minptime=10;useinbandfec=1",
         red_payload_type=101,
-    ),  # fmt: skip
+    ),
     True,
     False,
     "s1",

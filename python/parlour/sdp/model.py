@@ -44,8 +44,8 @@ class TrackSpec:
     no transport-wide feedback. ``rids`` name the encodings of simulcast (RFC 8853), the biggest first; there are none
     or at least two, and then no SSRCs, as each packet tells its encoding. ``dependency_descriptor_extension`` is there
     where both forms of header extensions may be mixed as well: its longest values need the two-byte form.
-    ``level_extension`` tells how loud a packet's sound is (RFC 6464). ``red_payload_type`` is that of sound with copies of
-    what was before it (RFC 2198), and ``red_first`` whether the sender would rather send that.
+    ``level_extension`` tells how loud a packet's sound is (RFC 6464). ``red_payload_type`` is that of sound with copies
+    of what was before it (RFC 2198), and ``red_first`` whether the sender would rather send that.
     """
 
     mid: str

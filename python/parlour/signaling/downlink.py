@@ -372,7 +372,7 @@ class Downlink:
             line.consumer = None
 
     def _payload_types_for(self, track: TrackSpec) -> tuple[int, int]:
-        """One payload type a codec and format, and one for its RTX or, of sound, for that with copies of what was before.
+        """One payload type a codec and format, and one for its RTX or, of sound, for that with copies (RFC 2198).
 
         There are fewer formats than pairs.
         """

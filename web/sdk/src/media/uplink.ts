@@ -11,8 +11,8 @@ import { CONNECT_TIMEOUT, Connection, ConnectionFailed, Recovery, type Signaling
 
 type Kind = 'audio' | 'video';
 const KINDS: readonly Kind[] = ['audio', 'video'];
-/** How often it is looked at what is lost of the sound, in milliseconds: reports come once a second, or less often. */
-const LOOK_AT_LOSS = 2_000;
+/** How often it is looked at what is lost of the sound, in milliseconds: so often reports come. */
+const LOOK_AT_LOSS = 1_000;
 
 /** One stream of this client on its way to the others; the uplink's record of them is the only one there is. */
 export interface Publication {
