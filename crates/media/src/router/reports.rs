@@ -21,6 +21,9 @@ const REPORT_ROOM: usize = 28 + 4 + 4 + 2 + 255 + 4;
 /// sound than it gives to that one.
 const MOST_LOST_BY_ONE: f64 = 0.1;
 
+/// Copies of sound go over paths of so many bits a second at least, as they double what it takes.
+const ROOM_FOR_COPIES: u64 = 300_000;
+
 impl Router {
     /// Sends the reports of a transport when they are due: on what it publishes and on what it receives.
     pub(crate) fn serve_reports(
@@ -50,7 +53,10 @@ impl Router {
         let Some(transport) = self.transports.get(index) else {
             return;
         };
-        let downlink = transport.bandwidth.as_ref().map_or(0.0, |it| it.missed());
+        let bandwidth = transport.bandwidth.as_ref();
+        let downlink = bandwidth.map_or(0.0, |it| it.missed());
+        // What is lost for want of room is not to be made up for by sending more.
+        let is_full = bandwidth.is_some_and(|it| it.estimate() < ROOM_FOR_COPIES);
         for consumer in &transport.consumers {
             let consumer = self.consumers.get_mut(*consumer);
             let Some(consumer) = consumer.filter(|it| it.spec.red_payload_type.is_some()) else {
@@ -60,7 +66,8 @@ impl Router {
             let stream = track.and_then(|it| it.stream.as_ref());
             let uplink = stream.map_or(0.0, |it| it.share_lost());
             let next = consumer.rewriter.next_number();
-            consumer.copies.on_loss(uplink + downlink, next);
+            let share = if is_full { 0.0 } else { uplink + downlink };
+            consumer.copies.on_loss(share, next);
         }
     }
 

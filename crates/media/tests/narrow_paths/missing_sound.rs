@@ -110,3 +110,17 @@ fn copies_of_what_was_before_go_to_who_loses_some_of_it_and_takes_them_and_to_no
     assert_unbroken(&call.viewers[0].of(SOUND + 1, 22));
     assert_unbroken(&call.viewers[1].of(SOUND + 1, 0));
 }
+
+#[test]
+fn a_path_that_loses_sound_because_it_is_full_gets_no_copies() {
+    let full = Conditions {
+        loss: 50,
+        delay: MS * 50,
+        ..Conditions::steady(150_000)
+    };
+    let mut call = Call::new(vec![full], [3, 12]);
+    call.copies = true;
+    take_copies(&mut call, 0);
+    call.until(30);
+    assert_all(&call.viewers[0].of(SOUND + 1, 20), THEIR_PT, SPOKEN);
+}

@@ -10,6 +10,9 @@ const END = 0.0025;
 /** Weight of one report. */
 const WEIGHT = 0.3;
 
+/** A path of fewer bits a second is full of sound and a little picture: what it loses it loses because it is full. */
+const NARROW = 300_000;
+
 /** Sound of more bits a second is music. */
 const SPEECH = 64_000;
 
@@ -18,21 +21,37 @@ export class SoundLoss {
   private share = 0;
   private worthIt = false;
 
-  /** Takes the share that is missing; says whether copies are worth it. */
-  told(share: number): boolean {
-    this.share += WEIGHT * (share - this.share);
-    this.worthIt = this.share >= (this.worthIt ? END : BEGIN);
+  /** Takes what was reported; says whether copies are worth it. */
+  told({ missing, available }: Reported): boolean {
+    this.share += WEIGHT * (missing - this.share);
+    this.worthIt = available >= NARROW && this.share >= (this.worthIt ? END : BEGIN);
     return this.worthIt;
   }
 }
 
-/** The share that the other side misses of what is sent, as it last said; undefined when it said nothing yet. */
-export async function lostOf(sender: RTCRtpSender): Promise<number | undefined> {
-  let share: number | undefined;
-  (await sender.getStats()).forEach((entry: { type: string; fractionLost?: number }) => {
-    if (entry.type === 'remote-inbound-rtp') share = entry.fractionLost;
+/** What is known of sound on its way. */
+export interface Reported {
+  /** The share that the other side misses, as it last said. */
+  readonly missing: number;
+  /** What the path carries, in bits a second; infinite where the browser does not say. */
+  readonly available: number;
+}
+
+/** What is known of the sound that a sender sends; undefined while the other side said nothing. */
+export async function reportedOf(sender: RTCRtpSender): Promise<Reported | undefined> {
+  let missing: number | undefined;
+  let available = Infinity;
+  (await sender.getStats()).forEach((entry: Statistics) => {
+    if (entry.type === 'remote-inbound-rtp') missing = entry.fractionLost;
+    else if (entry.type === 'candidate-pair') available = entry.availableOutgoingBitrate ?? available;
   });
-  return share;
+  return missing === undefined ? undefined : { missing, available };
+}
+
+interface Statistics {
+  readonly type: string;
+  readonly fractionLost?: number;
+  readonly availableOutgoingBitrate?: number;
 }
 
 /** Whether sound with that much of a bit rate may have copies: none is what browsers give to speech. */

@@ -6,7 +6,7 @@ import { SessionReplaced } from '../signaling/session.js';
 import type { VideoProfile } from '../profiles.js';
 import type { LocalStream } from '../streams/local-stream.js';
 import { forceCodec, isScalable, repairSound, type VideoCodec } from './codecs.js';
-import { lostOf, mayHaveCopies, preferCopies, SoundLoss } from './copies.js';
+import { mayHaveCopies, preferCopies, reportedOf, SoundLoss } from './copies.js';
 import { CONNECT_TIMEOUT, Connection, ConnectionFailed, Recovery, type Signaling } from './connection.js';
 
 type Kind = 'audio' | 'video';
@@ -240,12 +240,12 @@ export class Uplink {
     for (const [type, publication] of [...this.record]) {
       const { senders, loss } = publication;
       if (!senders.audio || !mayHaveCopies(publication.stream.encodings('audio', null)[0]?.maxBitrate)) continue;
-      const share = await lostOf(senders.audio.sender);
-      if (share === undefined) continue;
-      const copies = loss.told(share);
+      const reported = await reportedOf(senders.audio.sender);
+      if (!reported) continue;
+      const copies = loss.told(reported);
       if (copies === publication.copies || !preferCopies(senders.audio, copies)) continue;
       publication.copies = copies;
-      log.info(`sound is sent ${copies ? 'with' : 'without'} copies: ${(100 * share).toFixed(1)} % of it is lost`);
+      log.info(`sound is sent ${copies ? 'with' : 'without'} copies: ${(100 * reported.missing).toFixed(1)} % of it is lost`);
       // Without a socket, or when the server is silent: the next negotiation says it.
       await this.update(type).catch((thrown: unknown) => log.debug('copies of sound:', describe(thrown)));
     }
