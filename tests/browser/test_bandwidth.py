@@ -84,5 +84,5 @@ async def acknowledged(core: MediaCore, transport: int) -> None:
     assert bandwidth["rtt_ms"] is not None
     assert bandwidth["rtt_ms"] < 2_000
     assert "feedback-never-sent" not in router["drops"]
-    # Browsers pad their feedback by one to three bytes, which RFC 3550 does not have.
-    assert "rtcp-malformed" not in router["drops"], router["drops"]
+    # What a browser sends is well-formed, also where no RFC says so: it pads this feedback by one to three bytes.
+    assert not [reason for reason in router["drops"] if reason.endswith("malformed")], router["drops"]

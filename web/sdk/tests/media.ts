@@ -40,16 +40,26 @@ interface Transceiver {
   direction: string;
   sender: Sender;
   receiver: { track: Track };
+  setCodecPreferences: (codecs: { mimeType: string }[]) => void;
 }
 
-/** A sender. It takes no parameters while it `refuses`. */
+/** A sender. It takes no parameters while it `refuses`; `missing` is what the other side reports to be lost. */
 export class Sender {
+  static getCapabilities = (): { codecs: { mimeType: string }[] } => ({
+    codecs: [{ mimeType: 'audio/opus' }, { mimeType: 'audio/red' }],
+  });
+
   refuses = false;
+  missing = 0;
 
   constructor(private encodings: RTCRtpEncodingParameters[]) {}
 
   replaceTrack(): Promise<void> {
     return Promise.resolve();
+  }
+
+  getStats(): Promise<Map<string, object>> {
+    return Promise.resolve(new Map([['1', { type: 'remote-inbound-rtp', fractionLost: this.missing }]]));
   }
 
   getParameters(): { encodings: RTCRtpEncodingParameters[] } {
@@ -70,6 +80,8 @@ export class Peer extends EventTarget {
   iceConnectionState = 'new';
   signalingState = 'stable';
   isAnswered = false;
+  /** The codecs that a transceiver was told last to prefer. */
+  preferred: string[] = [];
   private readonly transceivers: Transceiver[] = [];
 
   constructor() {
@@ -79,7 +91,15 @@ export class Peer extends EventTarget {
 
   addTransceiver(track: Track, { sendEncodings = [] }: RTCRtpTransceiverInit = {}): Transceiver {
     const sender = new Sender(sendEncodings);
-    const transceiver = { mid: String(this.transceivers.length), direction: 'sendonly', sender, receiver: { track } };
+    const transceiver = {
+      mid: String(this.transceivers.length),
+      direction: 'sendonly',
+      sender,
+      receiver: { track },
+      setCodecPreferences: (codecs: { mimeType: string }[]) => {
+        this.preferred = codecs.map((one) => one.mimeType);
+      },
+    };
     this.transceivers.push(transceiver);
     return transceiver;
   }

@@ -3,8 +3,8 @@ import { WebSocket } from 'ws';
 import TRTC from '../src/index.js';
 import { Uplink } from '../src/media/uplink.js';
 import { LocalStream } from '../src/streams/local-stream.js';
-import { Media, Peer, Track } from './media.js';
-import { SignalingServer, SILENCE } from './signaling-server.js';
+import { Media, Peer, Sender, Track } from './media.js';
+import { refusal, SignalingServer, SILENCE } from './signaling-server.js';
 
 let server: SignalingServer;
 let client: ReturnType<typeof TRTC.createClient>;
@@ -14,6 +14,7 @@ beforeEach(async () => {
   vi.stubGlobal('WebSocket', WebSocket);
   vi.stubGlobal('RTCPeerConnection', Peer);
   vi.stubGlobal('MediaStream', Media);
+  vi.stubGlobal('RTCRtpSender', Sender);
   TRTC.Logger.setLogLevel(TRTC.Logger.LogLevel.NONE);
   Peer.latest = null;
   server = await SignalingServer.start();
@@ -127,3 +128,24 @@ test('the end of the transport before, told before a new one is answered for, do
   await vi.waitFor(() => expect(asked).toHaveLength(3));
   uplink.close();
 });
+
+test('sound of which some is missing is negotiated anew, with copies, also after a negotiation that failed', async () => {
+  const publishing = client.publish(stream);
+  await vi.waitFor(() => expect(server.types).toContain('publish'));
+  const peer = Peer.latest;
+  peer?.connect();
+  await publishing;
+  const [transceiver] = peer?.getTransceivers() ?? [];
+  if (!peer || !transceiver) throw new Error('nothing is sent');
+  expect(peer.preferred).toEqual([]);
+
+  server.replies.publish = () => refusal(0x1001, 'INVALID_OPERATION', 'not now');
+  transceiver.sender.missing = 0.1;
+  await server.next('publish');
+  server.replies.publish = () => ({ sdp: 'answer', streamId: 'x' });
+  expect(await server.next('publish')).toMatchObject({ restart: false, audioMid: transceiver.mid });
+  expect(peer.preferred).toEqual(['audio/red', 'audio/opus']);
+
+  transceiver.sender.missing = 0;
+  await vi.waitFor(() => expect(peer.preferred).toEqual(['audio/opus', 'audio/red']), { timeout: 20_000 });
+}, 30_000);

@@ -230,7 +230,10 @@ export class Uplink {
       if (this.connection === connection && published) this.recovery.start(why);
     });
     this.connection = connection;
-    this.looking ??= setInterval(() => void this.lookAtLoss(), LOOK_AT_LOSS);
+    this.looking ??= setInterval(() => {
+      // A connection that closes meanwhile, a socket that is lost.
+      this.lookAtLoss().catch((thrown: unknown) => log.debug('copies of sound:', describe(thrown)));
+    }, LOOK_AT_LOSS);
     return connection;
   }
 
@@ -246,8 +249,12 @@ export class Uplink {
       if (copies === publication.copies || !preferCopies(senders.audio, copies)) continue;
       publication.copies = copies;
       log.info(`sound is sent ${copies ? 'with' : 'without'} copies: ${(100 * reported.missing).toFixed(1)} % of it is lost`);
-      // Without a socket, or when the server is silent: the next negotiation says it.
-      await this.update(type).catch((thrown: unknown) => log.debug('copies of sound:', describe(thrown)));
+      try {
+        await this.update(type);
+      } catch (thrown) {
+        publication.copies = !copies; // tried again with the next report
+        throw thrown;
+      }
     }
   }
 
@@ -358,7 +365,8 @@ export class Uplink {
         sendEncodings,
       });
     }
-    if (kind === 'audio' && publication.copies) preferCopies(senders[kind], true);
+    // One that was used before may have been told to send copies.
+    if (kind === 'audio' && (publication.copies || idle)) preferCopies(senders[kind], publication.copies);
     if (kind === 'video' && this.options.videoCodec) forceCodec(senders[kind], this.options.videoCodec);
   }
 
