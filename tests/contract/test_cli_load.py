@@ -29,7 +29,7 @@ async def test_a_small_load_is_delivered_exactly(server: RunningServer, beside: 
     """The key is the one of the server's data folder."""
     load = ("load", server.url, "--app", server.app, "--subscribers", 3, "--publishers", 2, "--rooms", 2)
     told = await beside.good(*load, "--media", "both", "--seconds", 2, "--room", 7)
-    assert told["exact"] is True
+    assert told["exact"] is True, told
     assert told["expected"] == told["received"] > 0
     assert (told["lost"], told["duplicates"], told["subscribersWithLoss"], told["undecryptable"]) == (0, 0, 0, 0)
     assert (told["firstRoom"], told["rooms"], told["patterns"]) == (7, 2, ["speech", "recorded"])
@@ -52,7 +52,7 @@ async def test_the_result_is_a_table_for_people_and_everybody_has_left(server: R
 async def test_the_link_of_a_demo_is_enough(tmp_path: Path) -> None:
     async with demo(tmp_path / "demo", "--no-robot", PARLOUR_MEDIA__ADAPT="false") as running:
         told = await Beside(elsewhere(tmp_path)).good("load", running.link, "--subscribers", 2, "--seconds", 1)
-        assert told["exact"] is True
+        assert told["exact"] is True, told
         done = await Beside(elsewhere(tmp_path))("load", f"{running.link}x", "--seconds", 1)
     assert done.status == 1
     assert "does not take this link: the token is not the one of the link" in done.err

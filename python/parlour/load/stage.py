@@ -14,9 +14,11 @@ from parlour.load.peers import Member, Peers, RoomServer
 if TYPE_CHECKING:
     from parlour._media import LoadTimes, LoadTotals
 
-SETTLE = 0.1
-"""Seconds in which nothing more may come before all is taken to have come."""
-SETTLE_TIMEOUT = 3.0
+LOOK = 0.1
+"""Seconds between two looks at what has come."""
+QUIET = 1.0
+"""Seconds in which nothing may come before what is missing is taken to be lost: a busy machine holds packets up."""
+SETTLE_TIMEOUT = 5.0
 AT_A_TIME = 20
 """Users who come in at the same time, unless the stage says otherwise."""
 
@@ -182,11 +184,14 @@ class Stage:
         )  # fmt: skip
 
     async def delivery(self) -> Delivery:
-        """Once nothing is sent any more: wait until nothing comes, and count.
+        """Once nothing is sent any more: wait until all is there or nothing comes any more, and count.
 
         Exact when everybody was there before :meth:`start`.
         """
         await self.settle()
+        return self._count()
+
+    def _count(self) -> Delivery:
         reports = self.peers.reports()
         expected = received = duplicates = incomplete = repeated = 0
         for publishers, subscribers in zip(self.publishers, self.subscribers, strict=True):
@@ -211,15 +216,14 @@ class Stage:
         self.publishers, self.subscribers = [], []
 
     async def settle(self) -> None:
-        """Wait until nothing comes any more, three seconds at most."""
+        """Wait until everything that was sent is there, or nothing comes any more."""
         deadline = time.monotonic() + SETTLE_TIMEOUT
-        before: LoadTotals | None = None
-        while time.monotonic() < deadline:
-            now = self.peers.generator.totals()
-            if before is not None and now["received"] == before["received"]:
-                return
-            before = now
-            await asyncio.sleep(SETTLE)
+        counted, since = self._count(), time.monotonic()
+        while not counted.exact and time.monotonic() < min(deadline, since + QUIET):
+            await asyncio.sleep(LOOK)
+            before, counted = counted, self._count()
+            if counted != before:
+                since = time.monotonic()
 
     def _tracks(self, number: int) -> list[Track]:
         """The tracks of a publisher; publishers begin one after another, spread over the period of each pattern."""
