@@ -104,12 +104,13 @@ class MediaEngine:
         ingress_bitrate: int = 20_000_000,
         ingress_burst: float = 0.5,
         adapts: bool = True,
+        segments: bool = True,
     ) -> Self:
         """Bind ``shards`` UDP ports from ``port`` up (0: any) and start the threads.
 
         A shard takes ``max_transports``, each of which may send ``ingress_bitrate`` bits per second, and as much as it
         saved in ``ingress_burst`` seconds beside. With ``adapts`` what goes to a peer is fitted into what its path
-        carries.
+        carries. With ``segments`` the kernel cuts runs of datagrams (UDP_SEGMENT), where it can.
 
         Raises OSError (with errno, and the address in its message) when a port is taken or the address is not ours.
         """

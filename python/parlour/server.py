@@ -167,6 +167,7 @@ class Server:
             ingress_burst=settings.media.ingress_burst,
             padding=settings.media.padding,
             adapt=settings.media.adapt,
+            segmentation=settings.media.segmentation,
         )
         try:
             await media.start()

@@ -127,6 +127,7 @@ class MediaTable(_Table):
     max_transports: Annotated[int, Field(ge=2, le=10_000)] = 10_000
     padding: bool = True
     adapt: bool = True
+    segmentation: bool = True
 
 
 class AccountsTable(_Table):

@@ -56,6 +56,24 @@ async def test_every_subscriber_gets_every_packet_and_none_twice(
     await stage.leave()
 
 
+@pytest.mark.parametrize("segmentation", [True, False])
+async def test_pictures_arrive_whole_whether_the_kernel_cuts_runs_or_not(
+    start_server: StartServer, peers: Peers, segmentation: bool
+) -> None:
+    server = await start_server(media__segmentation=segmentation)
+    stage = Stage(peers, rooms_of(server, peers), Layout(1, 3, patterns=(patterns.BURSTS,)), "load")
+    await stage.fill()
+    stage.start()
+    await stage.window(0.5)
+    stage.stop()
+    delivery = await stage.delivery()
+    assert delivery.exact, delivery
+    socket = (await server.media.snapshot())["shards"][0]["socket"]
+    assert socket["gso"] is segmentation
+    assert (socket["messages_out"] == socket["datagrams_out"]) is not segmentation
+    await stage.leave()
+
+
 async def test_a_packet_that_never_comes_makes_the_delivery_incomplete(start_server: StartServer, peers: Peers) -> None:
     """With a bound on the publisher's bit rate the server leaves packets out, and that is seen."""
     server = await start_server(media__ingress_bitrate=500_000)

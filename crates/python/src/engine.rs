@@ -35,7 +35,7 @@ pub struct MediaEngine {
 impl MediaEngine {
     #[new]
     #[pyo3(signature = (*, bind, port, shards = 1, max_transports = 10_000, ingress_bitrate = 20_000_000,
-                        ingress_burst = 0.5, adapts = true))]
+                        ingress_burst = 0.5, adapts = true, segments = true))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
         py: Python<'_>,
@@ -46,6 +46,7 @@ impl MediaEngine {
         ingress_bitrate: u64,
         ingress_burst: f64,
         adapts: bool,
+        segments: bool,
     ) -> PyResult<MediaEngine> {
         let burst = Duration::try_from_secs_f64(ingress_burst).map_err(|_| {
             PyValueError::new_err(format!("a burst is seconds from 0 up, not {ingress_burst}"))
@@ -65,6 +66,7 @@ impl MediaEngine {
                 burst,
             },
             adapts,
+            segments,
         };
         let engine = py.detach(|| Engine::start(config)).map_err(start_error)?;
         Ok(MediaEngine { engine })

@@ -43,6 +43,8 @@ pub struct EngineConfig {
     pub ingress: IngressLimit,
     /// Whether what goes to a peer is fitted into what its path carries.
     pub adapts: bool,
+    /// Whether the kernel may cut runs of datagrams (UDP_SEGMENT), where it can. Otherwise each leaves as a message of its own.
+    pub segments: bool,
 }
 
 /// The running shards.
@@ -52,6 +54,7 @@ pub struct Engine {
     max_transports: usize,
     ingress: IngressLimit,
     adapts: bool,
+    segments: bool,
     state: Mutex<State>,
     process: u32,
 }
@@ -96,6 +99,7 @@ impl Engine {
             max_transports: config.max_transports.min(MAX_TRANSPORTS),
             ingress: config.ingress,
             adapts: config.adapts,
+            segments: config.segments,
             state: Mutex::new(State {
                 directory: Directory::default(),
                 shards: Vec::new(),
@@ -130,6 +134,7 @@ impl Engine {
             orders: ring,
             events: events.clone(),
             stop: stop.clone(),
+            segments: self.segments,
             config: RouterConfig {
                 certificate: certificate.clone(),
                 seed: u64::from_ne_bytes(random()?),

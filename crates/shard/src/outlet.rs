@@ -1,6 +1,7 @@
 //! The router's way out: an arena in front of the socket.
 
 use crate::arena::Arena;
+use crate::socket;
 use crate::stats::SendStats;
 use crate::transmit::Transmitter;
 use parlour_media::{Path, TransmitSink};
@@ -21,13 +22,18 @@ pub(crate) struct Outlet<'a> {
 }
 
 impl Outlet<'_> {
-    /// In front of that socket.
-    pub(crate) fn new(socket: &UdpSocket) -> Outlet<'_> {
+    /// In front of that socket, whose kernel cuts runs if it `segments` and can.
+    pub(crate) fn new(socket: &UdpSocket, segments: bool) -> Outlet<'_> {
         let ipv6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
+        let gso = segments && socket::can_segment(socket);
+        let mut arena = Arena::new(ARENA_BYTES);
+        if !gso {
+            arena.stop_coalescing();
+        }
         Outlet {
             socket,
-            arena: Arena::new(ARENA_BYTES),
-            transmitter: Transmitter::new(ipv6),
+            arena,
+            transmitter: Transmitter::new(ipv6, gso),
             way_out: true,
         }
     }

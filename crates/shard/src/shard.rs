@@ -42,6 +42,7 @@ pub(crate) struct Shard {
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) events: EventSender,
     pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) segments: bool,
     pub(crate) config: RouterConfig,
 }
 
@@ -66,11 +67,12 @@ impl Shard {
             orders,
             events,
             stop,
+            segments,
             config,
         } = self;
         let mut turn = Turn {
             router: Router::new(config),
-            outlet: Outlet::new(&socket),
+            outlet: Outlet::new(&socket, segments),
             receiver: Receiver::new(),
             events,
             timer_not_before: None,

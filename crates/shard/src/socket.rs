@@ -43,6 +43,12 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
+/// Whether the kernel cuts runs of datagrams that are sent on that socket: Linux does from 4.18 on.
+pub(crate) fn can_segment(socket: &UdpSocket) -> bool {
+    // 0: only those that say so, message by message.
+    set(socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok()
+}
+
 /// Ask for buffers of that many bytes in both directions. The kernel may give less, and what that loses is counted
 /// ([`kernel_drops`]).
 pub fn enlarge_buffers(socket: &UdpSocket, bytes: libc::c_int) {

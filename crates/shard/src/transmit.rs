@@ -97,11 +97,11 @@ pub(crate) struct Transmitter {
 }
 
 impl Transmitter {
-    /// For a socket of that family.
-    pub(crate) fn new(ipv6: bool) -> Transmitter {
+    /// For a socket of that family, whose kernel cuts runs with `gso`.
+    pub(crate) fn new(ipv6: bool, gso: bool) -> Transmitter {
         Transmitter {
             ipv6,
-            gso: true,
+            gso,
             suspects: Vec::new(),
             spans: Vec::with_capacity(BATCH),
             names: Vec::with_capacity(BATCH),

@@ -15,6 +15,7 @@ fn start(port: u16, shards: usize) -> Result<Engine, StartError> {
         max_transports: MAX_TRANSPORTS,
         ingress: IngressLimit::default(),
         adapts: true,
+        segments: true,
     })
 }
 
@@ -204,6 +205,7 @@ fn a_transport_that_closed_by_itself_leaves_its_place_to_the_next_once_that_was_
         max_transports: 1,
         ingress: IngressLimit::default(),
         adapts: true,
+        segments: true,
     })
     .unwrap();
     // The router refuses such a user fragment, and closes what it did not make.

@@ -103,6 +103,7 @@ class MediaCore:
         ingress_burst: float = 0.5,
         padding: bool = True,
         adapt: bool = True,
+        segmentation: bool = True,
     ) -> None:
         """``announce`` are the addresses peers are told; none: ``bind``, or each interface's if that is a wildcard.
 
@@ -110,13 +111,15 @@ class MediaCore:
         ``ingress_burst`` seconds beside; the rest is dropped, video first. With ``padding`` video packets that are
         a byte shorter than others that leave with them are padded to their size, so that they leave as one message.
         With ``adapt`` what goes to a peer is fitted into what its path carries: pictures wait a moment, or are left
-        out, so that sound goes through.
+        out, so that sound goes through. With ``segmentation`` the kernel cuts runs of datagrams, where it can;
+        otherwise each leaves as a message of its own.
         """
         self._bind, self._port, self._shards = bind, port, shards
         self._max_transports = max_transports
         self._ingress = ingress_bitrate, ingress_burst
         self._padding = padding
         self._adapt = adapt
+        self._segmentation = segmentation
         self._announce = tuple(announce)
         self._engine: MediaEngine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -137,6 +140,7 @@ class MediaCore:
             ingress_bitrate=bitrate,
             ingress_burst=burst,
             adapts=self._adapt,
+            segments=self._segmentation,
         )
         addresses = self._announce or announced_addresses(self._bind)
         self._candidates = [tuple(Candidate(ip, port) for ip in addresses) for port in engine.ports]

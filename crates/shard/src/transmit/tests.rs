@@ -58,7 +58,7 @@ fn runs_are_segmented_by_the_kernel_and_coalesced_for_the_receiver() {
         put(&mut arena, other.local_addr().unwrap(), index, 90);
         expected.push((index, len));
     }
-    let mut transmitter = Transmitter::new(false);
+    let mut transmitter = Transmitter::new(false, true);
     transmitter.flush(from.as_fd(), &mut arena);
     let sent = &transmitter.stats;
     assert!(arena.is_empty());
@@ -77,13 +77,31 @@ fn runs_are_segmented_by_the_kernel_and_coalesced_for_the_receiver() {
 }
 
 #[test]
+fn where_the_kernel_is_not_to_cut_runs_each_datagram_is_a_message_and_a_batch_one_call() {
+    let (from, to) = (loopback(), loopback());
+    assert!(socket::can_segment(&from), "Linux 4.18");
+    let mut arena = Arena::new(1 << 20);
+    arena.stop_coalescing();
+    let expected: Vec<_> = (0..20).map(|index| (index, 1100)).collect();
+    for (first, len) in &expected {
+        put(&mut arena, to.local_addr().unwrap(), *first, *len);
+    }
+    let mut transmitter = Transmitter::new(false, false);
+    transmitter.flush(from.as_fd(), &mut arena);
+    let sent = &transmitter.stats;
+    assert_eq!((sent.datagrams, sent.calls, sent.messages), (20, 1, 20));
+    assert_eq!(collect(&to, 20).0, expected);
+    assert!(!transmitter.gso());
+}
+
+#[test]
 fn a_socket_that_refuses_segmentation_to_everybody_gives_it_up_and_loses_nothing() {
     let from = loopback();
     let receivers: Vec<_> = (0..GIVE_UP_AFTER).map(|_| loopback()).collect();
     // The kernel answers EINVAL to segmentation on a socket without checksums.
     socket::set(&from, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
     let mut arena = Arena::new(1 << 20);
-    let mut transmitter = Transmitter::new(false);
+    let mut transmitter = Transmitter::new(false, true);
     let expected: Vec<_> = (0..8).map(|index| (index, 500)).collect();
     for (number, to) in receivers.iter().enumerate() {
         assert!(transmitter.gso(), "{number} different paths refused it");
@@ -112,7 +130,7 @@ fn one_destination_that_cannot_be_reached_costs_the_others_nothing() {
     put(&mut arena, ([127, 0, 0, 1], 0).into(), 4, 100);
     put(&mut arena, ([127, 0, 0, 1], 0).into(), 6, 100);
     put(&mut arena, to_address, 5, 200);
-    let mut transmitter = Transmitter::new(false);
+    let mut transmitter = Transmitter::new(false, true);
     transmitter.flush(from.as_fd(), &mut arena);
     assert_eq!(collect(&to, 2).0, [(1, 100), (5, 200)]);
     let stats = &transmitter.stats;
@@ -134,7 +152,7 @@ fn more_runs_than_a_batch_all_arrive_in_order() {
     for (first, len) in &expected {
         put(&mut arena, to.local_addr().unwrap(), *first, *len);
     }
-    let mut transmitter = Transmitter::new(false);
+    let mut transmitter = Transmitter::new(false, true);
     transmitter.flush(from.as_fd(), &mut arena);
     assert_eq!(collect(&to, 200).0, expected);
     assert_eq!(transmitter.stats.datagrams, 200);
@@ -149,7 +167,7 @@ fn an_ipv6_socket_reaches_ipv4_and_names_it_so() {
     let to = loopback();
     let mut arena = Arena::new(1 << 16);
     put(&mut arena, to.local_addr().unwrap(), 1, 50);
-    Transmitter::new(true).flush(from.as_fd(), &mut arena);
+    Transmitter::new(true, true).flush(from.as_fd(), &mut arena);
     assert_eq!(collect(&to, 1).0, [(1, 50)]);
 
     let port = from.local_addr().unwrap().port();
@@ -168,7 +186,7 @@ fn a_path_with_a_small_mtu_loses_nothing_and_leaves_segmentation_to_the_others()
     with_loopback_mtu(name, 1000, || {
         let (from, small, other) = (loopback(), loopback(), loopback());
         let mut arena = Arena::new(1 << 20);
-        let mut transmitter = Transmitter::new(false);
+        let mut transmitter = Transmitter::new(false, true);
         for round in 0..3 {
             for index in 0..8 {
                 put(&mut arena, small.local_addr().unwrap(), index, 1200);
@@ -199,7 +217,7 @@ fn paths_that_refuse_runs_one_after_the_other_end_nothing_while_others_take_them
     with_loopback_mtu(name, 1000, || {
         let (from, other) = (loopback(), loopback());
         let mut arena = Arena::new(1 << 20);
-        let mut transmitter = Transmitter::new(false);
+        let mut transmitter = Transmitter::new(false, true);
         for _ in 0..3 * GIVE_UP_AFTER {
             let small = loopback();
             for index in 0..4 {
@@ -265,7 +283,7 @@ fn answers_from_where_it_was_asked(bound: &str, ipv6: bool, asked: &str) {
     }
     arena.open(path, 10).fill(9);
     arena.commit(10);
-    let mut transmitter = Transmitter::new(ipv6);
+    let mut transmitter = Transmitter::new(ipv6, true);
     transmitter.flush(server.as_fd(), &mut arena);
     assert_eq!(transmitter.stats.messages, 1, "{bound}");
     let mut sources = Vec::new();
@@ -327,7 +345,7 @@ fn an_address_that_this_machine_lost_costs_its_own_path_alone() {
                 arena.commit(60);
             }
         }
-        let mut transmitter = Transmitter::new(remote.is_ipv6());
+        let mut transmitter = Transmitter::new(remote.is_ipv6(), true);
         transmitter.flush(server.as_fd(), &mut arena);
         assert_eq!(collect(&to, 3), (vec![(0, 60), (1, 60), (2, 60)], 1));
         assert_eq!(transmitter.stats.unreachable, 3, "{bound}");
