@@ -188,8 +188,7 @@ class Stage:
 
         Exact when everybody was there before :meth:`start`.
         """
-        await self.settle()
-        return self._count()
+        return await self.settle()
 
     def _count(self) -> Delivery:
         reports = self.peers.reports()
@@ -215,8 +214,8 @@ class Stage:
             await asyncio.gather(*(member.leave() for member in members[at : at + AT_A_TIME]), return_exceptions=True)
         self.publishers, self.subscribers = [], []
 
-    async def settle(self) -> None:
-        """Wait until everything that was sent is there, or nothing comes any more."""
+    async def settle(self) -> Delivery:
+        """Wait until everything that was sent is there, or nothing comes any more; what there is then."""
         deadline = time.monotonic() + SETTLE_TIMEOUT
         counted, since = self._count(), time.monotonic()
         while not counted.exact and time.monotonic() < min(deadline, since + QUIET):
@@ -224,6 +223,7 @@ class Stage:
             before, counted = counted, self._count()
             if counted != before:
                 since = time.monotonic()
+        return counted
 
     def _tracks(self, number: int) -> list[Track]:
         """The tracks of a publisher; publishers begin one after another, spread over the period of each pattern."""
