@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import socket
@@ -32,8 +33,18 @@ def resident_bytes() -> int:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+async def refused(media: MediaCore) -> dict[str, int]:
+    """What the core dropped so far, by reason."""
+    snapshot = await media.snapshot(timeout=10)
+    return snapshot["shards"][0]["router"]["drops"]
+
+
 class Neighbour:
-    """An honest peer that keeps checking its transport, on a thread of its own, and wants each check answered."""
+    """An honest peer that keeps checking its transport, on a thread of its own, and wants each check answered.
+
+    It is known before the storm begins: until then whether its check is looked at may be for the lot to decide, as it
+    comes from the storm's own address, and a peer that is not known repeats its checks.
+    """
 
     def __init__(self, media: MediaCore, transport: TransportHandle) -> None:
         self._peer = StunPeer(("127.0.0.1", media.ports[0]))
@@ -51,7 +62,8 @@ class Neighbour:
             self._failure = error
 
     def during(self, storm: Callable[[], None]) -> None:
-        """Check while the storm lasts, and once more after it."""
+        """Check before the storm, and again and again while it lasts."""
+        self._peer.check(self._local)
         self._thread.start()
         try:
             storm()
@@ -124,6 +136,31 @@ async def test_checks_with_a_wrong_password_get_silence_and_few_of_them_are_veri
     drops = await weather(media, [wrong] * STORM)
     assert drops.keys() == {"stun-bad-integrity", "stun-over-budget"}
     assert sum(drops.values()) == STORM
+
+
+async def test_who_comes_first_in_the_midst_of_a_storm_from_its_own_address_gets_in(media: MediaCore) -> None:
+    victim, newcomer = media.create_transport(0).local, media.create_transport(0).local
+    wrong = bytes(binding_request(victim, pwd="x" * 24))
+    server, over = ("127.0.0.1", media.ports[0]), threading.Event()
+
+    def storm() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.connect(server)
+            while not over.is_set():
+                stranger.send(wrong)
+
+    thread = threading.Thread(target=storm)
+    with StunPeer(server) as peer:
+        thread.start()
+        try:
+            async with asyncio.timeout(10):
+                while sum((await refused(media)).values()) < STORM:
+                    pass
+            await asyncio.to_thread(peer.check, newcomer, again=0.05)
+        finally:
+            over.set()
+            thread.join()
+    assert (await refused(media)).keys() == {"stun-bad-integrity", "stun-over-budget"}
 
 
 def client_hello(chance: random.Random) -> list[bytes]:

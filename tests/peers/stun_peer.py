@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import select
 import socket
 import time
 from typing import Self
@@ -50,15 +52,15 @@ class StunPeer:
         """The next datagram, which has to be STUN."""
         return stun.parse_message(self.socket.recv(2048))
 
-    def check(self, transport: LocalTransport, *, nominate: bool = False) -> float:
-        """One check. Returns the seconds it took; raises when it is not answered, or not as RFC 8445 says.
+    def check(self, transport: LocalTransport, *, nominate: bool = False, again: float = DEADLINE) -> float:
+        """One check, which is sent `again` after so many seconds as long as no answer comes (RFC 8489 §6.2.1).
 
-        The first datagram that comes has to be the answer: whatever else was sent before got silence.
+        Returns the seconds it took; raises when it is not answered within `DEADLINE`, or not as RFC 8445 says. The
+        first datagram that comes has to be the answer: whatever else was sent before got silence.
         """
         request = binding_request(transport, nominate=nominate)
         started = time.monotonic()
-        self.send(request)
-        answer = self.receive()
+        answer = self.answer(request, again)
         took = time.monotonic() - started
         assert answer.transaction_id == request.transaction_id, f"an answer to something else: {answer}"
         assert answer.message_class == stun.Class.RESPONSE, answer
@@ -66,6 +68,14 @@ class StunPeer:
         assert "FINGERPRINT" in answer.attributes
         assert answer.attributes["XOR-MAPPED-ADDRESS"] == self.address
         return took
+
+    def answer(self, request: stun.Message, again: float) -> stun.Message:
+        """What comes when that was sent once, or every `again` seconds."""
+        for _ in range(math.ceil(DEADLINE / again)):
+            self.send(request)
+            if select.select([self.socket], [], [], again)[0]:
+                return self.receive()
+        raise TimeoutError(f"no answer within {DEADLINE:g} s")
 
     def close(self) -> None:
         """Free the port."""
