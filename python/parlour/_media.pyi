@@ -440,8 +440,13 @@ class LoadGenerator:
         fingerprint: str,
         outgoing: Sequence[_LoadStream] = ...,
         twcc_extension: int | None = ...,
+        repair_payload_types: Sequence[int] = ...,
     ) -> int:
-        """Connect a new peer to a server; returns its number. ``local``, ``peer``: ufrag and password of each side."""
+        """Connect a new peer to a server; returns its number.
+
+        ``local``, ``peer``: ufrag and password of each side. ``repair_payload_types``: of incoming retransmissions
+        (RFC 4588), which are not counted.
+        """
 
     def connect_to_reflector(self, remote: tuple[str, int], *, room: int, outgoing: Sequence[_LoadStream] = ...) -> int:
         """Connect a new peer to a null reflector, to send in a room or, with nothing to send, to receive there."""

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::dtls::{DtlsClient, Identity};
 use crate::ice::Ice;
 use crate::outgoing::OutgoingSpec;
-use crate::peer::{Peer, SecureSpec, Security, State, Sums, Tools};
+use crate::peer::{IncomingSpec, Peer, SecureSpec, Security, State, Sums, Tools};
 use crate::reflector::Hello;
 use crate::socket::{Receiver, Sender};
 use crate::tally::StreamReport;
@@ -155,9 +155,9 @@ impl Generator {
         remote: SocketAddr,
         link: LinkSpec,
         outgoing: Vec<OutgoingSpec>,
-        twcc_extension: Option<u8>,
+        incoming: IncomingSpec,
     ) -> io::Result<usize> {
-        self.ask(move |core| core.connect(remote, link, outgoing, twcc_extension))?
+        self.ask(move |core| core.connect(remote, link, outgoing, incoming))?
     }
 
     /// Lets these peers send, or stops them. Numbers that are gone are passed over.
@@ -314,7 +314,7 @@ impl Core {
         remote: SocketAddr,
         link: LinkSpec,
         outgoing: Vec<OutgoingSpec>,
-        twcc_extension: Option<u8>,
+        incoming: IncomingSpec,
     ) -> io::Result<usize> {
         let index = self.peers.len();
         if index == MOST_PEERS {
@@ -345,7 +345,7 @@ impl Core {
             remote,
             security,
             outgoing,
-            twcc_extension,
+            incoming,
             &mut self.rng,
             self.patience,
         )?;

@@ -23,7 +23,7 @@ pub use generator::{Generator, LinkSpec, PeerReport, Totals};
 pub use outgoing::OutgoingSpec;
 pub use parlour_media::Kind;
 pub use pattern::{Frame, Pattern};
-pub use peer::{SecureSpec, State};
+pub use peer::{IncomingSpec, SecureSpec, State};
 pub use reflector::{Reflector, ReflectorStats};
 pub use tally::StreamReport;
 pub use times::Quantiles;

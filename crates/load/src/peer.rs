@@ -80,6 +80,15 @@ pub(crate) struct Tools {
     pub(crate) sums: Sums,
 }
 
+/// What a peer is told of the packets that come to it.
+#[derive(Clone, Debug, Default)]
+pub struct IncomingSpec {
+    /// The header extension with the transport-wide number.
+    pub twcc_extension: Option<u8>,
+    /// Payload types of retransmissions (RFC 4588).
+    pub repair_payload_types: Vec<u8>,
+}
+
 pub(crate) struct Peer {
     pub(crate) socket: UdpSocket,
     security: Security,
@@ -96,6 +105,7 @@ pub(crate) struct Peer {
     came: u64,
     sample: u64,
     twcc: Option<(u8, TwccRecorder)>,
+    repairs: Vec<u8>,
     ssrc: Ssrc,
     next_report: Instant,
 }
@@ -105,7 +115,7 @@ impl Peer {
         remote: SocketAddr,
         security: Security,
         outgoing: Vec<OutgoingSpec>,
-        twcc_extension: Option<u8>,
+        incoming: IncomingSpec,
         rng: &mut Rng,
         patience: Duration,
     ) -> io::Result<Peer> {
@@ -128,7 +138,8 @@ impl Peer {
             tallies: Vec::new(),
             came: 0,
             sample: rng.below(SAMPLE),
-            twcc: twcc_extension.map(|id| (id, TwccRecorder::new())),
+            twcc: incoming.twcc_extension.map(|id| (id, TwccRecorder::new())),
+            repairs: incoming.repair_payload_types,
             ssrc: Ssrc(rng.next_u32()),
             next_report: now + REPORT.mul_f64(rng.unit()),
         })
@@ -274,6 +285,10 @@ impl Peer {
                 u16::from_be_bytes([high, low]),
                 Duration::from_nanos(stamp.0),
             );
+        }
+        // Nothing is ever asked for again: this is padding that tries the path.
+        if self.repairs.contains(&header.payload_type.0) {
+            return;
         }
         let at = match self
             .tallies

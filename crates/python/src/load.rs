@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use parlour_load::{
-    Frame, Generator, Kind, LinkSpec, OutgoingSpec, Pattern, PeerReport, Quantiles, Reflector,
-    SecureSpec, State, fingerprint_text,
+    Frame, Generator, IncomingSpec, Kind, LinkSpec, OutgoingSpec, Pattern, PeerReport, Quantiles,
+    Reflector, SecureSpec, State, fingerprint_text,
 };
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -140,7 +140,7 @@ impl LoadGenerator {
         })
     }
 
-    #[pyo3(signature = (remote, *, local, peer, fingerprint, outgoing = Vec::new(), twcc_extension = None))]
+    #[pyo3(signature = (remote, *, local, peer, fingerprint, outgoing = Vec::new(), twcc_extension = None, repair_payload_types = Vec::new()))]
     #[allow(clippy::too_many_arguments)] // they are named where it is called
     fn connect(
         &self,
@@ -151,6 +151,7 @@ impl LoadGenerator {
         fingerprint: &str,
         outgoing: Vec<Stream<'_>>,
         twcc_extension: Option<u8>,
+        repair_payload_types: Vec<u8>,
     ) -> PyResult<usize> {
         let link = LinkSpec::Secure(SecureSpec {
             local,
@@ -162,8 +163,12 @@ impl LoadGenerator {
             .map(self::outgoing)
             .collect::<PyResult<_>>()?;
         let remote = address(remote)?;
+        let incoming = IncomingSpec {
+            twcc_extension,
+            repair_payload_types,
+        };
         self.with(py, |generator| {
-            generator.connect(remote, link, streams, twcc_extension)
+            generator.connect(remote, link, streams, incoming)
         })
     }
 
@@ -182,7 +187,13 @@ impl LoadGenerator {
         let subscribe = streams.is_empty();
         let remote = address(remote)?;
         self.with(py, |generator| {
-            generator.connect(remote, LinkSpec::Plain { room, subscribe }, streams, None)
+            let incoming = IncomingSpec::default();
+            generator.connect(
+                remote,
+                LinkSpec::Plain { room, subscribe },
+                streams,
+                incoming,
+            )
         })
     }
 

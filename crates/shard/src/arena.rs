@@ -3,8 +3,7 @@
 //!
 //! Datagrams are written one behind the other into one block of memory. A run is a list of places in
 //! it: datagrams to one destination, all of one size but the last, which may be shorter. The router
-//! goes on subscriber by subscriber, so what one batch brings for a destination is mostly in one piece;
-//! the kernel gathers the rest.
+//! goes on peer by peer, so what one batch brings for a destination is in one piece.
 
 use parlour_media::Path;
 use std::collections::HashMap;
@@ -82,7 +81,6 @@ pub(crate) struct Arena {
     used: usize,
     open: Option<(Path, usize)>,
     runs: Vec<Run>,
-    latest: HashMap<Path, u32, BuildHasherDefault<AddressHasher>>,
     coalesce: bool,
     singles: HashMap<Path, Single, BuildHasherDefault<AddressHasher>>,
 }
@@ -103,7 +101,6 @@ impl Arena {
             used: 0,
             open: None,
             runs: Vec::new(),
-            latest: HashMap::default(),
             coalesce: true,
             singles: HashMap::default(),
         }
@@ -134,9 +131,10 @@ impl Arena {
         let offset = self.used as u32;
         self.used += usize::from(short);
         let coalesce = self.coalesce && !self.is_single(&path, short);
+        // The router goes on peer by peer: what joins a run joins the last one.
         if coalesce
-            && let Some(index) = self.latest.get(&path)
-            && let Some(run) = self.runs.get_mut(*index as usize)
+            && let Some(run) = self.runs.last_mut()
+            && run.path == path
             && run.takes(usize::from(short))
         {
             run.offsets[run.len()] = offset;
@@ -146,12 +144,6 @@ impl Arena {
         }
         let mut offsets = [0; MAX_RUN];
         offsets[0] = offset;
-        if coalesce {
-            self.latest.insert(path, self.runs.len() as u32);
-        } else {
-            // What follows must not join a run in front of this datagram.
-            self.latest.remove(&path);
-        }
         self.runs.push(Run {
             path,
             offsets,
@@ -183,7 +175,6 @@ impl Arena {
         self.used = 0;
         self.open = None;
         self.runs.clear();
-        self.latest.clear();
     }
 
     /// Send the datagrams of this run one by one.
@@ -231,7 +222,6 @@ impl Arena {
     /// From now on every datagram is a run of its own.
     pub(crate) fn stop_coalescing(&mut self) {
         self.coalesce = false;
-        self.latest.clear();
     }
 }
 
@@ -323,15 +313,16 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_fanned_out_to_many_still_makes_one_run_a_destination() {
+    fn what_goes_elsewhere_ends_a_run() {
         let mut arena = Arena::new(100_000);
-        for byte in 1..=4 {
-            for port in 5000..5008 {
-                put(&mut arena, port, byte, 200);
-            }
+        for (port, byte) in [(5000, 1), (5000, 2), (5001, 3), (5001, 4), (5000, 5)] {
+            put(&mut arena, port, byte, 200);
         }
-        let expected = vec![(1, 200), (2, 200), (3, 200), (4, 200)];
-        let expected: Vec<_> = (5000..5008).map(|port| (port, expected.clone())).collect();
+        let expected = [
+            (5000, vec![(1, 200), (2, 200)]),
+            (5001, vec![(3, 200), (4, 200)]),
+            (5000, vec![(5, 200)]),
+        ];
         assert_eq!(shape(&arena), expected);
     }
 

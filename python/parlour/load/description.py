@@ -47,6 +47,12 @@ class Remote:
     twcc_extension: int | None
     sections: tuple[Section, ...]
 
+    @property
+    def repair_payload_types(self) -> tuple[int, ...]:
+        """Of retransmissions (RFC 4588)."""
+        codecs = (codec for section in self.sections for codec in section.codecs)
+        return tuple(codec.payload_type for codec in codecs if codec.name == "rtx")
+
 
 def read(text: str, host: str) -> Remote:
     """Read a server's offer or answer; of its candidates the one at ``host`` is taken, else the first.
@@ -96,7 +102,7 @@ def offer(local: Local, tracks: Sequence[Track], ssrcs: Sequence[int]) -> str:
 
 
 def answer(local: Local, remote: Remote) -> str:
-    """Take everything that the offer sends, without retransmissions: what is lost is to be counted."""
+    """Take everything that the offer sends, as a browser takes it. What is lost is never asked for: it is counted."""
     sections, bundle = [], []
     for section in remote.sections:
         codec = _known(section)
@@ -109,13 +115,25 @@ def answer(local: Local, remote: Remote) -> str:
         extensions = {uri: number for uri, number in section.extensions.items() if uri == TWCC_URI}
         feedback = [wanted for wanted in FEEDBACK[section.kind] if wanted in codec.feedback]
         direction = "recvonly" if sends else "inactive"
-        sections.append(_section(local, section.kind, section.mid, codec.payload_type, direction, feedback, extensions))
+        lines = _section(local, section.kind, section.mid, codec.payload_type, direction, feedback, extensions)
+        sections.append(_with_repair(lines, section, codec))
         bundle.append(section.mid)
     return _description(sections, bundle)
 
 
 def _known(section: Section) -> CodecLine | None:
     return next((codec for codec in section.codecs if codec.name == CODECS.get(section.kind)), None)
+
+
+def _with_repair(lines: list[str], section: Section, codec: CodecLine) -> list[str]:
+    """The same section, with the retransmissions of that codec (RFC 4588 §8.6) where they are offered."""
+    apt = str(codec.payload_type)
+    repairs = [one.payload_type for one in section.codecs if one.name == "rtx" and one.parameter("apt") == apt]
+    if not repairs:
+        return lines
+    media, *rest = lines
+    added = (f"a=rtpmap:{repairs[0]} rtx/90000", f"a=fmtp:{repairs[0]} apt={apt}")
+    return [f"{media} {repairs[0]}", *rest, *added]
 
 
 def _section(

@@ -103,6 +103,7 @@ class Peers:
             fingerprint=remote.fingerprint,
             outgoing=streams,
             twcc_extension=remote.twcc_extension,
+            repair_payload_types=remote.repair_payload_types,
         )
         return await self.connected(peer)
 

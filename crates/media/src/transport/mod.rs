@@ -26,7 +26,7 @@ use crate::transport::estimate::Estimate;
 use crate::transport::feedback::Feedback;
 use crate::transport::header::OutgoingHeader;
 use crate::transport::ice::Ice;
-use crate::transport::outgoing::OutgoingStreams;
+use crate::transport::outgoing::{OutgoingStreams, Sealed};
 use crate::transport::pacer::Pacer;
 use crate::transport::path::Path;
 use crate::transport::policer::{IngressLimit, Policer};
@@ -37,7 +37,7 @@ use crate::transport::srtp::{
 };
 use crate::transport::traffic::Traffic;
 use crate::transport::verification::PeerBudget;
-use crate::wire::num::Ssrc;
+use crate::wire::num::{SeqNo, Ssrc};
 use crate::wire::red;
 use crate::wire::rtp;
 use std::collections::{HashMap, VecDeque};
@@ -329,17 +329,7 @@ impl Transport {
         let (Some(srtp), Some(path)) = (self.srtp.as_mut(), self.ice.path()) else {
             return Err(DropReason::NotConnected);
         };
-        // What is sent again under its index is sent again with its transport-wide number, or it would be another packet.
         let extensions = header.extensions;
-        let number = match (extensions.number_at(), self.bandwidth.as_ref()) {
-            (Some(_), Some(bandwidth)) => {
-                let before = header
-                    .repeatable
-                    .then(|| self.sent.number_of(header.ssrc, header.ext));
-                Some(before.flatten().unwrap_or(bandwidth.next_number()))
-            }
-            _ => None,
-        };
         let original_len = if header.original.is_some() { 2 } else { 0 };
         let padding_len = usize::from(header.padding);
         let (block, block_len) = match &header.descriptor {
@@ -351,6 +341,14 @@ impl Transport {
         if plain_len + SRTP_OVERHEAD > MAX_DATAGRAM {
             return Err(DropReason::TooLarge);
         }
+        // What is sent again under its index is sent again with its transport-wide number, or it would be another packet.
+        let passed = self
+            .sent
+            .use_index(header.ssrc, header.ext, header.repeatable)?;
+        let number = match (extensions.number_at(), self.bandwidth.as_ref()) {
+            (Some(_), Some(it)) => Some(passed.number().unwrap_or(it.next_number())),
+            _ => None,
+        };
         let buffer = sink.buffer(path, plain_len + SRTP_OVERHEAD);
         let OutgoingHeader {
             marker,
@@ -358,7 +356,6 @@ impl Transport {
             ext,
             timestamp,
             ssrc,
-            repeatable,
             ..
         } = *header;
         let mut at = rtp::write_header_before(
@@ -404,10 +401,14 @@ impl Transport {
             buffer[at - 1] = header.padding;
         }
         let plain_len = at;
-        let plain = repeatable.then_some((&buffer[..plain_len], number));
-        self.sent.use_index(ssrc, ext, plain)?;
         let sealed = srtp.sender.protect_rtp(buffer, plain_len, ext.roc());
         let len = sealed.map_err(|_| DropReason::SealFailed)?;
+        let tag = buffer[plain_len..len].first_chunk();
+        let sealed = Sealed {
+            tag: u64::from_ne_bytes(*tag.ok_or(DropReason::SealFailed)?),
+            number: number.unwrap_or(SeqNo(0)),
+        };
+        self.sent.confirm(ssrc, ext, passed, sealed)?;
         sink.commit(len);
         if let Some(bandwidth) = self.bandwidth.as_mut() {
             bandwidth.on_sent(now, number, len, self.probing.map(|it| it.probe.cluster));

@@ -8,26 +8,24 @@ use crate::reasons::RefuseReason;
 use crate::wire::codecs::Kind;
 use crate::wire::num::{ExtSeqNo, SeqNo, Ssrc, WINDOW};
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Separate ranges of spent SSRCs that are kept apart. The control plane counts its SSRCs up, so that they make few.
 const MAX_SPENT_RANGES: usize = 4096;
 
 /// Packets of a stream without RTX whose content is known again: of pictures as many as a publisher's cache holds, of sound
-/// all that is still of use to anybody, each of which costs 24 bytes.
+/// all that is still of use to anybody, each of which costs 16 bytes.
 const REMEMBERED: usize = 512;
 const REMEMBERED_SOUND: usize = 64;
 
-/// One above the largest index: a rollover counter has 32 bits and a sequence number 16 (RFC 3711 §3.3.1).
-const INDEX_END: u64 = 1 << 48;
+/// One above the largest index: a rollover counter has 32 bits and a sequence number 16 (RFC 3711 §3.3.1). The very last
+/// stands for none.
+const INDEX_END: u64 = (1 << 48) - 1;
 
 /// The streams that leave under one key, and what was used of it.
 pub(crate) struct OutgoingStreams {
     open: HashMap<Ssrc, Used, BuildHasherDefault<SsrcHasher>>,
     spent: Spent,
-    /// Secret, so that nobody can make two payloads of one digest.
-    digest: RandomState,
 }
 
 impl OutgoingStreams {
@@ -35,7 +33,6 @@ impl OutgoingStreams {
         OutgoingStreams {
             open: HashMap::default(),
             spent: Spent::default(),
-            digest: RandomState::new(),
         }
     }
 
@@ -66,54 +63,78 @@ impl OutgoingStreams {
         self.open.remove(&ssrc);
     }
 
-    /// The transport-wide number that the packet under this index was sent with, if it may be sent again.
-    pub(crate) fn number_of(&self, ssrc: Ssrc, index: ExtSeqNo) -> Option<SeqNo> {
-        let used = self.open.get(&ssrc)?;
-        let content = used.contents.get(index.0 as usize % used.remembered)?;
-        (content.index == index.0)
-            .then_some(content.transport_wide)
-            .flatten()
-    }
-
-    /// Uses an index, or says that it must not be used.
+    /// Uses an index, or says that it must not be used. To be called before anything is sealed under it.
     ///
-    /// `repeatable` is the whole plain packet where the stream has no RTX, so that a lost packet is sent again under
-    /// its own number (RFC 4585 §6.2.1). Then the very same bytes pass again: they become the very same datagram. With
-    /// it comes the transport-wide number in it.
+    /// `repeatable`: the stream has no RTX, so that a lost packet is sent again under its own number (RFC 4585 §6.2.1).
+    /// Then an index passes again, to become the very same datagram: [`OutgoingStreams::confirm`] sees to that.
     pub(crate) fn use_index(
         &mut self,
         ssrc: Ssrc,
         index: ExtSeqNo,
-        repeatable: Option<(&[u8], Option<SeqNo>)>,
-    ) -> Result<(), DropReason> {
+        repeatable: bool,
+    ) -> Result<Use, DropReason> {
         let used = self.open.get_mut(&ssrc).ok_or(DropReason::IndexUsed)?;
-        let fresh = used.mark(index.0);
-        let Some((packet, transport_wide)) = repeatable else {
-            return if fresh {
-                Ok(())
-            } else {
-                Err(DropReason::IndexUsed)
-            };
-        };
-        if used.contents.is_empty() {
-            used.contents.resize(used.remembered, Content::NONE);
-        }
-        let slot = &mut used.contents[index.0 as usize % used.remembered];
-        let content = Content {
-            index: index.0,
-            digest: self.digest.hash_one(packet),
-            transport_wide,
-        };
-        if fresh && (slot.index == INDEX_END || slot.index < index.0) {
-            *slot = content;
-        }
-        // A straggler that found its slot taken by a newer packet is sent this once.
-        if fresh || *slot == content {
-            Ok(())
-        } else {
-            Err(DropReason::IndexUsed)
+        match (used.mark(index.0), repeatable) {
+            (true, false) => Ok(Use::Once),
+            (true, true) => Ok(Use::First),
+            (false, false) => Err(DropReason::IndexUsed),
+            (false, true) => {
+                let content = used.content(index.0).ok_or(DropReason::IndexUsed)?;
+                Ok(Use::Again(content))
+            }
         }
     }
+
+    /// Lets a packet go that was sealed under an index which passed, or keeps it from leaving. Under one index a tag tells
+    /// a packet from all others: it is a digest of the whole of it under a key that nobody else has, and costs nothing.
+    pub(crate) fn confirm(
+        &mut self,
+        ssrc: Ssrc,
+        index: ExtSeqNo,
+        passed: Use,
+        sealed: Sealed,
+    ) -> Result<(), DropReason> {
+        match passed {
+            Use::Once => {}
+            Use::Again(before) if before.tag == sealed.tag => {}
+            Use::Again(_) => return Err(DropReason::IndexUsed),
+            Use::First => {
+                let used = self.open.get_mut(&ssrc).ok_or(DropReason::IndexUsed)?;
+                used.remember(index.0, sealed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How an index may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// This once.
+    Once,
+    /// For the first time, and again for the same packet.
+    First,
+    /// For the packet that was sent under it before.
+    Again(Sealed),
+}
+
+impl Use {
+    /// The transport-wide number that the packet has to be sent with, if that is given.
+    pub(crate) fn number(&self) -> Option<SeqNo> {
+        match self {
+            Use::Again(before) => Some(before.number),
+            Use::Once | Use::First => None,
+        }
+    }
+}
+
+/// What is known of a packet that was sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    /// The start of its tag.
+    pub(crate) tag: u64,
+    /// Its transport-wide number; anything if it has none.
+    pub(crate) number: SeqNo,
 }
 
 /// The indices of one stream: everything older than the window counts as used.
@@ -128,23 +149,25 @@ struct Used {
     remembered: usize,
 }
 
-const _: () = assert!(size_of::<Content>() == 24, "REMEMBERED says what one costs");
+const _: () = assert!(size_of::<Content>() == 16, "REMEMBERED says what one costs");
 
 /// A packet that may be sent again under its index.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct Content {
-    index: u64,
-    digest: u64,
-    /// Its transport-wide number, if it has one.
-    transport_wide: Option<SeqNo>,
+    tag: u64,
+    /// The index in the upper 48 bits, the transport-wide number in the others.
+    index_and_number: u64,
 }
 
 impl Content {
     const NONE: Content = Content {
-        index: INDEX_END,
-        digest: 0,
-        transport_wide: None,
+        tag: 0,
+        index_and_number: INDEX_END << 16,
     };
+
+    fn index(&self) -> u64 {
+        self.index_and_number >> 16
+    }
 }
 
 impl Used {
@@ -178,6 +201,30 @@ impl Used {
         let fresh = self.window[(index % WINDOW / 64) as usize] & (1 << (index % 64)) == 0;
         self.set(index, true);
         fresh
+    }
+
+    /// What is known of the packet under an index.
+    fn content(&self, index: u64) -> Option<Sealed> {
+        let content = self.contents.get(index as usize % self.remembered)?;
+        (content.index() == index).then_some(Sealed {
+            tag: content.tag,
+            number: SeqNo(content.index_and_number as u16),
+        })
+    }
+
+    /// Keeps what is known of a packet. A straggler that finds its place taken by a newer one was sent this once.
+    fn remember(&mut self, index: u64, sealed: Sealed) {
+        if self.contents.is_empty() {
+            self.contents.resize(self.remembered, Content::NONE);
+        }
+        let slot = &mut self.contents[index as usize % self.remembered];
+        // What is the newest of all is newer than what is there, which need not be looked at then.
+        if index + 1 == self.end || slot.index() == INDEX_END || slot.index() < index {
+            *slot = Content {
+                tag: sealed.tag,
+                index_and_number: index << 16 | u64::from(sealed.number.0),
+            };
+        }
     }
 
     fn set(&mut self, index: u64, used: bool) {
@@ -255,7 +302,7 @@ mod tests {
                 let back = [3, 40, 1500, 70_000][rng.below(4) as usize];
                 let ahead = if rng.below(500) == 0 { 5000 } else { 3 };
                 let index = (newest + rng.below(ahead)).saturating_sub(rng.below(back));
-                let taken = streams.use_index(ONE, ExtSeqNo(index), None);
+                let taken = streams.use_index(ONE, ExtSeqNo(index), false);
                 if newest.saturating_sub(index) < WINDOW - 1 {
                     assert_eq!(taken.is_ok(), !given.contains(&index), "seed {seed}");
                 }
@@ -271,34 +318,38 @@ mod tests {
     #[test]
     fn nothing_is_sent_beyond_the_last_index_or_under_an_ssrc_that_is_not_open() {
         let mut streams = streams();
-        let mut taken = |ssrc, index| streams.use_index(ssrc, ExtSeqNo(index), None);
+        let mut taken = |ssrc, index| streams.use_index(ssrc, ExtSeqNo(index), false);
         assert_eq!(taken(ONE, INDEX_END), Err(DropReason::IndexUsed));
-        assert_eq!(taken(ONE, INDEX_END - 1), Ok(()));
+        assert_eq!(taken(ONE, INDEX_END - 1), Ok(Use::Once));
         assert_eq!(taken(Ssrc(3), 5), Err(DropReason::IndexUsed));
-        assert_eq!(taken(Ssrc(2), 5), Ok(()));
+        assert_eq!(taken(Ssrc(2), 5), Ok(Use::Once));
         streams.close(Ssrc(2));
-        let closed = streams.use_index(Ssrc(2), ExtSeqNo(6), None);
+        let closed = streams.use_index(Ssrc(2), ExtSeqNo(6), false);
         assert_eq!(closed, Err(DropReason::IndexUsed));
     }
 
     #[test]
-    fn only_the_very_same_bytes_are_sent_again_under_their_number() {
+    fn only_what_has_the_same_tag_is_sent_again_under_its_number() {
         let mut streams = streams();
-        let mut send =
-            |index, packet| streams.use_index(ONE, ExtSeqNo(index), Some((packet, None)));
-        assert_eq!(send(70_000, b"one"), Ok(()));
-        assert_eq!(send(70_002, b"three"), Ok(()));
-        assert_eq!(send(70_000, b"one"), Ok(()));
-        assert_eq!(send(70_000, b"One"), Err(DropReason::IndexUsed));
-        assert_eq!(send(70_000, b"one"), Ok(()));
-        assert_eq!(send(70_001, b"two"), Ok(()), "a straggler");
-        assert_eq!(send(70_001, b"2"), Err(DropReason::IndexUsed));
+        let mut send = |index, tag| {
+            let passed = streams.use_index(ONE, ExtSeqNo(index), true)?;
+            let number = passed.number().unwrap_or(SeqNo(index as u16 + 7));
+            assert_eq!(number, SeqNo(index as u16 + 7), "as it was sent before");
+            streams.confirm(ONE, ExtSeqNo(index), passed, Sealed { tag, number })
+        };
+        assert_eq!(send(70_000, 1), Ok(()));
+        assert_eq!(send(70_002, 3), Ok(()));
+        assert_eq!(send(70_000, 1), Ok(()));
+        assert_eq!(send(70_000, 11), Err(DropReason::IndexUsed));
+        assert_eq!(send(70_000, 1), Ok(()));
+        assert_eq!(send(70_001, 2), Ok(()), "a straggler");
+        assert_eq!(send(70_001, 22), Err(DropReason::IndexUsed));
         // What its slot has forgotten is not sent again, whatever it is.
-        assert_eq!(send(70_000 + REMEMBERED as u64, b"new"), Ok(()));
-        assert_eq!(send(70_000, b"one"), Err(DropReason::IndexUsed));
-        assert_eq!(send(69_900 + REMEMBERED as u64, b"x"), Ok(()));
-        assert_eq!(send(69_900, b"late"), Ok(()), "once");
-        assert_eq!(send(69_900, b"late"), Err(DropReason::IndexUsed));
+        assert_eq!(send(70_000 + REMEMBERED as u64, 4), Ok(()));
+        assert_eq!(send(70_000, 1), Err(DropReason::IndexUsed));
+        assert_eq!(send(69_900 + REMEMBERED as u64, 5), Ok(()));
+        assert_eq!(send(69_900, 6), Ok(()), "once");
+        assert_eq!(send(69_900, 6), Err(DropReason::IndexUsed));
     }
 
     #[test]

@@ -55,8 +55,10 @@ fn runs_are_segmented_by_the_kernel_and_coalesced_for_the_receiver() {
     for index in 0..20_u8 {
         let len = if index % 10 == 9 { 700 } else { 1100 };
         put(&mut arena, to.local_addr().unwrap(), index, len);
-        put(&mut arena, other.local_addr().unwrap(), index, 90);
         expected.push((index, len));
+    }
+    for index in 0..20 {
+        put(&mut arena, other.local_addr().unwrap(), index, 90);
     }
     let mut transmitter = Transmitter::new(false, true);
     transmitter.flush(from.as_fd(), &mut arena);
@@ -188,9 +190,9 @@ fn a_path_with_a_small_mtu_loses_nothing_and_leaves_segmentation_to_the_others()
         let mut arena = Arena::new(1 << 20);
         let mut transmitter = Transmitter::new(false, true);
         for round in 0..3 {
-            for index in 0..8 {
-                put(&mut arena, small.local_addr().unwrap(), index, 1200);
-                put(&mut arena, other.local_addr().unwrap(), index, 700);
+            for (to, len) in [(&small, 1200), (&other, 700)] {
+                let to = to.local_addr().unwrap();
+                (0..8).for_each(|index| put(&mut arena, to, index, len));
             }
             transmitter.flush(from.as_fd(), &mut arena);
             let long: Vec<_> = (0..8).map(|index| (index, 1200)).collect();
@@ -220,9 +222,9 @@ fn paths_that_refuse_runs_one_after_the_other_end_nothing_while_others_take_them
         let mut transmitter = Transmitter::new(false, true);
         for _ in 0..3 * GIVE_UP_AFTER {
             let small = loopback();
-            for index in 0..4 {
-                put(&mut arena, small.local_addr().unwrap(), index, 1200);
-                put(&mut arena, other.local_addr().unwrap(), index, 700);
+            for (to, len) in [(&small, 1200), (&other, 700)] {
+                let to = to.local_addr().unwrap();
+                (0..4).for_each(|index| put(&mut arena, to, index, len));
             }
             transmitter.flush(from.as_fd(), &mut arena);
             assert_eq!(collect(&small, 4).0.len(), 4);
