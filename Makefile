@@ -23,7 +23,8 @@ help:
 	@echo 'make test                         lint, Rust, TypeScript, Python and browser tests'
 	@echo 'make lint                         the lint alone'
 	@echo 'make fuzz [SECONDS=600]           fuzz the parsers of network input'
-	@echo 'make soak [SEEDS=1000]            simulate calls on bad networks, one a seed'
+	@echo 'make soak [SEEDS=1000] [NETWORK_SECONDS=300]'
+	@echo '                                  simulate calls on bad networks, one a seed; then browsers call on them (as root)'
 	@echo 'make bench [RECORD=1]             measure the speed, each figure beside its target; RECORD=1 keeps it in the docs'
 	@echo 'make generate                     write anew what is generated: error codes, protocol types, their pages'
 	@echo 'make clean                        remove what was built; the demo data in .demo stays'
@@ -90,10 +91,13 @@ fuzz: build $(STAMPS)/dev
 	@$(VENV)/bin/python fuzz/python/rest_bodies.py -max_total_time=$(SECONDS) -max_len=2000
 
 SEEDS ?= 1000
-soak:
+NETWORK_SECONDS ?= 300
+soak: build $(STAMPS)/dev
 	@$(CARGO) run --release --locked --quiet -p parlour-sim --bin sweep -- --seeds $(SEEDS)
 	@$(CARGO) run --release --locked --quiet -p parlour-sim --bin sweep -- --scenario endurance --seconds 300 \
 	  --seeds $$(( ($(SEEDS) + 19) / 20 ))
+	$(call say,Calls of $(NETWORK_SECONDS) s each on bad networks)
+	@$(VENV)/bin/python -m bench.networks --seconds $(NETWORK_SECONDS)
 
 # RECORD=1 keeps what was measured: the results files, and the page that is made of them.
 bench: build $(STAMPS)/dev

@@ -25,6 +25,7 @@ from playwright.async_api import async_playwright
 from bench import machine
 from tests.browser.harness import Guest, Profile
 from tests.browser.networks import Network
+from tests.network.link import Link
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "networks.json"
@@ -37,7 +38,13 @@ SHOWN = Profile(width=640, height=360, rate=15, bitrate=800)
 MOST_OF_THE_TIME = 0.95
 """A queue is no longer than what is told of it for this share of the time."""
 
+SETTLED = 5.0
+"""Seconds after a change of the rate before it counts how well that is used."""
+RECOVERED = 0.8
+"""The picture is back when so much of what came of it before comes again."""
+
 Conditions = Mapping[str, object]
+NARROW = {"rate": 300_000, "delay": 0.025}
 RTT_100 = {"delay": 0.05}
 LATE = {"reorder": 0.2, "held_back": 0.03}
 RAMP = tuple((0.1 * step, 1_400_000 - 150_000 * step) for step in range(1, 9))
@@ -56,8 +63,9 @@ class Aims:
 class Scenario:
     """What happens to the path of the one guest, ``spoiled``, and of the ``other``, who has a good one else.
 
-    Conditions are those of ``tests.network.Conditions``. ``later``: at which share of the time they change to what.
-    With ``small`` both send their picture as a small stream as well.
+    Conditions are those of ``tests.network.Conditions``. ``early``: they are so when the guests come in already, and
+    not from the beginning of the measurement on. ``later``: at which share of the time they change to what. With ``small``
+    both send their picture as a small stream as well.
     """
 
     name: str
@@ -67,6 +75,7 @@ class Scenario:
     later: tuple[tuple[float, Conditions, Conditions], ...] = ()
     aims: Aims = Aims()
     small: bool = False
+    early: bool = False
 
 
 NO_AIMS = Aims()
@@ -88,9 +97,12 @@ SCENARIOS = (
     _lossy(0.05),
     _lossy(0.10),
     Scenario("jitter", up=LATE, down=LATE, aims=Aims(0.5)),
-    Scenario("down-300", down={"rate": 300_000, "delay": 0.025}, aims=Aims(1.0, 0.01, 0.2)),
-    Scenario("down-300-small", down={"rate": 300_000, "delay": 0.025}, aims=Aims(1.0, 0.01, 0.2), small=True),
-    Scenario("up-150", up={"rate": 150_000, "delay": 0.025}, aims=Aims(1.0, 0.01, 0.2)),
+    Scenario("down-300", down=NARROW, aims=Aims(1.0, 0.01, 0.2), early=True),
+    Scenario("down-300-small", down=NARROW, aims=Aims(1.0, 0.01, 0.2), small=True, early=True),
+    Scenario("narrows-300", down=NARROW, aims=Aims(1.0, None, 0.2)),
+    Scenario("narrows-300-small", down=NARROW, aims=Aims(1.0, None, 0.2), small=True),
+    Scenario("up-150", up={"rate": 150_000, "delay": 0.025}, aims=Aims(1.0, 0.01, 0.2), early=True),
+    Scenario("narrows-up-150", up={"rate": 150_000, "delay": 0.025}, aims=Aims(1.0, None, 0.2)),
     Scenario("deep-buffer", down={"rate": 600_000, "delay": 0.025, "queue": 2000}, aims=Aims(1.0, 0.01, 0.1)),
     Scenario("step", later=_down((0.3, 400_000), (0.7, None)), aims=Aims(1.0, 0.01)),
     Scenario("ramp", later=_down(*RAMP, (0.9, None)), aims=Aims(1.0)),
@@ -167,28 +179,87 @@ async def _change(guest: Guest, up: Conditions, down: Conditions) -> None:
     guest.path.down.change(**down)
 
 
-async def _spoil(scenario: Scenario, spoiled: Guest, other: Guest, seconds: float) -> dict[str, list[float]]:
-    """Let the scenario happen; how long packets waited in the spoiled path's queues, look by look."""
-    assert spoiled.path is not None
+async def _begin(scenario: Scenario, spoiled: Guest, other: Guest) -> None:
     await _change(spoiled, scenario.up, scenario.down)
     await _change(other, scenario.other, scenario.other)
+
+
+@dataclass
+class Watch:
+    """What is seen of one direction of the spoiled path, look by look."""
+
+    link: Link
+    waits: list[float] = field(default_factory=list)
+    carried: float = 0.0  # bits, while the rate was the same for long enough
+    room: float = 0.0  # bits that there was room for then
+    _rate: int | None = None
+    _since: float = 0.0
+    _before: tuple[float, int] | None = None
+
+    def look(self, now: float) -> None:
+        """Note the queue, and how much of the rate was used since the last look."""
+        self.waits.append(self.link.waiting(now))
+        delivered = sum(one.bytes for one in self.link.counts.values())
+        rate = self.link.conditions.rate
+        if rate != self._rate:
+            self._rate, self._since, self._before = rate, now, None
+        if rate is None or now - self._since < SETTLED:
+            return
+        if self._before is not None:
+            at, bytes_before = self._before
+            self.carried += 8 * (delivered - bytes_before)
+            self.room += rate * (now - at)
+        self._before = (now, delivered)
+
+    def used(self) -> float | None:
+        """The share of the rate that was used; None: it was never limited."""
+        return round(self.carried / self.room, 3) if self.room else None
+
+
+async def _spoil(scenario: Scenario, spoiled: Guest, other: Guest, seconds: float) -> dict[str, Watch]:
+    """Let the scenario happen, and watch both directions of the spoiled path."""
+    assert spoiled.path is not None
+    watches = {"up": Watch(spoiled.path.up), "down": Watch(spoiled.path.down)}
+    if not scenario.early:
+        await _begin(scenario, spoiled, other)
     steps = list(scenario.later)
-    queues: dict[str, list[float]] = {"up": [], "down": []}
     begun = time.monotonic()
     while (passed := time.monotonic() - begun) < seconds:
         while steps and steps[0][0] * seconds <= passed:
             _, up, down = steps.pop(0)
             await _change(spoiled, up, down)
-        for name, link in (("up", spoiled.path.up), ("down", spoiled.path.down)):
-            queues[name].append(link.waiting(time.monotonic()))
+        for watch in watches.values():
+            watch.look(time.monotonic())
         await asyncio.sleep(EVERY)
-    return queues
+    return watches
+
+
+def recovery(scenario: Scenario, samples: Sequence[Sample], seconds: float) -> float | None:
+    """Seconds from the last change, which has to undo the others, until the picture comes as it came before the first.
+
+    None: nothing is undone, or it did not come back in time.
+    """
+    if not scenario.later or scenario.later[-1][2].get("rate", ...) is not None:
+        return None
+    first, last = (samples[0]["at"] + seconds * scenario.later[at][0] for at in (0, -1))
+
+    def rate(since: float, until: float) -> float:
+        came = [one for one in samples if since <= one["at"] <= until]
+        grown = came[-1]["video"]["bytesReceived"] - came[0]["video"]["bytesReceived"] if len(came) > 1 else 0.0
+        return float(grown / (until - since))
+
+    before = rate(samples[0]["at"], first)
+    ends = [one["at"] for one in samples if one["at"] >= last + 1.0]
+    back = next((end for end in ends if rate(end - 1.0 - EVERY / 2, end) >= RECOVERED * before), None)
+    return None if back is None else round(back - last, 1)
 
 
 async def measure(scenario: Scenario, seconds: float, folder: Path) -> dict[str, Any]:
     """One scenario, between two pages and a server that nobody else uses."""
     async with async_playwright() as playwright, Network(playwright, folder) as network:
         spoiled, other = await asyncio.gather(network.invite("alice", "bigbuckbunny"), network.invite("bob", "bikes"))
+        if scenario.early:
+            await _begin(scenario, spoiled, other)
         await asyncio.gather(spoiled.join(1), other.join(1))
         if scenario.small:
             for guest in (spoiled, other):
@@ -199,7 +270,7 @@ async def measure(scenario: Scenario, seconds: float, folder: Path) -> dict[str,
         await asyncio.sleep(WARM_UP)
         for viewer, seen in pairs:
             await viewer.call(SAMPLING, [seen.user_id, EVERY])
-        queues = await _spoil(scenario, spoiled, other, seconds)
+        watches = await _spoil(scenario, spoiled, other, seconds)
         samples = [await viewer.call("() => { clearInterval(sampling); return samples; }") for viewer, _ in pairs]
         for viewer, _ in pairs:
             await _change(viewer, {"loss": 0.0, "rate": None}, {"loss": 0.0, "rate": None})
@@ -209,7 +280,9 @@ async def measure(scenario: Scenario, seconds: float, folder: Path) -> dict[str,
         "aims": vars(scenario.aims),
         "spoiled": figures(samples[0]),
         "other": figures(samples[1]),
-        "queue": {name: round(1000 * _quantile(waits, MOST_OF_THE_TIME)) for name, waits in queues.items()},
+        "queue": {name: round(1000 * _quantile(watch.waits, MOST_OF_THE_TIME)) for name, watch in watches.items()},
+        "used": {name: watch.used() for name, watch in watches.items()},
+        "recovery": recovery(scenario, samples[0], seconds),
     }
 
 
@@ -224,6 +297,8 @@ def report(measured: dict[str, Any]) -> str:
     queue = measured["queue"]
     lines = [
         f"{measured['name']}: queue p95 {queue['up']} ms up, {queue['down']} ms down{_aim(aims['queue'], 1000, 'ms')}"
+        + "".join(f", {share:.0%} {name} used" for name, share in measured["used"].items() if share is not None)
+        + ("" if measured["recovery"] is None else f", back after {measured['recovery']:g} s")
     ]
     for who in ("spoiled", "other"):
         one = measured[who]

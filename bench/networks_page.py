@@ -23,12 +23,16 @@ measured.
 - **The picture that fits.** Where the path does not carry the big stream, the small one is sent
   ([enableSmallStream](web-sdk.md)); where it carries neither, the picture pauses and comes back by itself with a
   keyframe. Cameras are served before screens. Each viewer's path counts for that viewer alone.
+- **Nobody sends what nobody can take.** Where no viewer's path carries a picture and there is no small one, its
+  publisher is asked to send as much as the best of those paths carries (REMB), and more when they carry more. One
+  viewer who can have it all is enough for it to stay as it is.
 - **It lets nothing jump.** A change begins with a keyframe, under continuous numbers: the decoder sees one stream.
 - **Sound makes up for loss**: publishers hear what their listeners miss, and send it once more with what follows.
   Listeners on good networks get the sound alone.
 - **Lost packets are sent again**, on request, inside a share of the path; sound as well, where the way is short
   enough.
-- **Publishers are held back, too.** They hear what their own path carries, and pause the encodings that nobody takes.
+- **Publishers are held back, too.** They hear what their own path carries, are asked for less while what they send
+  stands in a queue on its way to the server, and pause the encodings that nobody takes.
 
 ## What you see of it
 - In the app: `video-received` says what comes in place of what is wanted, and why: `small`, "the path carries 310 of
@@ -42,14 +46,17 @@ measured.
 Two pages of Chromium, each with a film of 640x360 at up to 800 kbit/s and speech, call each other for {seconds:g} s a
 line. One of them is behind the network that the line names; the other has a good one, but on the lines of loss, where
 both lose that share in both directions with a round trip of 100 ms. `queue` is how long packets wait in front of the
-narrow place for 95 % of the time. What is aimed at stands in brackets. Measured on: {machine}, by `.venv/bin/python
+narrow place for 95 % of the time, `used` the share of its bits a second that is used from five seconds after it became
+so narrow, and `back` the time until four fifths of the picture are back once it is wide again. What is aimed at stands
+in brackets. Measured on: {machine}, by `.venv/bin/python
 -m bench.networks --seconds {seconds:g}` (root is needed for the network).
 
 {figures}
 
 - **good**: nothing is spoiled. **jitter**: a fifth of the packets comes 30 ms late. **down-300**: the viewer's path
-  carries 300 kbit/s; with **small** the publisher sends a small stream as well. **up-150**: the publisher's path
-  carries 150 kbit/s.
+  carries 300 kbit/s from the beginning of the call on; **narrows-300**: from the beginning of the measurement on, so that
+  a second of it stands in the queue before anybody can know. With **small** the publisher sends a small stream as well.
+  **up-150** and **narrows-up-150**: the same of the publisher's path, which carries 150 kbit/s.
 - **deep-buffer**: 600 kbit/s in front of which 2,000 packets may wait. **step**: 400 kbit/s in the middle of the
   time. **ramp**: less and less, down to 200 kbit/s.
 - A **freeze** is a picture that stays for much longer than those before it did, as the browser counts; **concealed**
@@ -64,7 +71,18 @@ def page(results: dict[str, Any], name: str) -> str:
         seconds=results["secondsOfAScenario"],
         machine=machine.in_words(results["machine"]),
         figures=table(
-            ("", "of", "longest freeze", "freezes", "frames/s", "concealed", "picture", "queue up, down"),
+            (
+                "",
+                "of",
+                "longest freeze",
+                "freezes",
+                "frames/s",
+                "concealed",
+                "picture",
+                "queue up, down",
+                "used",
+                "back",
+            ),
             [row for one in results["scenarios"] for row in _rows(one)],
         ),
     )
@@ -88,9 +106,15 @@ def _rows(one: dict[str, Any]) -> list[tuple[str, ...]]:
                 f"{seen['concealed']:.2%}{_aim(wanted.get('concealed'), 100, '%')}",
                 f"{seen['videoRate']} kbit/s",
                 queue if who == "spoiled" else "",
+                _used(one["used"]) if who == "spoiled" else "",
+                "" if who == "other" or one["recovery"] is None else f"{one['recovery']:g} s",
             )
         )
     return rows
+
+
+def _used(shares: dict[str, float | None]) -> str:
+    return ", ".join(f"{share:.0%} {name}" for name, share in shares.items() if share is not None)
 
 
 def _aim(value: float | None, factor: float, unit: str) -> str:

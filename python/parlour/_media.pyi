@@ -170,7 +170,8 @@ class MediaEngine:
 
         ``level_extension``: the extension with the level of its sound (RFC 6464), by which speakers are known.
 
-        ``remb``: its sender wants the bit rate it may send as an estimate; refused beside ``twcc_extension``.
+        ``remb``: its sender heeds estimates of the bit rate it may send: all that it goes by without
+        ``twcc_extension``, and the most that it sends with it.
         """
 
     def remove_producer(self, producer: int) -> None:

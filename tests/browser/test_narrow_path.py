@@ -49,3 +49,31 @@ async def test_a_narrow_path_gets_the_small_stream_with_the_reason_and_the_big_o
         assert await carol.until(WIDTH, ["alice", BIG], what="the others get the big one all the time") is None
         assert not [event for event in await carol.events("video-received") if PATH.fullmatch(event["reason"])]
         assert not await bob.events("error") + await carol.events("error") + await alice.events("error")
+
+
+MAY_SEND = """async ([least, most]) => {
+  const pairs = await app.statistics('candidate-pair');
+  const rates = pairs.map((pair) => pair.availableOutgoingBitrate).filter((rate) => rate !== undefined);
+  return rates.length > 0 && rates.every((rate) => rate > least && rate < most);
+}"""
+
+
+async def test_a_publisher_whose_only_viewer_is_on_a_narrow_path_sends_what_fits_and_the_picture_goes_on(
+    browsers: Browsers, tmp_path: Path
+) -> None:
+    async with Network(browsers.playwright, tmp_path / "network") as network:
+        alice, bob = await asyncio.gather(
+            network.invite("alice", BUNNY, path=network.good_path()),
+            network.invite("bob", BIKES, path=network.path(delay=0.02)),
+        )
+        await asyncio.gather(alice.join(1), bob.join(1))
+        await alice.publish()
+        await knows(bob, alice)
+        await alice.until(MAY_SEND, [500_000, 1e9], what="the publisher sends a picture of 500 kbit/s and more")
+        assert bob.path is not None
+        bob.path.down.change(rate=300_000)
+        await alice.until(MAY_SEND, [0, 400_000], what="the publisher sends less")
+        await bob.until_decoded("alice", 100)
+        bob.path.down.change(rate=None)
+        await alice.until(MAY_SEND, [500_000, 1e9], what="the publisher sends as before")
+        await bob.until_decoded("alice", 20)

@@ -145,7 +145,9 @@ impl Shared {
         assert_eq!(division.wanted.is_some(), lacks);
         assert!(division.wanted.is_none_or(|wanted| wanted >= given));
         assert!(
-            given <= self.slack() * available || now - self.settled <= PATIENCE + 2 * LONGEST_STEP,
+            self.seen.iter().any(|it| it.video.adapts)
+                || given <= self.slack() * available
+                || now - self.settled <= PATIENCE + 2 * LONGEST_STEP,
             "{given} of {available} is given out for good"
         );
     }
@@ -183,13 +185,18 @@ pub fn allocation(data: &[u8]) {
             }
             2 => shared.available = f64::from(u32::from_be_bytes([0, a, b, c])),
             3 => shared.queued = a & 1 != 0,
-            4 => shared.rough = a & 1 != 0,
+            4 => {
+                shared.rough = a & 1 != 0;
+                let adapts = |it: &mut Seen| it.video.adapts = a & 2 != 0;
+                shared.seen.iter_mut().for_each(adapts);
+            }
             _ if at >= shared.seen.len() => {
                 let mut seen = Seen {
                     video: Video {
                         share: Share::default(),
                         choices: [0; MOST_CHOICES],
                         count: 0,
+                        adapts: false,
                     },
                     lowered: None,
                 };

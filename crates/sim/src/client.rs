@@ -164,7 +164,7 @@ impl KeyedClient {
             level_extension: None,
             nack: video,
             pli: video,
-            remb: false,
+            remb: true,
         }
     }
 

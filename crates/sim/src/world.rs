@@ -71,6 +71,8 @@ struct Participant {
     narrow: Option<Narrow>,
     /// What of pictures may leave to it.
     pace: Pace,
+    /// When it was told last to send less than it may.
+    told_less: Option<Instant>,
     next_check: Instant,
     next_nack: Instant,
     reports: Reports,

@@ -188,8 +188,8 @@ def _choose(section: Section) -> TrackSpec | None:
             "nack" in codec.feedback,
             video and "nack pli" in codec.feedback,
             codec_format(name, codec),
-            # A sender has one controller: it is told of each packet, or a bit rate.
-            remb=video and twcc is None and "goog-remb" in codec.feedback,
+            # Beside feedback about each packet it is the most that is sent.
+            remb=video and "goog-remb" in codec.feedback,
             rids=rids,
             rid_extension=section.extensions.get(RID_URI) if rids else None,
             repaired_rid_extension=section.extensions.get(REPAIRED_RID_URI) if rids else None,

@@ -104,7 +104,7 @@ impl Call {
                 level_extension: (!video).then_some(LEVEL),
                 nack: video,
                 pli: video,
-                remb: false,
+                remb: true,
             }));
         }
         let sound = producers.pop().into_iter().collect::<Vec<_>>();

@@ -89,6 +89,8 @@ pub struct Video {
     /// Bits a second that its choices need, rising.
     pub choices: [u64; MOST_CHOICES],
     pub count: usize,
+    /// Whether it is about to need less: it keeps for now what it has.
+    pub adapts: bool,
 }
 
 impl AsMut<Video> for Video {
@@ -98,6 +100,14 @@ impl AsMut<Video> for Video {
 }
 
 impl Video {
+    /// What the most of it needs.
+    pub(crate) fn whole(&self) -> u64 {
+        self.choices[..self.count]
+            .last()
+            .copied()
+            .unwrap_or_default()
+    }
+
     fn cost(&self, level: usize) -> f64 {
         match level {
             0 => 0.0,
@@ -187,6 +197,9 @@ fn choose(
         (0..=up_to).rev().find(fits).unwrap_or(0)
     };
     if video.cost(level) / means.slack > for_it {
+        if video.adapts {
+            return level;
+        }
         let since = *video.share.too_much_since.get_or_insert(now);
         let patience = if means.queued {
             LITTLE_PATIENCE

@@ -8,6 +8,7 @@ fn video(choices: &[u64]) -> Video {
         share: Share::default(),
         choices: all,
         count: choices.len(),
+        adapts: false,
     }
 }
 

@@ -84,6 +84,8 @@ pub(crate) struct Consumer {
     /// What it gets of the path, and whether that is nothing.
     pub(crate) share: Share,
     pub(crate) starved: bool,
+    /// Bits a second that its path had for it in the last division; none: all that it wants.
+    pub(crate) offered: Option<u64>,
     /// Whether it shows somebody who speaks, as of the last division.
     pub(crate) shows_speaker: bool,
     /// What the control plane knows of it: the source that it gets, and why that is not the one that is wanted.
@@ -148,6 +150,7 @@ impl Consumer {
             paused: false,
             share: Share::default(),
             starved: false,
+            offered: None,
             shows_speaker: false,
             is_waiting_for_path: false,
             rewriter,

@@ -47,8 +47,8 @@ pub struct ProducerSpec {
     pub nack: bool,
     /// Whether we may ask for a keyframe (RFC 4585 §6.3.1).
     pub pli: bool,
-    /// Whether the sender wants the bit rate it may send told as an estimate, instead of feedback about each packet
-    /// (`goog-remb`): never both.
+    /// Whether the sender heeds estimates of the bit rate that it may send (`goog-remb`). Without feedback about each packet
+    /// they are all that it goes by; beside that they are the most that it sends.
     pub remb: bool,
 }
 

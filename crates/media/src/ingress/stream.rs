@@ -2,6 +2,7 @@
 
 use crate::ingress::reception::{Arrival, Reception, Report, Unwanted};
 use crate::ingress::repair::{Repair, Timing};
+use crate::ingress::standing::Standing;
 use crate::wire::num::{ExtSeqNo, RtpTime, SeqNo, Ssrc};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ pub(crate) struct Stream {
     pub(crate) ssrc: Ssrc,
     reception: Reception,
     repair: Repair,
+    pub(crate) standing: Standing,
     /// Retransmissions that were asked for and came twice.
     pub(crate) repeated: u64,
     /// Packets that were lost on the way, up to the last report, and their share, over some reports.
@@ -31,6 +33,7 @@ impl Stream {
             ssrc,
             reception: Reception::new(clock_rate),
             repair: Repair::new(),
+            standing: Standing::new(clock_rate),
             repeated: 0,
             lost_before: 0,
             share_lost: 0.0,
@@ -43,6 +46,7 @@ impl Stream {
         let arrival = self.reception.on_packet(seq);
         if matches!(arrival, Arrival::Newest { .. } | Arrival::Restarted { .. }) {
             self.reception.on_timing(now, timestamp);
+            self.standing.on_packet(now, timestamp);
         }
         arrival
     }

@@ -3,6 +3,7 @@
 //! passes on has none, and is kept and asked for all the same, which is why the cache is here.
 
 use crate::ingress::cache::{AUDIO_BYTES, Meta, PacketCache, VIDEO_BYTES};
+use crate::ingress::demand::Limit;
 use crate::ingress::keyframe_requests::{KeyframeRequests, Need};
 use crate::ingress::meter::Meter;
 use crate::ingress::repair::Timing;
@@ -84,6 +85,8 @@ pub(crate) struct Track {
     /// The number of the newest packet with which a keyframe begins.
     keyframe_at: Option<ExtSeqNo>,
     meter: Meter,
+    /// What its publisher is asked to send of it at most.
+    pub(crate) limit: Option<Limit>,
     speech: Speech,
     /// What the dependency descriptors of its packets refer to. Made for the first of them.
     pub(super) structure: Option<Box<Structure>>,
@@ -116,6 +119,7 @@ impl Track {
             last_keyframe: None,
             keyframe_at: None,
             meter: Meter::default(),
+            limit: None,
             speech: Speech::default(),
             structure: None,
             packets: 0,

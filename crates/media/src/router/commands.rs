@@ -237,7 +237,6 @@ impl Router {
             || !rtx_ok
             || !red_ok
             || !is_payload_type(spec.payload_type)
-            || (spec.remb && spec.twcc_extension.is_some())
             || !rid_ok
             || spec.mid.len().max(spec.rid.len()) > MAX_MID
             || (spec.codec == Codec::Opus) != (spec.kind == Kind::Audio)
@@ -258,7 +257,7 @@ impl Router {
         if let Some(extension) = spec.twcc_extension {
             transport.enable_feedback(extension);
         }
-        if spec.remb {
+        if spec.remb && spec.twcc_extension.is_none() {
             transport.estimate.get_or_insert_default();
         }
         let id = spec.producer;

@@ -6,9 +6,9 @@ use crate::egress::consumer::Consumer;
 use crate::egress::spec::MAX_SOURCES;
 use crate::ingress::keyframe_requests::Need;
 use crate::reasons::DropReason;
-use crate::router::forward::MOST_WAIT;
+use crate::router::forward::{MOST_WAIT, MOST_WAIT_FOR_LESS};
 use crate::router::{Decision, Router};
-use crate::slab::{ConsumerKey, TransportKey};
+use crate::slab::{ConsumerKey, TrackKey, TransportKey};
 use crate::transport::Transport;
 use crate::transport::pacer::ABOVE_GIVEN;
 use crate::transport::sink::TransmitSink;
@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// Between two divisions of one path while somebody lacks something: one costs as much as it has consumers.
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// So many times what a picture was sent with is looked for while it is sent with less.
+const GROWTH: f64 = 1.2;
 
 /// Packets that stand on the way for so long are a queue.
 const QUEUE: Duration = Duration::from_millis(150);
@@ -138,10 +141,15 @@ impl Router {
             queued: transport.is_queued(),
             probes: known.is_some_and(|it| it.basis == Basis::Feedback),
         };
-        let division = allocation::divide(now, means, &mut claims);
+        let mut division = allocation::divide(now, means, &mut claims);
         transport.division.given = sound + division.given as u64;
-        transport.division.lacks = division.wanted.is_some();
         transport.division.available = means.available as u64;
+        let more = self.offer_all(now, means, &claims);
+        division.wanted = division.wanted.or(more.map(|more| division.given + more));
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        transport.division.lacks = division.wanted.is_some();
         if let Some(bandwidth) = transport.bandwidth.as_mut() {
             bandwidth.set_wanted(division.wanted.map(|bits| bits as u64 + sound));
         }
@@ -150,6 +158,23 @@ impl Router {
             self.apply(now, claim);
         }
         self.claims = claims;
+    }
+
+    /// Tells the pictures what the path has for each of them. Returns how much more there would have to be for the first of
+    /// them that is sent with less than it might be, since no path carries more.
+    fn offer_all(&mut self, now: Instant, means: Means, claims: &[Claim]) -> Option<f64> {
+        let is_known = means.probes && means.available.is_finite();
+        let fair = means.available / claims.len().max(1) as f64;
+        let least = |claim: &Claim| fair.min(claim.video.whole() as f64);
+        let taken: f64 = claims.iter().map(least).sum();
+        let mut more = None;
+        for claim in claims {
+            let offered = means.available - taken + least(claim);
+            let full = self.offer(now, claim.consumer, is_known.then_some(offered as u64));
+            let full = full.map(|full| full as f64 * GROWTH - claim.video.whole() as f64);
+            more = more.or(full.filter(|more| *more > 0.0));
+        }
+        more
     }
 
     /// Whether a video shows somebody who speaks now: whose sound comes on the same transport.
@@ -191,6 +216,7 @@ impl Router {
                 share: consumer.share,
                 choices: [0; MOST_CHOICES],
                 count: 0,
+                adapts: self.is_adapting(now, index),
             },
             sends: [(0, 0); MOST_CHOICES],
             level: 0,
@@ -239,7 +265,11 @@ impl Router {
             .count_many(DropReason::WaitedTooLong, end - consumer.cursor);
         consumer.cursor = end;
         consumer.rewriter.stop();
-        let transport = consumer.transport;
+        let (transport, track) = (consumer.transport, consumer.track);
+        if self.is_adapting(now, index) {
+            // What follows needs less.
+            return self.want_keyframe(now, track, Need::Repair);
+        }
         // While a queue empties less is sent than the path carries: that a picture waits says nothing of its part then.
         if self.known(transport).is_some_and(|it| it.is_emptying()) {
             return;
@@ -300,12 +330,47 @@ impl Router {
         self.wake(to, now);
     }
 
+    /// How long the next packet of a picture may wait for the path.
+    fn most_wait(&self, now: Instant, consumer: &Consumer) -> Duration {
+        match self.adapts(now, consumer.track) && consumer.rewriter.is_flowing() {
+            true => MOST_WAIT_FOR_LESS,
+            false => MOST_WAIT,
+        }
+    }
+
+    /// Until when a packet that came then may wait.
+    pub(super) fn wait_ends(
+        &self,
+        now: Instant,
+        index: ConsumerKey,
+        came: Option<Instant>,
+    ) -> Instant {
+        let consumer = self.consumers.get(index);
+        let most = consumer.map(|it| self.most_wait(now, it));
+        came.zip(most).map_or(now, |(came, most)| came + most)
+    }
+
+    /// Whether the publisher of what a subscription gets was asked a moment ago to send less of it.
+    fn is_adapting(&self, now: Instant, index: ConsumerKey) -> bool {
+        let consumer = self.consumers.get(index);
+        consumer.is_some_and(|it| self.adapts(now, it.track))
+    }
+
+    fn adapts(&self, now: Instant, track: TrackKey) -> bool {
+        let Some(track) = self.tracks.get(track) else {
+            return false;
+        };
+        let publisher = self.transports.get(track.transport);
+        publisher.is_some_and(|it| it.demanded.is_less())
+            && track.limit.is_some_and(|it| it.is_news(now))
+    }
+
     /// When something that waits for the path may leave, or has waited long enough, though nothing of its track comes.
     pub(super) fn waiting_due(&self, now: Instant, transport: &Transport) -> Option<Instant> {
         let given_up = transport.waiting.iter().filter_map(|key| {
             let consumer = self.consumers.get(*key)?;
             let cache = self.tracks.get(consumer.track)?.cache.as_ref()?;
-            Some(cache.arrival(consumer.cursor)?.at + MOST_WAIT)
+            Some(cache.arrival(consumer.cursor)?.at + self.most_wait(now, consumer))
         });
         let opens = (!transport.waiting.is_empty()).then(|| transport.pacer.opens_at(now));
         opens.into_iter().chain(given_up).min()
@@ -387,6 +452,7 @@ mod tests {
                 share: allocation::Share::default(),
                 choices: [0; MOST_CHOICES],
                 count: 0,
+                adapts: false,
             },
             sends: [(0, 0); MOST_CHOICES],
             level: 0,

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// A picture does not wait longer for the path: what comes after it is of more use, and the cache is about to lose it.
 pub(super) const MOST_WAIT: Duration = Duration::from_millis(800);
+/// Nor so long where its publisher was asked for less, and what waits is what it sent before: what comes instead is smaller.
+pub(super) const MOST_WAIT_FOR_LESS: Duration = Duration::from_millis(300);
 
 /// Sends a packet on to one subscriber. `starts`: a decoder can begin with it. True: the subscriber does.
 fn pass_on(
@@ -313,11 +315,16 @@ impl Router {
         }
         let (track, to) = (consumer.track, consumer.transport);
         if consumer.cursor < end {
-            let kept = cache.arrival(consumer.cursor);
-            let until = kept.map_or(now, |kept| kept.at + MOST_WAIT);
+            let came = cache.arrival(consumer.cursor).map(|kept| kept.at);
+            let until = self.wait_ends(now, index, came);
             if until <= now {
                 return self.give_up_waiting(now, index);
             }
+            let (Some(consumer), Some(transport)) =
+                (self.consumers.get_mut(index), self.transports.get_mut(to))
+            else {
+                return;
+            };
             transport.let_wait(index, consumer);
             let at = transport.pacer.opens_at(now).min(until);
             self.wake(to, at);

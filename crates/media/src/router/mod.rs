@@ -8,6 +8,7 @@ mod commands;
 mod control;
 pub mod counters;
 mod decisions;
+mod demand;
 mod demux;
 mod dividing;
 pub mod event;
@@ -336,6 +337,7 @@ impl Router {
         self.serve_tracks(now, index, sink);
         self.serve_estimate(now, index, sink);
         self.serve_reports(now, index, sink);
+        self.serve_demand(now, index, sink);
         self.serve_waiting(now, index, sink);
         self.serve_probe(now, index, sink);
         let due = self.next_due(now, index);
@@ -353,6 +355,7 @@ impl Router {
             transport.estimate.as_ref().and_then(|it| it.due),
             transport.next_report,
             transport.look_at_sources,
+            transport.look_at_demand,
             self.waiting_due(now, transport),
             transport.probing.map(|_| now + TICK),
         ];

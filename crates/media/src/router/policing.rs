@@ -7,6 +7,7 @@ use crate::slab::{TrackKey, TransportKey};
 use crate::transport::policer::Class;
 use crate::transport::sink::TransmitSink;
 use crate::wire::codecs::Kind;
+use crate::wire::num::Ssrc;
 use crate::wire::rtcp::{self, MAX_REMB_SOURCES};
 use crate::wire::rtp::RtpView;
 use std::time::Instant;
@@ -88,17 +89,33 @@ impl Router {
             return;
         };
         let estimate = transport.estimate.as_mut();
-        let Some(bitrate) = estimate.and_then(|it| it.take(now, &transport.policer)) else {
+        if let Some(bitrate) = estimate.and_then(|it| it.take(now, &transport.policer)) {
+            self.send_estimate(index, bitrate, sink);
+        }
+    }
+
+    /// Tells a peer how many bits a second it may send.
+    pub(super) fn send_estimate(
+        &mut self,
+        index: TransportKey,
+        bits_per_second: u64,
+        sink: &mut impl TransmitSink,
+    ) {
+        let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
         let of = transport.tracks.iter();
         let of = of.filter_map(|track| self.tracks.get(*track));
         let of = of.filter(|track| track.spec.remb);
-        let sources: Vec<_> = of
-            .filter_map(|track| track.ssrc())
-            .take(MAX_REMB_SOURCES)
-            .collect();
+        let mut sources = [Ssrc(0); MAX_REMB_SOURCES];
+        let mut count = 0;
+        for (place, ssrc) in sources.iter_mut().zip(of.filter_map(|track| track.ssrc())) {
+            *place = ssrc;
+            count += 1;
+        }
         let sender = transport.feedback_ssrc;
-        transport.send_rtcp(sink, |buf| rtcp::write_remb(buf, sender, bitrate, &sources));
+        transport.send_rtcp(sink, |buf| {
+            rtcp::write_remb(buf, sender, bits_per_second, &sources[..count])
+        });
     }
 }

@@ -46,6 +46,7 @@ impl Router {
         self.send_receiver_report(now, index, sink);
         self.send_sender_reports(now, index, sink);
         self.fit_copies(index);
+        self.look_at_publisher(now, index);
     }
 
     /// Decides which of a transport's sound needs the copies that its publisher sends with it.

@@ -1,6 +1,7 @@
 //! One peer: where it is, its keys, its streams, and how packets are sealed for it.
 
 pub(crate) mod budget;
+pub(crate) mod demanded;
 pub mod dtls;
 pub(crate) mod estimate;
 mod feedback;
@@ -21,6 +22,7 @@ use crate::ids::TransportId;
 use crate::reasons::{CloseReason, DropReason};
 use crate::slab::{ConsumerKey, TrackKey};
 use crate::transport::budget::Budget;
+use crate::transport::demanded::Told;
 use crate::transport::dtls::{DtlsSession, HANDSHAKE_TIMEOUT, Handshake, Job, Progress};
 use crate::transport::estimate::Estimate;
 use crate::transport::feedback::Feedback;
@@ -164,6 +166,13 @@ pub(crate) struct Transport {
     pub(crate) feedback_ssrc: Ssrc,
     pub(crate) feedback: Option<Feedback>,
     pub(crate) estimate: Option<Estimate>,
+    /// What it was told of how much its pictures are of use to anybody.
+    pub(crate) demanded: Told,
+    /// Whether it is to send less until what stands on its way to us has gone.
+    pub(crate) drains: bool,
+    /// When that is looked at next, and when it was the last time.
+    pub(crate) look_at_demand: Option<Instant>,
+    pub(crate) demand_looked_at: Option<Instant>,
     /// What the path to the peer carries; there from its first consumer on.
     pub(crate) bandwidth: Option<Box<Bandwidth>>,
     /// How fast that lets packets leave, how it is divided, and whether it carries more.
@@ -206,6 +215,10 @@ impl Transport {
             feedback_ssrc,
             feedback: None,
             estimate: None,
+            demanded: Told::default(),
+            drains: false,
+            look_at_demand: None,
+            demand_looked_at: None,
             bandwidth: None,
             pacer: Pacer::default(),
             division: Divided::default(),

@@ -1,6 +1,7 @@
 //! Subscribers whose paths carry less than they asked for: sound goes through, pictures wait or are left out, others
 //! notice nothing, and all comes back when the path carries it.
 
+mod demand;
 mod layers;
 mod missing_sound;
 mod speakers;
@@ -184,7 +185,7 @@ fn a_way_that_becomes_longer_carries_the_film_on() {
 /// A film that comes in two sizes: over a narrow path the small one runs without a gap, and the big one comes back.
 #[test]
 fn a_narrow_path_carries_the_small_picture_and_the_big_one_when_it_is_wide_again() {
-    let mut call = Call::with(vec![narrow_for_20_seconds()], [3, 12], true);
+    let mut call = Call::with(vec![narrow_for_20_seconds()], [3, 12], true, false);
     call.until(40);
     let viewer = &call.viewers[0];
     let is_small = |it: &&Got| it.payload < PACKET;
@@ -212,7 +213,7 @@ fn a_narrow_path_carries_the_small_picture_and_the_big_one_when_it_is_wide_again
 #[test]
 fn a_path_that_narrows_at_once_gets_the_small_picture_as_soon_as_its_queue_is_empty() {
     for longer in [0, 25] {
-        let mut call = Call::with(vec![narrows_at_once()], [6, 12], true);
+        let mut call = Call::with(vec![narrows_at_once()], [6, 12], true, false);
         call.until(10);
         call.viewers[0].link.conditions.delay += MS * longer;
         call.until(30);

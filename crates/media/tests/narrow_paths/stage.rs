@@ -156,6 +156,12 @@ pub(crate) struct Call {
     pub(crate) limited: Vec<(u128, Event)>,
     /// What the speaker was reported of: when, of which stream, and the share that was lost, in 1/256.
     pub(crate) reported: Vec<(u128, u32, u8)>,
+    /// How many bits a second the speaker was told to send at most: when, and how many.
+    pub(crate) asked: Vec<(u128, u64)>,
+    /// How long what it sends stands on its way to the router.
+    pub(crate) stands: [u32; 2],
+    /// Whether its encoder does as it is told.
+    pub(crate) heeds: bool,
 }
 
 /// A packet of that frame since the keyframe, which is frame 0, in three temporal layers as libvpx makes them.
@@ -175,7 +181,7 @@ fn with_a_copy(own: &[u8]) -> Vec<u8> {
     [&before.to_be_bytes()[..], &[AUDIO_PT], own, own].concat()
 }
 
-fn tracks(speaker: &RawPeer) -> [ProducerSpec; 3] {
+fn tracks(speaker: &RawPeer, heeds: bool) -> [ProducerSpec; 3] {
     let sound = ProducerSpec {
         producer: ProducerId(2),
         mid: "1".into(),
@@ -183,7 +189,10 @@ fn tracks(speaker: &RawPeer) -> [ProducerSpec; 3] {
         red_payload_type: Some(PayloadType(RED_PT)),
         ..producer(speaker.transport, Kind::Audio)
     };
-    let film = producer(speaker.transport, Kind::Video);
+    let film = ProducerSpec {
+        remb: heeds,
+        ..producer(speaker.transport, Kind::Video)
+    };
     let small = ProducerSpec {
         producer: ProducerId(3),
         mid: "2".into(),
@@ -196,13 +205,19 @@ fn tracks(speaker: &RawPeer) -> [ProducerSpec; 3] {
 impl Call {
     /// A call with a link to each viewer; the film has pictures and keyframes of so many packets.
     pub(crate) fn new(links: Vec<Conditions>, sizes: [usize; 2]) -> Call {
-        Call::with(links, sizes, false)
+        Call::with(links, sizes, false, false)
     }
 
-    pub(crate) fn with(links: Vec<Conditions>, sizes: [usize; 2], in_two_sizes: bool) -> Call {
+    /// The same; `in_two_sizes`: there is a small film as well; `heeds`: the speaker says that it heeds estimates.
+    pub(crate) fn with(
+        links: Vec<Conditions>,
+        sizes: [usize; 2],
+        in_two_sizes: bool,
+        heeds: bool,
+    ) -> Call {
         let mut sim = Sim::new(3);
         let speaker = RawPeer::connect(&mut sim, 1);
-        let [film, sound, small] = tracks(&speaker);
+        let [film, sound, small] = tracks(&speaker, heeds);
         sim.command(Command::AddProducer(film.clone()));
         sim.command(Command::AddProducer(sound.clone()));
         let mut producers = vec![film.producer];
@@ -247,6 +262,9 @@ impl Call {
             copies: false,
             limited: Vec::new(),
             reported: Vec::new(),
+            asked: Vec::new(),
+            heeds,
+            stands: [0; 2],
         }
     }
 
@@ -267,7 +285,7 @@ impl Call {
                     true => (RED_PT, with_a_copy(&[9; SPOKEN])),
                     false => (AUDIO_PT, vec![9; SPOKEN]),
                 };
-                let time = milli as u32 * 48;
+                let time = (milli as u32).wrapping_sub(self.stands[1]).wrapping_mul(48);
                 let packet = rtp_packet(payload_type, self.seq[1], time, 2000, &payload);
                 self.seq[1] = self.seq[1].wrapping_add(1);
                 let sent = self.speaker.send_rtp(&mut self.sim, &packet);
@@ -290,19 +308,41 @@ impl Call {
         let keyframe = std::mem::take(&mut self.keyframe);
         self.keyframes += usize::from(keyframe);
         let count = self.sizes[usize::from(keyframe)];
-        let time = self.time.as_millis() as u32 * 90;
+        let mut left = self.bytes_of_a_picture(count, keyframe);
+        let time = (self.time.as_millis() as u32).wrapping_sub(self.stands[0]);
+        let time = time.wrapping_mul(90);
         let frame = self.layered;
         self.layered = frame.map(|frame| if keyframe { 1 } else { frame + 1 });
-        for number in 0..count {
+        for number in 0..count.min(left.div_ceil(PACKET)) {
             let payload = match frame {
                 Some(frame) => layered(if keyframe { 0 } else { frame }, number == 0),
-                None => vp8(keyframe, number == 0, &[7; PACKET]),
+                None => vp8(keyframe, number == 0, &[7; PACKET][..left.min(PACKET)]),
             };
+            left = left.saturating_sub(PACKET);
             let packet = rtp_packet(VIDEO_PT, self.seq[0], time, 1000, &payload);
             self.seq[0] = self.seq[0].wrapping_add(1);
             let sent = self.speaker.send_rtp(&mut self.sim, &packet);
             self.launch(sent);
         }
+    }
+
+    /// What is in a picture of so many packets at most: an encoder takes a moment to do as it is told, and makes keyframes
+    /// as many times larger than the others as it did before.
+    fn bytes_of_a_picture(&self, count: usize, keyframe: bool) -> usize {
+        let now = self.time.as_millis();
+        let mut told = self.asked.iter().rev();
+        let heard = told.find(|(at, _)| self.heeds && at + 100 <= now);
+        let Some((_, asked)) = heard else {
+            return count * PACKET;
+        };
+        let sound = 8 * (SPOKEN as u64 + 40) * 50;
+        let usual = asked.saturating_sub(sound) as usize * 33 / 8_000;
+        let times = if keyframe {
+            self.sizes[1] / self.sizes[0]
+        } else {
+            1
+        };
+        (usual * times).clamp(200, count * PACKET)
     }
 
     /// The film once more, small: 75 kbit/s.
@@ -343,6 +383,7 @@ impl Call {
         let parts = parlour_media::rtcp::parse_compound(&plain);
         for part in parts.flatten() {
             match part {
+                Rtcp::Remb { bitrate, .. } => self.asked.push((self.time.as_millis(), bitrate)),
                 Rtcp::Pli { media, .. } if media.0 == 1000 => self.keyframe = true,
                 Rtcp::Pli { .. } => self.small_keyframe = true,
                 Rtcp::ReceiverReport { blocks, .. } => {

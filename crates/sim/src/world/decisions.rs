@@ -21,6 +21,9 @@ const OLDEST: Duration = Duration::from_secs(2);
 
 /// What waits for the path is given up after this time, and waits no longer than a timer takes to notice it.
 const MOST_WAIT: Duration = Duration::from_millis(800);
+/// And of one whose publisher was told to send less so short a time ago.
+const MOST_WAIT_FOR_LESS: Duration = Duration::from_millis(300);
+const TOLD_LESS: Duration = Duration::from_millis(2_600);
 const TIMERS: Duration = Duration::from_millis(30);
 const TICK: Duration = Duration::from_millis(11);
 
@@ -185,6 +188,7 @@ impl World {
             overtook: 0,
             pictures: BTreeMap::new(),
         };
+        self.note_told_less();
         self.sort(sent, &mut step);
         while let Some((standing, decision)) = metered(|| self.router.poll_decision()) {
             self.follow(&standing, &mut step);
@@ -308,8 +312,13 @@ impl World {
             }
             Decision::GivesUp => {
                 let waited = step.now - track.kept[it.cursor].1;
+                let told = self.participants[track.owner].told_less;
+                let most = match told.is_some_and(|at| step.now - at <= TOLD_LESS) {
+                    true => MOST_WAIT_FOR_LESS,
+                    false => MOST_WAIT,
+                };
                 assert!(
-                    is_video && is_held && waited >= MOST_WAIT,
+                    is_video && is_held && waited >= most,
                     "{ssrc:?} is given up after {waited:?}"
                 );
                 step.drop_waiting(it, &self.tracks, DropReason::WaitedTooLong);

@@ -38,6 +38,7 @@ impl World {
         self.participants.push(Participant {
             narrow,
             pace: Pace::default(),
+            told_less: None,
             ledger: Ledger::new(client.second_receiver()),
             opened: Opened::default(),
             known: HashSet::new(),

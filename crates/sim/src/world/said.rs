@@ -2,9 +2,9 @@
 //! hole for good is followed by a keyframe, and tells subscribers the time at which what they get was captured.
 
 use crate::world::World;
-use parlour_media::Kind;
 use parlour_media::num::{RtpTime, Ssrc};
 use parlour_media::rtcp::{Rtcp, SenderInfo, parse_compound};
+use parlour_media::{IngressLimit, Kind};
 use std::time::Duration;
 
 /// What all clocks of publishers show when a simulation begins, in seconds of NTP.
@@ -29,6 +29,21 @@ fn since_start(ntp: u64) -> Duration {
 }
 
 impl World {
+    /// Notes which publishers were told in this step to send less than they may.
+    pub(super) fn note_told_less(&mut self) {
+        let all = IngressLimit::default().bits_per_second;
+        let less = |packet: &[u8]| {
+            let mut parts = parse_compound(packet).flatten();
+            parts.any(|part| matches!(part, Rtcp::Remb { bitrate, .. } if bitrate < all))
+        };
+        let said = self.said.iter();
+        let told: Vec<usize> = said.filter(|it| less(&it.1)).map(|it| it.0).collect();
+        for who in &told {
+            self.participants[*who].told_less = Some(self.now);
+        }
+        self.count("publishers told to send less", told.len() as u64);
+    }
+
     /// Judges all that was said in a step.
     pub(super) fn judge_said(&mut self) {
         for (who, packet) in std::mem::take(&mut self.said) {
