@@ -101,8 +101,10 @@ soak: build $(STAMPS)/dev
 
 # RECORD=1 keeps what was measured: the results files, and the page that is made of them.
 bench: build $(STAMPS)/dev
-	@scripts/debian-packages bench || echo 'Going on without Janus: nothing is measured beside ours.' >&2
+	@scripts/debian-packages bench || echo 'Going on without them: without Janus nothing is measured beside ours.' >&2
 	@$(VENV)/bin/python -m bench.media $(if $(RECORD),--json bench/results/media.json)
+	@if command -v perf >/dev/null; then $(VENV)/bin/python -m bench.shares $(if $(RECORD),--json bench/results/shares.json); \
+	  else echo 'Going on without perf: what a packet'"'"'s time goes to is not told.' >&2; fi
 	@$(VENV)/bin/python -m bench.accounts $(if $(RECORD),--json bench/results/accounts.json)
 	@$(if $(RECORD),$(VENV)/bin/python -m bench.page,true)
 

@@ -62,7 +62,8 @@ class Timing:
 
 def scenarios(subscribers: int) -> list[Scenario]:
     """What is measured; ``subscribers`` in the rooms of one to many."""
-    few, many = max(2, subscribers // 10), 3 * subscribers
+    few, half = max(2, subscribers // 10), max(2, subscribers // 2)
+    many, most = 3 * subscribers, 20 * subscribers
     browser = patterns.recorded()
     return [
         Scenario(
@@ -76,6 +77,8 @@ def scenarios(subscribers: int) -> list[Scenario]:
             Layout(1, subscribers, patterns=(patterns.SPREAD,)),
             (4, None),
         ),
+        Scenario(f"audio 1 to {half}", Layout(1, half, patterns=(patterns.SPEECH,)), growth=True),
+        Scenario(f"audio 1 to {most:,}", Layout(1, most, patterns=(patterns.SPEECH,)), growth=True),
         Scenario(f"audio 10 to {subscribers}", Layout(10, subscribers, patterns=(patterns.SPEECH,)), (4, None)),
         Scenario(
             f"{subscribers // 2} rooms of two, audio and video",
@@ -87,7 +90,7 @@ def scenarios(subscribers: int) -> list[Scenario]:
 async def measure(scenario: Scenario, contenders: Sequence[Contender], timing: Timing) -> dict[str, Any]:
     """One scenario on all servers, round by round."""
     async with contextlib.AsyncExitStack() as stack:
-        stages = {one.name: await stack.enter_async_context(_filled(one, scenario.layout)) for one in contenders}
+        stages = {one.name: await stack.enter_async_context(filled(one, scenario.layout)) for one in contenders}
         rounds: list[dict[str, Window]] = []
         strangers: dict[str, list[float]] = {name: [] for name in stages}
         for number in range(timing.rounds + 1):
@@ -128,7 +131,7 @@ async def measure(scenario: Scenario, contenders: Sequence[Contender], timing: T
 
 
 @contextlib.asynccontextmanager
-async def _filled(contender: Contender, layout: Layout, *, at_a_time: int = 20) -> AsyncIterator[Stage]:
+async def filled(contender: Contender, layout: Layout, *, at_a_time: int = 20) -> AsyncIterator[Stage]:
     """A stage with everybody on it, and nobody after it."""
     peers = Peers()
     stage = contender.stage(peers, layout, at_a_time=at_a_time)
@@ -253,7 +256,7 @@ async def memory(contender: Contender, sizes: tuple[int, int]) -> dict[str, Any]
     used = []
     for size in sizes:
         layout = Layout(1, size, patterns=(patterns.SPEECH, patterns.BURSTS))
-        async with _filled(contender, layout) as stage:
+        async with filled(contender, layout) as stage:
             stage.start()
             await asyncio.sleep(1.0)
             used.append(machine.memory_kib(contender.pid))

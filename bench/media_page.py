@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bench.media_parts import WITHIN_SENDING
 from bench.media_report import ADDED_TARGETS, JOIN_TARGETS, MEMORY_TARGET, SHOWN, SHOWN_QUANTILES, remarks
 
 TEXT = """\
@@ -26,7 +27,7 @@ rounds, the lowest and the highest beside it, after one that does not count.
   and what the generator can do.
 
 {scenarios}
-### Added latency
+{shares}### Added latency
 
 Milliseconds over the null reflector's in the same round, of "{first}".
 
@@ -43,7 +44,24 @@ as it is asked. Memory is the slope of the process's share (PSS) from {sizes} su
 """
 
 
-def section(results: dict[str, Any] | None) -> str:
+SHARES = """\
+### What a packet's time goes to
+
+`.venv/bin/python -m bench.shares` (with perf, as root): µs of a packet to {subscribers} at a time, perf's own work
+included. Indented is what is within the line above.
+
+{table}
+
+Where Janus is to cost four times as much and does not, this is what stands in the way: a datagram that is not one of a
+run costs a whole way through the kernel. Sending alone is {sound:.1f} µs of a packet of sound, without cryptography and
+without anything of ours, and {spread:.1f} µs of one of pictures that come one by one; ours with all cryptography is the
+line of the media core. Runs that are held for the rest of their frame, and padding that makes packets one size, were
+measured: [architecture](architecture.md).
+
+"""
+
+
+def section(results: dict[str, Any] | None, shares: dict[str, Any] | None = None) -> str:
     """The part of the page; a sentence when nothing was recorded yet."""
     if results is None:
         return "## Media\n\nNot recorded yet: `make bench` measures it, `make bench RECORD=1` keeps it here.\n\n"
@@ -58,11 +76,30 @@ def section(results: dict[str, Any] | None) -> str:
         seconds=results["secondsOfAWindow"],
         rounds=results["rounds"],
         scenarios="".join(map(scenario, results["scenarios"])),
+        shares="" if shares is None else _shares(shares),
         first=first["name"],
         added=_added(first["added"]),
         joins=_joins(results["joins"], results["memory"]),
         storm=next(iter(results["joins"].values()))["atOnce"],
         sizes=" to ".join(map(str, memory["subscribers"])),
+    )
+
+
+def _shares(found: dict[str, Any]) -> str:
+    kinds = found["kinds"]
+
+    def cost(kind: str, part: str) -> float:
+        return float(kinds[kind]["microseconds"] * kinds[kind]["shares"][part])
+
+    rows = [("all", *(f"{one['microseconds']:.2f}" for one in kinds.values()))]
+    for part in next(iter(kinds.values()))["shares"]:
+        shown = f"&emsp;{part}" if part in WITHIN_SENDING else part
+        rows.append((shown, *(f"{cost(kind, part):.2f}" for kind in kinds)))
+    return SHARES.format(
+        subscribers=found["subscribers"],
+        table=table(("", *kinds), rows),
+        sound=cost("audio", "sending"),
+        spread=cost("video, packets 1 ms apart", "sending"),
     )
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -23,8 +25,10 @@ from typing import Any
 from playwright.async_api import async_playwright
 
 from bench import machine
+from bench.download import Download
+from tests.browser.firefox import as_webm
 from tests.browser.harness import Guest, Profile
-from tests.browser.networks import Network
+from tests.browser.networks import SERVER, Network
 from tests.network.link import Link
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,8 +68,9 @@ class Scenario:
     """What happens to the path of the one guest, ``spoiled``, and of the ``other``, who has a good one else.
 
     Conditions are those of ``tests.network.Conditions``. ``early``: they are so when the guests come in already, and
-    not from the beginning of the measurement on. ``later``: at which share of the time they change to what. With ``small``
-    both send their picture as a small stream as well.
+    not from the beginning of the measurement on. ``later``: at which share of the time they change to what. With
+    ``small`` both send their picture as a small stream as well; with ``firefox`` the spoiled guest is in Firefox.
+    ``download``: between which shares of the time another program takes what it can of the spoiled path, by TCP.
     """
 
     name: str
@@ -76,6 +81,8 @@ class Scenario:
     aims: Aims = Aims()
     small: bool = False
     early: bool = False
+    firefox: bool = False
+    download: tuple[float, float] | None = None
 
 
 NO_AIMS = Aims()
@@ -99,11 +106,13 @@ SCENARIOS = (
     Scenario("jitter", up=LATE, down=LATE, aims=Aims(0.5)),
     Scenario("down-300", down=NARROW, aims=Aims(1.0, 0.01, 0.2), early=True),
     Scenario("down-300-small", down=NARROW, aims=Aims(1.0, 0.01, 0.2), small=True, early=True),
+    Scenario("down-300-firefox", down=NARROW, aims=Aims(1.0, 0.01, 0.2), early=True, firefox=True),
     Scenario("narrows-300", down=NARROW, aims=Aims(1.0, None, 0.2)),
     Scenario("narrows-300-small", down=NARROW, aims=Aims(1.0, None, 0.2), small=True),
     Scenario("up-150", up={"rate": 150_000, "delay": 0.025}, aims=Aims(1.0, 0.01, 0.2), early=True),
     Scenario("narrows-up-150", up={"rate": 150_000, "delay": 0.025}, aims=Aims(1.0, None, 0.2)),
     Scenario("deep-buffer", down={"rate": 600_000, "delay": 0.025, "queue": 2000}, aims=Aims(1.0, 0.01, 0.1)),
+    Scenario("competes", down={"rate": 2_000_000, "delay": 0.025}, download=(0.3, 0.7)),
     Scenario("step", later=_down((0.3, 400_000), (0.7, None)), aims=Aims(1.0, 0.01)),
     Scenario("ramp", later=_down(*RAMP, (0.9, None)), aims=Aims(1.0)),
 )
@@ -224,13 +233,21 @@ async def _spoil(scenario: Scenario, spoiled: Guest, other: Guest, seconds: floa
         await _begin(scenario, spoiled, other)
     steps = list(scenario.later)
     begun = time.monotonic()
+    downloads = contextlib.ExitStack()
+    starts, ends = scenario.download or (math.inf, math.inf)
     while (passed := time.monotonic() - begun) < seconds:
+        if passed >= starts * seconds:
+            starts = math.inf
+            downloads.enter_context(Download(spoiled.path.server, SERVER, spoiled.path.client))
+        if passed >= ends * seconds:
+            downloads.close()
         while steps and steps[0][0] * seconds <= passed:
             _, up, down = steps.pop(0)
             await _change(spoiled, up, down)
         for watch in watches.values():
             watch.look(time.monotonic())
         await asyncio.sleep(EVERY)
+    downloads.close()
     return watches
 
 
@@ -257,14 +274,18 @@ def recovery(scenario: Scenario, samples: Sequence[Sample], seconds: float) -> f
 async def measure(scenario: Scenario, seconds: float, folder: Path) -> dict[str, Any]:
     """One scenario, between two pages and a server that nobody else uses."""
     async with async_playwright() as playwright, Network(playwright, folder) as network:
-        spoiled, other = await asyncio.gather(network.invite("alice", "bigbuckbunny"), network.invite("bob", "bikes"))
+        invite = network.invite_to_firefox if scenario.firefox else network.invite
+        spoiled, other = await asyncio.gather(invite("alice", "bigbuckbunny"), network.invite("bob", "bikes"))
         if scenario.early:
             await _begin(scenario, spoiled, other)
         await asyncio.gather(spoiled.join(1), other.join(1))
         if scenario.small:
             for guest in (spoiled, other):
                 await guest.call("() => app.client.enableSmallStream()")
-        await asyncio.gather(spoiled.publish(SHOWN), other.publish(SHOWN))
+        if scenario.firefox:
+            await asyncio.gather(spoiled.publish_from_page(as_webm(spoiled.film), SHOWN), other.publish(SHOWN))
+        else:
+            await asyncio.gather(spoiled.publish(SHOWN), other.publish(SHOWN))
         pairs = ((spoiled, other), (other, spoiled))
         await asyncio.gather(*(viewer.until_decoded(seen.user_id, FRAMES) for viewer, seen in pairs))
         await asyncio.sleep(WARM_UP)
@@ -316,6 +337,16 @@ def _aim(value: float | None, factor: float, unit: str) -> str:
     return "" if value is None else f" (below {value * factor:g} {unit} wanted)"
 
 
+def keep(file: Path, results: Sequence[dict[str, Any]], seconds: float) -> None:
+    """Write what was measured; what the file has of other scenarios of that length stays."""
+    there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    found = {one["name"]: one for one in there.get("scenarios", ()) if there["secondsOfAScenario"] == seconds}
+    found |= {one["name"]: one for one in results}
+    ordered = [found[one.name] for one in SCENARIOS if one.name in found]
+    kept = {"machine": machine.facts(), "secondsOfAScenario": seconds, "scenarios": ordered}
+    file.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Measure what is asked for, and keep it where ``--json`` says."""
     names = [scenario.name for scenario in SCENARIOS]
@@ -334,8 +365,7 @@ def main() -> None:
             results.append(asyncio.run(measure(scenario, options.seconds, Path(folder))))
         print(report(results[-1]), flush=True)
     if options.json:
-        kept = {"machine": machine.facts(), "secondsOfAScenario": options.seconds, "scenarios": results}
-        options.json.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+        keep(options.json, results, options.seconds)
 
 
 if __name__ == "__main__":

@@ -54,20 +54,37 @@ in brackets. Measured on: {machine}, by `.venv/bin/python
 {figures}
 
 - **good**: nothing is spoiled. **jitter**: a fifth of the packets comes 30 ms late. **down-300**: the viewer's path
-  carries 300 kbit/s from the beginning of the call on; **narrows-300**: from the beginning of the measurement on, so that
-  a second of it stands in the queue before anybody can know. With **small** the publisher sends a small stream as well.
+  carries 300 kbit/s from the beginning of the call on; **narrows-300**: from the beginning of the measurement on, so
+  that a second of it stands in the queue before anybody can know. With **small** the publisher sends a small stream as
+  well.
   **up-150** and **narrows-up-150**: the same of the publisher's path, which carries 150 kbit/s.
 - **deep-buffer**: 600 kbit/s in front of which 2,000 packets may wait. **step**: 400 kbit/s in the middle of the
   time. **ramp**: less and less, down to 200 kbit/s.
+- **competes**: 2 Mbit/s that the guest shares with a TCP download for a part of the time. **firefox**: the viewer is
+  Firefox.
 - A **freeze** is a picture that stays for much longer than those before it did, as the browser counts; **concealed**
   is the share of the sound that the browser made up.
+
+## The estimate by itself
+One flow that always has something to send, on a simulated link, for 60 s: the share of the link that it used, how many
+milliseconds its packets waited in the queue (in the middle, and 95 % of them at most), and how many found the queue
+full. Ours with probing is what is in use; [str0m](https://github.com/algesten/str0m) is another implementation of
+WebRTC, with its own pacer and probes, on the same links. By `cargo run --release -p parlour-sim --bin estimates`.
+
+{estimates}
 """
 
+WHOSE = ("ours, probing", "str0m")
 
-def page(results: dict[str, Any], name: str) -> str:
-    """The page of what ``bench.networks --json`` wrote into the file of that name."""
+
+def page(results: dict[str, Any], estimates: dict[str, Any], names: str) -> str:
+    """The page of what ``bench.networks`` and the simulated estimates wrote into the files of those names."""
     return TEXT.format(
-        results=name,
+        results=names,
+        estimates=table(
+            ("", *(f"{whose}: {what}" for whose in WHOSE for what in ("used", "waited", "lost"))),
+            [(one["link"], *(cell for whose in WHOSE for cell in _estimate(one[whose]))) for one in estimates["links"]],
+        ),
         seconds=results["secondsOfAScenario"],
         machine=machine.in_words(results["machine"]),
         figures=table(
@@ -111,6 +128,10 @@ def _rows(one: dict[str, Any]) -> list[tuple[str, ...]]:
             )
         )
     return rows
+
+
+def _estimate(one: dict[str, Any]) -> tuple[str, str, str]:
+    return f"{one['used']:.0%}", f"{one['waited']}, {one['waited95']} ms", str(one["overflowed"])
 
 
 def _used(shares: dict[str, float | None]) -> str:

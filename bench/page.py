@@ -14,7 +14,9 @@ from bench.report import CROWDED, with_smallest
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "accounts.json"
+SHARES = ROOT / "bench" / "results" / "shares.json"
 MEDIA = ROOT / "bench" / "results" / "media.json"
+ESTIMATES = ROOT / "bench" / "results" / "estimates.json"
 NETWORKS = ROOT / "bench" / "results" / "networks.json"
 PAGE = ROOT / "docs" / "performance.md"
 NETWORKS_PAGE = ROOT / "docs" / "networks.md"
@@ -78,11 +80,11 @@ which is felt by imports and by first logins alone.
 """
 
 
-def page(results: dict[str, Any], media: dict[str, Any] | None) -> str:
-    """The page. ``results`` as ``bench.accounts --json`` writes them, ``media`` as ``bench.media --json`` does."""
+def page(results: dict[str, Any], media: dict[str, Any] | None, shares: dict[str, Any] | None) -> str:
+    """The page. ``results``, ``media`` and ``shares`` as the benches of these names write them with ``--json``."""
     return TEXT.format(
-        results=" and ".join(_name(file) for file in (RESULTS, MEDIA)),
-        media=media_page.section(media),
+        results=", ".join(_name(file) for file in (RESULTS, MEDIA, SHARES)),
+        media=media_page.section(media, shares),
         machine=machine.in_words(results["machine"]),
         runs=results["runs"],
         seconds=results["secondsOfARun"],
@@ -161,8 +163,8 @@ def _target(one: dict[str, Any]) -> str:
 
 def recorded() -> str:
     """The page of what is recorded."""
-    media = json.loads(MEDIA.read_text(encoding="utf-8")) if MEDIA.is_file() else None
-    return page(json.loads(RESULTS.read_text(encoding="utf-8")), media)
+    media, shares = (json.loads(it.read_text(encoding="utf-8")) if it.is_file() else None for it in (MEDIA, SHARES))
+    return page(json.loads(RESULTS.read_text(encoding="utf-8")), media, shares)
 
 
 def _name(file: Path) -> str:
@@ -172,9 +174,10 @@ def _name(file: Path) -> str:
 def main() -> int:
     """Write the pages, or with ``--check`` say whether they are up to date (exit status 1 when not)."""
     made = {_name(PAGE): recorded()}
-    if NETWORKS.is_file():
-        of_networks = networks_page.page(json.loads(NETWORKS.read_text(encoding="utf-8")), _name(NETWORKS))
-        made[_name(NETWORKS_PAGE)] = of_networks
+    if NETWORKS.is_file() and ESTIMATES.is_file():
+        networks, estimates = (json.loads(it.read_text(encoding="utf-8")) for it in (NETWORKS, ESTIMATES))
+        names = f"{_name(NETWORKS)} and {_name(ESTIMATES)}"
+        made[_name(NETWORKS_PAGE)] = networks_page.page(networks, estimates, names)
     return keep("bench.page", lambda _: made, root=ROOT)
 
 

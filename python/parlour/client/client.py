@@ -35,7 +35,7 @@ from parlour.client.translation import translate
 from parlour.client.uplink import Uplink
 from parlour.errors import ErrorCode, RtcError
 from parlour.protocol import messages as m
-from parlour.protocol.words import Codec, Kind, StreamType
+from parlour.protocol.words import Codec, Kind, StreamType, VideoType
 
 Ok = TypeVar("Ok", bound=m.Message)
 E = TypeVar("E")
@@ -182,6 +182,20 @@ class Client:
         async def work() -> None:
             self._must_have_joined()
             await self._downlink.unsubscribe((user_id, stream_type))
+
+        await self._calls.run((user_id, stream_type), work)
+
+    async def set_video_type(self, user_id: str, video_type: VideoType, stream_type: StreamType = "main") -> None:
+        """Receive a user's video as the ``big`` or the ``small`` stream: from now on, or once it is subscribed to.
+
+        It stays so until the stream is gone. Where the one is missing the other comes; ``VideoReceived`` tells which, and
+        why. Without a socket the server is told as soon as there is one. Raises 0x4010 when the user publishes no such
+        stream.
+        """
+
+        async def work() -> None:
+            self._must_have_joined()
+            await self._downlink.set_video_type((user_id, stream_type), video_type)
 
         await self._calls.run((user_id, stream_type), work)
 
@@ -389,7 +403,7 @@ class Client:
         self._address = channel.local_address
         # Before what came meanwhile is looked at: a stream that was removed since is to be dropped from these, too.
         self._uplink.resumed(resumed.published)
-        self._downlink.resumed(resumed.subscriptions)
+        self._downlink.resumed(resumed.subscriptions, resumed.video_types)
         self._go_online(channel, resumed)
         self._emit(ConnectionChanged("connected"))
 

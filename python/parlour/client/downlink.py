@@ -14,7 +14,7 @@ from parlour.client.room import StreamKey
 from parlour.client.streams import RemoteStream
 from parlour.errors import ErrorCode, RtcError
 from parlour.protocol import messages as m
-from parlour.protocol.words import Kind
+from parlour.protocol.words import Kind, VideoType
 
 Kinds = tuple[bool, bool]
 """Audio, video."""
@@ -34,6 +34,11 @@ class Downlink(Reconciler):
         self._wanted: dict[StreamKey, Kinds] = {}
         self._on_server: dict[StreamKey, Kinds] = {}
         """What the server sends, as far as it was told."""
+        self._video_types: dict[StreamKey, VideoType] = {}
+        self._video_types_on_server: dict[StreamKey, VideoType] = {}
+        """Which of a stream's videos is wanted, and which the server was told; the big one where there is none."""
+        self._untold: dict[StreamKey, RtcError] = {}
+        """Why the server did not take the last of these."""
         self._asked: dict[StreamKey, asyncio.Future[int]] = {}
         self._missing: dict[StreamKey, float] = {}
         """Streams of an earlier session that are not back yet, and when they are given up."""
@@ -96,11 +101,27 @@ class Downlink(Reconciler):
         self.wake()
         await self.told(lambda: key not in self._on_server or key in self._wanted)
 
+    async def set_video_type(self, key: StreamKey, video_type: VideoType) -> None:
+        """Receive a stream's video as the big or the small one, now or once it is subscribed to."""
+        self._video_types[key] = video_type
+        self._untold.pop(key, None)
+        self.wake()
+        await self.told(lambda: self._video_type_is_told(key))
+        if (error := self._untold.pop(key, None)) is not None:
+            raise error
+
+    def _video_type_is_told(self, key: StreamKey) -> bool:
+        told = self._video_types_on_server.get(key, "big")
+        return self._video_types.get(key, told) == told
+
     # --- what the room tells ---
 
     def gone(self, key: StreamKey) -> None:
         """The stream is no longer published, and the server has dropped it: its readers end."""
         self._on_server.pop(key, None)
+        self._video_types.pop(key, None)
+        self._video_types_on_server.pop(key, None)
+        self._untold.pop(key, None)
         self._forget(key)
 
     def away(self, key: StreamKey, patience: float) -> None:
@@ -127,15 +148,17 @@ class Downlink(Reconciler):
 
     # --- what became of the channel ---
 
-    def resumed(self, subscriptions: Iterable[m.Subscription]) -> None:
+    def resumed(self, subscriptions: Iterable[m.Subscription], video_types: Iterable[m.WantedVideo]) -> None:
         """The session goes on; this is what the server still sends. An offer without answer comes again."""
         self._on_server = {(one.user_id, one.stream_type): (one.audio, one.video) for one in subscriptions}
+        self._video_types_on_server = {(one.user_id, one.stream_type): one.video_type for one in video_types}
         self.online_again()
 
     def entered_anew(self) -> None:
         """There is a new session, which sends nothing."""
         self._forget_connection()
         self._on_server.clear()
+        self._video_types_on_server.clear()
         self._restart = False
         self.online_again()
 
@@ -144,7 +167,8 @@ class Downlink(Reconciler):
         for key in list(self.streams):
             self._forget(key)
         self._forget_connection()
-        self._on_server.clear()
+        for kept in (self._on_server, self._video_types, self._video_types_on_server):
+            kept.clear()
         self._restart = False
 
     # --- reconciling ---
@@ -169,6 +193,11 @@ class Downlink(Reconciler):
                 await self._ask(m.Unsubscribe(id=0, user_id=key[0], stream_type=key[1]), m.Empty)
                 self._on_server.pop(key, None)
                 return 0
+        untold = [key for key in self._video_types if key not in self._missing and not self._video_type_is_told(key)]
+        for key in untold:
+            # In front of the subscription, which then begins with it.
+            await self._tell_video_type(key)
+            return 0
         now = asyncio.get_running_loop().time()
         for key in [key for key, until in self._missing.items() if until <= now]:
             self.gone(key)
@@ -206,6 +235,20 @@ class Downlink(Reconciler):
         self._on_server[key] = kinds
         if asked is not None and not asked.done():
             asked.set_result(accepted.revision)
+
+    async def _tell_video_type(self, key: StreamKey) -> None:
+        wanted = self._video_types[key]
+        try:
+            request = m.SetVideoType(id=0, user_id=key[0], stream_type=key[1], video_type=wanted)
+            await self._ask(request, m.Empty)
+        except ChannelLostError:
+            raise
+        except RtcError as error:
+            self._untold[key] = error
+            if self._video_types.get(key) == wanted:
+                del self._video_types[key]
+            return
+        self._video_types_on_server[key] = wanted
 
     async def _answer(self) -> None:
         offer, self._offer = self._offer, None

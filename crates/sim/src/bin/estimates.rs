@@ -1,5 +1,5 @@
-//! Our estimate beside str0m's on the same links: `cargo run --release -p parlour-sim --bin estimates`. Prints what
-//! share of each link either used, how long packets waited in its queue, and how much was lost there.
+//! Our estimate beside str0m's on the same links: `cargo run --release -p parlour-sim --bin estimates [-- --json FILE]`.
+//! Prints what share of each link either used, how long packets waited in its queue, and how much was lost there.
 //!
 //! Both send frames at what they estimate. str0m brings its own pacer and probes with padding; ours is told once without
 //! and once with probing.
@@ -303,11 +303,37 @@ fn links() -> Vec<Link> {
     ]
 }
 
+const WHOSE: [&str; 3] = ["ours", "ours, probing", "str0m"];
+
+impl Outcome {
+    fn json(&self) -> String {
+        format!(
+            r#"{{"used": {:.3}, "waited": {}, "waited95": {}, "overflowed": {}}}"#,
+            self.used,
+            self.median.as_millis(),
+            self.most.as_millis(),
+            self.overflowed
+        )
+    }
+}
+
+/// Where the figures are to be kept.
+fn json_file() -> Option<String> {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        None => None,
+        Some("--json") => Some(arguments.next().expect("--json FILE")),
+        Some(other) => panic!("{other} is nothing that this program knows; it knows --json FILE"),
+    }
+}
+
 fn main() {
+    let file = json_file();
+    let mut kept = Vec::new();
     println!("used, median and 95 % of milliseconds waited, packets that found the queue full");
     println!(
         "{:26}{:>28}{:>28}{:>28}",
-        "", "ours", "ours, probing", "str0m"
+        "", WHOSE[0], WHOSE[1], WHOSE[2]
     );
     for (name, conditions) in links() {
         let outcomes = [
@@ -315,6 +341,13 @@ fn main() {
             ours(conditions(), true),
             Rival::new(conditions()).run(),
         ];
+        let members = WHOSE.iter().zip(&outcomes);
+        let members = members.map(|(whose, it)| format!(r#""{whose}": {}"#, it.json()));
+        let members: Vec<_> = members.collect();
+        kept.push(format!(
+            r#"    {{"link": "{name}", {}}}"#,
+            members.join(", ")
+        ));
         let told = outcomes.map(|it| {
             format!(
                 "{:.0} % {:>5} {:>5} {:>6}",
@@ -325,5 +358,9 @@ fn main() {
             )
         });
         println!("{name:26}{:>28}{:>28}{:>28}", told[0], told[1], told[2]);
+    }
+    if let Some(file) = file {
+        let text = format!("{{\n  \"links\": [\n{}\n  ]\n}}\n", kept.join(",\n"));
+        std::fs::write(&file, text).expect("the file can be written");
     }
 }
