@@ -37,8 +37,13 @@ LAYOUTS = {
     "video, packets 1 ms apart": Layout(1, SUBSCRIBERS, patterns=(patterns.SPREAD,)),
     "audio": Layout(10, SUBSCRIBERS, patterns=(patterns.SPEECH,)),
 }
-CALLS = {"sending": "__x64_sys_sendmmsg", "receiving": "__x64_sys_recvmmsg", "waiting": "__x64_sys_epoll_wait"}
-"""Parts that are a system call each."""
+SYMBOLS = {
+    "sending": "__x64_sys_sendmmsg",
+    **WITHIN_SENDING,
+    "receiving": "__x64_sys_recvmmsg",
+    "waiting": "__x64_sys_epoll_wait",
+}
+"""Parts of the kernel, each with the function that it is with all that it calls."""
 CORE = "_media.abi3.so"
 _LINE = re.compile(r"^\s*([\d.]+)%(?:\s+[\d.]+%)?\s+\[[.k]\] (\S+)", re.MULTILINE)
 _OBJECT = re.compile(r"^\s*([\d.]+)%\s+(\S+)\s*$", re.MULTILINE)
@@ -53,7 +58,7 @@ def shares(data: Path) -> dict[str, float]:
     """The parts of all samples in a file of perf's."""
     by_symbol = {name: float(share) for share, name in _LINE.findall(_report(data, "--children", "--sort", "sym"))}
     by_object = {name: float(share) for share, name in _OBJECT.findall(_report(data, "--no-children", "--sort", "dso"))}
-    parts = {part: by_symbol.get(symbol, 0.0) for part, symbol in {**CALLS, **WITHIN_SENDING}.items()}
+    parts = {part: by_symbol.get(symbol, 0.0) for part, symbol in SYMBOLS.items()}
     parts["media core"] = by_object.get(CORE, 0.0)
     return {part: round(share / 100, 4) for part, share in parts.items()}
 

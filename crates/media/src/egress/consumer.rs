@@ -86,6 +86,8 @@ pub(crate) struct Consumer {
     pub(crate) starved: bool,
     /// Bits a second that its path had for it in the last division; none: all that it wants.
     pub(crate) offered: Option<u64>,
+    /// Until when it is new that nothing is known of its path.
+    pub(crate) new_until: Option<Instant>,
     /// Whether it shows somebody who speaks, as of the last division.
     pub(crate) shows_speaker: bool,
     /// What the control plane knows of it: the source that it gets, and why that is not the one that is wanted.
@@ -151,6 +153,7 @@ impl Consumer {
             share: Share::default(),
             starved: false,
             offered: None,
+            new_until: None,
             shows_speaker: false,
             is_waiting_for_path: false,
             rewriter,

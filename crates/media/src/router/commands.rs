@@ -9,6 +9,7 @@ use crate::ingress::spec::ProducerSpec;
 use crate::ingress::track::{Presence, Track};
 use crate::reasons::{CloseReason, RefuseReason};
 use crate::router::command::Command;
+use crate::router::demand::NEW;
 use crate::router::sources::LOOK_INTERVAL;
 use crate::router::{MAX_TRANSPORTS, Router};
 use crate::slab::{ConsumerKey, TransportKey};
@@ -359,6 +360,7 @@ impl Router {
         // Of AV1 nothing but the descriptor tells a decoder that it lacks nothing.
         let has_descriptor = consumer.spec.dependency_descriptor_extension.is_some();
         consumer.leaves_out = track.spec.codec != Codec::Av1 || has_descriptor;
+        consumer.new_until = Some(now + NEW);
         consumer.places = Places {
             at_transport: transport.consumers.len(),
             at_track: track.consumers.len(),

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// Between two looks at one publisher: one costs as much as its pictures have viewers.
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// Nothing can be known of a path for so long after its first picture was asked for.
+pub(super) const NEW: Duration = Duration::from_secs(3);
+
 /// What stands on the way to us for longer than this is asked to go, until it stands for no longer than that: the publisher
 /// is to send this share of what comes, and not less than so much.
 const TOO_LONG: Duration = Duration::from_millis(200);
@@ -117,7 +120,7 @@ impl Router {
             let Some(key) = transport.and_then(|it| it.tracks.get(at).copied()) else {
                 break;
             };
-            let best = self.best_path_for(key);
+            let best = self.best_path_for(now, key);
             let Some(track) = self.tracks.get_mut(key) else {
                 continue;
             };
@@ -138,8 +141,9 @@ impl Router {
         all.filter(|_| is_asked_for_less)
     }
 
-    /// What the best path of those who get a picture has for it; none: somebody's has all, or nobody gets it.
-    fn best_path_for(&self, key: TrackKey) -> Option<Best> {
+    /// What the best path of those who get a picture has for it; none: somebody's has all, or nobody gets it. Who came a
+    /// moment ago, and whose path nobody can know yet, gets what the others get.
+    fn best_path_for(&self, now: Instant, key: TrackKey) -> Option<Best> {
         let track = self.tracks.get(key)?;
         let mut best: Option<Best> = None;
         for consumer in &track.consumers {
@@ -148,6 +152,9 @@ impl Router {
             };
             let to = self.transports.get(consumer.transport);
             if to.is_some_and(|it| it.srtp.is_some()) {
+                if consumer.offered.is_none() && consumer.new_until.is_some_and(|at| now < at) {
+                    continue;
+                }
                 let (bits, goes) = (consumer.offered?, !consumer.starved);
                 if best.is_none_or(|best| bits > best.bits) {
                     best = Some(Best { bits, goes });

@@ -35,6 +35,7 @@ use crate::ingress::track::Track;
 use crate::reasons::{CloseReason, DropReason, Drops, RefuseReason};
 use crate::router::command::Command;
 use crate::router::counters::PathCounters;
+use crate::router::demand::NEW;
 use crate::router::dividing::Claim;
 use crate::router::event::Event;
 use crate::router::strangers::Strangers;
@@ -421,6 +422,11 @@ impl Router {
             return;
         };
         transport.next_report = Some(now + crate::transport::REPORT_INTERVAL);
+        for key in &transport.consumers {
+            if let Some(consumer) = self.consumers.get_mut(*key) {
+                consumer.new_until = Some(now + NEW);
+            }
+        }
         let event = Event::TransportConnected {
             transport: transport.id,
             profile,

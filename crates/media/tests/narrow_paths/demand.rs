@@ -8,6 +8,7 @@ use std::time::Duration;
 
 /// 750 kbit/s of film, from a publisher who heeds what it is told.
 const FILM: [usize; 2] = [3, 12];
+const LATER: u32 = 5000;
 /// What a publisher hears that may send all it can: what the router takes from it.
 const ALL: u64 = 20_000_000;
 
@@ -162,4 +163,22 @@ fn sound_or_a_picture_that_is_late_by_itself_is_no_queue() {
         call.until(10);
         assert_eq!(call.asked, [], "{stands:?}");
     }
+}
+
+/// Somebody else comes, whose path carries all of it: until that is known it gets what there is.
+#[test]
+fn who_comes_later_gets_what_the_others_get_until_its_path_is_known() {
+    let mut call = heeding(vec![Conditions::steady(300_000), wide()]);
+    call.sim.command(Command::RemoveConsumer {
+        consumer: ConsumerId(30),
+    });
+    call.until(15);
+    assert!(call.asked.last().unwrap().1 < 400_000);
+    call.watch(1, LATER);
+    call.until(25);
+    let sound = longest_wait(&call.viewers[0].of(SOUND, 15));
+    assert!(sound < MS * 300, "{sound:?}");
+    let film = bits(&call.viewers[1].of(LATER, 20)) / 5;
+    assert!(film > 700_000, "{film} bit/s of film");
+    assert_eq!(call.asked.last().unwrap().1, ALL);
 }

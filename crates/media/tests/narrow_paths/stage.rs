@@ -202,7 +202,28 @@ fn tracks(speaker: &RawPeer, heeds: bool) -> [ProducerSpec; 3] {
     [film, sound, small]
 }
 
+/// What a viewer gets of the film, under an SSRC and the next one.
+fn film_for(peer: &RawPeer, film: &ProducerSpec, ssrc: u32) -> ConsumerSpec {
+    ConsumerSpec {
+        rtx_payload_type: Some(PayloadType(VIDEO_RTX_PT)),
+        rtx_ssrc: Some(Ssrc(ssrc + 1)),
+        twcc_extension: Some(TWCC_EXTENSION),
+        pads: false,
+        ..consumer(peer.transport, film, ssrc)
+    }
+}
+
 impl Call {
+    /// A viewer looks at the film once more, as consumer 99.
+    pub(crate) fn watch(&mut self, viewer: usize, ssrc: u32) {
+        let [film, ..] = tracks(&self.speaker, self.heeds);
+        let spec = ConsumerSpec {
+            consumer: ConsumerId(99),
+            ..film_for(&self.viewers[viewer].peer, &film, ssrc)
+        };
+        self.sim.command(Command::AddConsumer(spec));
+    }
+
     /// A call with a link to each viewer; the film has pictures and keyframes of so many packets.
     pub(crate) fn new(links: Vec<Conditions>, sizes: [usize; 2]) -> Call {
         Call::with(links, sizes, false, false)
@@ -231,11 +252,7 @@ impl Call {
             sim.command(Command::AddConsumer(ConsumerSpec {
                 consumer: ConsumerId(10 * number),
                 producers: producers.clone(),
-                rtx_payload_type: Some(PayloadType(VIDEO_RTX_PT)),
-                rtx_ssrc: Some(Ssrc(PICTURE + 1)),
-                twcc_extension: Some(TWCC_EXTENSION),
-                pads: false,
-                ..consumer(peer.transport, &film, PICTURE)
+                ..film_for(&peer, &film, PICTURE)
             }));
             sim.command(Command::AddConsumer(ConsumerSpec {
                 consumer: ConsumerId(10 * number + 1),

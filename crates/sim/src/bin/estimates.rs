@@ -331,10 +331,7 @@ fn main() {
     let file = json_file();
     let mut kept = Vec::new();
     println!("used, median and 95 % of milliseconds waited, packets that found the queue full");
-    println!(
-        "{:26}{:>28}{:>28}{:>28}",
-        "", WHOSE[0], WHOSE[1], WHOSE[2]
-    );
+    println!("{:26}{:>28}{:>28}{:>28}", "", WHOSE[0], WHOSE[1], WHOSE[2]);
     for (name, conditions) in links() {
         let outcomes = [
             ours(conditions(), false),
