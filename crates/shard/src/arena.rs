@@ -130,7 +130,9 @@ impl Arena {
         }
         let offset = self.used as u32;
         self.used += usize::from(short);
-        let coalesce = self.coalesce && !self.is_single(&path, short);
+        // What would be refused is a run of the length of its first.
+        let segment = self.runs.last().map_or(short, |run| run.segment.max(short));
+        let coalesce = self.coalesce && !self.is_single(&path, segment);
         // The router goes on peer by peer: what joins a run joins the last one.
         if coalesce
             && let Some(run) = self.runs.last_mut()

@@ -188,9 +188,9 @@ class Client:
     async def set_video_type(self, user_id: str, video_type: VideoType, stream_type: StreamType = "main") -> None:
         """Receive a user's video as the ``big`` or the ``small`` stream: from now on, or once it is subscribed to.
 
-        It stays so until the stream is gone. Where the one is missing the other comes; ``VideoReceived`` tells which, and
-        why. Without a socket the server is told as soon as there is one. Raises 0x4010 when the user publishes no such
-        stream.
+        It stays so until the stream is gone. Where the one is missing the other comes; ``VideoReceived`` tells which,
+        and why. Without a socket the server is told as soon as there is one. Raises 0x4010 when the user publishes no
+        such stream.
         """
 
         async def work() -> None:

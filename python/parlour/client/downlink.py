@@ -37,8 +37,8 @@ class Downlink(Reconciler):
         self._video_types: dict[StreamKey, VideoType] = {}
         self._video_types_on_server: dict[StreamKey, VideoType] = {}
         """Which of a stream's videos is wanted, and which the server was told; the big one where there is none."""
-        self._untold: dict[StreamKey, RtcError] = {}
-        """Why the server did not take the last of these."""
+        self._untold: dict[StreamKey, RtcError | None] = {}
+        """Of those that a call waits for: why the server did not take it, once that is known."""
         self._asked: dict[StreamKey, asyncio.Future[int]] = {}
         self._missing: dict[StreamKey, float] = {}
         """Streams of an earlier session that are not back yet, and when they are given up."""
@@ -104,10 +104,13 @@ class Downlink(Reconciler):
     async def set_video_type(self, key: StreamKey, video_type: VideoType) -> None:
         """Receive a stream's video as the big or the small one, now or once it is subscribed to."""
         self._video_types[key] = video_type
-        self._untold.pop(key, None)
+        self._untold[key] = None
         self.wake()
-        await self.told(lambda: self._video_type_is_told(key))
-        if (error := self._untold.pop(key, None)) is not None:
+        try:
+            await self.told(lambda: self._video_type_is_told(key))
+        finally:
+            error = self._untold.pop(key, None)
+        if error is not None:
             raise error
 
     def _video_type_is_told(self, key: StreamKey) -> bool:
@@ -121,12 +124,11 @@ class Downlink(Reconciler):
         self._on_server.pop(key, None)
         self._video_types.pop(key, None)
         self._video_types_on_server.pop(key, None)
-        self._untold.pop(key, None)
         self._forget(key)
 
     def away(self, key: StreamKey, patience: float) -> None:
         """A stream of the earlier session is not there yet; for ``patience`` seconds it may come back."""
-        if key in self._wanted:
+        if key in self._wanted or key in self._video_types:
             self._missing[key] = asyncio.get_running_loop().time() + patience
 
     def arrived(self, key: StreamKey) -> None:
@@ -244,11 +246,15 @@ class Downlink(Reconciler):
         except ChannelLostError:
             raise
         except RtcError as error:
-            self._untold[key] = error
             if self._video_types.get(key) == wanted:
                 del self._video_types[key]
+            if key in self._untold:
+                self._untold[key] = error
+            else:
+                self._on_problem(error)
             return
-        self._video_types_on_server[key] = wanted
+        if key in self._video_types:
+            self._video_types_on_server[key] = wanted
 
     async def _answer(self) -> None:
         offer, self._offer = self._offer, None

@@ -41,9 +41,9 @@ class TrackSpec:
     ``ssrc`` / ``rtx_ssrc`` are None when an offer does not announce them (packets are then found by MID).
     ``*_extension`` are the RTP header extension ids (RFC 8285), None when not negotiated. ``fmtp`` is the codec's
     parameter text, as offered. ``remb``: the sender obeys bit rate estimates (draft-alvestrand-rmcat-remb-03), beside
-    transport-wide feedback or without it. ``rids`` name the encodings of simulcast (RFC 8853), the biggest first; there are none
-    or at least two, and then no SSRCs, as each packet tells its encoding. ``dependency_descriptor_extension`` is there
-    where both forms of header extensions may be mixed as well: its longest values need the two-byte form.
+    transport-wide feedback or without it. ``rids`` name the encodings of simulcast (RFC 8853), the biggest first; there
+    are none or at least two, and then no SSRCs, as each packet tells its encoding. ``dependency_descriptor_extension``
+    is there where both forms of header extensions may be mixed as well: its longest values need the two-byte form.
     ``level_extension`` tells how loud a packet's sound is (RFC 6464). ``red_payload_type`` is that of sound with copies
     of what was before it (RFC 2198), and ``red_first`` whether the sender would rather send that.
     """

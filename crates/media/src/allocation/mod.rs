@@ -19,6 +19,8 @@ const MARGIN: f64 = 1.1;
 /// For how long it has to be too much: less when packets stand in a queue already, and sound with them.
 const PATIENCE: Duration = Duration::from_millis(1_200);
 const LITTLE_PATIENCE: Duration = Duration::from_millis(300);
+/// And so long where its publisher was asked to send less.
+const TIME_TO_ADAPT: Duration = Duration::from_millis(1_600);
 
 /// So long after it was too much nothing more is tried; twice as long each time that a trial did not last.
 const WAIT: Duration = Duration::from_secs(2);
@@ -89,7 +91,7 @@ pub struct Video {
     /// Bits a second that its choices need, rising.
     pub choices: [u64; MOST_CHOICES],
     pub count: usize,
-    /// Whether it is about to need less: it keeps for now what it has.
+    /// Whether its publisher was asked a moment ago to send less: it keeps for now what it has.
     pub adapts: bool,
 }
 
@@ -197,10 +199,11 @@ fn choose(
         (0..=up_to).rev().find(fits).unwrap_or(0)
     };
     if video.cost(level) / means.slack > for_it {
-        if video.adapts {
+        let since = *video.share.too_much_since.get_or_insert(now);
+        // Who is to need less soon is waited for once: it has to fit in between.
+        if video.adapts && now.saturating_duration_since(since) < TIME_TO_ADAPT {
             return level;
         }
-        let since = *video.share.too_much_since.get_or_insert(now);
         let patience = if means.queued {
             LITTLE_PATIENCE
         } else {

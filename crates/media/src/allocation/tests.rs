@@ -246,3 +246,20 @@ fn whatever_is_needed_and_there_no_more_is_given_than_the_slack_for_longer_than_
         }
     }
 }
+
+#[test]
+fn who_is_to_need_less_soon_is_waited_for_once_and_not_for_ever() {
+    let start = Instant::now();
+    let mut videos = [video(&[800_000])];
+    videos[0].share.settle(1, 1);
+    videos[0].adapts = true;
+    let lowered = (0..100).find(|tenth| {
+        divide(
+            start + Duration::from_millis(100) * *tenth,
+            means(300_000.0, true),
+            &mut videos,
+        );
+        levels(&videos) == [0]
+    });
+    assert_eq!(lowered, Some(16), "tenths of a second");
+}

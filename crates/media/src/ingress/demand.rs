@@ -18,6 +18,8 @@ const TOO_MUCH: f64 = 1.02;
 const STEP_UP: f64 = 1.05;
 const STEP_DOWN: f64 = 0.9;
 const MOST_ASKED: f64 = 1.3;
+/// Of what stands still, so much is kept each second of what it was sent with before.
+const REMEMBERED: f64 = 0.9;
 
 /// Nobody is asked to send less of a picture than this: it would not be worth looking at.
 const LEAST: u64 = 100_000;
@@ -93,14 +95,24 @@ impl Limit {
 
     /// Asks for more or less of the same, as so many times what was wanted came.
     fn fitted(self, now: Instant, came: f64) -> Limit {
-        let step = match came {
-            TOO_MUCH.. => STEP_DOWN,
-            STANDS_STILL..KEPT_BACK => STEP_UP,
-            _ => return self,
-        };
         if now.saturating_duration_since(self.times_since) < STEP_INTERVAL {
             return self;
         }
+        let step = match came {
+            TOO_MUCH.. => STEP_DOWN,
+            STANDS_STILL..KEPT_BACK => STEP_UP,
+            KEPT_BACK.. => return self,
+            // What it was sent with before is sent no more, and is not to be looked for.
+            _ => {
+                let full = ((self.full as f64 * REMEMBERED) as u64).max(LEAST + 1);
+                return Limit {
+                    full,
+                    bits: self.bits.min(full),
+                    times_since: now,
+                    ..self
+                };
+            }
+        };
         Limit {
             times: (self.times * step).clamp(1.0, MOST_ASKED),
             times_since: now,
@@ -161,7 +173,6 @@ mod tests {
         for (share, expected) in [
             (1.0, 270_000..=270_000),
             (0.8, 320_000..=351_000),
-            (0.3, 270_000..=270_000),
             (1.2, 270_000..=270_000),
         ] {
             let mut limit = Limit::after(start, None, 800_000, best);
@@ -172,6 +183,24 @@ mod tests {
             let asked = limit.unwrap().asked();
             assert!(expected.contains(&asked), "{share}: {asked}");
         }
+    }
+
+    #[test]
+    fn one_burst_is_forgotten_and_its_picture_is_let_go_when_what_it_needs_fits() {
+        let start = Instant::now();
+        let best = Some(Best {
+            bits: 400_000,
+            goes: true,
+        });
+        let mut limit = Limit::after(start, None, 19_000_000, best);
+        let mut seconds = 0;
+        while limit.is_some() {
+            seconds += 1;
+            assert!(seconds < 60, "{limit:?}");
+            let now = start + Duration::from_secs(seconds);
+            limit = Limit::after(now, limit, 110_000, best);
+        }
+        assert!(seconds > 20, "{seconds}");
     }
 
     #[test]

@@ -72,13 +72,18 @@ impl Standing {
         }
     }
 
+    /// The same stream, of which nothing stands as it comes now.
+    pub(crate) fn renewed(&self) -> Standing {
+        Standing::new(self.clock_rate as u32)
+    }
+
     /// A packet came in its order.
     pub(crate) fn on_packet(&mut self, now: Instant, timestamp: RtpTime) {
         if let Some((at, before)) = self.last {
             let passed = now.saturating_duration_since(at).as_secs_f64();
             let later = passed - f64::from(before.distance_to(timestamp)) / self.clock_rate;
             if later.abs() > JUMP {
-                *self = Standing::new(self.clock_rate as u32);
+                *self = self.renewed();
             } else {
                 self.transit += later;
             }

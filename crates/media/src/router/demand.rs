@@ -20,6 +20,9 @@ const TOO_LONG: Duration = Duration::from_millis(200);
 const LITTLE: Duration = Duration::from_millis(60);
 const DRAINING: f64 = 0.7;
 const LEAST_UP: u64 = 60_000;
+/// It is tried for so long at a time, in which so much of it has to go.
+const TRIED: Duration = Duration::from_secs(4);
+const LESS: f64 = 0.8;
 
 impl Router {
     /// What a path has for a picture of somebody's may have changed what they are to send.
@@ -65,10 +68,21 @@ impl Router {
     fn limit_of_uplink(&mut self, now: Instant, index: TransportKey) -> Option<u64> {
         let stands = self.stands(now, index);
         let transport = self.transports.get_mut(index)?;
-        transport.drains = stands > if transport.drains { LITTLE } else { TOO_LONG };
-        if !transport.drains {
-            return None;
+        let (drains, is_in_vain) = match (transport.drains, stands) {
+            (None, Some(stands)) if stands > TOO_LONG => (Some((now, stands)), false),
+            (None, _) => (None, false),
+            (Some(_), Some(stands)) if stands <= LITTLE => (None, false),
+            (Some((since, stood)), stands) if now.saturating_duration_since(since) >= TRIED => {
+                let is_less = stands.filter(|stands| *stands < stood.mul_f64(LESS));
+                (is_less.map(|stands| (now, stands)), is_less.is_none())
+            }
+            (drains, _) => (drains, false),
+        };
+        transport.drains = drains;
+        if is_in_vain {
+            self.take_for_the_way(index);
         }
+        drains?;
         let transport = self.transports.get(index)?;
         let mut comes = 0;
         for key in &transport.tracks {
@@ -80,9 +94,22 @@ impl Router {
         (comes > 0).then(|| bits.max(LEAST_UP))
     }
 
-    /// How long all that a publisher sends stands on its way to us. One stream alone may be late by itself, so there have to
-    /// be sound and a picture.
-    fn stands(&self, now: Instant, index: TransportKey) -> Duration {
+    /// What stands does not go though less is sent: it is no queue, but a longer way or a sender who was asleep.
+    fn take_for_the_way(&mut self, index: TransportKey) {
+        let Some(transport) = self.transports.get(index) else {
+            return;
+        };
+        for key in &transport.tracks {
+            let stream = self.tracks.get_mut(*key).and_then(|it| it.stream.as_mut());
+            if let Some(stream) = stream {
+                stream.standing = stream.standing.renewed();
+            }
+        }
+    }
+
+    /// How long all that a publisher sends stands on its way to us; none while that is not to be known. One stream alone may
+    /// be late by itself, so there have to be sound and a picture.
+    fn stands(&self, now: Instant, index: TransportKey) -> Option<Duration> {
         let tracks = self.transports.get(index).map(|it| &it.tracks);
         let tracks = tracks.into_iter().flatten();
         let mut least = [None; 2];
@@ -92,9 +119,7 @@ impl Router {
             least[kind] = least[kind].into_iter().chain(queue).min();
         }
         let [sound, picture] = least;
-        sound
-            .zip(picture)
-            .map_or(Duration::ZERO, |(one, other)| one.min(other))
+        sound.zip(picture).map(|(one, other)| one.min(other))
     }
 
     /// Looks once a second whether anything is to be told to a publisher.
@@ -104,7 +129,8 @@ impl Router {
         };
         let mut tracks = transport.tracks.iter();
         let heeds = |key: &TrackKey| self.tracks.get(*key).is_some_and(|it| it.spec.remb);
-        if tracks.any(heeds) && (transport.demanded.is_held() || self.stands(now, index) > TOO_LONG)
+        if tracks.any(heeds)
+            && (transport.demanded.is_held() || self.stands(now, index) > Some(TOO_LONG))
         {
             self.look_at_demand(now, index);
         }
@@ -120,12 +146,16 @@ impl Router {
             let Some(key) = transport.and_then(|it| it.tracks.get(at).copied()) else {
                 break;
             };
-            let best = self.best_path_for(now, key);
             let Some(track) = self.tracks.get_mut(key) else {
                 continue;
             };
             let rate = track.bits_per_second(now, MAX_TEMPORAL);
             let rate = rate.unwrap_or_default();
+            let enough = track.limit.is_none().then_some(rate);
+            let best = self.best_path_for(now, key, enough);
+            let Some(track) = self.tracks.get_mut(key) else {
+                continue;
+            };
             let bits = match track.spec.kind {
                 Kind::Audio => Some(rate),
                 Kind::Video => {
@@ -142,8 +172,8 @@ impl Router {
     }
 
     /// What the best path of those who get a picture has for it; none: somebody's has all, or nobody gets it. Who came a
-    /// moment ago, and whose path nobody can know yet, gets what the others get.
-    fn best_path_for(&self, now: Instant, key: TrackKey) -> Option<Best> {
+    /// moment ago, and whose path nobody can know yet, gets what the others get. One that has `enough` settles it.
+    fn best_path_for(&self, now: Instant, key: TrackKey, enough: Option<u64>) -> Option<Best> {
         let track = self.tracks.get(key)?;
         let mut best: Option<Best> = None;
         for consumer in &track.consumers {
@@ -156,6 +186,9 @@ impl Router {
                     continue;
                 }
                 let (bits, goes) = (consumer.offered?, !consumer.starved);
+                if enough.is_some_and(|enough| bits >= enough) {
+                    return None;
+                }
                 if best.is_none_or(|best| bits > best.bits) {
                     best = Some(Best { bits, goes });
                 }

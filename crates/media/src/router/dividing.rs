@@ -361,7 +361,7 @@ impl Router {
             return false;
         };
         let publisher = self.transports.get(track.transport);
-        publisher.is_some_and(|it| it.demanded.is_less())
+        publisher.is_some_and(|it| it.demanded.less().is_some())
             && track.limit.is_some_and(|it| it.is_news(now))
     }
 

@@ -90,6 +90,8 @@ impl Router {
         };
         let estimate = transport.estimate.as_mut();
         if let Some(bitrate) = estimate.and_then(|it| it.take(now, &transport.policer)) {
+            let less = transport.demanded.less();
+            let bitrate = less.map_or(bitrate, |less| less.min(bitrate));
             self.send_estimate(index, bitrate, sink);
         }
     }

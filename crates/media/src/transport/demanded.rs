@@ -9,8 +9,10 @@ const WORTH_TELLING: f64 = 0.05;
 const INTERVAL: Duration = Duration::from_secs(1);
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often a sender is told that it may send all again: each may be lost on the way.
+/// How often a sender is told soon that it may send all again, and after how long once more for good: each may be lost on
+/// the way, and what it was told before has no end by itself.
 const LAST_WORDS: u8 = 3;
+const REMINDER: Duration = Duration::from_secs(10);
 
 /// What a sender was told, of all that it sends.
 #[derive(Debug, Default)]
@@ -19,17 +21,19 @@ pub(crate) struct Told {
     limit: Option<u64>,
     at: Option<Instant>,
     last_words: u8,
+    /// Whether it was ever told to send less.
+    ever: bool,
 }
 
 impl Told {
-    /// Whether it was told last to send less.
-    pub(crate) fn is_less(&self) -> bool {
-        self.limit.is_some()
+    /// How much it was told last to send at most.
+    pub(crate) fn less(&self) -> Option<u64> {
+        self.limit
     }
 
-    /// Whether it has been told to send less, or has to be told that this is over.
+    /// Whether there may be something to tell though nothing changes.
     pub(crate) fn is_held(&self) -> bool {
-        self.last_words > 0
+        self.ever
     }
 
     /// Whether it is to be told now, and that it is this from here on.
@@ -42,15 +46,19 @@ impl Told {
             }
             _ => true,
         };
-        let wait = if is_news { LEAST_INTERVAL } else { INTERVAL };
-        if passed.is_some_and(|passed| passed < wait) {
+        let wait = match limit {
+            _ if is_news => LEAST_INTERVAL,
+            None if self.last_words == 0 => REMINDER,
+            _ => INTERVAL,
+        };
+        if passed.is_some_and(|passed| passed < wait) || !(self.ever || is_news) {
             return false;
         }
-        match limit {
-            Some(_) => self.last_words = LAST_WORDS,
-            None if self.last_words == 0 => return false,
-            None => self.last_words -= 1,
-        }
+        self.ever = true;
+        self.last_words = match limit {
+            Some(_) => LAST_WORDS,
+            None => self.last_words.saturating_sub(1),
+        };
         (self.limit, self.at) = (limit, Some(now));
         true
     }
@@ -61,10 +69,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sender_is_told_news_at_once_and_what_it_knows_each_second_and_thrice_that_all_is_over() {
+    fn a_sender_is_told_news_at_once_and_what_it_knows_each_second_and_for_good_that_all_is_over() {
         let (mut told, start) = (Told::default(), Instant::now());
         let mut times = Vec::new();
-        for ms in 0..10_000 {
+        for ms in 0..28_000 {
             let limit = match ms {
                 1_000..3_000 => Some(300_000),
                 3_000..3_500 => Some(310_000),
@@ -79,7 +87,7 @@ mod tests {
         assert_eq!(
             times,
             [
-                1_000, 2_000, 3_000, 3_500, 3_600, 4_600, 5_000, 6_000, 7_000
+                1_000, 2_000, 3_000, 3_500, 3_600, 4_600, 5_000, 6_000, 7_000, 17_000, 27_000
             ]
         );
     }

@@ -168,8 +168,8 @@ pub(crate) struct Transport {
     pub(crate) estimate: Option<Estimate>,
     /// What it was told of how much its pictures are of use to anybody.
     pub(crate) demanded: Told,
-    /// Whether it is to send less until what stands on its way to us has gone.
-    pub(crate) drains: bool,
+    /// Since when it is to send less until what stands on its way to us has gone, and how long that stood then.
+    pub(crate) drains: Option<(Instant, Duration)>,
     /// When that is looked at next, and when it was the last time.
     pub(crate) look_at_demand: Option<Instant>,
     pub(crate) demand_looked_at: Option<Instant>,
@@ -216,7 +216,7 @@ impl Transport {
             feedback: None,
             estimate: None,
             demanded: Told::default(),
-            drains: false,
+            drains: None,
             look_at_demand: None,
             demand_looked_at: None,
             bandwidth: None,

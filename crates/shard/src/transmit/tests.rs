@@ -203,6 +203,13 @@ fn a_path_with_a_small_mtu_loses_nothing_and_leaves_segmentation_to_the_others()
             // Known now: no run is tried that would be refused again.
             assert_eq!(transmitter.stats.split_runs, 1, "round {round}");
         }
+        // A shorter one behind two that go alone makes no run with them.
+        for (index, len) in [(0, 1200), (1, 1200), (2, 700)] {
+            put(&mut arena, small.local_addr().unwrap(), index, len);
+        }
+        transmitter.flush(from.as_fd(), &mut arena);
+        assert_eq!(collect(&small, 3).0, [(0, 1200), (1, 1200), (2, 700)]);
+        assert_eq!(transmitter.stats.split_runs, 1);
         // What is short enough goes as runs there, too.
         for index in 0..8 {
             put(&mut arena, small.local_addr().unwrap(), index, 200);
