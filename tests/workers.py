@@ -27,7 +27,6 @@ BESIDE = {
 }
 # Files that compute for less than a third of their time.
 WAITING = {
-    "tests/browser/test_bench_networks.py",
     "tests/browser/test_given_up.py",
     "tests/unit/test_admin_rest.py",
     *(

@@ -420,15 +420,35 @@ def test_a_signature_can_come_through_a_pipe() -> None:
     assert (done.returncode, done.stdout) == (0, "0\n")
 
 
-def test_a_reader_that_leaves_is_no_failure_worth_a_word() -> None:
+BUFFERING = pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+"""What a command writes leaves it at its end, or at once."""
+
+
+def buffered(buffering: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | buffering
+
+
+@BUFFERING
+def test_a_reader_that_leaves_is_no_failure_worth_a_word(buffering: dict[str, str]) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "parlour", "explain", "70009"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+        [sys.executable, "-m", "parlour", "explain", "70009"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered(buffering),
+    )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
     assert process.stderr.read() == b""
-    process.wait()
+    assert process.wait() == 1
     process.stderr.close()
+
+
+@BUFFERING
+def test_output_that_cannot_be_written_is_said_in_one_sentence(buffering: dict[str, str]) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "parlour", "explain", "70009"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=buffered(buffering), check=False)
+    assert done.returncode == 1
+    assert done.stderr.decode().count("No space left on device") == 1, done.stderr
+    assert done.stderr.count(b"\n") <= 2
 
 
 def test_a_terminal_without_our_characters_gets_replacements() -> None:

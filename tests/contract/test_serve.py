@@ -161,8 +161,9 @@ async def test_a_wrong_setting_is_one_sentence_wherever_it_stands(tmp_path: Path
     assert "log_level" in await refused(*free_ports(tmp_path), "--log-level", "loud")
 
 
-async def test_it_stops_also_when_nobody_reads_what_it_says_any_more(tmp_path: Path) -> None:
-    command = await Command.start(*free_ports(tmp_path), "--json")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+async def test_it_stops_also_when_nobody_reads_what_it_says_any_more(tmp_path: Path, unbuffered: str) -> None:
+    command = await Command.start(*free_ports(tmp_path), "--json", PYTHONUNBUFFERED=unbuffered)
     json.loads(await command.line())
     # The reader is gone: what is written now is a broken pipe.
     for number in (1, 2):

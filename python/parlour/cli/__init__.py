@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import io
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -96,6 +97,30 @@ def _root(
 
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted."""
+    try:
+        _main()
+    finally:
+        # What is in their buffers goes out here. Python would complain of what fails when it flushes them at exit.
+        are_written = [_is_written(stream) for stream in (sys.stdout, sys.stderr)]
+        if not are_written[0]:
+            sys.exit(1)
+
+
+def _is_written(stream: TextIO) -> bool:
+    """Whether all that was said went out; if not, the rest of it goes nowhere."""
+    try:
+        stream.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        # Whoever read our output and left has enough.
+        if not isinstance(error, BrokenPipeError) and stream is sys.stdout:
+            with contextlib.suppress(OSError):
+                message(f"parlour: the output could not be written: {error.strerror}")
+        return False
+    return True
+
+
+def _main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without our characters shows ? for them
@@ -109,8 +134,6 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output has enough. Python would complain when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
         if sys.flags.dev_mode:
