@@ -11,8 +11,8 @@ from bench.media_report import ADDED_TARGETS, JOIN_TARGETS, MEMORY_TARGET, SHOWN
 TEXT = """\
 ## Media
 
-`.venv/bin/python -m bench.media` measures this, in about five minutes; `parlour load URL` puts such a load on a server
-of yours. Measured on: {machine}; {janus}.
+`.venv/bin/python -m bench.media` measures this, in less than ten minutes; `parlour load URL` puts such a load on a
+server of yours. Measured on: {machine}; {janus}.
 
 Load peers are real where a server can tell: ICE, DTLS, SRTP, receiver reports, transport-wide feedback where it is
 agreed, keyframes when asked for. They count every packet by stream and number, and open one in 32 to see when it was

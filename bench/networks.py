@@ -233,21 +233,20 @@ async def _spoil(scenario: Scenario, spoiled: Guest, other: Guest, seconds: floa
         await _begin(scenario, spoiled, other)
     steps = list(scenario.later)
     begun = time.monotonic()
-    downloads = contextlib.ExitStack()
     starts, ends = scenario.download or (math.inf, math.inf)
-    while (passed := time.monotonic() - begun) < seconds:
-        if passed >= starts * seconds:
-            starts = math.inf
-            downloads.enter_context(Download(spoiled.path.server, SERVER, spoiled.path.client))
-        if passed >= ends * seconds:
-            downloads.close()
-        while steps and steps[0][0] * seconds <= passed:
-            _, up, down = steps.pop(0)
-            await _change(spoiled, up, down)
-        for watch in watches.values():
-            watch.look(time.monotonic())
-        await asyncio.sleep(EVERY)
-    downloads.close()
+    with contextlib.ExitStack() as downloads:
+        while (passed := time.monotonic() - begun) < seconds:
+            if passed >= starts * seconds:
+                starts = math.inf
+                downloads.enter_context(Download(spoiled.path.server, SERVER, spoiled.path.client))
+            if passed >= ends * seconds:
+                downloads.close()
+            while steps and steps[0][0] * seconds <= passed:
+                _, up, down = steps.pop(0)
+                await _change(spoiled, up, down)
+            for watch in watches.values():
+                watch.look(time.monotonic())
+            await asyncio.sleep(EVERY)
     return watches
 
 
