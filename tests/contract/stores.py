@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from parlour.account_system import AccountSystem, Stores
 from parlour.accounts import AccountManager, AccountRefusedError, Accounts, Granted, LoginRequest
 from parlour.settings import Settings, load_settings
-from parlour.storage import App, AppExistsError, Counters, LockRules, LoginStates, MasterKey, SealedError, Storage
+from parlour.storage import (
+    App,
+    AppExistsError,
+    Counters,
+    LockRules,
+    LoginStates,
+    MasterKey,
+    SealedError,
+    Storage,
+    StoreTimeoutError,
+)
 from parlour.storage.store import TIMEOUT
 from parlour.usersig import sign_v2
 
 from tests.databases import AnyDatabase, SqliteDatabase
+
+Result = TypeVar("Result")
 
 APP = 1400000001
 NOW = 1_700_000_000
@@ -40,6 +52,14 @@ def beside(database: AnyDatabase, name: str) -> AnyDatabase:
     return SqliteDatabase(database.path.with_name(name)) if isinstance(database, SqliteDatabase) else database
 
 
+async def patiently(ask: Callable[[], Awaitable[Result]]) -> Result:
+    """What a store answers, if need be at a later attempt: some here have little time, and a busy machine takes it."""
+    for _ in range(20):
+        with contextlib.suppress(StoreTimeoutError):
+            return await ask()
+    return await ask()
+
+
 @dataclass
 class Opener:
     """Opens the stores that a server with this data folder and database would open."""
@@ -49,19 +69,22 @@ class Opener:
     stack: AsyncExitStack
 
     async def accounts(self, *, timeout: float = TIMEOUT, master: MasterKey | None = None) -> Storage:
-        store = await Storage.open(self.data, url=url_of(self.database), master=master, timeout=timeout)
+        url = url_of(self.database)
+        store = await patiently(lambda: Storage.open(self.data, url=url, master=master, timeout=timeout))
         self.stack.push_async_callback(store.close)
         return store
 
     async def login_states(self, *, timeout: float = TIMEOUT) -> LoginStates:
         self.data.mkdir(exist_ok=True)
-        store = await LoginStates.open(self.data, url=url_of(self.database), timeout=timeout)
+        url = url_of(self.database)
+        store = await patiently(lambda: LoginStates.open(self.data, url=url, timeout=timeout))
         self.stack.push_async_callback(store.close)
         return store
 
     async def counters(self, rules: LockRules = LockRules(), *, timeout: float = TIMEOUT) -> Counters:  # noqa: B008
         self.data.mkdir(exist_ok=True)
-        store = await Counters.open(self.data, url=url_of(self.database), timeout=timeout, rules=rules)
+        url = url_of(self.database)
+        store = await patiently(lambda: Counters.open(self.data, url=url, timeout=timeout, rules=rules))
         self.stack.push_async_callback(store.close)
         return store
 
@@ -101,16 +124,16 @@ class Service:
 
     @classmethod
     async def start(cls, opener: Opener, settings: Settings) -> Service:
-        stores = await Stores.open(settings)
+        stores = await patiently(lambda: Stores.open(settings))
         opener.stack.push_async_callback(stores.close)
         clock = Clock()
         system = AccountSystem(settings, stores, clock=clock)
         opener.stack.push_async_callback(system.close)
         with contextlib.suppress(AppExistsError):
-            await stores.accounts.create_app(APP, now=NOW)
+            await patiently(lambda: stores.accounts.create_app(APP, now=NOW))
         service = cls(opener.database, stores, system, clock)
         with contextlib.suppress(SealedError):  # with another master key there is none
-            service.key = (await service.app()).keys.secrets[0]
+            service.key = (await patiently(service.app)).keys.secrets[0]
         system.force_off = lambda _, users, __: service.put_off.append(tuple(users))
         return service
 

@@ -14,7 +14,7 @@ from parlour.storage.secrets import write_key_file
 
 from tests import broken
 from tests.broken import SmallDisk
-from tests.contract.stores import APP, Opener, Service, beside, on, opener, refusal
+from tests.contract.stores import APP, Opener, Service, beside, on, opener, patiently, refusal
 from tests.databases import AnyDatabase, SqliteDatabase
 
 
@@ -139,9 +139,9 @@ async def test_a_login_is_told_which_part_failed_and_works_again_when_it_is_mend
     assert told == (case.code, case.sentence)
     accounts = service.stores.accounts.accounts
     if case.code not in (70222, 70225):  # the account is made before the login is written down
-        assert not await accounts.registered(APP, "new")
+        assert not await patiently(lambda: accounts.registered(APP, "new"))
     await logs_in(service, who)
-    assert await accounts.registered(APP, who)
+    assert await patiently(lambda: accounts.registered(APP, who))
 
 
 async def test_a_login_with_another_master_key_is_70212(opened: Opener) -> None:

@@ -39,7 +39,7 @@ async def works_again(server: RunningServer) -> None:
 async def test_a_lock_that_is_held_too_long(
     start_server: StartServer, database: AnyDatabase, unchanged: Unchanged
 ) -> None:
-    server = await start_server(limits__store_timeout=1.5)
+    server = await start_server(limits__store_timeout=4)
     wire = await Wire.open(server)
     await wire.login(server, "ann")
     async with unchanged():

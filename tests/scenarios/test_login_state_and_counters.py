@@ -28,7 +28,7 @@ CHANGES = {
 @pytest.fixture
 async def server(start_server: StartServer) -> AsyncIterator[RunningServer]:
     """A server that ann has logged in to, and whose stores have little time."""
-    server = await start_server(limits__store_timeout=1.5)
+    server = await start_server(limits__store_timeout=4)
     await logs_in(server, "ann")
     yield server
 
