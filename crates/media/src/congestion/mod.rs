@@ -94,6 +94,8 @@ pub struct Known {
     pub bits_per_second: u64,
     /// How many once the queue is empty for which less is sent now.
     pub carried: u64,
+    /// How many fill no queue, where one stood a moment ago: that much is known.
+    pub held: Option<u64>,
     /// Who says so.
     pub basis: Basis,
 }
@@ -425,7 +427,7 @@ impl Bandwidth {
 
     /// The estimate, once it is good for holding something back: where reports of loss are all there is, nothing could
     /// show that more is carried again.
-    pub fn known(&self) -> Option<Known> {
+    pub fn known(&self, now: Instant) -> Option<Known> {
         let basis = match (self.feedback_at, self.remb) {
             (Some(_), _) => Basis::Feedback,
             (None, true) => Basis::Remb,
@@ -434,6 +436,7 @@ impl Bandwidth {
         Some(Known {
             bits_per_second: self.rate.get(),
             carried: self.rate.carried() as u64,
+            held: self.rate.held(now).map(|bits| bits as u64),
             basis,
         })
     }

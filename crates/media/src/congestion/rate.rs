@@ -56,6 +56,12 @@ const UNEVEN: f64 = 0.1;
 const OVERFLOWS: f64 = 0.15;
 const UNEVEN_BY: Duration = Duration::from_millis(4);
 
+/// For so long after a queue the path is taken to carry what it carried then: who sends no more than this share of it fills
+/// none, and while less is sent nothing says that there is more, but a probe.
+const HELD: Duration = Duration::from_secs(10);
+const HELD_SHARE: f64 = 0.96;
+const AS_MUCH: f64 = 1.05;
+
 /// From a change to the feedback that shows it: a round trip, and the interval of feedback.
 const FEEDBACK: Duration = Duration::from_millis(100);
 const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(200);
@@ -163,6 +169,10 @@ pub(super) struct Rate {
     /// Bits a second.
     current: f64,
     capacity: Option<Capacity>,
+    /// What it carried when a queue stood in front of it last, and when that was.
+    full: Option<(Instant, f64)>,
+    /// When it was held at that last.
+    held_at: Option<Instant>,
     /// The path was not full yet; or was this good before it went silent.
     fast_up_to: Option<f64>,
     /// What to go on with once the queue is empty.
@@ -184,6 +194,8 @@ impl Default for Rate {
         Rate {
             current: START as f64,
             capacity: None,
+            full: None,
+            held_at: None,
             fast_up_to: Some(MOST as f64),
             resume: None,
             lowered: None,
@@ -204,6 +216,15 @@ impl Rate {
     /// What the path carries, also while less is sent to let a queue empty.
     pub(super) fn carried(&self) -> f64 {
         self.resume.map_or(self.current, |it| it.max(self.current))
+    }
+
+    /// What fills no queue, as long as the path is taken to carry what it carried when one stood in front of it.
+    pub(super) fn held(&self, now: Instant) -> Option<f64> {
+        let of = |(at, carried): (Instant, f64)| {
+            let is_over = now.saturating_duration_since(at) >= HELD || self.is_draining();
+            (!is_over).then_some(carried * HELD_SHARE)
+        };
+        self.full.and_then(of)
     }
 
     /// Whether it was lowered just now and the queue is not empty yet.
@@ -306,6 +327,7 @@ impl Rate {
         self.set(before.current.max(self.current));
         (self.capacity, self.fast_up_to) = (before.capacity, before.fast_up_to);
         (self.resume, self.lowered, self.backlog) = (None, None, Duration::ZERO);
+        self.full = None;
         self.raised = Some(now);
     }
 
@@ -329,7 +351,8 @@ impl Rate {
             self.set(self.current * 0.7);
             return;
         };
-        self.capacity = Some(Capacity::learn(self.capacity, carried));
+        let capacity = Capacity::learn(self.capacity, carried);
+        (self.capacity, self.full) = (Some(capacity), Some((seen.now, capacity.mean)));
         // What is on the way beyond what the way itself holds stands in the queue, or will.
         let way = seen.last_round_trip.saturating_sub(seen.newest_queue);
         let on_the_way = Duration::from_secs_f64((seen.outstanding / carried.max(1.0)).min(10.0));
@@ -386,6 +409,7 @@ impl Rate {
         } else {
             let age = self
                 .lowered
+                .max(self.held_at)
                 .map_or(Duration::MAX, |at| seen.now.saturating_duration_since(at));
             let growth = GROWTH + GROWTH_OF_GROWTH * age.as_secs_f64();
             self.current * (1.0 + growth.min(MOST_GROWTH)).powf(passed)
@@ -398,6 +422,16 @@ impl Rate {
             true => seen.steady.unwrap_or_default(),
             false => 0.0,
         };
+        let full = self
+            .full
+            .filter(|(at, _)| seen.now.saturating_duration_since(*at) < HELD);
+        let tried = match (full, seen.steady) {
+            (Some((_, full)), Some(steady)) if steady < full => {
+                self.held_at = Some(seen.now);
+                tried.min(full * AS_MUCH)
+            }
+            _ => tried,
+        };
         self.set(raised.min(tried).max(arrives).max(self.current));
     }
 
@@ -405,6 +439,7 @@ impl Rate {
     pub(super) fn on_probed(&mut self, rate: f64) {
         if rate > self.current && self.resume.is_none() {
             self.set(rate);
+            self.full = self.full.filter(|(_, full)| rate <= full * AS_MUCH);
             if self.capacity.is_some_and(|known| rate > known.upper()) {
                 self.capacity = None;
             }

@@ -68,6 +68,15 @@ pub(crate) struct Places {
     pub(crate) at_track: usize,
 }
 
+/// What a path has for a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offered {
+    /// Bits a second.
+    pub(crate) bits: u64,
+    /// Whether so much is known to fill no queue; else it is an estimate.
+    pub(crate) holds: bool,
+}
+
 /// A forwarded track.
 pub(crate) struct Consumer {
     pub(crate) spec: ConsumerSpec,
@@ -84,8 +93,8 @@ pub(crate) struct Consumer {
     /// What it gets of the path, and whether that is nothing.
     pub(crate) share: Share,
     pub(crate) starved: bool,
-    /// Bits a second that its path had for it in the last division; none: all that it wants.
-    pub(crate) offered: Option<u64>,
+    /// What its path had for it in the last division; none: all that it wants.
+    pub(crate) offered: Option<Offered>,
     /// Until when it is new that nothing is known of its path.
     pub(crate) new_until: Option<Instant>,
     /// Whether it shows somebody who speaks, as of the last division.

@@ -3,6 +3,7 @@
 //!
 //! A state machine without I/O and without a clock.
 
+use crate::egress::consumer::Offered;
 use std::time::{Duration, Instant};
 
 /// The share that is wanted of what the best path has for it: estimates are rough, and encoders swing. While nobody gets it
@@ -37,8 +38,7 @@ const STEP_INTERVAL: Duration = Duration::from_secs(1);
 /// What the best path to a viewer has for a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Best {
-    /// Bits a second.
-    pub(crate) bits: u64,
+    pub(crate) offered: Offered,
     /// Whether the picture goes over it.
     pub(crate) goes: bool,
 }
@@ -66,14 +66,19 @@ impl Limit {
         rate: u64,
         best: Option<Best>,
     ) -> Option<Limit> {
-        let Best { bits: best, goes } = best?;
+        let Best { offered, goes } = best?;
+        let Offered { bits: best, holds } = offered;
         let full = match before {
             None if rate <= best.max(LEAST) => return None,
             None => rate,
             Some(before) if best as f64 >= before.full as f64 * MARGIN => return None,
             Some(before) => before.full,
         };
-        let share = if goes { SHARE } else { SHARE_TO_BEGIN };
+        let share = match (goes, holds) {
+            (false, _) => SHARE_TO_BEGIN,
+            (true, false) => SHARE,
+            (true, true) => 1.0,
+        };
         let bits = ((best as f64 * share) as u64).clamp(LEAST, full);
         let same = before.filter(|it| bits as f64 >= it.bits as f64 * FAR_LESS);
         let Some(before) = same else {
@@ -135,30 +140,44 @@ impl Limit {
 mod tests {
     use super::*;
 
+    fn best(bits: u64) -> Best {
+        let holds = false;
+        Best {
+            offered: Offered { bits, holds },
+            goes: true,
+        }
+    }
+
     #[test]
     fn a_picture_is_asked_for_as_the_best_path_carries_it_until_that_carries_it_all() {
         let now = Instant::now();
-        let over = |bits| Best { bits, goes: true };
-        let after = |before, best: Option<u64>| Limit::after(now, before, 800_000, best.map(over));
+        let after = |before, bits: Option<u64>| Limit::after(now, before, 800_000, bits.map(best));
         assert_eq!(after(None, None), None, "somebody's path is not known");
         assert_eq!(after(None, Some(800_000)), None, "it fits");
         let limit = after(None, Some(300_000));
         let asked = |limit: Option<Limit>| limit.map(|it| it.asked());
         assert_eq!(asked(limit), Some(270_000));
         let nowhere = Best {
-            bits: 300_000,
             goes: false,
+            ..best(300_000)
         };
         let to_begin = Limit::after(now, None, 800_000, Some(nowhere));
         assert_eq!(asked(to_begin), Some(240_000));
+        let offered = Offered {
+            bits: 300_000,
+            holds: true,
+        };
+        let known = Best { offered, ..best(0) };
+        let known = Limit::after(now, limit, 250_000, Some(known));
+        assert_eq!(asked(known), Some(300_000), "it fills no queue");
         // What it is sent with now says nothing of what it was sent with before.
-        let sent_less = |best| asked(Limit::after(now, limit, 250_000, Some(over(best))));
+        let sent_less = |bits| asked(Limit::after(now, limit, 250_000, Some(best(bits))));
         assert_eq!(sent_less(600_000), Some(540_000));
         assert_eq!(sent_less(870_000), Some(783_000));
         assert_eq!(sent_less(881_000), None);
         assert_eq!(sent_less(20_000), Some(LEAST));
         assert_eq!(Limit::after(now, limit, 250_000, None), None);
-        let little = Limit::after(now, None, LEAST, Some(over(30_000)));
+        let little = Limit::after(now, None, LEAST, Some(best(30_000)));
         assert_eq!(little, None, "it is little as it is");
     }
 
@@ -166,10 +185,7 @@ mod tests {
     fn who_keeps_some_back_of_what_it_is_asked_for_is_asked_for_more() {
         let start = Instant::now();
         let second = |number| start + Duration::from_secs(number);
-        let best = Some(Best {
-            bits: 300_000,
-            goes: true,
-        });
+        let best = Some(best(300_000));
         for (share, expected) in [
             (1.0, 270_000..=270_000),
             (0.8, 320_000..=351_000),
@@ -188,10 +204,7 @@ mod tests {
     #[test]
     fn one_burst_is_forgotten_and_its_picture_is_let_go_when_what_it_needs_fits() {
         let start = Instant::now();
-        let best = Some(Best {
-            bits: 400_000,
-            goes: true,
-        });
+        let best = Some(best(400_000));
         let mut limit = Limit::after(start, None, 19_000_000, best);
         let mut seconds = 0;
         while limit.is_some() {
@@ -207,9 +220,7 @@ mod tests {
     fn a_publisher_has_time_to_adapt_whenever_far_less_is_asked_for() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let after = |ms, before, bits| {
-            Limit::after(at(ms), before, 800_000, Some(Best { bits, goes: true }))
-        };
+        let after = |ms, before, bits| Limit::after(at(ms), before, 800_000, Some(best(bits)));
         let limit = after(0, None, 500_000).unwrap();
         assert!(limit.is_news(at(1_499)) && !limit.is_news(at(1_500)));
         let limit = after(2_000, Some(limit), 410_000).unwrap();

@@ -1,5 +1,6 @@
 //! Asking publishers for as much of their pictures as the paths of their viewers carry.
 
+use crate::egress::consumer::Offered;
 use crate::ingress::demand::{Best, Limit};
 use crate::router::Router;
 use crate::slab::{ConsumerKey, TrackKey, TransportKey};
@@ -185,12 +186,12 @@ impl Router {
                 if consumer.offered.is_none() && consumer.new_until.is_some_and(|at| now < at) {
                     continue;
                 }
-                let (bits, goes) = (consumer.offered?, !consumer.starved);
-                if enough.is_some_and(|enough| bits >= enough) {
+                let (offered, goes) = (consumer.offered?, !consumer.starved);
+                if enough.is_some_and(|enough| offered.bits >= enough) {
                     return None;
                 }
-                if best.is_none_or(|best| bits > best.bits) {
-                    best = Some(Best { bits, goes });
+                if best.is_none_or(|best| offered.bits > best.offered.bits) {
+                    best = Some(Best { offered, goes });
                 }
             }
         }
@@ -203,14 +204,14 @@ impl Router {
         &mut self,
         now: Instant,
         index: ConsumerKey,
-        offered: Option<u64>,
+        offered: Option<Offered>,
     ) -> Option<u64> {
         let consumer = self.consumers.get_mut(index)?;
         consumer.offered = offered.filter(|_| !consumer.sources.are_several());
         let offered = consumer.offered;
         let track = self.tracks.get_mut(consumer.track)?;
         let rate = track.bits_per_second(now, MAX_TEMPORAL);
-        let is_less = offered.is_some_and(|offered| rate.is_some_and(|rate| offered < rate));
+        let is_less = offered.is_some_and(|it| rate.is_some_and(|rate| it.bits < rate));
         let (limit, publisher) = (track.limit, track.transport);
         if track.spec.remb && (is_less || limit.is_some()) {
             self.look_at_demand(now, publisher);

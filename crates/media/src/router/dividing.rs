@@ -2,7 +2,7 @@
 
 use crate::allocation::{self, MOST_CHOICES, Means, ROUGH_SLACK, SLACK, Video};
 use crate::congestion::{Basis, Known};
-use crate::egress::consumer::Consumer;
+use crate::egress::consumer::{Consumer, Offered};
 use crate::egress::spec::MAX_SOURCES;
 use crate::ingress::keyframe_requests::Need;
 use crate::reasons::DropReason;
@@ -72,9 +72,9 @@ impl AsMut<Video> for Claim {
 
 impl Router {
     /// What is held back for: nothing where the router does not adapt.
-    pub(super) fn known(&self, index: TransportKey) -> Option<Known> {
+    pub(super) fn known(&self, now: Instant, index: TransportKey) -> Option<Known> {
         let bandwidth = self.transports.get(index)?.bandwidth.as_ref()?;
-        self.adapts.then(|| bandwidth.known()).flatten()
+        self.adapts.then(|| bandwidth.known(now)).flatten()
     }
 
     /// The peer said something of its path.
@@ -84,7 +84,7 @@ impl Router {
         index: TransportKey,
         sink: &mut impl TransmitSink,
     ) {
-        let known = self.known(index);
+        let known = self.known(now, index);
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
@@ -102,7 +102,7 @@ impl Router {
 
     /// Divides what a path carries among what goes over it. To be called once a second, and when it became tight.
     pub(crate) fn divide(&mut self, now: Instant, index: TransportKey) {
-        let known = self.known(index);
+        let known = self.known(now, index);
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
@@ -144,7 +144,10 @@ impl Router {
         let mut division = allocation::divide(now, means, &mut claims);
         transport.division.given = sound + division.given as u64;
         transport.division.available = means.available as u64;
-        let more = self.offer_all(now, means, &claims);
+        let holds = known
+            .and_then(|it| it.held)
+            .map(|bits| bits.saturating_sub(sound) as f64);
+        let more = self.offer_all(now, means, holds, &claims);
         division.wanted = division.wanted.or(more.map(|more| division.given + more));
         let Some(transport) = self.transports.get_mut(index) else {
             return;
@@ -161,16 +164,26 @@ impl Router {
     }
 
     /// Tells the pictures what the path has for each of them. Returns how much more there would have to be for the first of
-    /// them that is sent with less than it might be, since no path carries more.
-    fn offer_all(&mut self, now: Instant, means: Means, claims: &[Claim]) -> Option<f64> {
+    /// them that is sent with less than it might be, since no path carries more. `holds`: what is known to fill no queue.
+    fn offer_all(
+        &mut self,
+        now: Instant,
+        means: Means,
+        holds: Option<f64>,
+        claims: &[Claim],
+    ) -> Option<f64> {
         let is_known = means.probes && means.available.is_finite();
-        let fair = means.available / claims.len().max(1) as f64;
+        let available = holds.unwrap_or(means.available);
+        let fair = available / claims.len().max(1) as f64;
         let least = |claim: &Claim| fair.min(claim.video.whole() as f64);
         let taken: f64 = claims.iter().map(least).sum();
         let mut more = None;
         for claim in claims {
-            let offered = means.available - taken + least(claim);
-            let full = self.offer(now, claim.consumer, is_known.then_some(offered as u64));
+            let offered = Offered {
+                bits: (available - taken + least(claim)) as u64,
+                holds: holds.is_some(),
+            };
+            let full = self.offer(now, claim.consumer, is_known.then_some(offered));
             let full = full.map(|full| full as f64 * GROWTH - claim.video.whole() as f64);
             more = more.or(full.filter(|more| *more > 0.0));
         }
@@ -271,7 +284,10 @@ impl Router {
             return self.want_keyframe(now, track, Need::Repair);
         }
         // While a queue empties less is sent than the path carries: that a picture waits says nothing of its part then.
-        if self.known(transport).is_some_and(|it| it.is_emptying()) {
+        if self
+            .known(now, transport)
+            .is_some_and(|it| it.is_emptying())
+        {
             return;
         }
         let Some(mut claim) = self.claim(now, index) else {

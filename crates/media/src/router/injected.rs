@@ -54,8 +54,8 @@ impl Router {
     }
 
     /// What is held back for on the path to a peer; none: nothing is.
-    pub fn known_path(&self, transport: TransportId) -> Option<Known> {
-        self.known(*self.transport_ids.get(&transport)?)
+    pub fn known_path(&self, now: Instant, transport: TransportId) -> Option<Known> {
+        self.known(now, *self.transport_ids.get(&transport)?)
     }
 
     /// What was dropped so far, and why.

@@ -103,7 +103,7 @@ impl Router {
         temporal: Option<u8>,
     ) {
         let transport = self.consumers.get(index).map(|it| it.transport);
-        let known = transport.and_then(|transport| self.known(transport));
+        let known = transport.and_then(|transport| self.known(now, transport));
         let Some(consumer) = self.consumers.get_mut(index) else {
             return;
         };

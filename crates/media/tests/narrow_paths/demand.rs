@@ -78,6 +78,30 @@ fn a_picture_fits_a_path_that_is_narrow_from_the_start() {
     assert!(waited < MS * 200, "{waited:?}");
 }
 
+/// Encoders are late, and their pictures are as large as they are: what a path was seen to carry is asked for, not more,
+/// for some seconds.
+#[test]
+fn a_narrow_path_is_used_and_next_to_nothing_stands_in_front_of_it() {
+    for (rate, takes, swings) in [(300_000, 100, 0), (300_000, 400, 25), (600_000, 400, 25)] {
+        let mut call = heeding(vec![Conditions {
+            queue: 3_000_000,
+            ..Conditions::steady(rate)
+        }]);
+        (call.takes, call.swings) = (takes, swings);
+        call.until(60);
+        let mut got = call.viewers[0].got.clone();
+        got.retain(|it| it.at >= 5_000);
+        // Header, extension and tag.
+        let came = got.iter().map(|it| 8 * (it.payload as u64 + 12 + 8 + 16));
+        let used = came.sum::<u64>() as f64 / (55 * rate) as f64;
+        assert!(used > 0.93, "{used:.3} of {rate} bit/s");
+        let mut waits: Vec<_> = got.iter().map(|it| it.waited).collect();
+        waits.sort_unstable();
+        let p95 = waits[waits.len() * 95 / 100];
+        assert!(p95 < MS * 100, "{p95:?} at {rate} bit/s");
+    }
+}
+
 #[test]
 fn whoever_can_have_all_of_it_has_all_of_it_whatever_others_paths_carry() {
     let mut call = heeding(vec![narrow_for_20_seconds(), wide()]);

@@ -160,8 +160,11 @@ pub(crate) struct Call {
     pub(crate) asked: Vec<(u128, u64)>,
     /// How long what it sends stands on its way to the router.
     pub(crate) stands: [u32; 2],
-    /// Whether its encoder does as it is told.
+    /// Whether its encoder does as it is told, after how many milliseconds, and by how many percent its pictures are larger
+    /// or smaller than that at most.
     pub(crate) heeds: bool,
+    pub(crate) takes: u128,
+    pub(crate) swings: usize,
 }
 
 /// A packet of that frame since the keyframe, which is frame 0, in three temporal layers as libvpx makes them.
@@ -281,6 +284,8 @@ impl Call {
             reported: Vec::new(),
             asked: Vec::new(),
             heeds,
+            takes: 100,
+            swings: 0,
             stands: [0; 2],
         }
     }
@@ -348,12 +353,14 @@ impl Call {
     fn bytes_of_a_picture(&self, count: usize, keyframe: bool) -> usize {
         let now = self.time.as_millis();
         let mut told = self.asked.iter().rev();
-        let heard = told.find(|(at, _)| self.heeds && at + 100 <= now);
+        let heard = told.find(|(at, _)| self.heeds && at + self.takes <= now);
         let Some((_, asked)) = heard else {
             return count * PACKET;
         };
         let sound = 8 * (SPOKEN as u64 + 40) * 50;
         let usual = asked.saturating_sub(sound) as usize * 33 / 8_000;
+        let swing = now as usize / 33 * 7_919 % (2 * self.swings + 1);
+        let usual = usual * (100 + swing - self.swings) / 100;
         let times = if keyframe {
             self.sizes[1] / self.sizes[0]
         } else {

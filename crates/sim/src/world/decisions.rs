@@ -285,7 +285,7 @@ impl World {
         let ssrc = Ssrc(standing.consumer.0 as u32);
         let it = self.subscriptions.get_mut(&ssrc).expect("a subscription");
         let transport = self.participants[it.subscriber].client.transport;
-        let is_held = self.router.known_path(transport).is_some();
+        let is_held = self.router.known_path(self.now, transport).is_some();
         let track = &self.tracks[it.track()];
         let is_video = track.publisher.spec.kind == Kind::Video;
         let is_gone = !track.live;
@@ -372,7 +372,7 @@ impl World {
             // What follows a source that was lost is sent by a timer.
             let is_new = self.now - it.stopped <= TICK;
             assert!(
-                is_video && (is_new || self.router.known_path(transport).is_some()),
+                is_video && (is_new || self.router.known_path(self.now, transport).is_some()),
                 "{ssrc:?} waits at {} of {} for nothing",
                 it.cursor,
                 track.kept.len()

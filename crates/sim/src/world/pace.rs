@@ -59,7 +59,9 @@ impl World {
     /// What was sent in a step could leave.
     pub(super) fn judge_pace(&mut self, step: &Step) {
         for participant in self.participants.iter_mut().filter(|it| it.here) {
-            let known = self.router.known_path(participant.client.transport);
+            let known = self
+                .router
+                .known_path(self.now, participant.client.transport);
             participant.pace.set(self.now, known);
         }
         for (who, bytes, could_wait) in step.pictures.values() {
