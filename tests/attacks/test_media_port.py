@@ -105,7 +105,7 @@ async def weather(media: MediaCore, datagrams: list[bytes], *, gust: int = 64) -
         other.check(quiet.local)
     grown = resident_bytes() - memory
     assert grown < MEMORY_BOUND, f"grew by {grown} bytes"
-    assert max(neighbour.took) < 1
+    assert max(neighbour.took) < 3
     counters = snapshot["shards"][0]
     assert counters["socket"]["panics"] == 0
     assert counters["socket"]["drops"] == {}

@@ -118,7 +118,7 @@ async def test_the_small_stream_goes_on_while_the_big_one_is_paused_changed_and_
     await alice.until(
         f"async (encoded) => await ({ENCODED})() > encoded", encoded + under_way, what="the big one is sent again"
     )
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 4
     await gets(bob, alice, BIG)
     assert await bob.call("() => app.longest") < 1500, "the picture had no break"
     assert not await alice.events("error")

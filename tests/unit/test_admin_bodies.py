@@ -61,9 +61,9 @@ NOT_JSON = {
 
 @pytest.mark.parametrize(("raw", "reason"), NOT_JSON.values(), ids=NOT_JSON.keys())
 def test_what_is_not_one_json_object_is_60003_and_the_sentence_says_where(raw: bytes, reason: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     code, sentence = refused(raw)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert code == 60003
     assert reason in sentence
     assert len(sentence) < 200

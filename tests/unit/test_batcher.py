@@ -144,7 +144,7 @@ async def test_a_question_that_waits_too_long_is_a_timeout_and_is_not_asked_any_
     began = time.monotonic()
     with pytest.raises(StoreTimeoutError, match=r"^No answer within 0\.1 s\.$"):
         await store.batcher.ask(1)
-    assert 0.1 <= time.monotonic() - began < 1.1
+    assert 0.1 <= time.monotonic() - began < 5
     store.free.set()
     assert await first == 0  # it was under way: only the store knows what was done, and ends in time by itself
     await store.batcher.close()
