@@ -59,10 +59,48 @@ struct Slot<T> {
     value: Option<T>,
 }
 
+/// Places are made so many at a time, and stay where they are: a list that doubles would have half of its room empty, and
+/// move everything while packets wait.
+const CHUNK: usize = 16;
+
+/// Places, and how many of them were ever taken.
+#[derive(Debug)]
+struct Slots<T> {
+    chunks: Vec<Box<[Slot<T>; CHUNK]>>,
+    made: usize,
+}
+
+impl<T> Slots<T> {
+    /// The index of a place that was never taken.
+    fn make(&mut self) -> u32 {
+        if self.made.is_multiple_of(CHUNK) {
+            let empty = |_| Slot {
+                generation: 0,
+                value: None,
+            };
+            let chunk: Box<[Slot<T>]> = (0..CHUNK).map(empty).collect();
+            self.chunks.extend(chunk.try_into().ok());
+        }
+        self.made += 1;
+        (self.made - 1) as u32
+    }
+
+    #[inline]
+    fn get(&self, index: usize) -> Option<&Slot<T>> {
+        self.chunks.get(index / CHUNK).map(|it| &it[index % CHUNK])
+    }
+
+    #[inline]
+    fn get_mut(&mut self, index: usize) -> Option<&mut Slot<T>> {
+        let chunk = self.chunks.get_mut(index / CHUNK);
+        chunk.map(|it| &mut it[index % CHUNK])
+    }
+}
+
 /// Things of one sort, each called by an `N`.
 #[derive(Debug)]
 pub(crate) struct Slab<N, T> {
-    slots: Vec<Slot<T>>,
+    slots: Slots<T>,
     free: Vec<u32>,
     named: PhantomData<fn() -> N>,
     /// How often something in it was looked at.
@@ -73,7 +111,10 @@ pub(crate) struct Slab<N, T> {
 impl<N, T> Slab<N, T> {
     pub(crate) fn new() -> Self {
         Slab {
-            slots: Vec::new(),
+            slots: Slots {
+                chunks: Vec::new(),
+                made: 0,
+            },
             free: Vec::new(),
             named: PhantomData,
             #[cfg(test)]
@@ -82,14 +123,10 @@ impl<N, T> Slab<N, T> {
     }
 
     pub(crate) fn insert(&mut self, value: T) -> Key<N> {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot {
-                generation: 0,
-                value: None,
-            });
-            (self.slots.len() - 1) as u32
-        });
-        let slot = &mut self.slots[index as usize];
+        let free = self.free.pop();
+        let index = free.unwrap_or_else(|| self.slots.make());
+        let slot = self.slots.get_mut(index as usize);
+        let slot = slot.expect("a place that was made");
         slot.value = Some(value);
         Key {
             index,
@@ -136,7 +173,8 @@ impl<N, T> Slab<N, T> {
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.note_visits(self.len());
-        self.slots.iter().filter_map(|slot| slot.value.as_ref())
+        let slots = self.slots.chunks.iter().flat_map(|it| it.iter());
+        slots.filter_map(|slot| slot.value.as_ref())
     }
 
     #[inline]
@@ -152,17 +190,18 @@ impl<N, T> Slab<N, T> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.made - self.free.len()
     }
 
     /// Gives back the room that nothing ever stood in. Returns how many places there are, taken or free (they stay, for
     /// their generations), and the bytes of them.
     #[cfg(feature = "sim")]
     pub(crate) fn shrink(&mut self) -> (usize, usize) {
-        self.slots.shrink_to_fit();
+        self.slots.chunks.shrink_to_fit();
         self.free.shrink_to_fit();
-        let bytes = size_of::<Slot<T>>() * self.slots.len() + size_of::<u32>() * self.free.len();
-        (self.slots.len(), bytes)
+        let (chunk, chunks) = (size_of::<[Slot<T>; CHUNK]>(), self.slots.chunks.len());
+        let bytes = (chunk + size_of::<usize>()) * chunks + size_of::<u32>() * self.free.len();
+        (self.slots.made, bytes)
     }
 }
 
@@ -178,7 +217,24 @@ mod tests {
         assert_eq!(slab.remove(a), None);
         let c = slab.insert("c");
         assert_eq!((c.index(), slab.get(b)), (a.index(), Some(&"b")));
-        assert_eq!((slab.len(), slab.slots.len()), (2, 2));
+        assert_eq!((slab.len(), slab.slots.made), (2, 2));
+    }
+
+    #[test]
+    fn things_stay_where_they_are_however_many_come() {
+        let mut slab: Slab<TransportId, usize> = Slab::new();
+        let keys: Vec<_> = (0..100).map(|number| slab.insert(number)).collect();
+        let first: *const usize = slab.get(keys[0]).unwrap();
+        for (number, key) in keys.iter().enumerate() {
+            assert_eq!((key.index(), slab.get(*key)), (number, Some(&number)));
+            assert_eq!(slab.key_at(number), Some(*key));
+        }
+        assert_eq!(slab.key_at(100), None);
+        assert!(slab.values().copied().eq(0..100));
+        let many: Vec<_> = (0..10_000).map(|number| slab.insert(number)).collect();
+        assert!(std::ptr::eq(first, slab.get(keys[0]).unwrap()));
+        let room = slab.slots.chunks.len() * CHUNK;
+        assert!(room < slab.len() + CHUNK, "{room} for {}", many.len());
     }
 
     #[test]
