@@ -252,15 +252,36 @@ async def _lone_join(stage: Stage, name: str) -> float:
 
 
 async def memory(contender: Contender, sizes: tuple[int, int]) -> dict[str, Any]:
-    """The slope of the server's memory over subscribers of one video and one audio, with media flowing."""
-    used = []
-    for size in sizes:
-        layout = Layout(1, size, patterns=(patterns.SPEECH, patterns.BURSTS))
-        async with filled(contender, layout) as stage:
-            stage.start()
-            await asyncio.sleep(1.0)
-            used.append(machine.memory_kib(contender.pid))
-    return {"subscribers": list(sizes), "kib": used, "kibEach": round((used[1] - used[0]) / (sizes[1] - sizes[0]), 1)}
+    """The slope of the server's memory, while media flows, from so many subscribers of one video and one audio to so many;
+    and what of it they take who are in the room, and as soon as they are connected."""
+    few, many = sizes
+    async with filled(contender, Layout(1, few, patterns=(patterns.SPEECH, patterns.BURSTS))) as stage:
+        used = [await _with_media(contender, stage)]
+        names = (f"{stage.prefix}-m{number}" for number in range(many - few))
+        members = [await stage.rooms.join(stage.first_room, name) for name in names]
+        stage.subscribers[0].extend(members)
+        used.append(machine.memory_kib(contender.pid))
+        for member in members:
+            await member.subscribe(stage.publishers[0])
+        used.append(machine.memory_kib(contender.pid))
+        used.append(await _with_media(contender, stage))
+    joined, connected, flowing = (round((kib - used[0]) / (many - few), 1) for kib in used[1:])
+    return {
+        "subscribers": list(sizes),
+        "kib": [used[0], used[-1]],
+        "kibEach": flowing,
+        "kibOf": {"joined": joined, "connected": connected},
+    }
+
+
+async def _with_media(contender: Contender, stage: Stage) -> int:
+    """The server's memory in KiB when media has flowed for a second."""
+    stage.start()
+    await asyncio.sleep(1.0)
+    used = machine.memory_kib(contender.pid)
+    stage.stop()
+    await stage.settle()
+    return used
 
 
 def run(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.media_parts import WITHIN_SENDING
-from bench.media_report import ADDED_TARGETS, JOIN_TARGETS, MEMORY_TARGET, SHOWN, SHOWN_QUANTILES, remarks
+from bench.media_report import ADDED_TARGETS, JOIN_TARGETS, MEMORY_TARGET, SHOWN, SHOWN_QUANTILES, memory_parts, remarks
 
 TEXT = """\
 ## Media
@@ -140,7 +140,7 @@ def _joins(joins: dict[str, Any], memory: dict[str, Any]) -> str:
         (
             SHOWN[name],
             *(f"{one[key]['median']:g} ({_range(one[key])})" for key in JOIN_TARGETS),
-            f"{memory[name]['kibEach']:.0f}",
+            f"{memory[name]['kibEach']:.0f}: {memory_parts(memory[name])}",
         )
         for name, one in joins.items()
     ]

@@ -99,9 +99,16 @@ def memory(found: dict[str, Any]) -> None:
         first, last = one["subscribers"]
         print(
             f"  {SHOWN[name]:16}{one['kibEach']:.0f} KiB, from {first} to {last} of them"
-            f" (below {MEMORY_TARGET} wanted)",
+            f" (below {MEMORY_TARGET} wanted; {memory_parts(one)})",
             flush=True,
         )
+
+
+def memory_parts(one: dict[str, Any]) -> str:
+    """What of it comes when."""
+    of = one["kibOf"]
+    connecting, media = of["connected"] - of["joined"], one["kibEach"] - of["connected"]
+    return f"{of['joined']:.0f} in the room, {connecting:.0f} more when connected, {media:.0f} more with media"
 
 
 def _ratio(one: dict[str, Any], digits: int = 1) -> str:
