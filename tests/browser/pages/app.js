@@ -43,8 +43,9 @@ const app = {
     });
   },
 
-  async join({ roomId, ...config }) {
+  async join({ roomId, turn, ...config }) {
     const client = TRTC.createClient({ mode: 'rtc', ...config });
+    if (turn) client.setTurnServer(turn);
     app.client = client;
     for (const name of EVENTS) client.on(name, (event) => app.note(name, event));
     client.on('stream-added', ({ stream }) => {

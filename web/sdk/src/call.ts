@@ -1,5 +1,5 @@
 import { asRtcError, describe, ErrorCode, invalidOperation, invalidParameter, rtcError, type RtcError } from './errors.js';
-import type { AnyEvent, EnterOk, ResumeOk, StreamInfo, StreamType, VideoType } from './generated/messages.js';
+import type { AnyEvent, EnterOk, Kind, ResumeOk, StreamInfo, StreamType, VideoType } from './generated/messages.js';
 import { log } from './logger.js';
 import type { VideoCodec } from './media/codecs.js';
 import { ConnectionFailed, MEDIA_DEADLINE } from './media/connection.js';
@@ -13,7 +13,17 @@ import { Session, SessionReplaced, type SessionListener, type SessionOptions } f
 import type { LocalStream, Publisher } from './streams/local-stream.js';
 import type { RemoteStream } from './streams/remote-stream.js';
 import { ANSWER_TIMEOUT, notInRoom, Subscriptions, type Wanted } from './subscriptions.js';
-import type { ClientEventMap, ConnectionState, RemoteMutedState } from './types.js';
+import { receivedOf, roundTrip, sentOf } from './statistics.js';
+import type {
+  ClientEventMap,
+  ConnectionState,
+  LocalAudioStats,
+  LocalVideoStats,
+  RemoteAudioStats,
+  RemoteMutedState,
+  RemoteVideoStats,
+  TransportStats,
+} from './types.js';
 
 const KINDS = ['audio', 'video'] as const;
 
@@ -21,6 +31,8 @@ export interface CallOptions extends SessionOptions {
   autoSubscribe: boolean;
   autoplayDialog: boolean;
   videoCodec: VideoCodec | undefined;
+  /** TURN servers of the app. */
+  iceServers: readonly RTCIceServer[];
   /** What the small stream of a main stream is; null for none. */
   small: (stream: LocalStream) => VideoProfile | null;
 }
@@ -51,6 +63,7 @@ export class Call implements SessionListener {
     private readonly listener: CallListener,
   ) {
     this.uplink = new Uplink({
+      iceServers: options.iceServers,
       videoCodec: options.videoCodec,
       small: options.small,
       signaling: session,
@@ -58,6 +71,7 @@ export class Call implements SessionListener {
       failed: (given, why) => this.uplinkFailed(given, why),
     });
     this.downlink = new Downlink({
+      iceServers: options.iceServers,
       signaling: session,
       answer: async (revision, sdp) => {
         try {
@@ -180,6 +194,37 @@ export class Call implements SessionListener {
   /** The page is shown again: the user comes back as after a lost socket. */
   revive(): void {
     this.session.revive();
+  }
+
+  /** What goes out of this user's track of a kind: of the main stream, else of the screen; null when there is none. */
+  async sent(kind: Kind): Promise<(LocalAudioStats & LocalVideoStats) | null> {
+    for (const type of ['main', 'auxiliary'] as const) {
+      const sender = this.uplink.publications.get(type)?.senders[kind]?.sender;
+      if (sender) return sentOf(sender);
+    }
+    return null;
+  }
+
+  /** What comes of the others' streams of a type, by user. */
+  async received(kind: Kind, type: StreamType): Promise<Record<string, RemoteAudioStats & RemoteVideoStats>> {
+    const carried = this.subscriptions.received.filter((one) => one.kind === kind && one.streamType === type);
+    const stats = await receivedOf(
+      this.downlink.peer,
+      kind,
+      carried.map((one) => one.track),
+    );
+    return Object.fromEntries(carried.map((one, at) => [one.userId, stats[at]])) as Record<string, RemoteAudioStats & RemoteVideoStats>;
+  }
+
+  /** Milliseconds to the server and back: what goes out, and what comes in from each user. */
+  async roundTrips(): Promise<TransportStats> {
+    const [rtt, down] = await Promise.all([roundTrip(this.uplink.peer), roundTrip(this.downlink.peer)]);
+    return { rtt, downlinksRTT: Object.fromEntries(this.subscriptions.received.map(({ userId }) => [userId, down])) };
+  }
+
+  /** The key with which the room is entered again when the server has lost the session. */
+  renewPrivateMapKey(key: string): void {
+    this.options.enter.privateMapKey = key;
   }
 
   /** The peer connections, for tests and statistics. */

@@ -14,7 +14,16 @@ import type { RemoteStream } from './streams/remote-stream.js';
 import type * as api from './types.js';
 import type { ClientConfig, ClientEventMap, ConnectionState, JoinOptions, ProxyServer, RemoteMutedState, Role } from './types.js';
 import { isSmallStreamSupported } from './support.js';
-import { eventHandler, joinOptions, smallStreamProfile, subscribeOptions, videoType } from './validate.js';
+import {
+  eventHandler,
+  joinOptions,
+  privateMapKeyOf,
+  remoteStreamType,
+  smallStreamProfile,
+  subscribeOptions,
+  turnServers,
+  videoType,
+} from './validate.js';
 import { VERSION } from './version.js';
 
 type Place =
@@ -35,6 +44,8 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
   readonly #claims: Claim[] = [];
   readonly #operations = new Operations();
   #sendsSmall = false;
+  #turnServers: RTCIceServer[] = [];
+  #isDestroyed = false;
   /** What the app wants the small stream to be; null for what suits the big one. */
   #smallProfile: VideoProfile | null = null;
 
@@ -52,8 +63,27 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
     this.#proxy = proxyServer(server);
   }
 
+  /** Names TURN servers for networks that let nothing else through. Before `join`. */
+  setTurnServer(servers: api.TurnServerConfig | api.TurnServerConfig[]): void {
+    const named = turnServers(servers);
+    if (this.#place.state === 'inside' || this.#operations.has('join')) {
+      throw invalidOperation('setTurnServer: call it before join()');
+    }
+    this.#turnServers = named;
+  }
+
+  /** Lets go of the client, after `leave`. Nothing can be done with it afterwards. */
+  destroy(): void {
+    if (this.#place.state === 'inside' || this.#operations.has('join')) {
+      throw invalidOperation('destroy: the client is in a room; leave() first');
+    }
+    this.#isDestroyed = true;
+    this.off('*');
+  }
+
   /** Enters a room, which comes into being with its first user. */
   async join(options: JoinOptions): Promise<void> {
+    if (this.#isDestroyed) throw invalidOperation('join: the client was destroyed; make another one with createClient()');
     const { sdkAppId, userId, useStringRoomId = false } = this.#config;
     const { roomId, role = 'anchor', privateMapKey = '' } = joinOptions(options, useStringRoomId);
     const url = findServer(placesHere(this.#proxy));
@@ -159,6 +189,64 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
     return this.#operations.add('switchRole', ALONE, () => Promise.reject(invalidOperation(detail)));
   }
 
+  /** Round trips to the server. */
+  async getTransportStats(): Promise<api.TransportStats> {
+    return this.inside('getTransportStats').roundTrips();
+  }
+
+  /** What this user sends of sound, by its own userId. */
+  async getLocalAudioStats(): Promise<api.LocalAudioStatsMap> {
+    const sent = await this.inside('getLocalAudioStats').sent('audio');
+    return sent ? { [this.getUserId()]: { bytesSent: sent.bytesSent, packetsSent: sent.packetsSent } } : {};
+  }
+
+  /** What this user sends of pictures, by its own userId. */
+  async getLocalVideoStats(): Promise<api.LocalVideoStatsMap> {
+    const sent = await this.inside('getLocalVideoStats').sent('video');
+    return sent ? { [this.getUserId()]: sent } : {};
+  }
+
+  /** What comes of each user's sound. */
+  async getRemoteAudioStats(): Promise<api.RemoteAudioStatsMap> {
+    const received = await this.inside('getRemoteAudioStats').received('audio', 'main');
+    const shown = Object.entries(received).map(([userId, { bytesReceived, packetsReceived, packetsLost }]) => {
+      return [userId, { bytesReceived, packetsReceived, packetsLost }] as const;
+    });
+    return Object.fromEntries(shown);
+  }
+
+  /** What comes of each user's pictures. */
+  async getRemoteVideoStats(type: api.RemoteStreamType = 'main'): Promise<api.RemoteVideoStatsMap> {
+    return this.inside('getRemoteVideoStats').received('video', remoteStreamType(type));
+  }
+
+  /** Mixing streams and sending them to a CDN is not done in this version: each rejects with the code that it has. */
+  startMixTranscode(): Promise<void> {
+    return this.lacks('startMixTranscode', ErrorCode.START_MIX_TRANSCODE_FAILED, 'this version of the server mixes no streams');
+  }
+
+  stopMixTranscode(): Promise<void> {
+    return this.lacks('stopMixTranscode', ErrorCode.STOP_MIX_TRANSCODE_FAILED, 'no streams are mixed');
+  }
+
+  startPublishCDNStream(): Promise<void> {
+    const why = 'this version of the server sends nothing to a CDN';
+    return this.lacks('startPublishCDNStream', ErrorCode.START_PUBLISH_CDN_FAILED, why);
+  }
+
+  stopPublishCDNStream(): Promise<void> {
+    return this.lacks('stopPublishCDNStream', ErrorCode.STOP_PUBLISH_CDN_FAILED, 'nothing is sent to a CDN');
+  }
+
+  /** `updatePrivateMapKey` gives the client another `privateMapKey` for the next time that the room is entered. */
+  callExperimentalAPI(name: 'updatePrivateMapKey', options: object): Promise<void> {
+    return new Promise((resolve) => {
+      const key = privateMapKeyOf(name, options);
+      this.inside('callExperimentalAPI').renewPrivateMapKey(key);
+      resolve();
+    });
+  }
+
   /** What every remote user publishes and has muted, as far as the server said by now. */
   getRemoteMutedState(): RemoteMutedState[] {
     return this.inside('getRemoteMutedState').mutedStates();
@@ -199,6 +287,7 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
           autoSubscribe,
           autoplayDialog: enableAutoPlayDialog,
           videoCodec,
+          iceServers: this.#turnServers,
           small: (stream) => (this.#sendsSmall ? (this.#smallProfile ?? smallProfile(stream.bigProfile)) : null),
         },
         listener,
@@ -252,6 +341,13 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
       }
       this.#sendsSmall = wanted;
       resolve();
+    });
+  }
+
+  private lacks(call: string, code: number, why: string): Promise<void> {
+    return new Promise(() => {
+      this.inside(call);
+      throw rtcError(code, `${call}: ${why}`);
     });
   }
 

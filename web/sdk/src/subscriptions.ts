@@ -171,6 +171,11 @@ export class Subscriptions {
     for (const { userId, streamType } of known.values()) this.quietly('unsubscribe', { userId, streamType });
   }
 
+  /** What of it this client receives. */
+  get received(): readonly RemoteTrack[] {
+    return this.carried.filter(({ userId, streamType, kind }) => this.remotes.get(streamKey(userId, streamType))?.wanted?.[kind]);
+  }
+
   /** What the downlink carries now. */
   carry(tracks: RemoteTrack[]): void {
     this.carried = tracks;

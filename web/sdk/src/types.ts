@@ -170,10 +170,123 @@ export interface ProxyServer {
   loggerProxy?: string;
 }
 
+/** A TURN server of the app's. */
+export interface TurnServerConfig {
+  /** `host:port`, or a whole `turn:` or `turns:` address. */
+  url: string;
+  username?: string;
+  credential?: string;
+  credentialType?: 'password';
+}
+
+/** Milliseconds to the server and back; 0 while they are not known. */
+export interface TransportStats {
+  /** Of what this user sends; 0 while nothing is published. */
+  rtt: number;
+  /** Of what comes from each user. All of it comes from the server, so these are one and the same. */
+  downlinksRTT: Record<string, number>;
+}
+
+/** Sums since the start of a stream: what changes in two seconds makes a rate. */
+export interface LocalAudioStats {
+  bytesSent: number;
+  packetsSent: number;
+}
+
+/** The same of a video, with its small stream; frames and their size are the big one's. */
+export interface LocalVideoStats {
+  bytesSent: number;
+  packetsSent: number;
+  framesEncoded: number;
+  framesSent: number;
+  frameWidth: number;
+  frameHeight: number;
+}
+
+export interface RemoteAudioStats {
+  bytesReceived: number;
+  packetsReceived: number;
+  packetsLost: number;
+}
+
+export interface RemoteVideoStats {
+  bytesReceived: number;
+  packetsReceived: number;
+  packetsLost: number;
+  framesDecoded: number;
+  frameWidth: number;
+  frameHeight: number;
+}
+
+/** By userId. */
+export type LocalAudioStatsMap = Record<string, LocalAudioStats>;
+export type LocalVideoStatsMap = Record<string, LocalVideoStats>;
+export type RemoteAudioStatsMap = Record<string, RemoteAudioStats>;
+export type RemoteVideoStatsMap = Record<string, RemoteVideoStats>;
+
+/** What `startPublishCDNStream` takes. */
+export interface PublishCDNStreamOptions {
+  streamId?: string;
+  appId?: number;
+  bizId?: number;
+  url?: string;
+}
+
+/** One of the pictures and voices that are mixed. */
+export interface MixUser {
+  userId: string;
+  roomId: number | string;
+  pureAudio: boolean;
+  width?: number;
+  height?: number;
+  locationX?: number;
+  locationY?: number;
+  zOrder?: number;
+  streamType?: RemoteStreamType;
+  renderMode: 0 | 1 | 2;
+}
+
+/** What `startMixTranscode` takes. */
+export interface MixTranscodeConfig {
+  mode?: 'manual' | 'preset-layout';
+  streamId?: string;
+  videoWidth?: number;
+  videoHeight?: number;
+  videoBitrate?: number;
+  videoFramerate?: number;
+  videoGOP?: number;
+  audioSampleRate?: number;
+  audioBitrate?: number;
+  audioChannels?: 1 | 2;
+  backgroundColor?: number;
+  backgroundImage?: string;
+  mixUsers: MixUser[];
+}
+
 /** One user's way into one room at a time. */
 export interface Client {
   /** Says where the server is: an http, https, ws or wss address. Before `join`. */
   setProxyServer(server: string | ProxyServer): void;
+  /** Names TURN servers for networks that let nothing else through. Before `join`. */
+  setTurnServer(servers: TurnServerConfig | TurnServerConfig[]): void;
+  /** Lets go of the client, after `leave`. Nothing can be done with it afterwards. */
+  destroy(): void;
+  /** Round trips to the server. */
+  getTransportStats(): Promise<TransportStats>;
+  /** What this user sends, by its own userId; empty while nothing of that kind is published. */
+  getLocalAudioStats(): Promise<LocalAudioStatsMap>;
+  getLocalVideoStats(): Promise<LocalVideoStatsMap>;
+  /** What comes from each user that is subscribed to; of pictures the main streams' or the screens'. */
+  getRemoteAudioStats(): Promise<RemoteAudioStatsMap>;
+  getRemoteVideoStats(type?: RemoteStreamType): Promise<RemoteVideoStatsMap>;
+  /** Rejects with 0x4047 and 0x4048: this version mixes no streams. */
+  startMixTranscode(config: MixTranscodeConfig): Promise<void>;
+  stopMixTranscode(): Promise<void>;
+  /** Rejects with 0x4045 and 0x4046: this version sends nothing to a CDN. */
+  startPublishCDNStream(options?: PublishCDNStreamOptions): Promise<void>;
+  stopPublishCDNStream(): Promise<void>;
+  /** `updatePrivateMapKey` gives the client another `privateMapKey` for the next time that the room is entered. */
+  callExperimentalAPI(name: 'updatePrivateMapKey', options: object): Promise<void>;
   /** Enters a room, which comes into being with its first user. */
   join(options: JoinOptions): Promise<void>;
   /** Leaves the room: what is published stops, what is received is closed. */
@@ -233,6 +346,14 @@ export interface Stream {
   hasVideo(): boolean;
   getAudioTrack(): MediaStreamTrack | null;
   getVideoTrack(): MediaStreamTrack | null;
+  /** Plays the sound on another device; rejects with 0x1003 if there is none with that id, with 0x1002 where browsers cannot. */
+  setAudioOutput(deviceId: string): Promise<void>;
+  /** How loud it is played, from 0 to 1. */
+  setAudioVolume(volume: number): void;
+  /** How loud the sound is just now, from 0 to 1. It is 0 until the page had a click or a key. */
+  getAudioLevel(): number;
+  /** The picture that is shown, as a data URL of a PNG; null when none is. */
+  getVideoFrame(): string | null;
   on<K extends keyof StreamEventMap>(event: K, handler: (event: StreamEventMap[K]) => void, context?: unknown): void;
   off<K extends keyof StreamEventMap>(event: K, handler?: (event: StreamEventMap[K]) => void, context?: unknown): void;
   off(event: '*'): void;

@@ -5,7 +5,7 @@ import {
   ROOM_NAME_CHARACTERS,
   ROOM_NAME_PUNCTUATION,
 } from './generated/messages.js';
-import type { ClientConfig, JoinOptions, SmallStreamProfile, StreamConfig, VideoType } from './types.js';
+import type { ClientConfig, JoinOptions, RemoteStreamType, SmallStreamProfile, StreamConfig, VideoType } from './types.js';
 
 const VIDEO_CODECS: readonly unknown[] = ['vp8', 'h264', 'vp9', 'av1'];
 
@@ -138,6 +138,52 @@ export function smallStreamProfile(profile: unknown): SmallStreamProfile {
     throw invalidParameter(`setSmallStreamProfile: ${key} must be a number above 0, not ${shown(value)}`);
   };
   return { width: number('width'), height: number('height'), bitrate: number('bitrate'), frameRate: number('frameRate') };
+}
+
+/** What `setTurnServer` was given, as browsers take it. A `host:port` alone is tried over UDP and over TCP. */
+export function turnServers(given: unknown): RTCIceServer[] {
+  const list: unknown[] = Array.isArray(given) ? given : [given];
+  return list.map((one) => {
+    const values = object(one, 'setTurnServer: each server');
+    const { url, username, credential, credentialType } = values;
+    if (typeof url !== 'string' || url === '') {
+      throw invalidParameter(`setTurnServer: url must be a string such as 'turn.example.org:3478', not ${shown(url)}`);
+    }
+    optional(values, { username: 'string', credential: 'string' }, 'setTurnServer');
+    if (credentialType !== undefined && credentialType !== 'password') {
+      throw invalidParameter(`setTurnServer: credentialType must be 'password', not ${shown(credentialType)}`);
+    }
+    const urls = /^(turns?|stuns?):/.test(url) ? [url] : [`turn:${url}?transport=udp`, `turn:${url}?transport=tcp`];
+    if (urls[0]?.startsWith('turn') && (!username || !credential)) {
+      throw invalidParameter('setTurnServer: a TURN server needs a username and a credential');
+    }
+    return { urls, ...(username ? { username: username as string } : {}), ...(credential ? { credential: credential as string } : {}) };
+  });
+}
+
+/** Checks what `callExperimentalAPI` was given; the key in it. */
+export function privateMapKeyOf(name: unknown, options: unknown): string {
+  if (name !== 'updatePrivateMapKey') {
+    throw invalidParameter(`callExperimentalAPI: there is 'updatePrivateMapKey' and no ${shown(name)}`);
+  }
+  const { privateMapKey } = object(options, 'callExperimentalAPI: options');
+  if (typeof privateMapKey === 'string') return privateMapKey;
+  throw invalidParameter(`callExperimentalAPI: privateMapKey must be a string, not ${shown(privateMapKey)}`);
+}
+
+/** How loud a stream is to be played; apps pass it as a text, too. */
+export function volume(value: unknown): number {
+  const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+  if (typeof number !== 'number' || Number.isNaN(number)) {
+    throw invalidParameter(`setAudioVolume: the volume must be a number from 0 to 1, not ${shown(value)}`);
+  }
+  return Math.min(1, Math.max(0, number));
+}
+
+/** Checks the type that `getRemoteVideoStats` was given. */
+export function remoteStreamType(type: unknown): RemoteStreamType {
+  if (type === 'main' || type === 'auxiliary') return type;
+  throw invalidParameter(`getRemoteVideoStats: the type must be 'main' or 'auxiliary', not ${shown(type)}`);
 }
 
 /** Checks the type that `setRemoteVideoStreamType` was given. */

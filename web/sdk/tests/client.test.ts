@@ -292,3 +292,45 @@ test('a call before join says that join comes first', async () => {
   const error = (await rejectedBy(client.publish({} as never))) as RtcError;
   expect(error.message).toContain('please call join() before publish()');
 });
+
+test('a client that is destroyed says so, hears nothing more, and is not destroyed in a room', async () => {
+  const { client, seen } = watched();
+  await client.join({ roomId: 7 });
+  expect(() => client.destroy()).toThrow(/leave\(\) first <INVALID_OPERATION 0x1001>/);
+  await client.leave();
+  const heard = seen.length;
+  client.destroy();
+  client.destroy();
+  const error = (await rejectedBy(client.join({ roomId: 7 }))) as RtcError;
+  expect([error.getCode(), error.message]).toEqual([0x1001, expect.stringContaining('destroyed')]);
+  expect(seen.length).toBe(heard);
+});
+
+test('mixing and the CDN reject with the code that each has, in a room and not before', async () => {
+  const { client } = watched();
+  const calls = {
+    0x4045: () => client.startPublishCDNStream({ streamId: 'x' }),
+    0x4046: () => client.stopPublishCDNStream(),
+    0x4047: () => client.startMixTranscode({ mixUsers: [] }),
+    0x4048: () => client.stopMixTranscode(),
+  };
+  for (const call of Object.values(calls)) expect(((await rejectedBy(call())) as RtcError).getCode()).toBe(0x1001);
+  await client.join({ roomId: 7 });
+  for (const [code, call] of Object.entries(calls)) expect(((await rejectedBy(call())) as RtcError).getCode()).toBe(Number(code));
+  await client.leave();
+});
+
+test('a new privateMapKey is what the room is entered with when the server has lost the session', async () => {
+  const { client } = watched();
+  const key = (privateMapKey: unknown): Promise<void> => client.callExperimentalAPI('updatePrivateMapKey', { privateMapKey });
+  expect(((await rejectedBy(key('k2'))) as RtcError).getCode()).toBe(0x1001);
+  await client.join({ roomId: 7, privateMapKey: 'k1' });
+  expect(((await rejectedBy(key(5))) as RtcError).getCode()).toBe(0x1000);
+  expect(((await rejectedBy(client.callExperimentalAPI('other' as never, {}))) as RtcError).getCode()).toBe(0x1000);
+  await key('k2');
+  server.replies.resume = () => refusal(0x4006, 'SIGNAL_CHANNEL_RECONNECTION_FAILED', 'unknown session', -200001);
+  const entered = server.next('enter');
+  server.dropSocket();
+  expect(await entered).toMatchObject({ privateMapKey: 'k2' });
+  await client.leave();
+});

@@ -68,6 +68,7 @@ async function receiving(keptFor = 90_000): Promise<{
     return Promise.resolve();
   });
   const downlink: Downlink = new Downlink({
+    iceServers: [],
     signaling: { isUp: true, keptFor, up: () => Promise.resolve() },
     answer,
     askRestart: asked,

@@ -96,6 +96,7 @@ test('mutes are told one at a time, and those that were changed before the answe
 test('the end of the transport before, told before a new one is answered for, does not end the new one', async () => {
   const asked: { restart: boolean; answer: () => void }[] = [];
   const uplink = new Uplink({
+    iceServers: [],
     videoCodec: undefined,
     small: () => null,
     signaling: { isUp: true, keptFor: 90_000, up: () => Promise.resolve() },

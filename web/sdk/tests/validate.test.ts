@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { RtcError } from '../src/errors.js';
 import TRTC from '../src/index.js';
-import { joinOptions, streamConfig, subscribeOptions } from '../src/validate.js';
+import { joinOptions, streamConfig, subscribeOptions, turnServers, volume } from '../src/validate.js';
 import { thrownBy } from './helpers.js';
 
 const config = { sdkAppId: 1400000000, userId: 'ada', userSig: 'x' };
@@ -91,4 +91,23 @@ test('events and handlers are checked when they are registered', () => {
 test('setLogLevel takes the six levels', () => {
   TRTC.Logger.setLogLevel(TRTC.Logger.LogLevel.NONE);
   expect(codeOf(() => TRTC.Logger.setLogLevel(6 as never))).toBe(0x1000);
+});
+
+test('TURN servers are taken as v4 and as browsers write them', () => {
+  const login = { username: 'ada', credential: 'secret' };
+  expect(turnServers({ url: '192.0.2.7:3478', ...login, credentialType: 'password' })).toEqual([
+    { urls: ['turn:192.0.2.7:3478?transport=udp', 'turn:192.0.2.7:3478?transport=tcp'], ...login },
+  ]);
+  expect(turnServers([{ url: 'turns:turn.example.org:443', ...login }, { url: 'stun:stun.example.org' }])).toEqual([
+    { urls: ['turns:turn.example.org:443'], ...login },
+    { urls: ['stun:stun.example.org'] },
+  ]);
+  for (const wrong of [null, 'x', {}, { url: '' }, { url: 5 }, { url: 'a:1' }, { url: 'a:1', username: 5, credential: 'x' }, [{ url: 'a:1', ...login, credentialType: 'oauth' }]]) {
+    expect(() => turnServers(wrong)).toThrow(/setTurnServer: .*0x1000/);
+  }
+});
+
+test('volumes are taken as numbers and texts, and cut to what there is', () => {
+  expect([0, 0.5, '0.25', 7, -1, Infinity].map(volume)).toEqual([0, 0.5, 0.25, 1, 0, 1]);
+  for (const wrong of [undefined, null, '', 'loud', NaN, {}]) expect(() => volume(wrong)).toThrow(/setAudioVolume: .*0x1000/);
 });

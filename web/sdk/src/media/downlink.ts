@@ -5,6 +5,7 @@ import { AnswerTimeout } from '../signaling/channel.js';
 import { SessionReplaced } from '../signaling/session.js';
 import { repairSound } from './codecs.js';
 import { CONNECT_TIMEOUT, Connection, ConnectionFailed, Recovery, type Signaling } from './connection.js';
+import { newPeer } from './peer.js';
 
 /** A track that the downlink carries now. */
 export interface RemoteTrack {
@@ -15,6 +16,7 @@ export interface RemoteTrack {
 }
 
 export interface DownlinkOptions {
+  iceServers: readonly RTCIceServer[];
   signaling: Signaling;
   /** Sends the answer. What the socket loses is offered again after a resume, so that is no failure. */
   answer: (revision: number, sdp: string) => Promise<void>;
@@ -172,7 +174,7 @@ export class Downlink {
 
   private open(): Connection {
     this.stale = false;
-    const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
+    const pc = newPeer(this.options.iceServers);
     const connection: Connection = new Connection(pc, (why) => {
       if (this.connection === connection && !this.over) this.recovery.start(why);
     });

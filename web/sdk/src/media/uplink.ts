@@ -8,6 +8,7 @@ import type { LocalStream } from '../streams/local-stream.js';
 import { forceCodec, isScalable, repairSound, type VideoCodec } from './codecs.js';
 import { mayHaveCopies, preferCopies, reportedOf, SoundLoss } from './copies.js';
 import { CONNECT_TIMEOUT, Connection, ConnectionFailed, Recovery, type Signaling } from './connection.js';
+import { newPeer } from './peer.js';
 
 type Kind = 'audio' | 'video';
 const KINDS: readonly Kind[] = ['audio', 'video'];
@@ -30,6 +31,7 @@ export interface Publication {
 }
 
 export interface UplinkOptions {
+  iceServers: readonly RTCIceServer[];
   videoCodec: VideoCodec | undefined;
   /** What a main stream's video is sent as beside the big stream; null for nothing. */
   small: (stream: LocalStream) => VideoProfile | null;
@@ -223,7 +225,7 @@ export class Uplink {
     this.stale = false;
     // What the server says from now on is said of this one.
     for (const publication of this.record.values()) publication.wanted = null;
-    const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
+    const pc = newPeer(this.options.iceServers);
     const connection: Connection = new Connection(pc, (why) => {
       // A stream that is being published for the first time fails with its `publish`.
       const published = [...this.record.values()].some((publication) => publication.state === 'published');

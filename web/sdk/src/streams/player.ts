@@ -1,4 +1,5 @@
-import { ErrorCode, invalidParameter, rtcError } from '../errors.js';
+import { describe, ErrorCode, invalidParameter, rtcError } from '../errors.js';
+import { log } from '../logger.js';
 import type { PlaybackOptions, PlayerStateChange } from '../types.js';
 
 /** Milliseconds that `play` waits for a first frame; an element without data yet starts by itself later. */
@@ -11,6 +12,36 @@ export interface PlayerView {
   muted: boolean;
   mirror: boolean;
   objectFit: NonNullable<PlaybackOptions['objectFit']>;
+}
+
+/** How a stream is heard. */
+export interface Sound {
+  /** From 0 to 1. */
+  volume: number;
+  /** The device that plays it; null for the browser's choice. */
+  deviceId: string | null;
+}
+
+/** Has an element play on a device, or finds out whether it could. */
+export async function sinkFor(element: HTMLMediaElement | undefined, deviceId: string): Promise<void> {
+  const sink = element ?? document.createElement('audio');
+  if (!('setSinkId' in sink)) throw rtcError(ErrorCode.NOT_SUPPORTED, 'setAudioOutput: this browser plays on its own device only');
+  try {
+    await sink.setSinkId(deviceId);
+  } catch (thrown) {
+    const code = thrown instanceof DOMException && thrown.name === 'NotFoundError' ? ErrorCode.DEVICE_NOT_FOUND : ErrorCode.UNKNOWN;
+    throw rtcError(code, `setAudioOutput: ${describe(thrown)}`);
+  }
+}
+
+/** What an element shows, as a data URL of a PNG; null when it shows nothing. */
+export function pictureOf(element: HTMLMediaElement | undefined): string | null {
+  if (!(element instanceof HTMLVideoElement) || element.videoWidth === 0) return null;
+  const canvas = document.createElement('canvas');
+  canvas.width = element.videoWidth;
+  canvas.height = element.videoHeight;
+  canvas.getContext('2d')?.drawImage(element, 0, 0);
+  return canvas.toDataURL('image/png');
 }
 
 /** The element of an id, or the element itself. */
@@ -30,6 +61,7 @@ export class Player {
   constructor(
     private readonly id: string,
     private view: PlayerView,
+    private readonly sound: Sound,
     private readonly changed: PlayerListener,
   ) {
     this.wrapper = document.createElement('div');
@@ -62,6 +94,12 @@ export class Player {
     this.watch(kind, element, track);
   }
 
+  /** Has what is played follow how it is to be heard. */
+  applySound(): void {
+    const element = this.elements.get('audio');
+    if (element) element.volume = this.sound.volume;
+  }
+
   /** Starts all elements; rejects with PLAY_NOT_ALLOWED when the browser wants a gesture first. */
   async start(): Promise<void> {
     const started = [...this.elements.values()].map((element) => this.startOne(element));
@@ -85,6 +123,11 @@ export class Player {
     element.setAttribute('playsinline', '');
     this.elements.set(kind, element);
     this.dress(kind);
+    if (kind === 'audio') {
+      this.applySound();
+      const { deviceId } = this.sound;
+      if (deviceId !== null) sinkFor(element, deviceId).catch((thrown: unknown) => log.warn(describe(thrown)));
+    }
     this.wrapper.append(element);
     return element;
   }

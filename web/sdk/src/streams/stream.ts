@@ -1,11 +1,12 @@
 import { Emitter } from '../emitter.js';
-import { asRtcError, ErrorCode, invalidOperation } from '../errors.js';
+import { asRtcError, ErrorCode, invalidOperation, invalidParameter } from '../errors.js';
 import { log } from '../logger.js';
 import type * as api from '../types.js';
 import type { PlaybackOptions, StreamEventMap } from '../types.js';
-import { eventHandler } from '../validate.js';
+import { eventHandler, volume as validVolume } from '../validate.js';
 import { askForGesture, dropGesture } from './autoplay.js';
-import { containerOf, Player, type PlayerView } from './player.js';
+import { Meter } from './meter.js';
+import { containerOf, pictureOf, Player, sinkFor, type PlayerView, type Sound } from './player.js';
 
 export type Kind = 'audio' | 'video';
 export const KINDS: readonly Kind[] = ['audio', 'video'];
@@ -16,6 +17,9 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
   readonly #dialog: boolean;
   #player: Player | null = null;
   #waitsForGesture = false;
+  /** How the app wants to hear it, also while it is not played. */
+  readonly #sound: Sound = { volume: 1, deviceId: null };
+  readonly #meter = new Meter();
 
   /** `dialog`: whether a play that the browser forbids asks for a click. */
   constructor(dialog: boolean) {
@@ -37,7 +41,7 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
   async play(element: HTMLDivElement['id'] | HTMLDivElement, options: PlaybackOptions = {}): Promise<void> {
     const container = containerOf(element);
     const view = this.viewOf(options);
-    const player = this.#player ?? new Player(this.getId(), view, (change) => this.emit('player-state-changed', change));
+    const player = this.#player ?? new Player(this.getId(), view, this.#sound, (change) => this.emit('player-state-changed', change));
     player.place(container, view);
     this.#player = player;
     for (const kind of KINDS) player.setTrack(kind, this.trackOf(kind));
@@ -60,6 +64,7 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
   /** Stops playing and lets go of what the stream holds. */
   close(): void {
     this.stop();
+    this.#meter.close();
   }
 
   muteAudio(): boolean {
@@ -84,6 +89,29 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
 
   getVideoTrack(): MediaStreamTrack | null {
     return this.trackOf('video');
+  }
+
+  /** Plays the sound on another device. */
+  async setAudioOutput(deviceId: string): Promise<void> {
+    if (typeof deviceId !== 'string') throw invalidParameter(`setAudioOutput: expected the id of a device, not ${String(deviceId)}`);
+    await sinkFor(this.#player?.elements.get('audio'), deviceId);
+    this.#sound.deviceId = deviceId;
+  }
+
+  /** How loud it is played, from 0 to 1. */
+  setAudioVolume(volume: number): void {
+    this.#sound.volume = validVolume(volume);
+    this.#player?.applySound();
+  }
+
+  /** How loud the sound is just now, from 0 to 1. */
+  getAudioLevel(): number {
+    return this.#meter.level(this.trackOf('audio'));
+  }
+
+  /** The picture that is shown, as a data URL; null when none is. */
+  getVideoFrame(): string | null {
+    return pictureOf(this.#player?.elements.get('video'));
   }
 
   override on<K extends keyof StreamEventMap>(event: K, handler: (event: StreamEventMap[K]) => void, context?: unknown): void {

@@ -1,0 +1,43 @@
+/** How loud a track is, as the browser hears it. */
+
+/** One for the page: browsers allow few. It sleeps until the page had a click or a key. */
+let shared: AudioContext | null = null;
+
+function context(): AudioContext | null {
+  if (typeof AudioContext === 'undefined') return null;
+  shared ??= new AudioContext();
+  if (shared.state === 'suspended') void shared.resume();
+  return shared;
+}
+
+/** Follows the sound of one stream from the first time that somebody asks. */
+export class Meter {
+  private track: MediaStreamTrack | null = null;
+  private source: MediaStreamAudioSourceNode | null = null;
+  private analyser: AnalyserNode | null = null;
+  private samples = new Float32Array(0);
+
+  /** The loudest of the last samples, from 0 to 1; 0 without a track. */
+  level(track: MediaStreamTrack | null): number {
+    if (track !== this.track) this.follow(track);
+    if (!this.analyser) return 0;
+    this.analyser.getFloatTimeDomainData(this.samples);
+    return Math.min(1, this.samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0));
+  }
+
+  close(): void {
+    this.follow(null);
+  }
+
+  private follow(track: MediaStreamTrack | null): void {
+    this.source?.disconnect();
+    this.source = this.analyser = null;
+    this.track = track;
+    const page = track && context();
+    if (!page) return;
+    this.analyser = page.createAnalyser();
+    this.samples = new Float32Array(this.analyser.fftSize);
+    this.source = page.createMediaStreamSource(new MediaStream([track]));
+    this.source.connect(this.analyser);
+  }
+}
