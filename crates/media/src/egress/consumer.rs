@@ -8,6 +8,7 @@ use crate::egress::rewrite::Rewriter;
 use crate::egress::sources::{Next, Sources};
 use crate::egress::spec::ConsumerSpec;
 use crate::egress::temporal::Temporal;
+use crate::ingress::demand::Offered;
 use crate::ingress::reception::{from_q16, to_ntp};
 use crate::ingress::track::SenderClock;
 use crate::reasons::{DropReason, Shortfall};
@@ -66,15 +67,6 @@ pub(crate) struct SenderReport {
 pub(crate) struct Places {
     pub(crate) at_transport: usize,
     pub(crate) at_track: usize,
-}
-
-/// What a path has for a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Offered {
-    /// Bits a second.
-    pub(crate) bits: u64,
-    /// Whether so much is known to fill no queue; else it is an estimate.
-    pub(crate) holds: bool,
 }
 
 /// A forwarded track.

@@ -3,7 +3,6 @@
 //!
 //! A state machine without I/O and without a clock.
 
-use crate::egress::consumer::Offered;
 use std::time::{Duration, Instant};
 
 /// The share that is wanted of what the best path has for it: estimates are rough, and encoders swing. While nobody gets it
@@ -34,6 +33,15 @@ const FAR_LESS: f64 = 0.8;
 const TIME_TO_ADAPT: Duration = Duration::from_millis(1_500);
 /// Between two such steps.
 const STEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a path has for a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offered {
+    /// Bits a second.
+    pub(crate) bits: u64,
+    /// Whether so much is known to fill no queue; else it is an estimate.
+    pub(crate) holds: bool,
+}
 
 /// What the best path to a viewer has for a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! Asking publishers for as much of their pictures as the paths of their viewers carry.
 
-use crate::egress::consumer::Offered;
-use crate::ingress::demand::{Best, Limit};
+use crate::ingress::demand::{Best, Limit, Offered};
 use crate::router::Router;
 use crate::slab::{ConsumerKey, TrackKey, TransportKey};
 use crate::transport::sink::TransmitSink;

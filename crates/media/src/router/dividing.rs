@@ -2,8 +2,9 @@
 
 use crate::allocation::{self, MOST_CHOICES, Means, ROUGH_SLACK, SLACK, Video};
 use crate::congestion::{Basis, Known};
-use crate::egress::consumer::{Consumer, Offered};
+use crate::egress::consumer::Consumer;
 use crate::egress::spec::MAX_SOURCES;
+use crate::ingress::demand::Offered;
 use crate::ingress::keyframe_requests::Need;
 use crate::reasons::DropReason;
 use crate::router::forward::{MOST_WAIT, MOST_WAIT_FOR_LESS};
