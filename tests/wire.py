@@ -126,11 +126,11 @@ class Wire:
         return await self.ask("login", sdkAppId=server.app, userId=user_id, userSig=server.user_sig(user_id))
 
 
-async def join(server: RunningServer, user_id: str, room: int | str = 1) -> tuple[Wire, Json]:
+async def join(server: RunningServer, user_id: str, room: int | str = 1, **more: object) -> tuple[Wire, Json]:
     """A socket that is in a room, and what ``enter`` answered."""
     wire = await Wire.open(server)
     login = await wire.login(server, user_id)
-    entered = await wire.ask("enter", ticket=login["ticket"], roomId=room, stringRoom=isinstance(room, str))
+    entered = await wire.ask("enter", ticket=login["ticket"], roomId=room, stringRoom=isinstance(room, str), **more)
     return wire, entered
 
 

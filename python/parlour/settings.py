@@ -113,6 +113,7 @@ class RoomsTable(_Table):
 
     resume_timeout: Annotated[float, Field(ge=0, le=86_400)] = 90
     max_members: Count = 300
+    max_audience: Count = 100_000
     max_publishers: Count = 50
 
 

@@ -12,6 +12,7 @@ from parlour.rooms import (
     MemberLeft,
     MemberRemoved,
     MuteChanged,
+    RoleChanged,
     Room,
     RoomEvent,
     RoomId,
@@ -26,7 +27,7 @@ from parlour.rooms import (
     read_room_id,
 )
 
-LIMITS = RoomLimits(max_members=4, max_publishers=2, resume_timeout=90.0)
+LIMITS = RoomLimits(max_members=4, max_audience=20, max_publishers=2, resume_timeout=90.0)
 
 
 def room(limits: RoomLimits = LIMITS) -> Room:
@@ -314,3 +315,57 @@ def test_a_lost_socket_keeps_its_user_for_the_resume_timeout() -> None:
     assert subject.expired(1000.0) == []
     subject.socket_lost("ann", "s1", 1000.0)
     assert [member.user_id for member in subject.expired(1090.0)] == ["ann"]
+
+
+def live_room() -> Room[str]:
+    subject = room()
+    subject.enter("ann", "s1", "anchor", "live")
+    return subject
+
+
+def test_the_audience_of_a_live_room_is_no_anchor_and_publishes_nothing() -> None:
+    subject = live_room()
+    assert subject.enter("bob", "s2", "audience", "live") == [MemberJoined("bob", "audience")]
+    assert [member.user_id for member in subject.anchors] == ["ann"]
+    with pytest.raises(RtcError, match="audience"):
+        subject.publish("bob", "s2", "main", stream_id="x", audio=True, video=True)
+    assert subject.leave("bob", "s2") == [MemberLeft("bob", "audience")]
+
+
+def test_who_becomes_an_anchor_may_publish_and_who_becomes_audience_publishes_nothing_any_more() -> None:
+    subject = live_room()
+    subject.enter("bob", "s2", "audience", "live")
+    assert subject.switch_role("bob", "s2", "anchor") == [RoleChanged("bob", "anchor")]
+    assert subject.switch_role("bob", "s2", "anchor") == [], "said twice"
+    [published] = subject.publish("bob", "s2", "main", stream_id="x", audio=True, video=True)
+    assert isinstance(published, StreamPublished)
+    assert subject.switch_role("bob", "s2", "audience") == [
+        StreamUnpublished(published.stream),
+        RoleChanged("bob", "audience"),
+    ]
+    assert (list(subject.streams), subject.publishers) == ([], 0)
+    assert [member.user_id for member in subject.anchors] == ["ann"]
+    with pytest.raises(RtcError) as refusal:
+        subject.switch_role("bob", "another session", "anchor")
+    assert refusal.value.code == 0x1001
+
+
+def test_a_room_is_of_the_scene_of_who_opened_it_and_rtc_has_no_roles() -> None:
+    subject = live_room()
+    with pytest.raises(RtcError, match="opened in the mode live"):
+        subject.enter("bob", "s2", "anchor", "rtc")
+    call = room()
+    with pytest.raises(RtcError, match="in the mode live only"):
+        call.enter("ann", "s1", "audience", "rtc")
+    call.enter("ann", "s1")
+    with pytest.raises(RtcError, match="no roles"):
+        call.switch_role("ann", "s1", "audience")
+
+
+def test_a_live_room_takes_more_than_a_call_does_and_not_more_than_its_own_limit() -> None:
+    subject = live_room()
+    for number in range(LIMITS.max_audience - 1):
+        subject.enter(f"user-{number}", "s", "audience", "live")
+    with pytest.raises(RtcError) as refusal:
+        subject.enter("late", "s", "audience", "live")
+    assert (refusal.value.code, refusal.value.extra_code) == (0x4004, -102052)

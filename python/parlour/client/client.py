@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
@@ -35,7 +36,7 @@ from parlour.client.translation import translate
 from parlour.client.uplink import Uplink
 from parlour.errors import ErrorCode, RtcError
 from parlour.protocol import messages as m
-from parlour.protocol.words import Codec, Kind, StreamType, VideoType
+from parlour.protocol.words import Codec, Kind, Role, Scene, StreamType, VideoType
 
 Ok = TypeVar("Ok", bound=m.Message)
 E = TypeVar("E")
@@ -58,6 +59,16 @@ LEAVE_TIMEOUT = 3.0
 """Ours: seconds that a leaving client waits for the server's word."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """How the room is entered, and entered again."""
+
+    room_id: int | str
+    mode: Scene
+    role: Role
+    private_map_key: str
+
+
 class Client:
     """One user in one room of a Parlour server, as a browser would be: an uplink and a downlink.
 
@@ -74,8 +85,7 @@ class Client:
         self._user_sig = user_sig
         self._channel: Channel | None = None
         self._early: list[m.AnyEvent] | None = None
-        self._room_id: int | str = 0
-        self._private_map_key = ""
+        self._entry = _Entry(0, "rtc", "anchor", "")
         self._resume_token = ""
         self._resume_timeout = 0.0
         self._heartbeat = 10.0
@@ -103,12 +113,33 @@ class Client:
         """Whether the client is in a room; true also while it reconnects."""
         return self._joined
 
-    async def join(self, room_id: int | str, *, private_map_key: str = "") -> None:
+    async def join(
+        self, room_id: int | str, *, private_map_key: str = "", mode: Scene = "rtc", role: Role = "anchor"
+    ) -> None:
         """Log in and enter a room: a number names a numeric room, a text a string room.
 
-        What is there comes as events: every member, then every stream, then what is muted.
+        A room of the ``mode`` ``live`` has anchors, who publish, and an audience, which the others do not see. What is
+        there comes as events: every member, then every stream, then what is muted.
         """
-        await self._calls.run(SESSION, lambda: self._join(room_id, private_map_key))
+        entry = _Entry(room_id, mode, role, private_map_key)
+        await self._calls.run(SESSION, lambda: self._join(entry))
+
+    async def switch_role(self, role: Role, *, private_map_key: str | None = None) -> None:
+        """Become an anchor or audience of a live room; who becomes audience publishes nothing any more.
+
+        Where the app asks for a ``private_map_key``, who becomes an anchor needs one that is good now; None: that of
+        ``join``. Raises 0x404A with the code behind it when it is refused, and INVALID_OPERATION in a call.
+        """
+
+        async def work() -> None:
+            self._must_have_joined()
+            key = self._entry.private_map_key if private_map_key is None else private_map_key
+            await self._ask(m.SwitchRole(id=0, role=role, private_map_key=key), m.Empty)
+            self._entry = replace(self._entry, role=role, private_map_key=key)
+            if role == "audience":
+                self._uplink.withdraw_all()
+
+        await self._calls.run(SESSION, work)
 
     async def leave(self) -> None:
         """Leave the room and close everything. Idempotent.
@@ -216,10 +247,10 @@ class Client:
 
     # --- signaling ---------------------------------------------------------------------------------------------
 
-    async def _join(self, room_id: int | str, private_map_key: str) -> None:
+    async def _join(self, entry: _Entry) -> None:
         if self._joined:
             raise RtcError(ErrorCode.INVALID_OPERATION, f"{self.user_id} has joined already: leave first")
-        self._room_id, self._private_map_key = room_id, private_map_key
+        self._entry = entry
         self._early = []
         channel = self._new_channel()
         try:
@@ -250,9 +281,11 @@ class Client:
         enter = m.Enter(
             id=0,
             ticket=logged_in.ticket,
-            room_id=self._room_id,
-            string_room=isinstance(self._room_id, str),
-            private_map_key=self._private_map_key,
+            room_id=self._entry.room_id,
+            string_room=isinstance(self._entry.room_id, str),
+            scene=self._entry.mode,
+            role=self._entry.role,
+            private_map_key=self._entry.private_map_key,
         )
         return await channel.request(enter, m.EnterOk)
 
@@ -400,6 +433,9 @@ class Client:
 
     async def _resume(self, channel: Channel) -> None:
         resumed = await channel.request(m.Resume(id=0, resume_token=self._resume_token), m.ResumeOk, CONNECT_TIMEOUT)
+        if resumed.role != self._entry.role:  # the server changed it and could not tell
+            again = m.SwitchRole(id=0, role=self._entry.role, private_map_key=self._entry.private_map_key)
+            await channel.request(again, m.Empty, CONNECT_TIMEOUT)
         self._address = channel.local_address
         # Before what came meanwhile is looked at: a stream that was removed since is to be dropped from these, too.
         self._uplink.resumed(resumed.published)

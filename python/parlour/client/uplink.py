@@ -109,6 +109,12 @@ class Uplink(Reconciler):
         self.wake()
         await self.told(lambda: self._on_server.get(stream.stream_type) in {None, _mutes(stream)})
 
+    def withdraw_all(self) -> None:
+        """The server has taken all streams away."""
+        for stream in tuple(self.streams.values()):
+            self._withdraw(stream)
+        self._on_server.clear()
+
     # --- what became of the channel ---
 
     def resumed(self, published: Iterable[m.StreamInfo]) -> None:

@@ -65,6 +65,16 @@ class Enter(Request, tag="enter", frozen=True):
     private_map_key: str = ""
 
 
+class SwitchRole(Request, tag="switch-role", frozen=True):
+    """Become an anchor or audience of a live room. Who becomes audience publishes nothing any more.
+
+    Where the app asks for a ``private_map_key``, it is looked at anew when somebody becomes an anchor.
+    """
+
+    role: Role
+    private_map_key: str = ""
+
+
 class Resume(Request, tag="resume", frozen=True):
     """Take up a session again on a new socket. First request on that socket."""
 
@@ -160,6 +170,7 @@ AnyRequest = (
     | DownlinkAnswer
     | DownlinkRestart
     | Mute
+    | SwitchRole
     | Leave
     | Ping
 )
@@ -231,7 +242,7 @@ class ResumeOk(Message, frozen=True):
     """The session goes on: what changed is the difference between ``snapshot`` and what the client knew.
 
     ``published`` are the client's own streams that the server still holds, ``subscriptions`` what it still receives,
-    ``video_types`` what it asked for with ``set-video-type``, where that is not the big stream.
+    ``video_types`` what it asked for with ``set-video-type``, where that is not the big stream, ``role`` what it is.
     """
 
     session_id: str
@@ -241,6 +252,7 @@ class ResumeOk(Message, frozen=True):
     published: list[StreamInfo]
     subscriptions: list[Subscription]
     video_types: list[WantedVideo] = []
+    role: Role = "anchor"
 
 
 class Subscription(Message, frozen=True):
@@ -291,6 +303,7 @@ ANSWERS: dict[type[Request], type[Message]] = {
     DownlinkAnswer: Empty,
     DownlinkRestart: Empty,
     Mute: Empty,
+    SwitchRole: Empty,
     Leave: Empty,
     Ping: Empty,
 }

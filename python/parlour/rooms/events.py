@@ -30,9 +30,18 @@ class MemberRemoved:
 
 @dataclass(frozen=True, slots=True)
 class MemberLeft:
-    """A user left; all streams were unpublished before."""
+    """A user left; all streams were unpublished before. ``role`` is the last one."""
 
     user_id: str
+    role: Role = "anchor"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanged:
+    """A user of a live room takes another role; who becomes audience has unpublished all streams before."""
+
+    user_id: str
+    role: Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,7 @@ RoomEvent = (
     MemberJoined
     | MemberRemoved
     | MemberLeft
+    | RoleChanged
     | StreamPublished
     | StreamChanged
     | StreamUnpublished

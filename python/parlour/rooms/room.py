@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from parlour.errors import ErrorCode, RtcError, enter_refused
-from parlour.protocol.words import RemovalReason, Role, StreamType
+from parlour.protocol.words import RemovalReason, Role, Scene, StreamType
 from parlour.rooms.events import (
     MemberJoined,
     MemberLeft,
     MemberRemoved,
     MuteChanged,
+    RoleChanged,
     RoomClosed,
     RoomEvent,
     StreamChanged,
@@ -29,9 +30,13 @@ SessionT = TypeVar("SessionT")
 
 @dataclass(frozen=True, slots=True)
 class RoomLimits:
-    """How much a room takes. ``resume_timeout``: seconds for which a lost socket keeps its user."""
+    """How much a room takes. ``resume_timeout``: seconds for which a lost socket keeps its user.
+
+    ``max_members`` is of a room of the scene rtc, ``max_audience`` of one of the scene live, anchors included.
+    """
 
     max_members: int = 300
+    max_audience: int = 100_000
     max_publishers: int = 50
     resume_timeout: float = 90.0
 
@@ -52,7 +57,11 @@ OnFault = Callable[[str, Exception], object]
 
 
 class Room(Generic[SessionT]):
-    """A room: members in join order, each with the streams that the member publishes, in publish order."""
+    """A room: members in join order, each with the streams that the member publishes, in publish order.
+
+    The first who enters says of what scene it is. In a live room there are anchors, who publish, and an audience, which
+    nobody is told of: it costs the others nothing, however large.
+    """
 
     def __init__(self, room_id: RoomId, limits: RoomLimits, on_fault: OnFault = lambda who, fault: None) -> None:
         self.room_id = room_id
@@ -60,6 +69,8 @@ class Room(Generic[SessionT]):
         self._on_fault = on_fault
         self._closed = False
         self._members: dict[str, Member[SessionT]] = {}
+        self._anchors: dict[str, Member[SessionT]] = {}
+        self.scene: Scene = "rtc"
         self._readers: list[RoomReader] = []
 
     # --- reading ---
@@ -106,6 +117,11 @@ class Room(Generic[SessionT]):
         return tuple(self._members.values())
 
     @property
+    def anchors(self) -> tuple[Member[SessionT], ...]:
+        """Those whom the others know of, in the order in which they became so: everyone but a live room's audience."""
+        return tuple(self._anchors.values())
+
+    @property
     def first(self) -> Member[SessionT] | None:
         """Who is here for the longest time; None in a room that nobody is in."""
         return next(iter(self._members.values()), None)
@@ -113,12 +129,12 @@ class Room(Generic[SessionT]):
     @property
     def streams(self) -> Iterator[Stream]:
         """Every stream, in join order of its users."""
-        return (stream for member in self._members.values() for stream in member.streams.values())
+        return (stream for member in self._anchors.values() for stream in member.streams.values())
 
     @property
     def publishers(self) -> int:
         """Members with at least one stream; a muted one counts."""
-        return sum(1 for member in self._members.values() if member.streams)
+        return sum(1 for member in self._anchors.values() if member.streams)
 
     def member(self, user_id: str, session: SessionT) -> Member[SessionT]:
         """The member who is here by that session; INVALID_OPERATION when there is none."""
@@ -139,17 +155,44 @@ class Room(Generic[SessionT]):
 
     # --- members ---
 
-    def enter(self, user_id: str, session: SessionT, role: Role = "anchor") -> list[RoomEvent]:
-        """A session of a user enters; an earlier one of the same user is removed. -102052 when the room is full."""
+    def enter(self, user_id: str, session: SessionT, role: Role = "anchor", scene: Scene = "rtc") -> list[RoomEvent]:
+        """A session of a user enters; an earlier one of the same user is removed.
+
+        -102052 when the room is full, INVALID_OPERATION when it is of the other scene, or for a role in the scene rtc.
+        """
+        if self._members and scene != self.scene:
+            raise RtcError(
+                ErrorCode.INVALID_OPERATION,
+                f"join failed: room {self.room_id} was opened in the mode {self.scene}; enter it with that",
+            )
+        if scene == "rtc" and role != "anchor":
+            raise RtcError(ErrorCode.INVALID_OPERATION, "join failed: there is an audience in the mode live only")
+        most = self.limits.max_members if scene == "rtc" else self.limits.max_audience
         events: list[RoomEvent] = []
         if user_id in self._members:
             events += self._put_out(self._members[user_id], "kick")
-        elif len(self._members) >= self.limits.max_members:
-            raise enter_refused(
-                ErrorCode.ROOM_FULL, f"room {self.room_id} has its {self.limits.max_members} members already"
-            )
-        self._members[user_id] = Member(user_id, session, role)
+        elif len(self._members) >= most:
+            raise enter_refused(ErrorCode.ROOM_FULL, f"room {self.room_id} has its {most} members already")
+        self.scene = scene
+        member = self._members[user_id] = Member(user_id, session, role)
+        if role == "anchor":
+            self._anchors[user_id] = member
         return self._tell([*events, MemberJoined(user_id, role)])
+
+    def switch_role(self, user_id: str, session: SessionT, role: Role) -> list[RoomEvent]:
+        """A user of a live room takes a role; who becomes audience publishes nothing any more. Idempotent."""
+        member = self.member(user_id, session)
+        if self.scene != "live":
+            raise RtcError(ErrorCode.INVALID_OPERATION, f"room {self.room_id} is of the mode rtc, which has no roles")
+        if member.role == role:
+            return []
+        member.role = role
+        if role == "anchor":
+            self._anchors[user_id] = member
+            return self._tell([RoleChanged(user_id, role)])
+        del self._anchors[user_id]
+        streams, member.streams = member.streams, {}
+        return self._tell([*(StreamUnpublished(stream) for stream in streams.values()), RoleChanged(user_id, role)])
 
     def leave(self, user_id: str, session: SessionT) -> list[RoomEvent]:
         """A user leaves; nothing happens when that session is no longer here."""
@@ -170,7 +213,9 @@ class Room(Generic[SessionT]):
 
     def _take_out(self, member: Member[SessionT]) -> list[RoomEvent]:
         del self._members[member.user_id]
-        return [*(StreamUnpublished(stream) for stream in member.streams.values()), MemberLeft(member.user_id)]
+        self._anchors.pop(member.user_id, None)
+        unpublished = (StreamUnpublished(stream) for stream in member.streams.values())
+        return [*unpublished, MemberLeft(member.user_id, member.role)]
 
     # --- sockets ---
 

@@ -10,12 +10,13 @@ import structlog
 from parlour.errors import ErrorCode, RtcError
 from parlour.protocol import messages
 from parlour.protocol.messages import CloseCode
-from parlour.protocol.words import Kind, RemovalReason, StreamType
+from parlour.protocol.words import Kind, RemovalReason, Role, Scene, StreamType
 from parlour.rooms import (
     MemberJoined,
     MemberLeft,
     MemberRemoved,
     MuteChanged,
+    RoleChanged,
     Room,
     RoomClosed,
     RoomEvent,
@@ -68,9 +69,9 @@ class RoomSession:
 
     # --- coming and going ---
 
-    def enter(self, session: Session) -> messages.Snapshot:
+    def enter(self, session: Session, scene: Scene) -> messages.Snapshot:
         """A session enters. Returns the room as it found it."""
-        self.room.enter(session.user_id, session, session.role)
+        self.room.enter(session.user_id, session, session.role, scene)
         self._tell_all(cause=session)
         return self.snapshot(session)
 
@@ -78,6 +79,16 @@ class RoomSession:
         """A session leaves; its media stops."""
         self.room.leave(session.user_id, session)
         self._tell_all(cause=session)
+
+    def switch_role(self, session: Session, role: Role) -> None:
+        """A session of a live room becomes an anchor or audience."""
+        published = [stream.stream_type for stream in self.room.member(session.user_id, session).streams.values()]
+        self.room.switch_role(session.user_id, session, role)
+        session.role = role
+        self._tell_all(cause=session)
+        if role == "audience":
+            for stream_type in published:
+                session.uplink.unpublish(stream_type)
 
     def remove(self, user_id: str) -> None:
         """An administrator's word: the user is out of the room at once, if it is there."""
@@ -99,8 +110,8 @@ class RoomSession:
         return self.snapshot(session)
 
     def snapshot(self, session: Session) -> messages.Snapshot:
-        """The room as it is, without that session."""
-        others = [member for member in self.room.members if member.user_id != session.user_id]
+        """The room as it is, without that session and the audience."""
+        others = [member for member in self.room.anchors if member.user_id != session.user_id]
         return messages.Snapshot(
             members=[messages.Member(user_id=member.user_id, role=member.role) for member in others],
             streams=[stream_info(stream) for stream in self.room.streams if stream.user_id != session.user_id],
@@ -229,7 +240,10 @@ class RoomSession:
                 case MemberLeft() if gone is not None:
                     self._on_departed(gone, why)
                     gone.close()
-            self._tell_others(event.user_id, wire_event(event))
+            told = wire_event(event)
+            if told is None:
+                continue
+            self._tell_others(event.user_id, told)
             if channel is not None:
                 channel.connection.owe(told=len(self.room))
 
@@ -261,12 +275,14 @@ def stream_info(stream: Stream) -> messages.StreamInfo:
     )
 
 
-def wire_event(event: RoomEvent) -> messages.Event:
-    """A room's event as the others in the room are told of it."""
+def wire_event(event: RoomEvent) -> messages.Event | None:
+    """A room's event as the others in the room are told of it; None when it is of the audience."""
     match event:
-        case MemberJoined(user_id, role):
+        case MemberJoined(_, "audience") | MemberLeft(_, "audience"):
+            return None
+        case MemberJoined(user_id, role) | RoleChanged(user_id, "anchor" as role):
             return messages.PeerJoin(user_id=user_id, role=role)
-        case MemberLeft(user_id):
+        case MemberLeft(user_id) | RoleChanged(user_id):
             return messages.PeerLeave(user_id=user_id)
         case StreamPublished(stream):
             return messages.StreamAdded(stream=stream_info(stream))

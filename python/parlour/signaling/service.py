@@ -189,6 +189,9 @@ class SignalingService:
                 return
         if channel.session is None:
             raise RtcError(ErrorCode.INVALID_OPERATION, "this socket is in no room; enter one first")
+        if isinstance(request, messages.SwitchRole):
+            await self._switch_role(channel, channel.session, request)
+            return
         channel.answer(request.id, self._in_room(channel, channel.session, request))
 
     def _in_room(self, channel: Channel, session: Session, request: AnyRequest) -> Message:
@@ -220,6 +223,19 @@ class SignalingService:
                 self._ended.add(session.id, LEFT, self.clock())
                 channel.connection.left()
         return Empty()
+
+    async def _switch_role(self, channel: Channel, session: Session, request: messages.SwitchRole) -> None:
+        """Who becomes an anchor is looked at as who enters; nobody loses anything by a refusal."""
+        room = session.room.room
+        if request.role == "anchor" and session.role != "anchor" and room.scene == "live":
+            entrant = await self._accounts.reconsider(session.login)
+            if channel.session is not session:
+                return
+            session.privileges = entrant.admit(
+                room.room_id.value, room_exists=True, private_map_key=request.private_map_key
+            )
+        session.room.switch_role(session, request.role)
+        channel.answer(request.id, Empty())
 
     async def _login(self, channel: Channel, request: messages.Login) -> None:
         granted = await self._accounts.login(
@@ -256,8 +272,6 @@ class SignalingService:
             return
         identity = entrant.login.identity
         room_id = read_room_id(request.room_id, string_room=request.string_room)
-        if request.scene == "live":
-            raise RtcError(ErrorCode.INVALID_OPERATION, "the scene live is not there yet; enter with rtc")
         privileges = entrant.admit(
             room_id.value,
             room_exists=self.rooms.get(identity.sdk_app_id, room_id) is not None,
@@ -268,9 +282,11 @@ class SignalingService:
             self._close_if_empty(room_session)
             raise enter_refused(ErrorCode.MEDIA_NODE_UNAVAILABLE)
         later = asyncio.get_running_loop().call_later
-        session = Session(entrant.login, privileges, "anchor", channel, self._media, room_session, self.clock, later)
+        session = Session(
+            entrant.login, privileges, request.role, channel, self._media, room_session, self.clock, later
+        )
         try:
-            snapshot = room_session.enter(session)
+            snapshot = room_session.enter(session, request.scene)
         except RtcError:
             self._close_if_empty(room_session)
             raise
@@ -314,6 +330,7 @@ class SignalingService:
                 resume_token=_resume_token(session, entrant),
                 resume_timeout=self.limits.rooms.resume_timeout,
                 snapshot=snapshot,
+                role=session.role,
                 published=[stream_info(stream) for stream in streams if stream is not None],
                 subscriptions=[
                     messages.Subscription(
@@ -404,6 +421,8 @@ def _as_refusal_of(request: AnyRequest, refusal: AccountRefusedError) -> RtcErro
             return enter_refused(refusal.code, refusal.detail)
         case messages.Resume():
             return resume_refused(refusal.code, refusal.detail)
+        case messages.SwitchRole():
+            return RtcError(ErrorCode.SWITCH_ROLE_FAILED, f"switchRole failed: {refusal.detail}", extra=refusal.code)
     return login_refused(refusal.code, refusal.detail)
 
 

@@ -43,7 +43,7 @@ const app = {
     });
   },
 
-  async join({ roomId, turn, ...config }) {
+  async join({ roomId, role, turn, ...config }) {
     const client = TRTC.createClient({ mode: 'rtc', ...config });
     if (turn) client.setTurnServer(turn);
     app.client = client;
@@ -65,7 +65,7 @@ const app = {
       stream.stop();
       if (app.remotes[stream.getUserId()] === stream) delete app.remotes[stream.getUserId()];
     });
-    await client.join({ roomId });
+    await client.join({ roomId, ...(role && { role }) });
   },
 
   note(name, event) {

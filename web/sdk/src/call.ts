@@ -1,5 +1,5 @@
 import { asRtcError, describe, ErrorCode, invalidOperation, invalidParameter, rtcError, type RtcError } from './errors.js';
-import type { AnyEvent, EnterOk, Kind, ResumeOk, StreamInfo, StreamType, VideoType } from './generated/messages.js';
+import type { AnyEvent, EnterOk, Kind, ResumeOk, Role, StreamInfo, StreamType, VideoType } from './generated/messages.js';
 import { log } from './logger.js';
 import type { VideoCodec } from './media/codecs.js';
 import { ConnectionFailed, MEDIA_DEADLINE } from './media/connection.js';
@@ -222,6 +222,23 @@ export class Call implements SessionListener {
     return { rtt, downlinksRTT: Object.fromEntries(this.subscriptions.received.map(({ userId }) => [userId, down])) };
   }
 
+  /** Becomes an anchor or audience. The server takes the streams of who becomes audience away. */
+  async switchRole(role: Role): Promise<void> {
+    const { enter } = this.options;
+    try {
+      await this.session.request('switch-role', { role, privateMapKey: enter.privateMapKey ?? '' }, ANSWER_TIMEOUT);
+    } catch (thrown) {
+      if (this.over) throw notInRoom('switchRole');
+      throw isSilence(thrown) ? rtcError(ErrorCode.SWITCH_ROLE_FAILED, 'switchRole timeout') : asRtcError(thrown);
+    }
+    enter.role = role;
+    if (role === 'anchor') return;
+    for (const [type, { stream }] of [...this.uplink.publications]) {
+      stream.publishedBy(this, null);
+      this.uplink.remove(type);
+    }
+  }
+
   /** The key with which the room is entered again when the server has lost the session. */
   renewPrivateMapKey(key: string): void {
     this.options.enter.privateMapKey = key;
@@ -271,7 +288,7 @@ export class Call implements SessionListener {
 
   resumed(state: ResumeOk): void {
     this.tell(this.room.reset(state.snapshot));
-    this.reconcilePublications(state.published);
+    this.reconcileOwn(state.role ?? 'anchor', state.published);
     this.subscriptions.reconcile(state.subscriptions, state.videoTypes ?? []);
     this.listener.state('CONNECTED');
   }
@@ -308,6 +325,19 @@ export class Call implements SessionListener {
       trackReplaced: (track) => this.uplink.replaceTrack(type, track),
       profilesChanged: () => this.uplink.applyProfiles(type),
     };
+  }
+
+  /** First the role: the server may have changed it and could not tell, and takes the streams of an audience away. */
+  private reconcileOwn(held: Role, published: readonly StreamInfo[]): void {
+    const { role = 'anchor', privateMapKey = '' } = this.options.enter;
+    if (held === role) {
+      this.reconcilePublications(published);
+      return;
+    }
+    this.session.requestNow('switch-role', { role, privateMapKey }, ANSWER_TIMEOUT).then(
+      () => this.reconcilePublications(published),
+      (thrown: unknown) => log.warn(`switch-role: ${describe(thrown)}`),
+    );
   }
 
   /** Makes what the server holds of this client's streams and what is published the same again, both ways. */

@@ -19,6 +19,7 @@ import {
   joinOptions,
   privateMapKeyOf,
   remoteStreamType,
+  roleOf,
   smallStreamProfile,
   subscribeOptions,
   turnServers,
@@ -85,7 +86,9 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
   async join(options: JoinOptions): Promise<void> {
     if (this.#isDestroyed) throw invalidOperation('join: the client was destroyed; make another one with createClient()');
     const { sdkAppId, userId, useStringRoomId = false } = this.#config;
-    const { roomId, role = 'anchor', privateMapKey = '' } = joinOptions(options, useStringRoomId);
+    const { roomId, role: asked = 'audience', privateMapKey = '' } = joinOptions(options, useStringRoomId);
+    // In a call everybody is an anchor, whatever is said.
+    const role = this.#config.mode === 'live' ? asked : 'anchor';
     const url = findServer(placesHere(this.#proxy));
     const place = claim(sdkAppId, userId, roomId);
     this.#claims.push(place);
@@ -183,10 +186,14 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
     await this.inside('setRemoteVideoStreamType').setVideoType(stream, wanted);
   }
 
-  /** Changes the role; only live rooms have roles, and this version has no live rooms. */
-  switchRole(role: Role): Promise<void> {
-    const detail = `switchRole: '${role}' cannot be taken; roles exist in live mode only, which this version lacks`;
-    return this.#operations.add('switchRole', ALONE, () => Promise.reject(invalidOperation(detail)));
+  /** Becomes an anchor, who may publish, or audience, which publishes nothing any more. In live mode. */
+  async switchRole(role: Role): Promise<void> {
+    const wanted = roleOf(role);
+    await this.#operations.add('switchRole', ALONE, async (cancellation) => {
+      const call = this.inside('switchRole');
+      if (this.#config.mode !== 'live') throw invalidOperation("switchRole: there are roles in mode 'live' only");
+      await cancellation.race(call.switchRole(wanted));
+    });
   }
 
   /** Round trips to the server. */

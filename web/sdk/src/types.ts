@@ -11,7 +11,7 @@ export interface ClientConfig {
   userId: string;
   /** The user's signature, made by your own server. */
   userSig: string;
-  /** `'rtc'` is a call. `'live'` is not available in this version. */
+  /** `'rtc'` is a call, in which everybody may publish. `'live'` has anchors, who do, and an audience that nobody sees. */
   mode?: 'rtc' | 'live';
   /** Rooms are texts instead of numbers; the two kinds never meet. */
   useStringRoomId?: boolean;
@@ -30,6 +30,7 @@ export interface ClientConfig {
 /** What `client.join` takes. */
 export interface JoinOptions {
   roomId: number | string;
+  /** In `live` mode; default `audience`. */
   role?: Role;
   privateMapKey?: string;
 }
@@ -310,7 +311,10 @@ export interface Client {
    * there is a small one: as long as there is none the big one comes.
    */
   setRemoteVideoStreamType(stream: RemoteStream, type: VideoType): Promise<void>;
-  /** Rejects: roles exist in live mode only, which this version lacks. */
+  /**
+   * Becomes an anchor, who may publish, or audience, which publishes nothing any more. In `live` mode; where the app asks
+   * for a `privateMapKey`, who becomes an anchor needs one that is good then. Rejects with 0x404a if it is refused.
+   */
   switchRole(role: Role): Promise<void>;
   /** What every remote user publishes and has muted. */
   getRemoteMutedState(): RemoteMutedState[];

@@ -1,11 +1,11 @@
-import { invalidOperation, invalidParameter } from './errors.js';
+import { invalidParameter } from './errors.js';
 import {
   MAX_ROOM_NAME_BYTES,
   MAX_ROOM_NUMBER,
   ROOM_NAME_CHARACTERS,
   ROOM_NAME_PUNCTUATION,
 } from './generated/messages.js';
-import type { ClientConfig, JoinOptions, RemoteStreamType, SmallStreamProfile, StreamConfig, VideoType } from './types.js';
+import type { ClientConfig, JoinOptions, RemoteStreamType, Role, SmallStreamProfile, StreamConfig, VideoType } from './types.js';
 
 const VIDEO_CODECS: readonly unknown[] = ['vp8', 'h264', 'vp9', 'av1'];
 
@@ -48,8 +48,8 @@ export function clientConfig(config: unknown): ClientConfig {
   if (typeof userSig !== 'string') {
     throw invalidParameter(`createClient: userSig must be a string, not ${shown(userSig)}`);
   }
-  if (mode === 'live') throw invalidOperation("createClient: mode 'live' is not available in this version; use 'rtc'");
-  if (mode !== undefined && mode !== 'rtc') {
+  // Apps of old call it 'videoCall'.
+  if (mode !== undefined && mode !== 'rtc' && mode !== 'live' && mode !== 'videoCall') {
     throw invalidParameter(`createClient: mode must be 'rtc' or 'live', not ${shown(mode)}`);
   }
   if (videoCodec !== undefined && !VIDEO_CODECS.includes(videoCodec)) {
@@ -57,7 +57,13 @@ export function clientConfig(config: unknown): ClientConfig {
   }
   const types = { useStringRoomId: 'boolean', autoSubscribe: 'boolean', enableAutoPlayDialog: 'boolean' };
   optional(values, types, 'createClient');
-  return values as unknown as ClientConfig;
+  return { ...values, mode: mode === 'live' ? 'live' : 'rtc' } as unknown as ClientConfig;
+}
+
+/** Checks the role that `switchRole` was given. */
+export function roleOf(role: unknown): Role {
+  if (role === 'anchor' || role === 'audience') return role;
+  throw invalidParameter(`switchRole: the role must be 'anchor' or 'audience', not ${shown(role)}`);
 }
 
 /** Checks what `join` was given. */

@@ -334,3 +334,45 @@ test('a new privateMapKey is what the room is entered with when the server has l
   expect(await entered).toMatchObject({ privateMapKey: 'k2' });
   await client.leave();
 });
+
+test('who joins live is audience unless it says otherwise, and in a call everybody is an anchor', async () => {
+  const roles: [object, object, string][] = [
+    [{ mode: 'live' }, {}, 'live audience'],
+    [{ mode: 'live' }, { role: 'anchor' }, 'live anchor'],
+    [{ mode: 'rtc' }, { role: 'audience' }, 'rtc anchor'],
+    [{}, {}, 'rtc anchor'],
+  ];
+  for (const [config, join, expected] of roles) {
+    const { client } = watched(config);
+    const entered = server.next('enter');
+    await client.join({ roomId: 7, ...join });
+    const { scene, role } = await entered;
+    expect(`${String(scene)} ${String(role)}`).toBe(expected);
+    await client.leave();
+  }
+});
+
+test('a role is changed in live mode alone, with the key that was named last; a refusal leaves it', async () => {
+  const { client } = watched({ mode: 'live' });
+  await client.join({ roomId: 7, privateMapKey: 'k1' });
+  expect(((await rejectedBy(client.switchRole('king' as never))) as RtcError).getCode()).toBe(0x1000);
+  server.replies['switch-role'] = () => refusal(0x404a, 'SWITCH_ROLE_FAILED', 'switchRole failed: no ticket (-10018)', -10018);
+  const refused = (await rejectedBy(client.switchRole('anchor'))) as RtcError;
+  expect([refused.getCode(), refused.getExtraCode()]).toEqual([0x404a, -10018]);
+  server.replies = {};
+  await client.callExperimentalAPI('updatePrivateMapKey', { privateMapKey: 'k2' });
+  const asked = server.next('switch-role');
+  await client.switchRole('anchor');
+  expect(await asked).toMatchObject({ role: 'anchor', privateMapKey: 'k2' });
+  // The server did not hear of it: it is told again with the next resume, and only then.
+  server.replies.resume = () => ({ sessionId: 's', resumeToken: 't', resumeTimeout: 90, snapshot: server.snapshot, published: [], subscriptions: [], role: 'audience' });
+  const again = server.next('switch-role');
+  server.dropSocket();
+  expect(await again).toMatchObject({ role: 'anchor', privateMapKey: 'k2' });
+  await client.leave();
+
+  const call = watched();
+  await call.client.join({ roomId: 7 });
+  expect(((await rejectedBy(call.client.switchRole('audience'))) as RtcError).getCode()).toBe(0x1001);
+  await call.client.leave();
+});

@@ -26,8 +26,8 @@ test.each([
   expect(error.message).toMatch(/^createClient: .* <INVALID_PARAMETER 0x1000>$/);
 });
 
-test('live mode is refused as what this version cannot do', () => {
-  expect(codeOf(() => TRTC.createClient({ ...config, mode: 'live' }))).toBe(0x1001);
+test('the modes are rtc and live, and rtc under the name that it once had', () => {
+  for (const mode of ['rtc', 'live', 'videoCall', undefined]) expect(TRTC.createClient({ ...config, mode } as never).getUserId()).toBe('ada');
 });
 
 test('an empty userSig is left to the server, which has a code for it', () => {

@@ -45,6 +45,18 @@ export interface Enter {
   privateMapKey?: string;
 }
 
+/**
+ * Become an anchor or audience of a live room. Who becomes audience publishes nothing any more.
+ * Where the app asks for a `privateMapKey`, it is looked at anew when somebody becomes an anchor.
+ */
+export interface SwitchRole {
+  type: "switch-role";
+  id: number;
+  role: Role;
+  /** Default: "". */
+  privateMapKey?: string;
+}
+
 /** Take up a session again on a new socket. First request on that socket. */
 export interface Resume {
   type: "resume";
@@ -209,7 +221,7 @@ export interface EnterOk {
 
 /**
  * The session goes on: what changed is the difference between `snapshot` and what the client knew.
- * `published` are the client's own streams that the server still holds, `subscriptions` what it still receives, `videoTypes` what it asked for with `set-video-type`, where that is not the big stream.
+ * `published` are the client's own streams that the server still holds, `subscriptions` what it still receives, `videoTypes` what it asked for with `set-video-type`, where that is not the big stream, `role` what it is.
  */
 export interface ResumeOk {
   sessionId: string;
@@ -220,6 +232,8 @@ export interface ResumeOk {
   subscriptions: Subscription[];
   /** Default: []. */
   videoTypes?: WantedVideo[];
+  /** Default: "anchor". */
+  role?: Role;
 }
 
 /** What one client receives of one stream. */
@@ -381,6 +395,7 @@ export type AnyRequest =
   | DownlinkAnswer
   | DownlinkRestart
   | Mute
+  | SwitchRole
   | Leave
   | Ping
 ;
@@ -413,6 +428,7 @@ export interface Answers {
   "downlink-answer": Empty;
   "downlink-restart": Empty;
   "mute": Empty;
+  "switch-role": Empty;
   "leave": Empty;
   "ping": Empty;
 }
