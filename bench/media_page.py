@@ -140,7 +140,7 @@ def _joins(joins: dict[str, Any], memory: dict[str, Any]) -> str:
         (
             SHOWN[name],
             *(f"{one[key]['median']:g} ({_range(one[key])})" for key in JOIN_TARGETS),
-            f"{memory[name]['kibEach']:.0f}: {memory_parts(memory[name])}",
+            f"{memory[name]['kibEach']:.0f}" + (f": {memory_parts(memory[name])}" if "kibOf" in memory[name] else ""),
         )
         for name, one in joins.items()
     ]
