@@ -252,8 +252,8 @@ async def _lone_join(stage: Stage, name: str) -> float:
 
 
 async def memory(contender: Contender, sizes: tuple[int, int]) -> dict[str, Any]:
-    """The slope of the server's memory, while media flows, from so many subscribers of one video and one audio to so many;
-    and what of it they take who are in the room, and as soon as they are connected."""
+    """The slope of the server's memory, while media flows, over subscribers of one video and one audio; and what of it
+    they take who are in the room, and as soon as they are connected."""
     few, many = sizes
     async with filled(contender, Layout(1, few, patterns=(patterns.SPEECH, patterns.BURSTS))) as stage:
         used = [await _with_media(contender, stage)]
