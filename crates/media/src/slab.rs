@@ -139,6 +139,19 @@ impl<N, T> Slab<N, T> {
         self.slots.iter().filter_map(|slot| slot.value.as_ref())
     }
 
+    /// What is in so many places from one on.
+    pub(crate) fn window(&self, from: usize, places: usize) -> impl Iterator<Item = &T> {
+        let end = from.saturating_add(places).min(self.slots.len());
+        let window = self.slots.get(from..end).unwrap_or_default();
+        self.note_visits(window.len());
+        window.iter().filter_map(|slot| slot.value.as_ref())
+    }
+
+    /// How many places there are, taken or free.
+    pub(crate) fn places(&self) -> usize {
+        self.slots.len()
+    }
+
     #[inline]
     fn note_visits(&self, _count: usize) {
         #[cfg(test)]

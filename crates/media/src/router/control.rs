@@ -171,6 +171,9 @@ impl Router {
             self.spend_rtcp(now, index)?;
             if let Err(reason) = self.resend(now, consumer, seq, sink) {
                 self.drops.count(reason);
+                if let Some(transport) = self.transports.get_mut(index) {
+                    transport.drops.count(reason);
+                }
             }
         }
         self.drops
