@@ -134,6 +134,7 @@ impl<N, T> Slab<N, T> {
         })
     }
 
+    #[cfg(feature = "sim")]
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.note_visits(self.len());
         self.slots.iter().filter_map(|slot| slot.value.as_ref())
