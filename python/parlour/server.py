@@ -199,6 +199,8 @@ class Server:
     def _numbers(self, media: MediaCore, service: SignalingService) -> list[BaseRoute]:
         """Begin to collect numbers; returns the route by which they are read."""
         settings = self.settings.metrics
+        if settings.traces:
+            self._trace(media, service)
         collector = Collector(media, service, rooms=settings.rooms, users=settings.users)
         self._supervisor.start("collecting the numbers of the media core", collector.run)
         if not settings.enabled:
@@ -209,6 +211,16 @@ class Server:
         self._supervisor.start("measuring the event loop", loop.run)
         sources = Sources(service, collector, loop, self._connections, version())
         return [metrics_route(Gate(settings.token, self.settings.trusted_proxies), Exposition(sources))]
+
+    def _trace(self, media: MediaCore, service: SignalingService) -> None:
+        try:
+            from parlour.metrics.traces import JoinTraces, exporting_provider
+        except ImportError:
+            raise StartError("metrics.traces needs OpenTelemetry: pip install 'parlour[otel]'.") from None
+        provider = exporting_provider(version())
+        traces = JoinTraces(provider.get_tracer("parlour"))
+        service.traces, media.watch = traces, traces.watch
+        self._on_stop("traces", partial(asyncio.to_thread, provider.shutdown), CLOSE_TIMEOUT)
 
     def _connections(self) -> int:
         return 0 if self._accepting is None else self._accepting.connections

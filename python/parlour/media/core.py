@@ -127,6 +127,8 @@ class MediaCore:
         self._candidates: list[tuple[Candidate, ...]] = []
         self._transports: dict[int, _Transport] = {}
         self._backlog: deque[Callable[[], None]] = deque()
+        self.watch: Callable[[int, str | None], None] | None = None
+        """Called with each transport that connects (None), or closes or is removed (the reason)."""
 
     async def start(self) -> None:
         """Bind the ports and start the threads. Raises OSError (with errno) when a port is taken or not ours."""
@@ -232,6 +234,7 @@ class MediaCore:
     def remove_transport(self, transport: int) -> None:
         """Close it with all its producers and consumers. Its callbacks are called no more."""
         if self._transports.pop(transport, None) is not None:
+            self._tell_watch(transport, "removed")
             self._submit(partial(self._running.remove_transport, transport))
 
     def allocate_ssrc(self, transport: int) -> int:
@@ -418,6 +421,7 @@ class MediaCore:
             elif known is None:
                 continue
             elif event["type"] == "transport-connected":
+                self._tell_watch(transport, None)
                 self._call(known.on_connected, event["srtp_profile"])
             elif event["type"] == "producer-started":
                 self._call(known.on_producer_started, event["object"])
@@ -428,7 +432,12 @@ class MediaCore:
                 self._call(known.on_source, sent)
             elif event["type"] == "transport-closed":
                 del self._transports[transport]
+                self._tell_watch(transport, event["reason"])
                 self._call(known.on_closed, event["reason"])
+
+    def _tell_watch(self, transport: int, closed: str | None) -> None:
+        if self.watch is not None:
+            self.watch(transport, closed)
 
     def _call(self, callback: Callable[[_T], None] | None, argument: _T) -> None:
         if callback is None:

@@ -26,6 +26,7 @@ from parlour.signaling.ports import Media
 from parlour.signaling.room_session import REMOVED, RoomSession, stream_info
 from parlour.signaling.session import Session
 from parlour.signaling.tallies import Tallies
+from parlour.signaling.traces import Traces
 from parlour.supervisor import record_death
 
 log = structlog.get_logger(__name__)
@@ -77,6 +78,7 @@ class SignalingService:
         self._ended = EndedSessions(remember=MAX_RESUME_TOKEN_LIFE)
         self._channels: set[Channel] = set()
         self.tallies = Tallies()
+        self.traces = Traces()
         self._refusals = OnceAWindow()
         self._stopping = False
         self._idle = asyncio.Event()
@@ -97,6 +99,7 @@ class SignalingService:
     def closed(self, channel: Channel, code: int) -> None:
         """A socket is gone. When the client says that its user leaves, it does; else the user stays for a while."""
         self._channels.discard(channel)
+        self.traces.closed(channel)
         if self._stopping and not self._channels:
             self._idle.set()
         session, channel.session = channel.session, None
@@ -148,7 +151,8 @@ class SignalingService:
         """Carry out one request and answer it."""
         kind = request_type(request)
         try:
-            await self._carry_out(channel, request)
+            with self.traces.request(channel, kind):
+                await self._carry_out(channel, request)
         except (RtcError, AccountRefusedError) as thrown:
             error = thrown if isinstance(thrown, RtcError) else _as_refusal_of(request, thrown)
             self.tallies.refused(kind, error)
@@ -207,11 +211,15 @@ class SignalingService:
     def _in_room(self, channel: Channel, session: Session, request: AnyRequest) -> Message:
         match request:
             case messages.Publish():
-                return session.room.publish(session, request)
+                published = session.room.publish(session, request)
+                self.traces.publishing(session)
+                return published
             case messages.Unpublish():
                 session.room.unpublish(session, request.stream_type)
             case messages.Subscribe():
-                return messages.SubscribeOk(revision=session.room.subscribe(session, request))
+                revision = session.room.subscribe(session, request)
+                self.traces.subscribing(session)
+                return messages.SubscribeOk(revision=revision)
             case messages.Unsubscribe():
                 session.downlink.drop(request.user_id, request.stream_type)
             case messages.SetVideoType():
