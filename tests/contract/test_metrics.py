@@ -16,11 +16,13 @@ from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.cli import Beside, environment
 from tests.peers.aiortc_peer import AiortcPeer
 from tests.wire import Refused, Wire, offer
 
 if TYPE_CHECKING:
     from tests.conftest import RunningServer, StartServer
+    from tests.databases import AnyDatabase
 
 DASHBOARD = Path(__file__).parents[2] / "docs" / "grafana-dashboard.json"
 DEADLINE = 40.0
@@ -233,3 +235,27 @@ async def test_every_metric_that_the_dashboard_asks_for_is_exposed(server: Runni
         for name in named:
             histogram = re.sub(r"_(bucket|count|sum)$", "", name)
             assert {name, histogram} & (seen.families | seen.names), f"{name} of {query} is not exposed"
+
+
+async def test_parlour_top_shows_rooms_and_links_and_says_why_it_cannot(
+    start_server: StartServer, tmp_path: Path, database: AnyDatabase
+) -> None:
+    beside = Beside(environment(tmp_path, tmp_path / "data", database))
+    server = await start_server(metrics__token=TOKEN, trusted_proxies="127.0.0.1")
+    wire = await Wire.open(server)
+    ticket = (await wire.login(server, "ann \x1b[2J"))["ticket"]
+    await wire.ask("enter", ticket=ticket, roomId=5)
+    await wire.ask("publish", sdp=offer(), audioMid="0")
+    seen = await beside.good("top", server.url, "--token", TOKEN)
+    while not seen["links"]:
+        await asyncio.sleep(0.2)
+        seen = await beside.good("top", server.url, "--token", TOKEN)
+    assert [(room["room"], room["users"], room["streams"]) for room in seen["rooms"]] == [("5", 1, 1)]
+    assert seen["links"][0]["user"] == "ann \\u{1b}[2J"
+    shown = await beside("top", server.url, "--token", TOKEN, "--once")
+    assert shown.status == 0 and "uplink" in shown.out and "\x1b[2J" not in shown.out
+    refused = await beside("top", server.url, "--token", "another-token-of-16")
+    assert (refused.status, "That is not the token" in refused.err) == (1, True)
+    nobody = await beside("top", "http://127.0.0.1:9")
+    assert (nobody.status, "does not answer" in nobody.err) == (1, True)
+    await wire.close()

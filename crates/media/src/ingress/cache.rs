@@ -35,8 +35,8 @@ pub struct Meta {
     pub layers: Layers,
     /// How much of the payload is copies of what was before (RFC 2198), with their headers; 0: it is the codec's alone.
     pub copies: u16,
-    /// How long it waited in the socket before it was read, in microseconds.
-    pub waited_us: u32,
+    /// When it came to the socket, in microseconds since the router began.
+    pub came_us: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -61,14 +61,6 @@ pub struct Kept<'a> {
     /// Its dependency descriptor, as it came; empty when it had none.
     pub descriptor: &'a [u8],
     pub payload: &'a [u8],
-}
-
-impl Kept<'_> {
-    /// When it came to the socket.
-    pub fn came(&self) -> Instant {
-        let waited = Duration::from_micros(u64::from(self.meta.waited_us));
-        self.at.checked_sub(waited).unwrap_or(self.at)
-    }
 }
 
 /// Two rings, of packets and of bytes: the one that is full first decides how many packets are kept. Nothing is
@@ -205,7 +197,7 @@ mod tests {
             keyframe: false,
             layers: Layers::NONE,
             copies: 0,
-            waited_us: 0,
+            came_us: 0,
         }
     }
 

@@ -290,6 +290,7 @@ impl Router {
         }
         let video = consumer.is_video();
         let longest = usize::from(source.map_or(0, |track| track.longest));
+        let turn = self.latency.turn(now);
         let sent_since = source.and_then(Track::sent_since);
         let mut keyframe_wanted = false;
         transport.pacer.earn(now);
@@ -308,7 +309,7 @@ impl Router {
             let begins_frame = video && !consumer.in_frame && !kept.payload.is_empty();
             match pass_on(now, consumer, transport, &kept, starts, longest, sink) {
                 Ok(begins) => {
-                    self.latency.note(now, kept.came());
+                    self.latency.note(turn, kept.meta.came_us);
                     if begins_frame {
                         let paused_since = |at| sent_since.is_none_or(|since| since > at);
                         consumer.smoothness.on_frame(now, paused_since);

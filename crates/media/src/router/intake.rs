@@ -278,7 +278,7 @@ impl Router {
         {
             self.forward(now, sink);
         }
-        let waited = now.saturating_duration_since(self.came).as_micros();
+        let came_us = self.latency.moment(self.came);
         let Some(track) = self.tracks.get_mut(index) else {
             return;
         };
@@ -293,7 +293,7 @@ impl Router {
             keyframe: media.keyframe,
             layers: media.layers,
             copies: media.copies,
-            waited_us: waited.min(u128::from(u32::MAX)) as u32,
+            came_us,
         };
         let arrival = track.next_arrival();
         if !track.keep(now, meta, media.descriptor, media.payload) {

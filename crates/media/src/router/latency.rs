@@ -32,40 +32,53 @@ impl Latency {
     }
 }
 
-/// What makes the histogram, turn by turn.
+/// What makes the histogram, turn by turn. Moments are microseconds since the router began: what is done for each packet is
+/// to be next to nothing.
 pub(crate) struct LatencyMeter {
     pub(crate) total: Latency,
+    started: Instant,
     /// The moment that the ages of this turn refer to.
-    turn: Option<Instant>,
+    turn: Option<u64>,
     ages: [u32; CELLS],
-    /// Which of them are not zero.
-    used: u128,
+    /// Which pairs of them are not all zero.
+    used: u64,
     sum_us: u64,
-    packets: u64,
 }
 
 impl LatencyMeter {
-    pub(crate) fn new() -> LatencyMeter {
+    pub(crate) fn new(started: Instant) -> LatencyMeter {
         LatencyMeter {
             total: Latency::default(),
+            started,
             turn: None,
             ages: [0; CELLS],
             used: 0,
             sum_us: 0,
-            packets: 0,
         }
     }
 
-    /// A packet that came at `came` was written.
+    /// A moment, as packets are kept with it.
+    pub(crate) fn moment(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.started);
+        since.as_secs() * 1_000_000 + u64::from(since.subsec_micros())
+    }
+
+    /// Packets are about to be written. Returns the moment that their ages refer to.
+    pub(crate) fn turn(&mut self, now: Instant) -> u64 {
+        match self.turn {
+            Some(turn) => turn,
+            None => *self.turn.insert(self.moment(now)),
+        }
+    }
+
+    /// A packet that came at `came` was written in that turn.
     #[inline]
-    pub(crate) fn note(&mut self, now: Instant, came: Instant) {
-        let turn = *self.turn.get_or_insert(now);
-        let age = turn.saturating_duration_since(came).as_micros() as u64;
+    pub(crate) fn note(&mut self, turn: u64, came: u64) {
+        let age = turn.saturating_sub(came);
         let cell = cell_of(age);
         self.ages[cell] += 1;
-        self.used |= 1 << cell;
+        self.used |= 1 << (cell / 2);
         self.sum_us += age;
-        self.packets += 1;
     }
 
     /// All that was written has been sent.
@@ -73,15 +86,21 @@ impl LatencyMeter {
         let Some(turn) = self.turn.take() else {
             return;
         };
-        let since = now().saturating_duration_since(turn).as_micros() as u64;
-        while self.used != 0 {
-            let cell = self.used.trailing_zeros() as usize;
-            self.used &= self.used - 1;
-            let packets = std::mem::take(&mut self.ages[cell]);
-            self.total.count(age_of(cell) + since, u64::from(packets));
+        if self.used == 0 {
+            return;
         }
-        self.total.sum_us += self.sum_us + self.packets * since;
-        (self.sum_us, self.packets) = (0, 0);
+        let since = self.moment(now()).saturating_sub(turn);
+        self.total.sum_us += self.sum_us;
+        while self.used != 0 {
+            let pair = 2 * self.used.trailing_zeros() as usize;
+            self.used &= self.used - 1;
+            for cell in pair..(pair + 2).min(CELLS) {
+                let packets = u64::from(std::mem::take(&mut self.ages[cell]));
+                self.total.count(age_of(cell) + since, packets);
+                self.total.sum_us += packets * since;
+            }
+        }
+        self.sum_us = 0;
     }
 }
 
@@ -124,15 +143,17 @@ mod tests {
     #[test]
     fn what_is_counted_is_the_time_from_coming_to_the_end_of_the_turn() {
         let start = Instant::now();
-        let us = |us: u64| start + Duration::from_micros(us);
-        let mut meter = LatencyMeter::new();
-        // Read at 1000 µs: one that came just then, two that had waited, one of them for the path.
-        meter.note(us(1000), us(1000));
-        meter.note(us(1000), us(700));
-        meter.note(us(1050), us(1000) - Duration::from_millis(30));
+        let at = |us: u64| start + Duration::from_micros(us);
+        let mut meter = LatencyMeter::new(start);
+        // Read at 41,000 µs: one that came just then, two that had waited, one of them for the path.
+        for came in [41_000, 40_700, 11_000] {
+            let turn = meter.turn(at(41_000 + came / 1000));
+            meter.note(turn, meter.moment(at(came)));
+        }
         assert_eq!(meter.total, Latency::default(), "nothing was sent yet");
-        meter.sent(|| us(1120));
-        assert_eq!(meter.total.sum_us, 120 + 420 + 30_120);
+        // The turn began at the first of them.
+        meter.sent(|| at(41_161));
+        assert_eq!(meter.total.sum_us, 161 + 461 + 30_161);
         let counted: Vec<(u64, u64)> = LATENCY_BOUNDS
             .iter()
             .zip(meter.total.counts)
@@ -141,8 +162,11 @@ mod tests {
             .collect();
         assert_eq!(counted, [(200, 1), (500, 1), (50_000, 1)]);
         meter.sent(|| panic!("the clock is not read for a turn in which nothing was written"));
-        meter.note(us(9000), us(0));
-        meter.sent(|| us(9000) + Duration::from_secs(3));
+        meter.turn(at(50_000));
+        meter.sent(|| panic!("nor for one in which nothing was sent"));
+        let turn = meter.turn(at(60_000));
+        meter.note(turn, meter.moment(at(0)));
+        meter.sent(|| at(60_000) + Duration::from_secs(3));
         assert_eq!(meter.total.counts[LATENCY_BOUNDS.len()], 1);
     }
 }

@@ -173,7 +173,7 @@ impl Router {
             adapts: config.adapts,
             drops: Drops::default(),
             paths: PathCounters::default(),
-            latency: LatencyMeter::new(),
+            latency: LatencyMeter::new(config.started),
             traffic: Traffic::default(),
             events: VecDeque::new(),
             #[cfg(feature = "sim")]
