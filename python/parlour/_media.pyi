@@ -229,8 +229,8 @@ class MediaEngine:
     def numbers(self, timeout: float = 1.0) -> tuple[bytes, list[bytes], list[bytes]]:
         """Figures to watch as JSON: of the shards, and rows of transports and of producers, some hundred to a text.
 
-        Their form is :mod:`parlour.media.numbers`. Blocks up to ``timeout`` seconds; raises TimeoutError when a shard does
-        not answer. One caller at a time: what subscribers got is counted from one call to the next.
+        Their form is :mod:`parlour.media.numbers`. Blocks up to ``timeout`` seconds; raises TimeoutError when a shard
+        does not answer. One caller at a time: what subscribers got is counted from one call to the next.
         """
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ def grade(rtt_ms: float | None, loss: float | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LinkQuality:
-    """One direction of a client: its grade, the round trip in milliseconds and the share lost (0 to 1), 0 if unknown."""
+    """One direction of a client: its grade, the round trip in milliseconds, the share lost (0 to 1); 0 if unknown."""
 
     grade: int = UNKNOWN
     rtt_ms: float = 0

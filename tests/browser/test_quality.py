@@ -40,7 +40,7 @@ async def test_loss_and_delay_make_the_quality_worse_of_who_has_them_and_it_reco
         for link in (bob.path.up, bob.path.down):
             link.change(delay=0.2, loss=0.1)
         await bob.until(BOTH, [4, 5], what="both links are poor")
-        worst = (await bob.call("() => window.qualities.at(-1)"))
+        worst = await bob.call("() => window.qualities.at(-1)")
         assert worst["uplinkRTT"] > 200 and worst["downlinkRTT"] > 200, worst
         assert 3 < worst["uplinkLoss"] < 40 and 3 < worst["downlinkLoss"] < 40, worst
         for link in (bob.path.up, bob.path.down):

@@ -42,9 +42,7 @@ class Scrape:
     def values(self, name: str, **labels: str) -> list[float]:
         """Those of the series with that name and those labels."""
         return [
-            sample.value
-            for sample in self._samples
-            if sample.name == name and labels.items() <= sample.labels.items()
+            sample.value for sample in self._samples if sample.name == name and labels.items() <= sample.labels.items()
         ]
 
     def total(self, name: str, **labels: str) -> float:
@@ -113,16 +111,16 @@ async def test_a_call_is_told_by_room_link_and_stream_and_to_its_clients(server:
         assert (seen.total("parlour_joins_total"), seen.total("parlour_logins_total", result="ok")) == (3, 3)
         assert (seen.total("parlour_sessions"), seen.total("parlour_signaling_sockets")) == (3, 3)
         assert seen.total("parlour_links", link="downlink") == 1
-        told = await bob.expect(
-            lambda event: event["type"] == "network-quality" and event["downlinkQuality"] != 0
-        )
+        told = await bob.expect(lambda event: event["type"] == "network-quality" and event["downlinkQuality"] != 0)
         assert 1 <= told["downlinkQuality"] <= 5
         assert told["uplinkQuality"] == 0, "bob sends nothing"
         assert not [event for event in eve.seen if event["type"] == "network-quality"], "eve has no media"
     finally:
         for one in (eve, bob, ann):
             await one.close()
-    gone = await until(server, lambda seen: seen.total("parlour_rooms") == 0 and not seen.values("parlour_room_members"))
+    gone = await until(
+        server, lambda seen: seen.total("parlour_rooms") == 0 and not seen.values("parlour_room_members")
+    )
     assert not gone.values("parlour_link_quality")
     assert gone.total("parlour_links") == 0
 

@@ -36,8 +36,8 @@ class Told:
 
     def of(self, user: str) -> dict[str, ReadableSpan]:
         """A user's spans by their names."""
-        spans = [span for span in self.exporter.get_finished_spans() if (span.attributes or {}).get("parlour.user") == user]
-        return {span.name: span for span in spans}
+        spans = self.exporter.get_finished_spans()
+        return {span.name: span for span in spans if (span.attributes or {}).get("parlour.user") == user}
 
 
 async def test_a_join_is_one_trace_from_the_login_to_the_first_media_both_ways(server: RunningServer) -> None:

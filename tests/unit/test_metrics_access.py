@@ -16,7 +16,7 @@ def test_this_machine_may_without_a_token(client: str, host: str, token: str) ->
     assert Gate(token).refuses(client, {"host": host}) is None
 
 
-@pytest.mark.parametrize("client", ["198.51.100.1", "10.0.0.1", "::ffff:198.51.100.1", "2001:db8::1", "fe80::1%eth0", ""])
+@pytest.mark.parametrize("client", ["198.51.100.1", "10.0.0.1", "::ffff:198.51.100.1", "2001:db8::1", "fe80::1%e0", ""])
 def test_nobody_else_may_without_one(client: str) -> None:
     refused = Gate("").refuses(client, LOCAL)
     assert refused is not None
@@ -68,7 +68,7 @@ def test_a_trusted_proxy_that_names_nobody_is_not_taken_for_this_machine() -> No
     assert Gate("", ["10.0.0.0/8"]).refuses("127.0.0.1", LOCAL) is None
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "", "localhost.evil.example", "[2001:db8::1]:80"])
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "", "127.0.0.1.evil.example", "[2001:db8::1]:80"])
 def test_a_name_that_a_stranger_had_lead_here_is_no_name_of_this_machine(host: str) -> None:
     refused = Gate("").refuses("127.0.0.1", {"host": host})
     assert refused is not None

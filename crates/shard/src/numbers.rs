@@ -138,7 +138,9 @@ impl Standing {
         }
         let is_thinned = consumer.temporal < consumer.wanted_temporal;
         self.thinned += u64::from(is_thinned && !consumer.paused && !consumer.starved);
-        if let Some(why) = consumer.why {
+        // Of a picture that is not sent at all, nothing is said of what it falls short.
+        let starves = consumer.starved && !consumer.paused;
+        if let Some(why) = consumer.why.or(starves.then_some(Shortfall::Bandwidth)) {
             self.why[why as usize] += 1;
         }
         self.fraction_lost = self.fraction_lost.max(consumer.fraction_lost);
@@ -382,7 +384,7 @@ mod tests {
             wanted_temporal: 7,
             why,
             paused: false,
-            starved: why.is_some(),
+            starved: packets == 5,
             offered: None,
             smoothness: SmoothnessStats::default(),
             packets,
@@ -414,7 +416,8 @@ mod tests {
             &[7, 8],
             vec![
                 consumer(1, 7, 10, None),
-                consumer(2, 7, 5, Some(Shortfall::Bandwidth)),
+                consumer(2, 7, 5, None),
+                consumer(4, 8, 0, Some(Shortfall::Missing)),
             ],
         );
         assert_eq!(
@@ -422,7 +425,7 @@ mod tests {
             "[[7,1,\"video\",\"h\",5,5000,-1,0.2500,1.000,0,0,0,0,0,0,0,2,[15,15000,0,0,0,0,0,0],\
              [1,0,0,1,0.5000,0.000,null,{\"bandwidth\":1}]],\
              [8,1,\"video\",\"h\",5,5000,-1,0.2500,1.000,0,0,0,0,0,0,0,2,[0,0,0,0,0,0,0,0],\
-             [0,0,0,0,0.0000,0.000,null,{}]]]"
+             [1,0,0,0,0.5000,0.000,null,{\"missing\":1}]]]"
         );
         // One goes on with the other track, one is gone, and one is new.
         let then = vec![consumer(1, 8, 14, None), consumer(3, 7, 2, None)];

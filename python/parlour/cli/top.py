@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 64 * 1024 * 1024
 TIMEOUT = 10.0
-TOKEN_VARIABLE = "PARLOUR_METRICS__TOKEN"
 GRADES = ("not known", "excellent", "good", "fair", "poor", "very poor", "disconnected")
 
 
@@ -29,7 +28,10 @@ def command(
     token: Annotated[
         str | None,
         typer.Option(
-            "--token", envvar=TOKEN_VARIABLE, show_envvar=True, help="Its metrics.token; none is needed on its machine."
+            "--token",
+            envvar="PARLOUR_METRICS__TOKEN",
+            show_envvar=True,
+            help="Its metrics.token; not needed there.",
         ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one table and end.")] = False,
@@ -73,19 +75,23 @@ async def _look(address: str, token: str | None, ca_file: str | None) -> dict[st
     """What the server's metrics say now."""
     import httpcore
 
-    headers = {"Accept": "text/plain"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    headers = [("Accept", "text/plain")]
+    headers += [("Authorization", f"Bearer {token}")] if token else []
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         fail(f"The certificate {ca_file} cannot be read: {error.strerror or error}.")
     try:
-        async with httpcore.AsyncConnectionPool(ssl_context=context) as pool, asyncio.timeout(TIMEOUT):
-            async with pool.stream("GET", address, headers=headers) as answer:
-                body = b""
-                async for piece in answer.aiter_stream():
-                    body += piece
-                    if len(body) > MOST_BYTES:
-                        fail(f"{address} answers more than {MOST_BYTES} bytes.")
+        async with (
+            asyncio.timeout(TIMEOUT),
+            httpcore.AsyncConnectionPool(ssl_context=context) as pool,
+            pool.stream("GET", address, headers=headers) as answer,
+        ):
+            body = b""
+            async for piece in answer.aiter_stream():
+                body += piece
+                if len(body) > MOST_BYTES:
+                    fail(f"{address} answers more than {MOST_BYTES} bytes.")
     except (OSError, TimeoutError, httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
         fail(f"{address} does not answer: {error or type(error).__name__}.")
     text = body.decode(errors="replace")
@@ -150,10 +156,7 @@ def _shown(seen: dict[str, Any]) -> RenderableType:
     from rich.text import Text
 
     server = seen["server"]
-    head = " · ".join(
-        f"{server.get(name, 0):.0f} {what}"
-        for name, what in (("rooms", "rooms"), ("users", "users"), ("sockets", "sockets"), ("connections", "connections"))
-    )
+    head = " · ".join(f"{server.get(name, 0):.0f} {name}" for name in ("rooms", "users", "sockets", "connections"))
     memory = f" · {server.get('memoryBytes', 0) / 2**20:.0f} MiB"
     sizes = {(room["app"], room["room"]): room for room in seen["rooms"]}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

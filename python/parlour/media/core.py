@@ -17,7 +17,14 @@ import structlog
 
 from parlour._media import MediaEngine, interface_addresses
 from parlour.media.counters import MediaCounters, decode
-from parlour.media.numbers import MediaNumbers, ProducerNumbers, TransportNumbers, producers_of, shards_of, transports_of
+from parlour.media.numbers import (
+    MediaNumbers,
+    ProducerNumbers,
+    TransportNumbers,
+    producers_of,
+    shards_of,
+    transports_of,
+)
 from parlour.sdp.model import Candidate, LocalTransport, RemoteTransport, TrackSpec
 
 log = structlog.get_logger(__name__)

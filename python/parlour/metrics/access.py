@@ -1,7 +1,7 @@
 """Who may read the numbers: whoever has the token; without one, this machine itself. Pure.
 
-An address proves little once a proxy stands in front: on the same machine it makes strangers come from 127.0.0.1. So what
-came by a proxy, or may have, needs the token, whatever the address.
+An address proves little once a proxy stands in front: on the same machine it makes strangers come from 127.0.0.1. So
+what came by a proxy, or may have, needs the token, whatever the address.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ FORWARDING = (
     *("x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"),
 )
 """Header fields by which a proxy gives itself away."""
-
-LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +66,16 @@ class Gate:
         if any(address in network for network in self._proxies):
             return f"{address} is one of trusted_proxies, and it is not said whom it asks for"
         # A page that had its own name lead to 127.0.0.1 (DNS rebinding) runs in a browser on this machine.
-        host = headers.get("host", "")
-        name = host if host.endswith("]") or host.count(":") > 1 and "]" not in host else host.rpartition(":")[0] or host
-        if name.lower() not in LOCAL_NAMES and not name.startswith("127."):
+        if not _is_local(headers.get("host", "")):
             return "the request is to a name that is not this machine's own (localhost, 127.0.0.1)"
         return None
+
+
+def _is_local(host: str) -> bool:
+    """Whether a Host field names this machine as it names itself."""
+    name, colon, port = host.rpartition(":")
+    name = (name if colon and port.isdigit() else host).lower()
+    try:
+        return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,4 +1,4 @@
-"""Once a second: the figures out of the core, put to their rooms and users; every other time their quality to clients."""
+"""Once a second: the core's figures, put to their rooms and users; every other time the quality of links to clients."""
 
 from __future__ import annotations
 

@@ -18,10 +18,13 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector as PrometheusCollector
 
 from parlour.metrics.collector import Collector
+from parlour.metrics.figures import Link
 from parlour.metrics.health import LoopHealth, cumulative
 from parlour.metrics.links import links, rooms
 from parlour.metrics.streams import streams
 from parlour.signaling.service import SignalingService
+
+LINKS: tuple[Link, ...] = ("uplink", "downlink")
 
 KEPT = 1.0
 """Seconds for which a text is given out again."""
@@ -169,16 +172,16 @@ class Exposition(PrometheusCollector):
             "Links of clients by their quality: 1 excellent to 5 very poor, 6 disconnected, 0 not known.",
             labels=["link", "quality"],
         )
-        for link in ("uplink", "downlink"):
+        for link in LINKS:
             for grade in range(7):
-                count = collector.figures.qualities[link, grade]  # type: ignore[index]
+                count = collector.figures.qualities[link, grade]
                 link_grades.add_metric([link, str(grade)], count)
         yield link_grades
         yield CounterMetricFamily(
-            "parlour_collections_missed", "Rounds in which a media thread did not give its numbers.", value=collector.missed
+            "parlour_collections_missed", "Rounds without the numbers of a media thread.", value=collector.missed
         )
         yield GaugeMetricFamily(
-            "parlour_media_events_waiting", "Events of the media core that wait for the loop.", value=collector.events_waiting
+            "parlour_media_events_waiting", "Events of the core that wait for the loop.", value=collector.events_waiting
         )
 
     def _process(self) -> Iterator[Metric]:

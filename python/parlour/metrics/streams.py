@@ -54,7 +54,7 @@ def streams(figures: Figures) -> Iterator[Metric]:
     loss = GaugeMetricFamily("parlour_stream_loss_ratio", "Share lost on the way to the server, 0 to 1.", labels=STREAM)
     jitter = GaugeMetricFamily("parlour_stream_jitter_seconds", "Jitter of what comes.", labels=STREAM)
     worst_loss = GaugeMetricFamily(
-        "parlour_stream_worst_subscriber_loss_ratio", "What the worst subscriber reports as lost, 0 to 1.", labels=STREAM
+        "parlour_stream_worst_subscriber_loss_ratio", "What the worst subscriber reports as lost.", labels=STREAM
     )
     worst_jitter = GaugeMetricFamily(
         "parlour_stream_worst_subscriber_jitter_seconds", "The jitter that the worst subscriber reports.", labels=STREAM

@@ -410,8 +410,8 @@ class EncodingsWanted(Event, tag="encodings-wanted", frozen=True):
 class NetworkQuality(Event, tag="network-quality", frozen=True):
     """How good this client's two links are, every two seconds while it has one of them.
 
-    ``uplink_quality`` and ``downlink_quality``: 1 excellent, 2 good, 3 fair, 4 poor, 5 very poor, 6 disconnected, 0 not yet
-    known: the worse of round trip (below 100, 200, 350, 600 ms) and loss (below 1, 3, 7, 15 %). Round trips are in
+    ``uplink_quality`` and ``downlink_quality``: 1 excellent, 2 good, 3 fair, 4 poor, 5 very poor, 6 disconnected, 0 not
+    yet known: the worse of round trip (below 100, 200, 350, 600 ms) and loss (below 1, 3, 7, 15 %). Round trips are in
     milliseconds, losses in percent of the packets; 0 while not known.
     """
 

@@ -291,7 +291,6 @@ impl Router {
         let video = consumer.is_video();
         let longest = usize::from(source.map_or(0, |track| track.longest));
         let turn = self.latency.turn(now);
-        let sent_since = source.and_then(Track::sent_since);
         let mut keyframe_wanted = false;
         transport.pacer.earn(now);
         while consumer.cursor < end {
@@ -311,6 +310,7 @@ impl Router {
                 Ok(begins) => {
                     self.latency.note(turn, kept.meta.came_us);
                     if begins_frame {
+                        let sent_since = source.and_then(Track::sent_since);
                         let paused_since = |at| sent_since.is_none_or(|since| since > at);
                         consumer.smoothness.on_frame(now, paused_since);
                     }
