@@ -420,13 +420,9 @@ impl Sim {
             match hop {
                 Hop::Up(_) => {
                     (self.probe)(true);
-                    self.router.handle_datagram(
-                        self.now,
-                        self.now - self.read_late,
-                        source,
-                        &mut datagram,
-                        &mut self.sink,
-                    );
+                    let (now, came) = (self.now, self.now - self.read_late);
+                    let (router, sink) = (&mut self.router, &mut self.sink);
+                    router.handle_datagram(now, came, source, &mut datagram, sink);
                     (self.probe)(false);
                     self.collect();
                 }
@@ -436,8 +432,7 @@ impl Sim {
         if self.router.next_timeout().is_some_and(|at| at <= self.now) {
             (self.probe)(true);
             self.router.handle_timeout(self.now, &mut self.sink);
-            let now = self.now;
-            self.router.on_flushed(|| now);
+            self.router.on_flushed(|| self.now);
             (self.probe)(false);
             self.collect();
         }
