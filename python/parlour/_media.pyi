@@ -226,6 +226,13 @@ class MediaEngine:
         Raises TimeoutError when a shard does not answer.
         """
 
+    def numbers(self, timeout: float = 1.0) -> tuple[bytes, list[bytes], list[bytes]]:
+        """Figures to watch as JSON: of the shards, and rows of transports and of producers, some hundred to a text.
+
+        Their form is :mod:`parlour.media.numbers`. Blocks up to ``timeout`` seconds; raises TimeoutError when a shard
+        does not answer. One caller at a time: what subscribers got is counted from one call to the next.
+        """
+
     def close(self) -> None:
         """Do what was commanded, stop the threads and free the ports. Idempotent; in a fork it does nothing."""
 

@@ -64,6 +64,11 @@ class Listener:
         self._reserve: int | None = None
         self._running = False
 
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._door)
+
     def start(self) -> None:
         """Accept from now on, in the running loop."""
         self._socket.setblocking(False)

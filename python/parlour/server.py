@@ -24,6 +24,10 @@ from parlour.listener import Listener, descriptors_for_connections
 from parlour.logs import WindowedLog
 from parlour.media import MediaCore
 from parlour.media.core import announced_addresses
+from parlour.metrics.access import Gate
+from parlour.metrics.collector import Collector
+from parlour.metrics.health import LoopHealth
+from parlour.metrics.routes import metrics_route
 from parlour.protocol.messages import PROTOCOL_VERSION, SIGNALING_PATH
 from parlour.rooms import RoomLimits
 from parlour.settings import Settings
@@ -85,6 +89,7 @@ class Server:
         self._stores: Stores | None = None
         self._service: SignalingService | None = None
         self._supervisor = Supervisor()
+        self._accepting: Listener | None = None
 
     @property
     def port(self) -> int:
@@ -184,11 +189,41 @@ class Server:
         system.force_off = service.force_off
         self._on_stop("background work", self._supervisor.stop, CLOSE_TIMEOUT)
         self._supervisor.start("ending sessions whose time is over", service.reap)
+        routes += self._numbers(media, service)
         await self._serve_http(service, [*self._routes, *routes], listener, context)
         self._on_stop("signaling", partial(service.stop, GOODBYE_TIMEOUT), GOODBYE_TIMEOUT + 1)
         self._port = listener.getsockname()[1]
         self._stores, self._media, self._service = stores, media, service
         log.info("started", url=self.url, media_ports=media.ports, announced=media.announced, version=version())
+
+    def _numbers(self, media: MediaCore, service: SignalingService) -> list[BaseRoute]:
+        """Begin to collect numbers; returns the route by which they are read."""
+        settings = self.settings.metrics
+        if settings.traces:
+            self._trace(media, service)
+        collector = Collector(media, service, rooms=settings.rooms, users=settings.users)
+        self._supervisor.start("collecting the numbers of the media core", collector.run)
+        if not settings.enabled:
+            return []
+        from parlour.metrics.exposition import Exposition, Sources
+
+        loop = LoopHealth()
+        self._supervisor.start("measuring the event loop", loop.run)
+        sources = Sources(service, collector, loop, self._connections, version())
+        return [metrics_route(Gate(settings.token, self.settings.trusted_proxies), Exposition(sources))]
+
+    def _trace(self, media: MediaCore, service: SignalingService) -> None:
+        try:
+            from parlour.metrics.traces import JoinTraces, exporting_provider
+        except ImportError:
+            raise StartError("metrics.traces needs OpenTelemetry: pip install 'parlour[otel]'.") from None
+        provider = exporting_provider(version())
+        traces = JoinTraces(provider.get_tracer("parlour"))
+        service.traces, media.watch = traces, traces.watch
+        self._on_stop("traces", partial(asyncio.to_thread, provider.shutdown), CLOSE_TIMEOUT)
+
+    def _connections(self) -> int:
+        return 0 if self._accepting is None else self._accepting.connections
 
     async def _serve_http(
         self,
@@ -253,6 +288,7 @@ class Server:
             uncounted=self.settings.trusted_proxies,
         )
         accepting.start()
+        self._accepting = accepting
 
         async def stop() -> None:
             accepting.stop()

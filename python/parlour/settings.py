@@ -73,6 +73,8 @@ Folder = Annotated[Path, BeforeValidator(_expanded)]
 Secret = Annotated[str, Field(repr=False)]
 """A text that holds a secret, or may: it is not shown, neither in messages nor in logs."""
 
+LEAST_TOKEN = 16
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_comma_separated)]
 
@@ -186,6 +188,22 @@ class VerificationTable(_Table):
     ca_file: OptionalFile = None
 
 
+def _token(value: str) -> str:
+    if value and (len(value) < LEAST_TOKEN or not value.isascii() or not value.isprintable() or " " in value):
+        raise ValueError(f"a token has {LEAST_TOKEN} printable ASCII characters or more, and no space")
+    return value
+
+
+class MetricsTable(_Table):
+    """The numbers for Prometheus, and traces."""
+
+    enabled: bool = True
+    token: Annotated[str, Field(repr=False), AfterValidator(_token)] = ""
+    rooms: Annotated[int, Field(ge=0, le=1000)] = 20
+    users: Annotated[int, Field(ge=0, le=2000)] = 100
+    traces: bool = False
+
+
 class PluginsTable(_Table):
     """Code of the operator's, as ``module:attribute``."""
 
@@ -224,6 +242,7 @@ class Settings(BaseSettings):
     admin: AdminTable = AdminTable()
     rates: RatesTable = RatesTable()
     verification: VerificationTable = VerificationTable()
+    metrics: MetricsTable = MetricsTable()
     plugins: PluginsTable = PluginsTable()
 
     @model_validator(mode="after")
@@ -345,9 +364,22 @@ def _sentence(error: ValidationError, config: Path | None, given: Mapping[str, o
         where = "defaults" if config is None else str(config)
     if first["type"] == "extra_forbidden":
         return f"{where}: {key} is no setting of Parlour.{did_you_mean(key, set(known_keys()))}"
-    if path[0] in Settings.model_fields and not Settings.model_fields[path[0]].repr:
+    if _is_secret(path):
         return f"{where}: {key} cannot be used: {_reason(first)}."
     return f"{where}: {key} is {first['input']!r}, but {_reason(first)}."
+
+
+def _is_secret(path: tuple[str, ...]) -> bool:
+    """Whether what stands there must not be shown."""
+    model: Any = Settings
+    for name in path:
+        field = model.model_fields.get(name) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        if field is None:
+            return False
+        if not field.repr:
+            return True
+        model = field.annotation
+    return False
 
 
 _REASONS = {

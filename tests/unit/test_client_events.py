@@ -20,6 +20,9 @@ OF_THE_WIRE = [
     m.StreamRemoved(user_id="ann", stream_type="auxiliary", stream_id="7"),
     m.MuteChanged(user_id="ann", stream_type="auxiliary", audio_muted=True, video_muted=False),
     m.VideoReceived(user_id="ann", stream_type="main", video_type="small", reason="asked for"),
+    m.NetworkQuality(
+        uplink_quality=1, downlink_quality=4, uplink_rtt=20, uplink_loss=0.5, downlink_rtt=380, downlink_loss=9.5
+    ),
     m.ClientBanned(reason="kick", message="the same user entered the room again"),
     m.ServerStopping(message="the server is going down"),
 ]
@@ -35,11 +38,14 @@ def test_the_public_events_and_their_fields_are_these():
         "StreamRemoved": ["user_id", "stream_type", "stream_id"],
         "MuteChanged": ["user_id", "stream_type", "audio_muted", "video_muted"],
         "VideoReceived": ["user_id", "stream_type", "video_type", "reason"],
+        "NetworkQuality": [
+            "uplink_quality", "downlink_quality", "uplink_rtt", "uplink_loss", "downlink_rtt", "downlink_loss",
+        ],
         "ClientBanned": ["reason", "message"],
         "ServerStopping": ["message"],
         "ConnectionChanged": ["state"],
         "Failed": ["error"],
-    }
+    }  # fmt: skip
     assert [field.name for field in fields(events.PublishedStream)] == [
         "user_id", "stream_type", "stream_id", "audio", "video", "audio_muted", "video_muted", "small",
     ]  # fmt: skip

@@ -26,8 +26,11 @@ pub use ids::{ConsumerId, ProducerId, TransportId};
 pub use ingress::spec::ProducerSpec;
 pub use reasons::{CloseReason, DropReason, Drops, RefuseReason, Shortfall};
 pub use router::command::Command;
-pub use router::counters::{BandwidthStats, Snapshot};
+pub use router::counters::{
+    BandwidthStats, ConsumerStats, Copied, ProducerStats, SmoothnessStats, Snapshot, TransportStats,
+};
 pub use router::event::Event;
+pub use router::latency::{LATENCY_BOUNDS, Latency};
 pub use router::{Router, RouterConfig};
 #[doc(hidden)]
 pub use transport::pacer;

@@ -171,10 +171,24 @@ impl<N, T> Slab<N, T> {
         })
     }
 
+    #[cfg(feature = "sim")]
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.note_visits(self.len());
         let slots = self.slots.chunks.iter().flat_map(|it| it.iter());
         slots.filter_map(|slot| slot.value.as_ref())
+    }
+
+    /// What is in so many places from one on.
+    pub(crate) fn window(&self, from: usize, places: usize) -> impl Iterator<Item = &T> {
+        let end = from.saturating_add(places).min(self.slots.made);
+        self.note_visits(end.saturating_sub(from));
+        let window = (from..end).filter_map(|index| self.slots.get(index));
+        window.filter_map(|slot| slot.value.as_ref())
+    }
+
+    /// How many places there are, taken or free.
+    pub(crate) fn places(&self) -> usize {
+        self.slots.made
     }
 
     #[inline]

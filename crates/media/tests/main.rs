@@ -12,6 +12,7 @@ mod forged_hellos;
 mod hostile_peers;
 mod isolation;
 mod narrow_paths;
+mod numbers;
 mod padding;
 mod paths;
 mod policing;

@@ -5,7 +5,9 @@ use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, PayloadType, ProducerId,
     ProducerSpec, Shortfall, Ssrc, TransportId,
 };
-use parlour_shard::{CommandError, Engine, EngineConfig, SnapshotError, StartError};
+use parlour_shard::{
+    CommandError, Engine, EngineConfig, Numbers, SnapshotError, StartError, Tally,
+};
 use pyo3::exceptions::{
     PyBlockingIOError, PyLookupError, PyOSError, PyOverflowError, PyRuntimeError, PyTimeoutError,
     PyValueError,
@@ -13,6 +15,7 @@ use pyo3::exceptions::{
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 // A default that Python shows has to be a literal.
@@ -29,6 +32,7 @@ pub fn interface_addresses() -> PyResult<Vec<String>> {
 #[pyclass(frozen, module = "parlour._media")]
 pub struct MediaEngine {
     engine: Engine,
+    tally: Mutex<Tally>,
 }
 
 #[pymethods]
@@ -69,7 +73,10 @@ impl MediaEngine {
             segments,
         };
         let engine = py.detach(|| Engine::start(config)).map_err(start_error)?;
-        Ok(MediaEngine { engine })
+        Ok(MediaEngine {
+            engine,
+            tally: Mutex::default(),
+        })
     }
 
     #[getter]
@@ -261,14 +268,39 @@ impl MediaEngine {
 
     #[pyo3(signature = (timeout = 1.0))]
     fn snapshot<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Bound<'py, PyBytes>> {
-        let timeout = Duration::try_from_secs_f64(timeout).map_err(|_| {
-            PyValueError::new_err(format!("a timeout is seconds from 0 up, not {timeout}"))
-        })?;
+        let timeout = read_timeout(timeout)?;
         // Formatted here, by the thread that asks: a shard only copies its numbers out.
         let json = py
             .detach(|| Ok(self.engine.snapshot(timeout)?.to_json()))
             .map_err(snapshot_error)?;
         Ok(PyBytes::new(py, json.as_bytes()))
+    }
+
+    #[pyo3(signature = (timeout = 1.0))]
+    fn numbers<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<NumbersTexts<'py>> {
+        let timeout = read_timeout(timeout)?;
+        // Summed up and formatted here, by the thread that asks, and without the interpreter.
+        let numbers = py
+            .detach(|| {
+                let snapshot = self.engine.snapshot(timeout)?;
+                let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(tally.take(&snapshot))
+            })
+            .map_err(snapshot_error)?;
+        let Numbers {
+            shards,
+            transports,
+            producers,
+        } = numbers;
+        let texts = |rows: Vec<String>| {
+            let texts = rows.iter().map(|text| PyBytes::new(py, text.as_bytes()));
+            texts.collect()
+        };
+        Ok((
+            PyBytes::new(py, shards.as_bytes()),
+            texts(transports),
+            texts(producers),
+        ))
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -280,6 +312,19 @@ impl MediaEngine {
             ))
         }
     }
+}
+
+/// The texts of [`Numbers`].
+type NumbersTexts<'py> = (
+    Bound<'py, PyBytes>,
+    Vec<Bound<'py, PyBytes>>,
+    Vec<Bound<'py, PyBytes>>,
+);
+
+fn read_timeout(seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| {
+        PyValueError::new_err(format!("a timeout is seconds from 0 up, not {seconds}"))
+    })
 }
 
 impl MediaEngine {

@@ -5,7 +5,7 @@ use crate::error::{CommandError, SnapshotError, StartError};
 use crate::events::{self, EventReceiver, EventSender};
 use crate::shard::{Order, Shard};
 use crate::socket;
-use crate::stats::EngineSnapshot;
+use crate::stats::{EngineSnapshot, ShardStats};
 use dimpl::DtlsCertificate;
 use dimpl::certificate::generate_self_signed_certificate;
 use mio::{Poll, Waker};
@@ -251,7 +251,7 @@ impl Engine {
         let events_waiting = state.events.as_ref().map_or(0, EventReceiver::waiting);
         let mut replies = Vec::with_capacity(state.shards.len());
         for shard in 0..state.shards.len() {
-            let (reply, answer) = mpsc::sync_channel(1);
+            let (reply, answer) = mpsc::channel();
             state
                 .pass(shard, Order::Snapshot(reply))
                 .map_err(SnapshotError::Refused)?;
@@ -260,11 +260,19 @@ impl Engine {
         drop(state);
         let mut shards = Vec::with_capacity(replies.len());
         for (shard, answer) in replies.into_iter().enumerate() {
-            let left = timeout.saturating_sub(asked.elapsed());
-            let stats = answer.recv_timeout(left).map_err(|error| match error {
-                RecvTimeoutError::Timeout => SnapshotError::Timeout { shard, timeout },
-                RecvTimeoutError::Disconnected => SnapshotError::Refused(CommandError::Closed),
-            })?;
+            let mut stats = ShardStats::default();
+            loop {
+                let left = timeout.saturating_sub(asked.elapsed());
+                let part = answer.recv_timeout(left).map_err(|error| match error {
+                    RecvTimeoutError::Timeout => SnapshotError::Timeout { shard, timeout },
+                    RecvTimeoutError::Disconnected => SnapshotError::Refused(CommandError::Closed),
+                })?;
+                let is_last = part.is_last;
+                stats.extend(part);
+                if is_last {
+                    break;
+                }
+            }
             shards.push((self.ports[shard], stats));
         }
         Ok(EngineSnapshot {

@@ -5,17 +5,18 @@ use crate::events::EventSender;
 use crate::outlet::Outlet;
 use crate::receive::Receiver;
 use crate::socket::kernel_drops;
-use crate::stats::{ShardStats, SocketStats};
+use crate::stats::{ShardPart, SocketStats};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use parlour_media::{Command, Router, RouterConfig};
+use parlour_media::{Command, Copied, Router, RouterConfig};
+use std::collections::VecDeque;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
 const SOCKET: Token = Token(0);
@@ -31,8 +32,8 @@ const AFTER_PANIC: Duration = Duration::from_millis(100);
 pub(crate) enum Order {
     /// For the router.
     Router(Command),
-    /// All counters, as they are: whoever asks makes a text of them.
-    Snapshot(SyncSender<ShardStats>),
+    /// All counters, as they are, a part in each turn: whoever asks puts them together and makes a text of them.
+    Snapshot(Sender<ShardPart>),
 }
 
 /// What a shard is made of; made where errors can still be told, moved into the thread.
@@ -77,11 +78,12 @@ impl Shard {
             events,
             timer_not_before: None,
             panics: 0,
+            copies: VecDeque::new(),
         };
         let mut ready = Events::with_capacity(4);
         let (mut readable, mut more_orders) = (true, false);
         loop {
-            let timeout = if readable || more_orders {
+            let timeout = if readable || more_orders || !turn.copies.is_empty() {
                 Some(Duration::ZERO)
             } else {
                 turn.until_timeout()
@@ -94,7 +96,7 @@ impl Shard {
             }
             // Before the orders: what was sent before the stop is still done.
             let stopping = stop.load(Ordering::Acquire);
-            more_orders = turn.take_orders(&orders, &socket, stopping);
+            more_orders = turn.take_orders(&orders, stopping);
             if stopping {
                 turn.outlet.flush();
                 turn.pass_events();
@@ -104,7 +106,8 @@ impl Shard {
                 readable = turn.take_datagrams(&socket);
             }
             turn.run_timer();
-            turn.outlet.flush();
+            turn.flush();
+            turn.copy_counters(&socket);
             turn.pass_events();
         }
     }
@@ -118,9 +121,35 @@ struct Turn<'a> {
     events: EventSender,
     timer_not_before: Option<Instant>,
     panics: u64,
+    /// Who is being given the counters, and how far that is.
+    copies: VecDeque<(Sender<ShardPart>, Copied)>,
 }
 
 impl Turn<'_> {
+    /// Send what this turn wrote.
+    fn flush(&mut self) {
+        self.outlet.flush();
+        self.router.on_flushed(Instant::now);
+    }
+
+    /// Give the next part of the counters to the first who asked. What led to them can be fetched before they are seen.
+    fn copy_counters(&mut self, socket: &UdpSocket) {
+        let Some((reply, mut copied)) = self.copies.pop_front() else {
+            return;
+        };
+        self.pass_events();
+        let is_first = copied == Copied::default();
+        let part = ShardPart {
+            socket: is_first.then(|| self.socket_stats(socket)),
+            router: self.router.copy_counters(&mut copied),
+            is_last: copied.is_all(),
+        };
+        // Nobody waits any more if it cannot be sent.
+        if reply.send(part).is_ok() && !copied.is_all() {
+            self.copies.push_front((reply, copied));
+        }
+    }
+
     /// How long nothing is due.
     fn until_timeout(&self) -> Option<Duration> {
         let due = self.router.next_timeout()?;
@@ -131,12 +160,7 @@ impl Turn<'_> {
     }
 
     /// Do what was ordered. True when more waits.
-    fn take_orders(
-        &mut self,
-        orders: &mpsc::Receiver<Order>,
-        socket: &UdpSocket,
-        all: bool,
-    ) -> bool {
+    fn take_orders(&mut self, orders: &mpsc::Receiver<Order>, all: bool) -> bool {
         let now = Instant::now();
         let limit = if all { usize::MAX } else { COMMANDS_PER_TURN };
         for _ in 0..limit {
@@ -148,12 +172,7 @@ impl Turn<'_> {
                     }));
                     self.panics += u64::from(done.is_err());
                 }
-                Ok(Order::Snapshot(reply)) => {
-                    // What led to these numbers can be fetched before they are seen.
-                    self.pass_events();
-                    // Nobody waits any more if it cannot be sent.
-                    let _ = reply.try_send(self.snapshot(socket));
-                }
+                Ok(Order::Snapshot(reply)) => self.copies.push_back((reply, Copied::default())),
                 Err(_) => return false,
             }
         }
@@ -202,16 +221,13 @@ impl Turn<'_> {
         }
     }
 
-    fn snapshot(&self, socket: &UdpSocket) -> ShardStats {
-        ShardStats {
-            socket: SocketStats {
-                received: self.receiver.stats.clone(),
-                sent: self.outlet.stats().clone(),
-                gso: self.outlet.gso(),
-                overrun: kernel_drops(socket.as_fd()),
-                panics: self.panics,
-            },
-            router: self.router.snapshot(),
+    fn socket_stats(&self, socket: &UdpSocket) -> SocketStats {
+        SocketStats {
+            received: self.receiver.stats.clone(),
+            sent: self.outlet.stats().clone(),
+            gso: self.outlet.gso(),
+            overrun: kernel_drops(socket.as_fd()),
+            panics: self.panics,
         }
     }
 }

@@ -59,11 +59,32 @@ pub(crate) struct SocketStats {
     pub(crate) panics: u64,
 }
 
-/// One shard's counters, copied out of its thread.
+/// A part of a shard's counters, as it comes out of its thread. The first one has the socket's.
 #[derive(Clone, Debug)]
+pub(crate) struct ShardPart {
+    pub(crate) socket: Option<SocketStats>,
+    pub(crate) router: Snapshot,
+    pub(crate) is_last: bool,
+}
+
+/// One shard's counters.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ShardStats {
     pub(crate) socket: SocketStats,
     pub(crate) router: Snapshot,
+}
+
+impl ShardStats {
+    /// Takes in the next part.
+    pub(crate) fn extend(&mut self, part: ShardPart) {
+        match part.socket {
+            Some(socket) => {
+                self.socket = socket;
+                self.router = part.router;
+            }
+            None => self.router.extend(part.router),
+        }
+    }
 }
 
 /// The counters of all shards at about one moment.
@@ -98,7 +119,7 @@ impl EngineSnapshot {
 }
 
 impl SocketStats {
-    fn write_json(&self, out: &mut String) {
+    pub(crate) fn write_json(&self, out: &mut String) {
         let SocketStats {
             received,
             sent,

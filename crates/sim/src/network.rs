@@ -98,6 +98,8 @@ pub struct Sim {
     pub delay: Duration,
     /// How long what is injected waited for the router to read it.
     pub waited: Duration,
+    /// The same of what peers sent.
+    pub read_late: Duration,
     /// Which datagrams pass.
     pub filter: Filter,
     /// Every datagram the router sent, when they are kept.
@@ -156,6 +158,7 @@ impl Sim {
             rng: Rng::new(seed),
             delay: Duration::from_millis(10),
             waited: Duration::ZERO,
+            read_late: Duration::ZERO,
             filter: Box::new(|_, _, _| true),
             sent: None,
             probe: |_| {},
@@ -417,13 +420,9 @@ impl Sim {
             match hop {
                 Hop::Up(_) => {
                     (self.probe)(true);
-                    self.router.handle_datagram(
-                        self.now,
-                        self.now,
-                        source,
-                        &mut datagram,
-                        &mut self.sink,
-                    );
+                    let (now, came) = (self.now, self.now - self.read_late);
+                    let (router, sink) = (&mut self.router, &mut self.sink);
+                    router.handle_datagram(now, came, source, &mut datagram, sink);
                     (self.probe)(false);
                     self.collect();
                 }
@@ -433,6 +432,7 @@ impl Sim {
         if self.router.next_timeout().is_some_and(|at| at <= self.now) {
             (self.probe)(true);
             self.router.handle_timeout(self.now, &mut self.sink);
+            self.router.on_flushed(|| self.now);
             (self.probe)(false);
             self.collect();
         }

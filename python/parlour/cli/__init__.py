@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from parlour.cli.output import Refused, message, print_json
 
-COMMANDS = ("serve", "demo", "app", "account", "usersig", "explain", "load", "backup", "master-key")
+COMMANDS = ("serve", "demo", "app", "account", "usersig", "explain", "load", "top", "backup", "master-key")
 """Modules of this package, - written _; each has ``command`` (or a function of its own name): a function or a Typer."""
 
 

@@ -21,6 +21,7 @@ from parlour.client.events import (
     ClientEvent,
     ConnectionChanged,
     Failed,
+    NetworkQuality,
     RoomEvent,
     ServerStopping,
     StreamAdded,
@@ -377,7 +378,7 @@ class Client:
             case _:
                 self._tell(translate(message))
 
-    def _tell(self, event: RoomEvent | VideoReceived | ClientBanned | ServerStopping) -> None:
+    def _tell(self, event: RoomEvent | VideoReceived | NetworkQuality | ClientBanned | ServerStopping) -> None:
         """Follow what happened in the room, and tell the application."""
         self.room.apply(event)
         match event:

@@ -91,6 +91,22 @@ class VideoReceived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkQuality:
+    """How good the two links to the server are, every two seconds while there is one of them.
+
+    Qualities: 1 excellent, 2 good, 3 fair, 4 poor, 5 very poor, 6 disconnected, 0 not yet known. Round trips are in
+    milliseconds, losses in percent of the packets; 0 while not known.
+    """
+
+    uplink_quality: int
+    downlink_quality: int
+    uplink_rtt: int = 0
+    uplink_loss: float = 0
+    downlink_rtt: int = 0
+    downlink_loss: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientBanned:
     """This client was removed from the room; ``ConnectionChanged("disconnected")`` comes next."""
 
@@ -120,7 +136,7 @@ class Failed:
 
 
 RoomEvent = PeerJoin | PeerLeave | StreamAdded | StreamUpdated | StreamRemoved | MuteChanged
-ClientEvent = RoomEvent | VideoReceived | ClientBanned | ServerStopping | ConnectionChanged | Failed
+ClientEvent = RoomEvent | VideoReceived | NetworkQuality | ClientBanned | ServerStopping | ConnectionChanged | Failed
 
 __all__ = [
     "ClientBanned",
@@ -128,6 +144,7 @@ __all__ = [
     "ConnectionChanged",
     "Failed",
     "MuteChanged",
+    "NetworkQuality",
     "PeerJoin",
     "PeerLeave",
     "PublishedStream",

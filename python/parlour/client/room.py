@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from parlour.client.events import (
     ClientBanned,
     MuteChanged,
+    NetworkQuality,
     PeerJoin,
     PeerLeave,
     PublishedStream,
@@ -45,7 +46,7 @@ class RoomView:
         self.members: dict[str, Member] = {}
         self.streams: dict[StreamKey, PublishedStream] = {}
 
-    def apply(self, event: RoomEvent | VideoReceived | ClientBanned | ServerStopping) -> None:
+    def apply(self, event: RoomEvent | VideoReceived | NetworkQuality | ClientBanned | ServerStopping) -> None:
         """Follow one event."""
         match event:
             case PeerJoin():

@@ -13,6 +13,7 @@ ToldEvent = (
     | m.StreamRemoved
     | m.MuteChanged
     | m.VideoReceived
+    | m.NetworkQuality
     | m.ClientBanned
     | m.ServerStopping
 )
@@ -35,7 +36,7 @@ def published_stream(stream: m.StreamInfo) -> events.PublishedStream:
 
 def translate(
     event: ToldEvent,
-) -> events.RoomEvent | events.VideoReceived | events.ClientBanned | events.ServerStopping:
+) -> events.RoomEvent | events.VideoReceived | events.NetworkQuality | events.ClientBanned | events.ServerStopping:
     """An event."""
     match event:
         case m.PeerJoin():
@@ -61,6 +62,15 @@ def translate(
                 stream_type=event.stream_type,
                 video_type=event.video_type,
                 reason=event.reason,
+            )
+        case m.NetworkQuality():
+            return events.NetworkQuality(
+                uplink_quality=event.uplink_quality,
+                downlink_quality=event.downlink_quality,
+                uplink_rtt=event.uplink_rtt,
+                uplink_loss=event.uplink_loss,
+                downlink_rtt=event.downlink_rtt,
+                downlink_loss=event.downlink_loss,
             )
         case m.ClientBanned():
             return events.ClientBanned(reason=event.reason, message=event.message)

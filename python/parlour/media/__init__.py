@@ -2,5 +2,17 @@
 
 from parlour.media.core import MediaCore, MediaFullError, Policed, SourceSent, TransportHandle
 from parlour.media.counters import MediaCounters
+from parlour.media.numbers import MediaNumbers, ProducerNumbers, ShardNumbers, TransportNumbers
 
-__all__ = ["MediaCore", "MediaCounters", "MediaFullError", "Policed", "SourceSent", "TransportHandle"]
+__all__ = [
+    "MediaCore",
+    "MediaCounters",
+    "MediaFullError",
+    "MediaNumbers",
+    "Policed",
+    "ProducerNumbers",
+    "ShardNumbers",
+    "SourceSent",
+    "TransportHandle",
+    "TransportNumbers",
+]

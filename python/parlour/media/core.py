@@ -17,6 +17,14 @@ import structlog
 
 from parlour._media import MediaEngine, interface_addresses
 from parlour.media.counters import MediaCounters, decode
+from parlour.media.numbers import (
+    MediaNumbers,
+    ProducerNumbers,
+    TransportNumbers,
+    producers_of,
+    shards_of,
+    transports_of,
+)
 from parlour.sdp.model import Candidate, LocalTransport, RemoteTransport, TrackSpec
 
 log = structlog.get_logger(__name__)
@@ -126,6 +134,8 @@ class MediaCore:
         self._candidates: list[tuple[Candidate, ...]] = []
         self._transports: dict[int, _Transport] = {}
         self._backlog: deque[Callable[[], None]] = deque()
+        self.watch: Callable[[int, str | None], None] | None = None
+        """Called with each transport that connects (None), or closes or is removed (the reason)."""
 
     async def start(self) -> None:
         """Bind the ports and start the threads. Raises OSError (with errno) when a port is taken or not ours."""
@@ -231,6 +241,7 @@ class MediaCore:
     def remove_transport(self, transport: int) -> None:
         """Close it with all its producers and consumers. Its callbacks are called no more."""
         if self._transports.pop(transport, None) is not None:
+            self._tell_watch(transport, "removed")
             self._submit(partial(self._running.remove_transport, transport))
 
     def allocate_ssrc(self, transport: int) -> int:
@@ -349,6 +360,23 @@ class MediaCore:
         engine = self._running
         return await asyncio.to_thread(lambda: decode(engine.snapshot(timeout)))
 
+    async def numbers(self, timeout: float = 1.0) -> MediaNumbers:
+        """The figures to watch: cheaper than a snapshot, since what subscribers get is summed up a track.
+
+        Read in small pieces, so that the loop goes on between them. One caller at a time. Raises TimeoutError when a
+        shard does not answer in that many seconds, RuntimeError when the core is closed.
+        """
+        shards, transports, producers = await asyncio.to_thread(self._running.numbers, timeout)
+        read_transports: list[TransportNumbers] = []
+        read_producers: list[ProducerNumbers] = []
+        for text in transports:
+            read_transports += transports_of(text)
+            await asyncio.sleep(0)
+        for text in producers:
+            read_producers += producers_of(text)
+            await asyncio.sleep(0)
+        return MediaNumbers(shards_of(shards), read_transports, read_producers)
+
     @property
     def _running(self) -> MediaEngine:
         if self._engine is None:
@@ -400,6 +428,7 @@ class MediaCore:
             elif known is None:
                 continue
             elif event["type"] == "transport-connected":
+                self._tell_watch(transport, None)
                 self._call(known.on_connected, event["srtp_profile"])
             elif event["type"] == "producer-started":
                 self._call(known.on_producer_started, event["object"])
@@ -410,7 +439,12 @@ class MediaCore:
                 self._call(known.on_source, sent)
             elif event["type"] == "transport-closed":
                 del self._transports[transport]
+                self._tell_watch(transport, event["reason"])
                 self._call(known.on_closed, event["reason"])
+
+    def _tell_watch(self, transport: int, closed: str | None) -> None:
+        if self.watch is not None:
+            self.watch(transport, closed)
 
     def _call(self, callback: Callable[[_T], None] | None, argument: _T) -> None:
         if callback is None:

@@ -81,6 +81,9 @@ class ProducerCounters(TypedDict):
     nacks_sent: int
     keyframe_requests: int
     keyframes: int
+    frames: int
+    freezes: int
+    frozen_ms: int
     consumers: int
 
 
@@ -103,6 +106,9 @@ class ConsumerCounters(TypedDict):
     nacked: int
     retransmitted: int
     keyframe_requests: int
+    frames: int
+    freezes: int
+    frozen_ms: int
     fraction_lost: float
     jitter: int
     rtt_ms: float | None

@@ -24,6 +24,8 @@ PROTOCOL_VERSION = 1
 SIGNALING_PATH = "/v1/ws"
 """Where a server's signaling channel is; the version is asked for as ``?v=``."""
 
+LinkGrade = Annotated[int, Meta(ge=0, le=6)]
+
 RequestId = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 
@@ -418,6 +420,22 @@ class EncodingsWanted(Event, tag="encodings-wanted", frozen=True):
     rids: list[str]
 
 
+class NetworkQuality(Event, tag="network-quality", frozen=True):
+    """How good this client's two links are, every two seconds while it has one of them.
+
+    ``uplink_quality`` and ``downlink_quality``: 1 excellent, 2 good, 3 fair, 4 poor, 5 very poor, 6 disconnected, 0 not
+    yet known: the worse of round trip (below 100, 200, 350, 600 ms) and loss (below 1, 3, 7, 15 %). Round trips are in
+    milliseconds, losses in percent of the packets; 0 while not known.
+    """
+
+    uplink_quality: LinkGrade
+    downlink_quality: LinkGrade
+    uplink_rtt: int = 0
+    uplink_loss: float = 0
+    downlink_rtt: int = 0
+    downlink_loss: float = 0
+
+
 class MediaFailed(Event, tag="media-failed", frozen=True):
     """A transport of this client is dead, with the core's reason; the client makes a new one."""
 
@@ -448,6 +466,7 @@ AnyEvent = (
     | DownlinkOffer
     | VideoReceived
     | EncodingsWanted
+    | NetworkQuality
     | MediaFailed
     | ClientBanned
     | ServerStopping

@@ -57,6 +57,11 @@ class Channel:
         """Send an event."""
         self._put(encode_event(event))
 
+    def tell_if_idle(self, event: Event) -> None:
+        """Send an event that nobody needs once it is old: not while others wait to be read."""
+        if not self._outbox:
+            self._put(encode_event(event))
+
     def tell_text(self, text: str) -> None:
         """Send an event that is encoded already, because many get the same."""
         self._put(text)

@@ -192,6 +192,11 @@ class Downlink:
         self._stop()
 
     @property
+    def transport_id(self) -> int | None:
+        """Its transport, while it has one."""
+        return None if self._transport is None else self._transport.id
+
+    @property
     def lines(self) -> int:
         """How many m-lines there are: what an offer costs."""
         return len(self._lines)

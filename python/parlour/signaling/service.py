@@ -25,6 +25,8 @@ from parlour.signaling.ended import EndedSessions
 from parlour.signaling.ports import Media
 from parlour.signaling.room_session import REMOVED, RoomSession, stream_info
 from parlour.signaling.session import Session
+from parlour.signaling.tallies import Tallies
+from parlour.signaling.traces import Traces
 from parlour.supervisor import record_death
 
 log = structlog.get_logger(__name__)
@@ -75,9 +77,16 @@ class SignalingService:
         self.rooms: Rooms[Session] = Rooms(limits.rooms, record_death)
         self._ended = EndedSessions(remember=MAX_RESUME_TOKEN_LIFE)
         self._channels: set[Channel] = set()
+        self.tallies = Tallies()
+        self.traces = Traces()
         self._refusals = OnceAWindow()
         self._stopping = False
         self._idle = asyncio.Event()
+
+    @property
+    def sockets(self) -> int:
+        """How many signaling sockets are open."""
+        return len(self._channels)
 
     # --- sockets ---
 
@@ -90,6 +99,7 @@ class SignalingService:
     def closed(self, channel: Channel, code: int) -> None:
         """A socket is gone. When the client says that its user leaves, it does; else the user stays for a while."""
         self._channels.discard(channel)
+        self.traces.closed(channel)
         if self._stopping and not self._channels:
             self._idle.set()
         session, channel.session = channel.session, None
@@ -139,16 +149,23 @@ class SignalingService:
 
     async def handle(self, channel: Channel, request: AnyRequest) -> None:
         """Carry out one request and answer it."""
+        kind = request_type(request)
         try:
-            await self._carry_out(channel, request)
+            with self.traces.request(channel, kind):
+                await self._carry_out(channel, request)
         except (RtcError, AccountRefusedError) as thrown:
             error = thrown if isinstance(thrown, RtcError) else _as_refusal_of(request, thrown)
+            self.tallies.refused(kind, error)
             self._log_refusal(channel, request, error)
             channel.refuse(request.id, error)
         except Exception:
             # One request may fail; the socket, the room and the others go on.
-            log.exception("a request failed", request=request_type(request))
-            channel.refuse(request.id, RtcError(ErrorCode.UNKNOWN, "the server failed to carry out the request"))
+            log.exception("a request failed", request=kind)
+            unknown = RtcError(ErrorCode.UNKNOWN, "the server failed to carry out the request")
+            self.tallies.refused(kind, unknown)
+            channel.refuse(request.id, unknown)
+        else:
+            self.tallies.carried_out(kind)
 
     def _log_refusal(self, channel: Channel, request: AnyRequest, error: RtcError) -> None:
         """Some lines of a socket's user; of sockets without one, one of a kind from an address in a window."""
@@ -197,11 +214,15 @@ class SignalingService:
     def _in_room(self, channel: Channel, session: Session, request: AnyRequest) -> Message:
         match request:
             case messages.Publish():
-                return session.room.publish(session, request)
+                published = session.room.publish(session, request)
+                self.traces.publishing(session)
+                return published
             case messages.Unpublish():
                 session.room.unpublish(session, request.stream_type)
             case messages.Subscribe():
-                return messages.SubscribeOk(revision=session.room.subscribe(session, request))
+                revision = session.room.subscribe(session, request)
+                self.traces.subscribing(session)
+                return messages.SubscribeOk(revision=revision)
             case messages.Unsubscribe():
                 session.downlink.drop(request.user_id, request.stream_type)
             case messages.SetVideoType():

@@ -10,7 +10,7 @@ import structlog
 
 from parlour.accounts import AcceptedLogin
 from parlour.media import Policed, SourceSent
-from parlour.protocol.messages import DownlinkOffer, EncodingsWanted, Event, MediaFailed
+from parlour.protocol.messages import DownlinkOffer, EncodingsWanted, Event, MediaFailed, NetworkQuality
 from parlour.protocol.words import Role, StreamType
 from parlour.signaling.channel import Channel
 from parlour.signaling.downlink import Downlink, TrackKey
@@ -80,6 +80,11 @@ class Session:
         """Send an event; without a socket it is lost, and the snapshot of ``resume`` stands for it."""
         if self.channel is not None:
             self.channel.tell(event)
+
+    def tell_quality(self, quality: NetworkQuality) -> None:
+        """Tell it how its links are, unless it does not read: the next figure is a newer one."""
+        if self.channel is not None:
+            self.channel.tell_if_idle(quality)
 
     def owe(self, *, told: int = 0, renegotiated: int = 0, lines: int = 0) -> None:
         """Count against its socket's rate what a request of it caused."""

@@ -47,6 +47,11 @@ class Uplink:
         self.encodings: dict[StreamType, WantedEncodings] = {}
         self.failure: str | None = None
 
+    @property
+    def transport_id(self) -> int | None:
+        """Its transport, while it has one."""
+        return None if self._transport is None else self._transport.id
+
     def read(self, request: Publish) -> tuple[UplinkOffer, dict[Kind, TrackSpec]]:
         """Check a ``publish`` against the state without changing it: the offer and the stream's tracks in it."""
         offer = read_uplink_offer(request.sdp)

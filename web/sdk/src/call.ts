@@ -7,6 +7,7 @@ import { Downlink } from './media/downlink.js';
 import { Uplink, type Publication } from './media/uplink.js';
 import type { Cancellation } from './operations.js';
 import { sameShape, type VideoProfile } from './profiles.js';
+import { QualityReports } from './quality.js';
 import { RoomState, type RoomChange } from './room-state.js';
 import { AnswerTimeout, ChannelClosed, type Fields } from './signaling/channel.js';
 import { Session, SessionReplaced, type SessionListener, type SessionOptions } from './signaling/session.js';
@@ -51,6 +52,7 @@ export class Call implements SessionListener {
   private readonly uplink: Uplink;
   private readonly downlink: Downlink;
   private readonly subscriptions: Subscriptions;
+  private readonly quality: QualityReports;
   /** Events wait here until the app has seen `join` resolve. */
   private held: (() => void)[] | null = [];
   /** Streams whose mutes are being told, and whether they changed since. */
@@ -87,6 +89,9 @@ export class Call implements SessionListener {
       failed: (why) => this.mediaGivenUp(ErrorCode.DOWNLINK_RECONNECTION_FAILED, `downlink reconnect failed: ${why}`),
     });
     this.subscriptions = new Subscriptions(session, this.downlink);
+    this.quality = new QualityReports({ isUp: () => session.isUp, connections: () => this.connections }, (quality) =>
+      this.listener.emit('network-quality', quality),
+    );
   }
 
   /** Joins; resolves when the room has let the user in. */
@@ -264,6 +269,9 @@ export class Call implements SessionListener {
         this.listener.emit('video-received', { userId, streamType, videoType, reason });
         break;
       }
+      case 'network-quality':
+        this.quality.told(event);
+        break;
       case 'encodings-wanted':
         this.uplink
           .wantEncodings(event.streamType, event.rids)
@@ -408,6 +416,7 @@ export class Call implements SessionListener {
   private release(): void {
     const held = this.held ?? [];
     this.held = null;
+    if (!this.over) this.quality.start();
     for (const deliver of held) if (!this.over) deliver();
   }
 
@@ -467,6 +476,7 @@ export class Call implements SessionListener {
 
   private finish(): void {
     this.over = true;
+    this.quality.stop();
     for (const { stream } of this.uplink.publications.values()) stream.publishedBy(this, null);
     this.uplink.close();
     this.downlink.close();

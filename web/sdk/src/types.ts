@@ -105,6 +105,19 @@ export interface ClientBannedInfo {
   message: string;
 }
 
+/**
+ * How good the two links to the server are. Qualities: 1 excellent, 2 good, 3 fair, 4 poor, 5 very poor, 6 disconnected,
+ * 0 not yet known. Round trips are in milliseconds, losses in percent of the packets.
+ */
+export interface NetworkQualityInfo {
+  uplinkNetworkQuality: number;
+  downlinkNetworkQuality: number;
+  uplinkRTT: number;
+  uplinkLoss: number;
+  downlinkRTT: number;
+  downlinkLoss: number;
+}
+
 /** The events of a client and what their handlers get. */
 export interface ClientEventMap {
   'stream-added': RemoteStreamInfo;
@@ -118,6 +131,8 @@ export interface ClientEventMap {
   'unmute-audio': RemoteUserInfo;
   'unmute-video': RemoteUserInfo;
   'client-banned': ClientBannedInfo;
+  /** Every two seconds from `join` to `leave`. */
+  'network-quality': NetworkQualityInfo;
   /** Ours: another of a stream's videos comes than before, or for another reason. Before the first it is the big one. */
   'video-received': VideoReceivedInfo;
   'connection-state-changed': ConnectionStateChange;

@@ -49,5 +49,6 @@ function shown(payload: ClientEventMap[keyof ClientEventMap]): string {
   if ('userId' in payload) return payload.userId;
   if ('reason' in payload) return `${payload.reason}: ${payload.message}`;
   if ('state' in payload) return `${payload.prevState} ${payload.state}`;
+  if ('uplinkRTT' in payload) return `${payload.uplinkNetworkQuality} ${payload.downlinkNetworkQuality}`;
   return `${payload.getCode().toString(16)} ${payload.extraCode}`;
 }

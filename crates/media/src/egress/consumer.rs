@@ -10,6 +10,7 @@ use crate::egress::spec::ConsumerSpec;
 use crate::egress::temporal::Temporal;
 use crate::ingress::demand::Offered;
 use crate::ingress::reception::{from_q16, to_ntp};
+use crate::ingress::smoothness::Smoothness;
 use crate::ingress::track::SenderClock;
 use crate::reasons::{DropReason, Shortfall};
 use crate::slab::{TrackKey, TransportKey};
@@ -111,7 +112,9 @@ pub(crate) struct Consumer {
     pub(crate) cursor: u64,
     /// Whether a frame has begun to go out and has not ended.
     pub(crate) in_frame: bool,
-    kind: Kind,
+    /// The frames of it that were sent, if it is a video.
+    pub(crate) smoothness: Smoothness,
+    pub(crate) kind: Kind,
     next_rtx: ExtSeqNo,
     resent: Vec<(u64, Option<Instant>)>,
     resend_budget: f64,
@@ -166,6 +169,7 @@ impl Consumer {
             extensions: ExtensionBlock::new(mid, spec.twcc_extension).unwrap_or_default(),
             cursor,
             in_frame: false,
+            smoothness: Smoothness::default(),
             kind,
             next_rtx: ExtSeqNo(u64::from(rng.next_u32() & 0x7fff)),
             resent: Vec::new(),

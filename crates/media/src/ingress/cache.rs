@@ -35,6 +35,8 @@ pub struct Meta {
     pub layers: Layers,
     /// How much of the payload is copies of what was before (RFC 2198), with their headers; 0: it is the codec's alone.
     pub copies: u16,
+    /// When it came to the socket, in microseconds since the router began.
+    pub came_us: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -195,6 +197,7 @@ mod tests {
             keyframe: false,
             layers: Layers::NONE,
             copies: 0,
+            came_us: 0,
         }
     }
 

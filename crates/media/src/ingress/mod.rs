@@ -7,6 +7,7 @@ pub(crate) mod keyframe_requests;
 pub(crate) mod meter;
 pub(crate) mod reception;
 pub(crate) mod repair;
+pub(crate) mod smoothness;
 pub(crate) mod spec;
 pub(crate) mod speech;
 pub(crate) mod standing;

@@ -7,6 +7,7 @@ use crate::ingress::demand::Limit;
 use crate::ingress::keyframe_requests::{KeyframeRequests, Need};
 use crate::ingress::meter::Meter;
 use crate::ingress::repair::Timing;
+use crate::ingress::smoothness::Smoothness;
 use crate::ingress::spec::ProducerSpec;
 use crate::ingress::speech::Speech;
 use crate::ingress::stream::Stream;
@@ -88,6 +89,8 @@ pub(crate) struct Track {
     /// What its publisher is asked to send of it at most.
     pub(crate) limit: Option<Limit>,
     speech: Speech,
+    /// Its frames, if it is a video.
+    pub(crate) smoothness: Smoothness,
     /// What the dependency descriptors of its packets refer to. Made for the first of them.
     pub(super) structure: Option<Box<Structure>>,
     pub(crate) packets: u64,
@@ -121,6 +124,7 @@ impl Track {
             meter: Meter::default(),
             limit: None,
             speech: Speech::default(),
+            smoothness: Smoothness::default(),
             structure: None,
             packets: 0,
             bytes: 0,
@@ -165,6 +169,7 @@ impl Track {
         self.epoch += 1;
         self.clock = None;
         self.keyframe_at = None;
+        self.smoothness.stop();
         if let Some(stream) = &mut self.stream {
             stream.forget_missing();
         }
@@ -278,12 +283,20 @@ impl Track {
     }
 
     /// Media of it came.
-    pub(crate) fn on_media(&mut self, now: Instant) {
+    pub(crate) fn on_media(&mut self, now: Instant, timestamp: RtpTime) {
+        if self.is_video() {
+            self.smoothness.on_packet(now, timestamp);
+        }
         let since = match self.sent {
             Some((since, last)) if now.saturating_duration_since(last) < PAUSE => since,
             _ => now,
         };
         self.sent = Some((since, now));
+    }
+
+    /// Since when its media comes without a pause.
+    pub(crate) fn sent_since(&self) -> Option<Instant> {
+        self.sent.map(|(since, _)| since)
     }
 
     /// Whether it is sent.

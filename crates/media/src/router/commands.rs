@@ -391,6 +391,7 @@ impl Router {
         }
         consumer.paused = paused;
         consumer.rewriter.stop();
+        consumer.smoothness.stop();
         let (track, transport) = (consumer.track, consumer.transport);
         let connected = self
             .transports

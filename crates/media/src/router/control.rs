@@ -134,9 +134,14 @@ impl Router {
             .and_then(|at| self.consumers.get_mut(at));
         if let Some(consumer) = consumer {
             let told = consumer.on_report(came, &block);
-            let transport = self.transports.get_mut(index);
-            if let Some(bandwidth) = transport.and_then(|it| it.bandwidth.as_mut()) {
+            let Some(transport) = self.transports.get_mut(index) else {
+                return;
+            };
+            if let Some(bandwidth) = transport.bandwidth.as_mut() {
                 bandwidth.on_report(came, block.fraction_lost, told, consumer.rtt);
+            }
+            if let Some(sample) = consumer.rtt.filter(|_| block.last_sr != 0) {
+                transport.round_trip.on_sample(sample);
             }
         }
     }
@@ -171,6 +176,9 @@ impl Router {
             self.spend_rtcp(now, index)?;
             if let Err(reason) = self.resend(now, consumer, seq, sink) {
                 self.drops.count(reason);
+                if let Some(transport) = self.transports.get_mut(index) {
+                    transport.drops.count(reason);
+                }
             }
         }
         self.drops

@@ -1,10 +1,12 @@
 //! Everything a router counts, copied out at one moment.
 
 use crate::ids::{ConsumerId, ProducerId, TransportId};
-use crate::reasons::{Drops, Shortfall};
+use crate::reasons::{DropReason, Drops, Shortfall};
+use crate::router::latency::Latency;
 use crate::transport::ice::Proof;
 use crate::transport::path::Path;
 use crate::transport::traffic::Traffic;
+use crate::wire::codecs::Kind;
 
 /// How media got its paths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,8 +76,21 @@ pub struct TransportStats {
     pub rtt_ms: Option<f64>,
     /// Packets dropped because it sent more than it may.
     pub policed: u64,
+    /// What of its peer or for it went no further, by reason; only what occurred.
+    pub drops: Vec<(DropReason, u64)>,
     /// What is known of the path to its peer, once something was to be forwarded to it.
     pub bandwidth: Option<BandwidthStats>,
+}
+
+/// The frames of a picture, and the gaps between them that are freezes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SmoothnessStats {
+    /// Frames.
+    pub frames: u64,
+    /// Gaps longer than three times the usual one, and longer than that by 150 ms.
+    pub freezes: u64,
+    /// Those gaps together, in milliseconds.
+    pub frozen_ms: u64,
 }
 
 /// One incoming track's counters.
@@ -85,6 +100,8 @@ pub struct ProducerStats {
     pub id: ProducerId,
     /// Its transport.
     pub transport: TransportId,
+    /// Sound or picture.
+    pub kind: Kind,
     /// Its restriction identifier, if it is one of several encodings.
     pub rid: String,
     /// The SSRC it has now.
@@ -95,6 +112,8 @@ pub struct ProducerStats {
     pub bytes: u64,
     /// Packets that never came (RFC 3550 A.3).
     pub lost: i64,
+    /// The share that is lost on the way, repaired or not, over some seconds: 0 to 1.
+    pub share_lost: f64,
     /// Interarrival jitter in timestamp units (RFC 3550 A.8).
     pub jitter: u32,
     /// Packets that came by retransmission.
@@ -107,6 +126,8 @@ pub struct ProducerStats {
     pub keyframe_requests: u64,
     /// Keyframes seen.
     pub keyframes: u64,
+    /// Of a picture, its frames and the gaps between them.
+    pub smoothness: SmoothnessStats,
     /// Consumers of it.
     pub consumers: usize,
 }
@@ -132,6 +153,12 @@ pub struct ConsumerStats {
     pub why: Option<Shortfall>,
     /// Whether it is paused.
     pub paused: bool,
+    /// Whether its path carries nothing of it.
+    pub starved: bool,
+    /// Bits a second that its path had for it in the last division; none: all that it wants.
+    pub offered: Option<u64>,
+    /// Of a picture, the frames that were sent and the gaps between them.
+    pub smoothness: SmoothnessStats,
     /// Packets sent, retransmissions not counted.
     pub packets: u64,
     /// Their payload bytes.
@@ -161,10 +188,50 @@ pub struct Snapshot {
     pub handshakes: HandshakeCounters,
     /// What was dropped, and why.
     pub drops: Drops,
+    /// How long packets were here that were forwarded.
+    pub latency: Latency,
     /// Transports that are open.
     pub transports: Vec<TransportStats>,
     /// Incoming tracks.
     pub producers: Vec<ProducerStats>,
     /// Forwarded tracks.
     pub consumers: Vec<ConsumerStats>,
+}
+
+/// How far the copying of a router's counters has come: see [`Router::copy_counters`](crate::Router::copy_counters).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    pub(super) table: Table,
+    pub(super) place: usize,
+}
+
+/// The tables, in the order in which they are copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Table {
+    #[default]
+    Head,
+    Transports,
+    Producers,
+    Consumers,
+    End,
+}
+
+impl Copied {
+    /// Whether that is all.
+    pub fn is_all(self) -> bool {
+        self.table == Table::End
+    }
+}
+
+impl Snapshot {
+    /// Takes in the next part of a copy that is made in several.
+    pub fn extend(&mut self, part: Snapshot) {
+        for transport in &part.transports {
+            self.traffic.packets_out += transport.traffic.packets_out;
+            self.traffic.bytes_out += transport.traffic.bytes_out;
+        }
+        self.transports.extend(part.transports);
+        self.producers.extend(part.producers);
+        self.consumers.extend(part.consumers);
+    }
 }

@@ -8,6 +8,7 @@ use crate::egress::rewrite::Incoming;
 use crate::egress::spec::ConsumerSpec;
 use crate::ingress::cache::Kept;
 use crate::ingress::keyframe_requests::Need;
+use crate::ingress::track::Track;
 use crate::reasons::{DropReason, Drops};
 use crate::router::Router;
 use crate::slab::{ConsumerKey, TrackKey, TransportKey};
@@ -283,11 +284,13 @@ impl Router {
         };
         if let Some(reason) = in_vain {
             self.drops.count_many(reason, end - consumer.cursor);
+            transport.drops.count_many(reason, end - consumer.cursor);
             consumer.cursor = end;
             return;
         }
         let video = consumer.is_video();
         let longest = usize::from(source.map_or(0, |track| track.longest));
+        let turn = self.latency.turn(now);
         let mut keyframe_wanted = false;
         transport.pacer.earn(now);
         while consumer.cursor < end {
@@ -298,18 +301,28 @@ impl Router {
             consumer.cursor += 1;
             let Some(kept) = kept else {
                 self.drops.count(DropReason::Overrun);
+                transport.drops.count(DropReason::Overrun);
                 continue;
             };
             let starts = !video || kept.meta.keyframe;
+            let begins_frame = video && !consumer.in_frame && !kept.payload.is_empty();
             match pass_on(now, consumer, transport, &kept, starts, longest, sink) {
-                Ok(begins) if begins && video => {
-                    let overtook = cache.overtakers(now, &kept.meta, consumer.cursor);
-                    catch_up(now, consumer, transport, overtook, &mut self.drops, sink);
+                Ok(begins) => {
+                    self.latency.note(turn, kept.meta.came_us);
+                    if begins_frame {
+                        let sent_since = source.and_then(Track::sent_since);
+                        let paused_since = |at| sent_since.is_none_or(|since| since > at);
+                        consumer.smoothness.on_frame(now, paused_since);
+                    }
+                    if begins && video {
+                        let overtook = cache.overtakers(now, &kept.meta, consumer.cursor);
+                        catch_up(now, consumer, transport, overtook, &mut self.drops, sink);
+                    }
                 }
-                Ok(_) => {}
                 Err(reason) => {
                     keyframe_wanted |= reason == DropReason::AwaitingKeyframe;
                     self.drops.count(reason);
+                    transport.drops.count(reason);
                 }
             }
         }

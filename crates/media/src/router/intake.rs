@@ -246,7 +246,7 @@ impl Router {
         let wants = wants.into_iter().flatten().min();
         let transport = track.transport;
         if !media.payload.is_empty() {
-            track.on_media(now);
+            track.on_media(now, media.timestamp);
         }
         if !track.started && !media.payload.is_empty() {
             track.started = true;
@@ -278,6 +278,7 @@ impl Router {
         {
             self.forward(now, sink);
         }
+        let came_us = self.latency.moment(self.came);
         let Some(track) = self.tracks.get_mut(index) else {
             return;
         };
@@ -292,6 +293,7 @@ impl Router {
             keyframe: media.keyframe,
             layers: media.layers,
             copies: media.copies,
+            came_us,
         };
         let arrival = track.next_arrival();
         if !track.keep(now, meta, media.descriptor, media.payload) {

@@ -17,6 +17,7 @@ mod handshakes;
 #[cfg(feature = "sim")]
 mod injected;
 mod intake;
+pub mod latency;
 mod policing;
 mod probing;
 mod removal;
@@ -38,6 +39,7 @@ use crate::router::counters::PathCounters;
 use crate::router::demand::NEW;
 use crate::router::dividing::Claim;
 use crate::router::event::Event;
+use crate::router::latency::LatencyMeter;
 use crate::router::strangers::Strangers;
 use crate::router::timers::Timers;
 use crate::router::turns::Handshakes;
@@ -119,6 +121,7 @@ pub struct Router {
     pub(crate) adapts: bool,
     pub(crate) drops: Drops,
     pub(crate) paths: PathCounters,
+    pub(crate) latency: LatencyMeter,
     /// All that came in, and what transports that are gone sent.
     pub(crate) traffic: Traffic,
     events: VecDeque<Event>,
@@ -170,6 +173,7 @@ impl Router {
             adapts: config.adapts,
             drops: Drops::default(),
             paths: PathCounters::default(),
+            latency: LatencyMeter::new(config.started),
             traffic: Traffic::default(),
             events: VecDeque::new(),
             #[cfg(feature = "sim")]
@@ -232,9 +236,14 @@ impl Router {
             return self.drops.count(DropReason::BadSource);
         }
         let dropped = self.isolated(|router| router.receive(now, path, datagram, sink));
+        let of = self.working_on;
         self.serve_hurried(now, sink);
         if let Some(Err(reason)) = dropped {
             self.drops.count(reason);
+            let transport = of.and_then(|at| self.transports.get_mut(at));
+            if let Some(transport) = transport {
+                transport.drops.count(reason);
+            }
         }
     }
 
@@ -257,6 +266,12 @@ impl Router {
             self.serve_hurried(now, sink);
         }
         self.ripe = ripe;
+    }
+
+    /// Everything that was written to the sink has been sent: call it when that is so, for the figures of how long packets
+    /// are here. `now` is asked for the time if any media was written.
+    pub fn on_flushed(&mut self, now: impl FnOnce() -> Instant) {
+        self.latency.sent(now);
     }
 
     /// When [`Router::handle_timeout`] wants to be called next; none while there is nothing to wait for.

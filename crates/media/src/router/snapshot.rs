@@ -2,37 +2,88 @@
 
 use super::Router;
 use super::counters::{
-    BandwidthStats, ConsumerStats, HandshakeCounters, PathCounters, ProducerStats, Snapshot,
-    TransportStats,
+    BandwidthStats, ConsumerStats, Copied, HandshakeCounters, PathCounters, ProducerStats,
+    SmoothnessStats, Snapshot, Table, TransportStats,
 };
 use crate::congestion::Bandwidth;
+use crate::egress::consumer::Consumer;
+use crate::ingress::smoothness::Smoothness;
 use crate::ingress::stream::Stream;
+use crate::ingress::track::Track;
 use crate::transport::Transport;
 use crate::transport::ice::Proof;
 use crate::transport::traffic::Traffic;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+/// Places of a table that are looked at for one part of a copy: some tens of microseconds.
+const PART: usize = 256;
+
 impl Router {
     /// All counters at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        let producers = self.tracks.values().map(|producer| ProducerStats {
-            id: producer.spec.producer,
-            transport: producer.spec.transport,
-            rid: producer.spec.rid.clone(),
-            ssrc: producer.ssrc().map(|ssrc| ssrc.0),
-            packets: producer.packets,
-            bytes: producer.bytes,
-            lost: producer.stream.as_ref().map_or(0, Stream::lost),
-            jitter: producer.stream.as_ref().map_or(0, Stream::jitter),
-            repaired: producer.repaired,
-            repeated: producer.stream.as_ref().map_or(0, |stream| stream.repeated),
-            nacks_sent: producer.nacks_sent,
-            keyframe_requests: producer.keyframe_requests,
-            keyframes: producer.keyframes,
-            consumers: producer.consumers.len(),
-        });
-        let consumers = self.consumers.values().map(|consumer| ConsumerStats {
+        let mut copied = Copied::default();
+        let mut all = self.copy_counters(&mut copied);
+        while !copied.is_all() {
+            all.extend(self.copy_counters(&mut copied));
+        }
+        all
+    }
+
+    /// The next part of all counters, and how far that is then. The first part has what is there once; each of them takes
+    /// a bounded time, whatever there is, so that packets can go out between two of them. What comes or goes meanwhile
+    /// may be in the copy or not.
+    pub fn copy_counters(&self, copied: &mut Copied) -> Snapshot {
+        let mut part = Snapshot::default();
+        let from = copied.place;
+        let places = match copied.table {
+            Table::Head => {
+                part = Snapshot {
+                    traffic: self.traffic,
+                    paths: self.paths,
+                    handshakes: HandshakeCounters {
+                        worked: self.handshakes.worked,
+                        waiting: self.handshakes.waiting,
+                    },
+                    drops: self.drops.clone(),
+                    latency: self.latency.total,
+                    ..part
+                };
+                0
+            }
+            Table::Transports => {
+                let window = self.transports.window(from, PART);
+                part.transports.extend(window.map(transport_stats));
+                self.transports.places()
+            }
+            Table::Producers => {
+                let window = self.tracks.window(from, PART);
+                part.producers.extend(window.map(producer_stats));
+                self.tracks.places()
+            }
+            Table::Consumers => {
+                let window = self.consumers.window(from, PART);
+                part.consumers
+                    .extend(window.map(|consumer| self.consumer_stats(consumer)));
+                self.consumers.places()
+            }
+            Table::End => 0,
+        };
+        *copied = match from + PART < places {
+            true => Copied {
+                place: from + PART,
+                ..*copied
+            },
+            false => Copied {
+                table: copied.table.next(),
+                place: 0,
+            },
+        };
+        part
+    }
+
+    fn consumer_stats(&self, consumer: &Consumer) -> ConsumerStats {
+        ConsumerStats {
             id: consumer.spec.consumer,
             transport: consumer.spec.transport,
             producer: self
@@ -45,6 +96,9 @@ impl Router {
             wanted_temporal: consumer.temporal.wanted,
             why: consumer.shortfall(),
             paused: consumer.paused,
+            starved: consumer.starved,
+            offered: consumer.offered.map(|it| it.bits),
+            smoothness: smoothness_stats(&consumer.smoothness),
             packets: consumer.packets,
             bytes: consumer.bytes,
             nacked: consumer.nacked,
@@ -53,28 +107,52 @@ impl Router {
             fraction_lost: f64::from(consumer.fraction_lost) / 256.0,
             jitter: consumer.jitter,
             rtt_ms: consumer.rtt.map(milliseconds),
-        });
-        let mut traffic = self.traffic;
-        for transport in self.transports.values() {
-            traffic.packets_out += transport.traffic.packets_out;
-            traffic.bytes_out += transport.traffic.bytes_out;
-        }
-        Snapshot {
-            traffic,
-            paths: self.paths,
-            handshakes: HandshakeCounters {
-                worked: self.handshakes.worked,
-                waiting: self.handshakes.waiting,
-            },
-            drops: self.drops.clone(),
-            transports: self.transports.values().map(stats_of).collect(),
-            producers: producers.collect(),
-            consumers: consumers.collect(),
         }
     }
 }
 
-fn stats_of(transport: &Transport) -> TransportStats {
+impl Table {
+    fn next(self) -> Table {
+        match self {
+            Table::Head => Table::Transports,
+            Table::Transports => Table::Producers,
+            Table::Producers => Table::Consumers,
+            Table::Consumers | Table::End => Table::End,
+        }
+    }
+}
+
+fn producer_stats(producer: &Track) -> ProducerStats {
+    ProducerStats {
+        id: producer.spec.producer,
+        transport: producer.spec.transport,
+        kind: producer.spec.kind,
+        rid: producer.spec.rid.clone(),
+        ssrc: producer.ssrc().map(|ssrc| ssrc.0),
+        packets: producer.packets,
+        bytes: producer.bytes,
+        lost: producer.stream.as_ref().map_or(0, Stream::lost),
+        share_lost: producer.stream.as_ref().map_or(0.0, Stream::share_lost),
+        jitter: producer.stream.as_ref().map_or(0, Stream::jitter),
+        repaired: producer.repaired,
+        repeated: producer.stream.as_ref().map_or(0, |stream| stream.repeated),
+        nacks_sent: producer.nacks_sent,
+        keyframe_requests: producer.keyframe_requests,
+        keyframes: producer.keyframes,
+        smoothness: smoothness_stats(&producer.smoothness),
+        consumers: producer.consumers.len(),
+    }
+}
+
+fn smoothness_stats(of: &Smoothness) -> SmoothnessStats {
+    SmoothnessStats {
+        frames: of.frames,
+        freezes: of.freezes,
+        frozen_ms: of.frozen.as_millis() as u64,
+    }
+}
+
+fn transport_stats(transport: &Transport) -> TransportStats {
     let state = if transport.srtp.is_some() {
         "connected"
     } else if transport.dtls.has_begun() {
@@ -93,6 +171,7 @@ fn stats_of(transport: &Transport) -> TransportStats {
         traffic: transport.traffic,
         rtt_ms: transport.round_trip.smoothed().map(milliseconds),
         policed: transport.policer.dropped,
+        drops: transport.drops.iter().collect(),
         bandwidth: transport.bandwidth.as_deref().map(bandwidth_of),
     }
 }
@@ -167,7 +246,7 @@ impl Snapshot {
             let _ = write!(
                 out,
                 ",\"packets\":{},\"bytes\":{},\"lost\":{},\"jitter\":{},\"repaired\":{},\"repeated\":{},\"nacks_sent\":{},\
-                 \"keyframe_requests\":{},\"keyframes\":{},\"consumers\":{}}}",
+                 \"keyframe_requests\":{},\"keyframes\":{},\"frames\":{},\"freezes\":{},\"frozen_ms\":{},\"consumers\":{}}}",
                 producer.packets,
                 producer.bytes,
                 producer.lost,
@@ -177,6 +256,9 @@ impl Snapshot {
                 producer.nacks_sent,
                 producer.keyframe_requests,
                 producer.keyframes,
+                producer.smoothness.frames,
+                producer.smoothness.freezes,
+                producer.smoothness.frozen_ms,
                 producer.consumers
             );
         });
@@ -185,7 +267,7 @@ impl Snapshot {
             let _ = write!(
                 out,
                 "{{\"id\":{},\"transport\":{},\"producer\":{},\"source\":{},\"wanted_source\":{},\"temporal\":{},\"wanted_temporal\":{},\"paused\":{},\"packets\":{},\"bytes\":{},\"nacked\":{},\
-                 \"retransmitted\":{},\"keyframe_requests\":{},\"fraction_lost\":{:.4},\"jitter\":{},\"rtt_ms\":",
+                 \"retransmitted\":{},\"keyframe_requests\":{},\"frames\":{},\"freezes\":{},\"frozen_ms\":{},\"fraction_lost\":{:.4},\"jitter\":{},\"rtt_ms\":",
                 consumer.id,
                 consumer.transport,
                 consumer.producer,
@@ -199,6 +281,9 @@ impl Snapshot {
                 consumer.nacked,
                 consumer.retransmitted,
                 consumer.keyframe_requests,
+                consumer.smoothness.frames,
+                consumer.smoothness.freezes,
+                consumer.smoothness.frozen_ms,
                 consumer.fraction_lost,
                 consumer.jitter
             );

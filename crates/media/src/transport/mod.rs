@@ -19,7 +19,7 @@ pub(crate) mod verification;
 
 use crate::congestion::{Bandwidth, Probe};
 use crate::ids::TransportId;
-use crate::reasons::{CloseReason, DropReason};
+use crate::reasons::{CloseReason, DropReason, Drops};
 use crate::slab::{ConsumerKey, TrackKey};
 use crate::transport::budget::Budget;
 use crate::transport::demanded::Told;
@@ -185,6 +185,8 @@ pub(crate) struct Transport {
     /// When it is looked again which sources its subscriptions may have; none while none has several.
     pub(crate) look_at_sources: Option<Instant>,
     pub(crate) traffic: Traffic,
+    /// What of its peer or for it went no further.
+    pub(crate) drops: Drops,
     pub(crate) policer: Policer,
 }
 
@@ -228,6 +230,7 @@ impl Transport {
             next_report: None,
             look_at_sources: None,
             traffic: Traffic::default(),
+            drops: Drops::default(),
             policer: Policer::new(limit),
         }
     }

@@ -363,6 +363,24 @@ export interface EncodingsWanted {
   rids: string[];
 }
 
+/**
+ * How good this client's two links are, every two seconds while it has one of them.
+ * `uplinkQuality` and `downlinkQuality`: 1 excellent, 2 good, 3 fair, 4 poor, 5 very poor, 6 disconnected, 0 not yet known: the worse of round trip (below 100, 200, 350, 600 ms) and loss (below 1, 3, 7, 15 %). Round trips are in milliseconds, losses in percent of the packets; 0 while not known.
+ */
+export interface NetworkQuality {
+  type: "network-quality";
+  uplinkQuality: number;
+  downlinkQuality: number;
+  /** Default: 0. */
+  uplinkRtt?: number;
+  /** Default: 0. */
+  uplinkLoss?: number;
+  /** Default: 0. */
+  downlinkRtt?: number;
+  /** Default: 0. */
+  downlinkLoss?: number;
+}
+
 /** A transport of this client is dead, with the core's reason; the client makes a new one. */
 export interface MediaFailed {
   type: "media-failed";
@@ -410,6 +428,7 @@ export type AnyEvent =
   | DownlinkOffer
   | VideoReceived
   | EncodingsWanted
+  | NetworkQuality
   | MediaFailed
   | ClientBanned
   | ServerStopping

@@ -21,7 +21,7 @@ type AddedTo<Theirs, Ours> = Exclude<Members<Ours>, Members<Theirs>>;
 
 export type Missing = [
   Holds<Same<MissingOf<v4.Client, ours.Client>, 'sendSEIMessage' | 'enableAudioVolumeEvaluation'>>,
-  Holds<Same<MissingOf<v4.ClientEventMap, ours.ClientEventMap>, 'network-quality' | 'audio-volume' | 'sei-message'>>,
+  Holds<Same<MissingOf<v4.ClientEventMap, ours.ClientEventMap>, 'audio-volume' | 'sei-message'>>,
   Holds<Same<MissingOf<v4.LocalStream, ours.LocalStream>, 'setAudioCaptureVolume'>>,
   Holds<Same<MissingOf<v4.RemoteStream, ours.RemoteStream>, never>>,
   Holds<Same<MissingOf<v4.StreamEventMap, ours.StreamEventMap>, 'connection-state-changed' | 'device-auto-recovered'>>,
@@ -49,6 +49,7 @@ export type Received = [
   Holds<Gets<ours.RemoteVideoStatsMap, v4.RemoteVideoStatsMap>>,
   Holds<Gets<ours.RemoteUserInfo, v4.RemoteUserInfo>>,
   Holds<Gets<ours.ConnectionState, v4.ConnectionState>>,
+  Holds<Same<keyof ours.ClientEventMap['network-quality'], keyof v4.ClientEventMap['network-quality']>>,
   Holds<Gets<ours.ClientEventMap['client-banned'], v4.ClientEventMap['client-banned']>>,
   Holds<Gets<ours.ClientEventMap['connection-state-changed'], v4.ClientEventMap['connection-state-changed']>>,
   Holds<Gets<ours.StreamEventMap['player-state-changed'], v4.StreamEventMap['player-state-changed']>>,
