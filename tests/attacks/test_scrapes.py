@@ -1,4 +1,4 @@
-"""A call goes on while its server's numbers are asked for every 10 ms by many, with the token, without it and beside it."""
+"""A call goes on while the numbers are asked for every 10 ms by many: with the right to, without it, and beside it."""
 
 from __future__ import annotations
 
