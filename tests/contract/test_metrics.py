@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
+from parlour.client import Client
+from parlour.client.events import NetworkQuality
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -257,3 +259,19 @@ async def test_parlour_top_shows_rooms_and_links_and_says_why_it_cannot(
     nobody = await beside("top", "http://127.0.0.1:9")
     assert (nobody.status, "does not answer" in nobody.err) == (1, True)
     await wire.close()
+
+
+async def test_the_python_client_hears_how_its_links_are(server: RunningServer) -> None:
+    ann = await peer(server, "ann")
+    try:
+        await ann.publish(AudioStreamTrack())
+        async with Client(server.url, server.app, "pat", server.user_sig("pat")) as pat, asyncio.timeout(DEADLINE):
+            await pat.join(1)
+            await pat.subscribe("ann", video=False)
+            async for event in pat.events():
+                if isinstance(event, NetworkQuality) and event.downlink_quality:
+                    break
+        assert 1 <= event.downlink_quality <= 5
+        assert (event.uplink_quality, event.uplink_rtt, event.uplink_loss) == (0, 0, 0), "pat sends nothing"
+    finally:
+        await ann.close()

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -54,6 +55,8 @@ class Collector:
     ) -> None:
         self._media, self._service, self._clock = media, service, clock
         self.figures = Figures(rooms, users)
+        self.lock = asyncio.Lock()
+        """Held by whoever changes the figures, or reads them in a thread."""
         self.shards: list[ShardNumbers] = []
         self.latency_bounds: list[float] = []
         self.events_waiting = 0
@@ -130,10 +133,10 @@ class Collector:
                     await asyncio.sleep(0)
         if tell:
             self._told = told
-        self.figures.begin(members, streams)
-        self.figures.add_links(numbers.transports, links, seconds)
-        await asyncio.sleep(0)
-        self.figures.add_streams(numbers.producers, tracks, seconds)
+        async with self.lock:
+            # With thousands of users this takes longer than the loop may stand still.
+            work = partial(self.figures.round, (members, streams), numbers, (links, tracks), seconds)
+            await asyncio.to_thread(work)
 
     def _tell(self, session: Session, up: LinkQuality, down: LinkQuality) -> None:
         """Tell a client how its links are. Where there are none, and were none, there is nothing to tell."""

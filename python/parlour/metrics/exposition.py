@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector as PrometheusCollector
 
 from parlour.metrics.collector import Collector
 from parlour.metrics.figures import Link
@@ -41,51 +41,52 @@ class Sources:
     version: str
 
 
-class Exposition(PrometheusCollector):
+class Exposition:
     """All that is exposed. Every family is there from the start, with or without samples."""
 
     def __init__(self, sources: Sources, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._sources = sources
         self._clock = clock
-        self._registry = CollectorRegistry(auto_describe=False)
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
-        GCCollector(registry=self._registry)
-        self._registry.register(self)
+        self._process = CollectorRegistry(auto_describe=False)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._process)
         self._texts: dict[str, tuple[float, bytes]] = {}
         self.made = 0
         """How many texts were made; the others were given out again."""
         self.asked = 0
 
-    def text(self, accept: str) -> tuple[bytes, str]:
+    async def text(self, accept: str) -> tuple[bytes, str]:
         """The text and its media type, in the format that ``accept`` asks for: Prometheus' own, or OpenMetrics."""
         self.asked += 1
         encode, content_type = choose_encoder(accept)
-        now = self._clock()
-        kept = self._texts.get(content_type)
-        if kept is not None and now - kept[0] < KEPT:
-            return kept[1], content_type
-        self.made += 1
-        text = encode(self._registry)
-        # There are as many formats as the library knows: a few.
-        self._texts[content_type] = (now, text)
+        text = self._kept(content_type)
+        if text is not None:
+            return text, content_type
+        async with self._sources.collector.lock:
+            text = self._kept(content_type)  # whoever waited for the lock too may have made it
+            if text is None:
+                now = self._clock()
+                self.made += 1
+                of_the_loop = [*self._signaling(), *self._loop()]
+                text = await asyncio.to_thread(lambda: encode(_Collected([*of_the_loop, *self._figures()])))
+                # There are as many formats as the library knows: a few.
+                self._texts[content_type] = (now, text)
         return text, content_type
 
-    def describe(self) -> Iterator[Metric]:
-        """Nothing is known of it before it is collected."""
-        return iter(())
+    def _kept(self, content_type: str) -> bytes | None:
+        kept = self._texts.get(content_type)
+        return kept[1] if kept is not None and self._clock() - kept[0] < KEPT else None
 
-    def collect(self) -> Iterator[Metric]:
-        """Every family, as it is now."""
-        yield InfoMetricFamily("parlour_build", "The server's version.", value={"version": self._sources.version})
-        yield from self._signaling()
+    def _figures(self) -> Iterator[Metric]:
+        """What takes time, and may be read in a thread while the collector's lock is held."""
         yield from self._media()
         yield from rooms(self._sources.collector.figures)
         yield from links(self._sources.collector.figures)
         yield from streams(self._sources.collector.figures)
-        yield from self._process()
+        yield from self._process.collect()
 
     def _signaling(self) -> Iterator[Metric]:
+        yield InfoMetricFamily("parlour_build", "The server's version.", value={"version": self._sources.version})
         service = self._sources.service
         requests = service.tallies.requests
         done = CounterMetricFamily("parlour_requests", "Signaling requests that were carried out.", labels=["request"])
@@ -184,7 +185,7 @@ class Exposition(PrometheusCollector):
             "parlour_media_events_waiting", "Events of the core that wait for the loop.", value=collector.events_waiting
         )
 
-    def _process(self) -> Iterator[Metric]:
+    def _loop(self) -> Iterator[Metric]:
         loop = self._sources.loop
         for name, text, histogram in (
             ("parlour_loop_lag_seconds", "How late the event loop is with what is due.", loop.lag),
@@ -193,6 +194,17 @@ class Exposition(PrometheusCollector):
             yield HistogramMetricFamily(name, text, buckets=histogram.buckets(), sum_value=histogram.sum)
         yield CounterMetricFamily("parlour_scrapes", "Times that these numbers were asked for.", value=self.asked)
         yield CounterMetricFamily("parlour_expositions", "Texts that were made for that.", value=self.made)
+
+
+class _Collected:
+    """Families that were collected already, as an encoder takes them."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        """They are."""
+        return self._families
 
 
 def _code(code: int) -> str:

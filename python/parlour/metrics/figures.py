@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Literal
 
-from parlour.media import ProducerNumbers, TransportNumbers
+from parlour.media import MediaNumbers, ProducerNumbers, TransportNumbers
 from parlour.metrics.names import OTHER, Names, label
 from parlour.quality import LinkQuality
 
@@ -82,6 +83,18 @@ GIVEN_COUNTS = (
 )
 
 
+_counts_of = attrgetter(*STREAM_COUNTS)
+_given_of = attrgetter(*GIVEN_COUNTS)
+NO_COUNTS = (0,) * max(len(STREAM_COUNTS), len(GIVEN_COUNTS))
+
+
+def grow(counts: Counter[str], names: Iterable[str], now: Iterable[int], before: Iterable[int]) -> None:
+    """Add what came since before to the counts of these names."""
+    for name, value, old in zip(names, now, before, strict=False):
+        if value > old:
+            counts[name] += value - old
+
+
 @dataclass(slots=True)
 class StreamFigures:
     """One encoding of a track. ``counts`` and ``given`` are by the names of the core's rows; ``row`` is of now."""
@@ -110,6 +123,18 @@ class Figures:
         self._named_users: Names[UserKey] = Names(most_users)
         self._transports: dict[int, TransportNumbers] = {}
         self._producers: dict[int, ProducerNumbers] = {}
+
+    def round(
+        self,
+        rooms: tuple[dict[RoomKey, list[str]], Counter[RoomKey]],
+        numbers: MediaNumbers,
+        owners: tuple[dict[int, LinkOf], dict[int, StreamOf]],
+        seconds: float,
+    ) -> None:
+        """A round that took so long: its rooms (as :meth:`begin` takes them), numbers, and whose these are."""
+        self.begin(*rooms)
+        self.add_links(numbers.transports, owners[0], seconds)
+        self.add_streams(numbers.producers, owners[1], seconds)
 
     def begin(self, members: dict[RoomKey, list[str]], streams: Counter[RoomKey]) -> None:
         """A round begins, with these rooms, their members and how many streams each has."""
@@ -183,12 +208,10 @@ class Figures:
             app, room, user = self._user(str(owner.app), label(owner.room), label(owner.user))
             key = (app, room, user, owner.stream, row.kind, row.rid)
             figures = self.streams.setdefault(key, StreamFigures())
-            for name in STREAM_COUNTS:
-                more = getattr(row, name) - (getattr(before, name) if before else 0)
-                # A track that goes on under another SSRC has lost nothing of that one yet.
-                figures.counts[name] += max(more, 0)
-            for name in GIVEN_COUNTS:
-                figures.given[name] += getattr(row.given, name) - (getattr(before.given, name) if before else 0)
+            # A track that goes on under another SSRC has lost nothing of that one yet: that count may become less.
+            grow(figures.counts, STREAM_COUNTS, _counts_of(row), _counts_of(before) if before else NO_COUNTS)
+            given_before = _given_of(before.given) if before else NO_COUNTS
+            grow(figures.given, GIVEN_COUNTS, _given_of(row.given), given_before)
             figures.bits += (row.bytes - (before.bytes if before else 0)) * 8 / seconds
             figures.receiving += row.standing.receiving
             figures.thinned += row.standing.thinned

@@ -25,7 +25,7 @@ def metrics_route(gate: Gate, exposition: Exposition) -> Route:
         if refused is not None:
             challenge = {"WWW-Authenticate": 'Bearer realm="metrics"'} if refused.status == 401 else {}
             return PlainTextResponse(refused.sentence + "\n", status_code=refused.status, headers=HEADERS | challenge)
-        text, content_type = exposition.text(request.headers.get("accept", "")[:1000])
+        text, content_type = await exposition.text(request.headers.get("accept", "")[:1000])
         return Response(text, headers=HEADERS | {"Content-Type": content_type})
 
     return Route("/metrics", metrics, methods=["GET"])
