@@ -355,9 +355,10 @@ class ClientTransport:
     def accept_offer(self, sdp: str) -> str:
         """Answer an offer, as the DTLS client. Raises RuntimeError with a sentence when it cannot be accepted."""
 
-    def write_frame(self, mid: str, *, codec: Codec, timestamp: int, data: bytes) -> bool:
+    def write_frame(self, mid: str, *, codec: Codec, timestamp: int, data: bytes, level: int | None = None) -> bool:
         """Queue an encoded frame. ``timestamp`` in ticks of the codec's clock: 48,000 (Opus) or 90,000 (video).
 
+        ``level``: how loud it is, in dB below the loudest there is, up to 127 (RFC 6464); None: that is not told.
         False when it was dropped at once: the queue is full or the transport closed.
         """
 
