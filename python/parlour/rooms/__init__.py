@@ -15,7 +15,9 @@ from parlour.rooms.ids import RoomId, read_room_id
 from parlour.rooms.reader import ReaderFailedError, RoomReader, RoomSnapshot
 from parlour.rooms.registry import Rooms
 from parlour.rooms.room import Member, Room, RoomLimits
+from parlour.rooms.speakers import Speakers
 from parlour.rooms.streams import Stream
+from parlour.rooms.volumes import News, Told, Volumes
 
 __all__ = [
     "Member",
@@ -23,6 +25,7 @@ __all__ = [
     "MemberLeft",
     "MemberRemoved",
     "MuteChanged",
+    "News",
     "ReaderFailedError",
     "Room",
     "RoomClosed",
@@ -32,9 +35,12 @@ __all__ = [
     "RoomReader",
     "RoomSnapshot",
     "Rooms",
+    "Speakers",
     "Stream",
     "StreamChanged",
     "StreamPublished",
     "StreamUnpublished",
+    "Told",
+    "Volumes",
     "read_room_id",
 ]
