@@ -114,6 +114,7 @@ class RoomsTable(_Table):
     resume_timeout: Annotated[float, Field(ge=0, le=86_400)] = 90
     max_members: Count = 300
     max_publishers: Count = 50
+    last_n: Bound = 0
 
 
 class MediaTable(_Table):

@@ -91,6 +91,26 @@ class VideoReceived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """How loud a stream's sound is: 1 to 100, linear in decibels. A voice begins at about 10."""
+
+    user_id: str
+    stream_type: StreamType
+    volume: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volumes:
+    """How loud everybody is now and who speaks, for who asked with :meth:`Client.watch_volumes`; this client too.
+
+    ``volumes`` are those that can be heard, the loudest first. ``speakers`` begins with who has the floor.
+    """
+
+    volumes: tuple[Volume, ...]
+    speakers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientBanned:
     """This client was removed from the room; ``ConnectionChanged("disconnected")`` comes next."""
 
@@ -120,7 +140,7 @@ class Failed:
 
 
 RoomEvent = PeerJoin | PeerLeave | StreamAdded | StreamUpdated | StreamRemoved | MuteChanged
-ClientEvent = RoomEvent | VideoReceived | ClientBanned | ServerStopping | ConnectionChanged | Failed
+ClientEvent = RoomEvent | VideoReceived | Volumes | ClientBanned | ServerStopping | ConnectionChanged | Failed
 
 __all__ = [
     "ClientBanned",
@@ -137,4 +157,6 @@ __all__ = [
     "StreamRemoved",
     "StreamUpdated",
     "VideoReceived",
+    "Volume",
+    "Volumes",
 ]
