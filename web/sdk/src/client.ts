@@ -14,8 +14,9 @@ import type { RemoteStream } from './streams/remote-stream.js';
 import type * as api from './types.js';
 import type { ClientConfig, ClientEventMap, ConnectionState, JoinOptions, ProxyServer, RemoteMutedState, Role } from './types.js';
 import { isSmallStreamSupported } from './support.js';
-import { eventHandler, joinOptions, smallStreamProfile, subscribeOptions, videoType } from './validate.js';
+import { evaluation, eventHandler, joinOptions, smallStreamProfile, subscribeOptions, videoType } from './validate.js';
 import { VERSION } from './version.js';
+import { NO_EVALUATION } from './volumes.js';
 
 type Place =
   | { state: 'outside' }
@@ -37,6 +38,7 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
   #sendsSmall = false;
   /** What the app wants the small stream to be; null for what suits the big one. */
   #smallProfile: VideoProfile | null = null;
+  #evaluation = NO_EVALUATION;
 
   /** Made by `TRTC.createClient`. */
   constructor(config: ClientConfig) {
@@ -153,6 +155,15 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
     await this.inside('setRemoteVideoStreamType').setVideoType(stream, wanted);
   }
 
+  /**
+   * Tells how loud everybody is by `audio-volume` every so many milliseconds; 0 or less: no more. While the page is hidden
+   * only with `enableInBackground`. May be called before `join`.
+   */
+  enableAudioVolumeEvaluation(interval = 2000, enableInBackground = false): void {
+    this.#evaluation = evaluation(interval, enableInBackground);
+    if (this.#place.state === 'inside') this.#place.call.evaluate(this.#evaluation);
+  }
+
   /** Changes the role; only live rooms have roles, and this version has no live rooms. */
   switchRole(role: Role): Promise<void> {
     const detail = `switchRole: '${role}' cannot be taken; roles exist in live mode only, which this version lacks`;
@@ -200,6 +211,7 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
           autoplayDialog: enableAutoPlayDialog,
           videoCodec,
           small: (stream) => (this.#sendsSmall ? (this.#smallProfile ?? smallProfile(stream.bigProfile)) : null),
+          evaluation: this.#evaluation,
         },
         listener,
       );

@@ -93,6 +93,19 @@ export interface VideoReceivedInfo {
   reason: string;
 }
 
+/** How loud everybody is. */
+export interface AudioVolumeInfo {
+  /** Every stream with sound, the own ones too, the loudest first. */
+  result: {
+    userId: string;
+    /** 0 (silence, or muted) to 100; a voice begins at about 10. */
+    audioVolume: number;
+    stream: LocalStream | RemoteStream;
+  }[];
+  /** Ours: who speaks now, first who has the floor. */
+  speakers: string[];
+}
+
 export interface ConnectionStateChange {
   prevState: ConnectionState;
   state: ConnectionState;
@@ -119,6 +132,7 @@ export interface ClientEventMap {
   'client-banned': ClientBannedInfo;
   /** Ours: another of a stream's videos comes than before, or for another reason. Before the first it is the big one. */
   'video-received': VideoReceivedInfo;
+  'audio-volume': AudioVolumeInfo;
   'connection-state-changed': ConnectionStateChange;
   error: RtcError;
 }
@@ -197,6 +211,11 @@ export interface Client {
    * there is a small one: as long as there is none the big one comes.
    */
   setRemoteVideoStreamType(stream: RemoteStream, type: VideoType): Promise<void>;
+  /**
+   * Tells how loud everybody is by `audio-volume` every `interval` milliseconds (2000 if left out, 100 at the least), whether
+   * or not anybody speaks; 0 or less: no more. While the page is hidden only with `enableInBackground`.
+   */
+  enableAudioVolumeEvaluation(interval?: number, enableInBackground?: boolean): void;
   /** Rejects: roles exist in live mode only, which this version lacks. */
   switchRole(role: Role): Promise<void>;
   /** What every remote user publishes and has muted. */
