@@ -41,6 +41,20 @@ class ProducerStarted(TypedDict):
     """Id of the producer."""
 
 @type_check_only
+class ProducerLevel(TypedDict):
+    """How loud a watched track is. Comes while it can be heard, and once more when it cannot."""
+
+    type: Literal["producer-level"]
+    transport: int
+    object: int
+    """Id of the producer."""
+    volume: int
+    """0 to 100."""
+    speaks: bool
+    spoken: float
+    """Seconds for which somebody spoke since the track began."""
+
+@type_check_only
 class IngressPoliced(TypedDict):
     """A transport sends more than it may. Comes again every 10 s while it does."""
 
@@ -121,7 +135,13 @@ class MediaEngine:
     def drain_events(
         self,
     ) -> list[
-        TransportConnected | TransportClosed | ProducerStarted | IngressPoliced | ConsumerSource | CommandRefused
+        TransportConnected
+        | TransportClosed
+        | ProducerStarted
+        | ProducerLevel
+        | IngressPoliced
+        | ConsumerSource
+        | CommandRefused
     ]:
         """All waiting events; those of one shard in their order. None once closed. None is ever lost."""
 
@@ -176,6 +196,9 @@ class MediaEngine:
 
     def remove_producer(self, producer: int) -> None:
         """Stop the incoming track, and every consumer that has no other source."""
+
+    def watch_level(self, producer: int, every: float | None) -> None:
+        """Tell how loud an incoming track is, every so many seconds at most and 0.05 at the least; None: no more."""
 
     def add_consumer(
         self,
@@ -339,9 +362,10 @@ class ClientTransport:
     def accept_offer(self, sdp: str) -> str:
         """Answer an offer, as the DTLS client. Raises RuntimeError with a sentence when it cannot be accepted."""
 
-    def write_frame(self, mid: str, *, codec: Codec, timestamp: int, data: bytes) -> bool:
+    def write_frame(self, mid: str, *, codec: Codec, timestamp: int, data: bytes, level: int | None = None) -> bool:
         """Queue an encoded frame. ``timestamp`` in ticks of the codec's clock: 48,000 (Opus) or 90,000 (video).
 
+        ``level``: how loud it is, in dB below the loudest there is, up to 127 (RFC 6464); None: that is not told.
         False when it was dropped at once: the queue is full or the transport closed.
         """
 

@@ -334,7 +334,7 @@ def _signaling_limits(settings: Settings) -> SignalingLimits:
             limits.login_timeout,
             settings.signaling.socket_timeout,
         ),
-        RoomLimits(rooms.max_members, rooms.max_audience, rooms.max_publishers, rooms.resume_timeout),
+        RoomLimits(rooms.max_members, rooms.max_audience, rooms.max_publishers, rooms.resume_timeout, rooms.last_n),
         limits.send_queue,
         settings.signaling.heartbeat_interval,
     )

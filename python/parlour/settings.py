@@ -117,6 +117,7 @@ class RoomsTable(_Table):
     max_members: Count = 300
     max_audience: Count = 100_000
     max_publishers: Count = 50
+    last_n: Bound = 0
 
 
 class MediaTable(_Table):

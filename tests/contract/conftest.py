@@ -24,6 +24,7 @@ ON_ONE_DATABASE = {
         "test_resume",
         "test_signaling",
         "test_small_streams",
+        "test_volumes",
     ),
 }
 """Modules about sockets, media, requests, arguments and processes: what is behind them makes no difference. What does

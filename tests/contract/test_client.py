@@ -226,13 +226,15 @@ async def test_the_robot_stays_when_everybody_else_has_left(server: RunningServe
 
 
 async def test_the_examples_of_the_page_run(server: RunningServer, robot: Robot, tmp_path: Path) -> None:
-    first, second = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     names: dict[str, object] = {}
-    exec(first, names)
-    exec(second, names)
+    for example in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        exec(example, names)
     async with asyncio.timeout(30):
         sizes = await names["watch"](server.url, server.app, server.user_sig("watcher"))
         assert sizes[:10] == [(360, 640)] * 10
+        speaker, loudness = await names["who_speaks"](server.url, server.app, server.user_sig("listener"))
+        assert speaker == "robot"
+        assert 1 <= loudness <= 100
         other = await names["started"](tmp_path / "other")
         assert other.url.startswith("http://127.0.0.1:")
         await other.stop()

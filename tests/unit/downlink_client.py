@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from parlour.media import Policed, SourceSent
+from parlour.media import Level, Policed, SourceSent
 from parlour.protocol.messages import DownlinkOffer, VideoReceived
 from parlour.sdp import Candidate, LocalTransport, RemoteTransport, TrackSpec
-from parlour.signaling.downlink import Downlink, RemoteTrack, TrackKey
+from parlour.signaling.downlink import Downlink, RemoteTrack
+from parlour.signaling.lines import TrackKey
 from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Transport
 from parlour.signaling.video_types import StreamKey
@@ -36,6 +37,8 @@ class Book:
     ssrcs: list[tuple[int, int]] = field(default_factory=list)
     sent: set[tuple[int, int]] = field(default_factory=set)
     ranks: dict[int, int] = field(default_factory=dict)
+    paused: set[int] = field(default_factory=set)
+    watched: dict[int, float] = field(default_factory=dict)
     on_source: Callable[[SourceSent], None] | None = None
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -52,6 +55,7 @@ class Book:
         on_closed: Callable[[str], None] | None = None,
         on_policed: Callable[[Policed], None] | None = None,
         on_source: Callable[[SourceSent], None] | None = None,
+        on_level: Callable[[Level], None] | None = None,
     ) -> Transport:
         number = next(self.ids)
         self.transports[number] = on_closed
@@ -105,8 +109,20 @@ class Book:
         self.sources[consumer] = source
         self.switches += 1
 
+    def set_consumer_paused(self, consumer: int, paused: bool) -> None:
+        assert consumer in self.consumers
+        assert paused != (consumer in self.paused), "nothing changes"
+        (self.paused.add if paused else self.paused.discard)(consumer)
+
+    def watch_level(self, producer: int, every: float | None) -> None:
+        if every is None:
+            del self.watched[producer]
+        else:
+            self.watched[producer] = every
+
     def remove_consumer(self, consumer: int) -> None:
         self.consumers.pop(consumer, None)
+        self.paused.discard(consumer)
 
     def fail(self, transport: int, reason: str) -> None:
         """The transport dies, as the core would tell."""
@@ -142,6 +158,7 @@ class Client:
         self.sent: list[tuple[TrackKey, SourceSent]] = []
         self.told: list[VideoReceived] = []
         self.taken: list[tuple[StreamKey, int | None, int | None]] = []
+        self.unseen: dict[StreamKey, str] = {}
         self.online = True
         self.now = 0.0
         self.hurried = False
@@ -157,6 +174,7 @@ class Client:
             on_taken=lambda key, before, after: self.taken.append((key, before, after)),
             pace=OfferPace(self._clock, lambda delay, callback: self.later.append(callback)),
             switch_pace=Pace(self._clock, lambda delay, callback: self.later.append(callback)),
+            unseen=self.unseen.get,
         )
 
     def _clock(self) -> float:

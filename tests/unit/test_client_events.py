@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from parlour.client import events
 from parlour.client.translation import ToldEvent, translate
+from parlour.client.volumes import VolumeView
 from parlour.protocol import messages as m
 
 STREAM = m.StreamInfo(
@@ -41,6 +42,7 @@ def test_the_public_events_and_their_fields_are_these():
         "NetworkQuality": [
             "uplink_quality", "downlink_quality", "uplink_rtt", "uplink_loss", "downlink_rtt", "downlink_loss",
         ],
+        "Volumes": ["volumes", "speakers"],
         "ClientBanned": ["reason", "message"],
         "ServerStopping": ["message"],
         "ConnectionChanged": ["state"],
@@ -49,7 +51,8 @@ def test_the_public_events_and_their_fields_are_these():
     assert [field.name for field in fields(events.PublishedStream)] == [
         "user_id", "stream_type", "stream_id", "audio", "video", "audio_muted", "video_muted", "small",
     ]  # fmt: skip
-    assert set(events.__all__) == {*told, "PublishedStream", "RoomEvent", "ClientEvent"}
+    assert [field.name for field in fields(events.Volume)] == ["user_id", "stream_type", "volume"]
+    assert set(events.__all__) == {*told, "PublishedStream", "Volume", "RoomEvent", "ClientEvent"}
 
 
 @pytest.mark.parametrize("message", OF_THE_WIRE, ids=lambda message: type(message).__name__)
@@ -64,7 +67,26 @@ def test_an_event_of_the_protocol_is_told_whole_in_a_class_of_the_sdk(message):
 
 def test_every_event_of_the_protocol_is_translated_or_between_sdk_and_server():
     assert {type(message) for message in OF_THE_WIRE} == set(get_args(ToldEvent))
-    assert set(get_args(m.AnyEvent)) - set(get_args(ToldEvent)) == {m.DownlinkOffer, m.EncodingsWanted, m.MediaFailed}
+    between = {m.DownlinkOffer, m.EncodingsWanted, m.MediaFailed}
+    of_differences = {m.Volumes}
+    assert set(get_args(m.AnyEvent)) - set(get_args(ToldEvent)) == between | of_differences
+
+
+def test_volumes_are_told_whole_though_the_wire_has_their_differences_alone():
+    def loud(volume, user_id="ann", stream_type="main"):
+        return m.Volume(user_id=user_id, volume=volume, stream_type=stream_type)
+
+    def told(message):
+        event = view.apply(message)
+        return [(one.user_id, one.stream_type, one.volume) for one in event.volumes], event.speakers
+
+    view = VolumeView()
+    ann, bob, screen = ("ann", "main", 40), ("bob", "main", 60), ("ann", "auxiliary", 40)
+    assert told(m.Volumes(volumes=[loud(40)], speakers=["ann"], whole=True)) == ([ann], ("ann",))
+    assert told(m.Volumes(volumes=[loud(60, "bob")])) == ([bob, ann], ("ann",))
+    assert told(m.Volumes(volumes=[loud(40, "ann", "auxiliary")])) == ([bob, screen, ann], ("ann",))
+    assert told(m.Volumes(volumes=[loud(0), loud(0, "cat")], speakers=[])) == ([bob, screen], ())
+    assert told(m.Volumes(volumes=[loud(40)], whole=True)) == ([ann], ())
 
 
 def as_values(thing):

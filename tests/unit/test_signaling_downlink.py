@@ -445,3 +445,40 @@ def test_who_takes_no_long_extensions_is_sent_no_descriptors() -> None:
     client.downlink.answer(offer.revision, answer_to(offer.sdp.replace("a=extmap-allow-mixed\r\n", "")))
     [(_, _, track)] = client.book.consumers.values()
     assert track.dependency_descriptor_extension is None
+
+
+def test_whose_video_is_left_out_is_told_why_and_neither_sent_nor_taken_until_it_is_again() -> None:
+    client = Client()
+    client.unseen["ann", "main"] = "ann is not among the last 2 who spoke"
+    client.publish("ann", encodings=2)
+    client.publish("ann", "audio")
+    client.downlink.subscribe("ann", "main", ["audio", "video"])
+    client.answer()
+    (video,) = [number for number, (_, producers, _) in client.book.consumers.items() if len(producers) == 2]
+    assert client.book.paused == {video}, "sound goes on"
+    assert [(event.video_type, event.reason) for event in client.told] == [
+        ("none", "ann is not among the last 2 who spoke")
+    ]
+    assert client.downlink.taken.biggest(("ann", "main")) is None
+    client.downlink.look_who_is_seen(frozenset({"ann"}))
+    assert len(client.told) == 1
+    del client.unseen["ann", "main"]
+    client.downlink.look_who_is_seen(frozenset({"ann"}))
+    assert client.book.paused == set()
+    assert (client.told[-1].video_type, client.told[-1].reason) == ("big", "asked for")
+    assert client.downlink.taken.biggest(("ann", "main")) == 0
+    client.unseen["ann", "main"] = "another reason"
+    client.downlink.look_who_is_seen(frozenset({"ann"}))
+    assert client.book.paused == {video}
+    # Its uplink comes back with other producers, and it is still left out.
+    client.publish("ann", encodings=2)
+    client.answer()
+    assert len(client.book.paused) == 1
+    assert client.told[-1].reason == "another reason"
+    client.unpublish("ann")
+    client.answer()
+    del client.unseen["ann", "main"]
+    client.publish("ann")
+    client.downlink.subscribe("ann", "main", ["video"])
+    client.answer()
+    assert client.book.paused == set()

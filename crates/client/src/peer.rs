@@ -25,6 +25,7 @@ const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 /// Ours: identifiers of the header extensions we offer (RFC 8285 §4.2: 1 to 14).
 const TWCC_EXTENSION: u8 = 3;
 const MID_EXTENSION: u8 = 4;
+const LEVEL_EXTENSION: u8 = 5;
 
 /// Why an operation on a peer failed: a sentence for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct OutgoingFrame {
     pub codec: Codec,
     /// RTP media time in ticks of the codec's clock: 48,000 a second for Opus, 90,000 for video.
     pub timestamp: u64,
+    /// How loud it is, in dB below the loudest there is, up to 127 (RFC 6464); none: that is not told.
+    pub level: Option<u8>,
     /// The encoded frame.
     pub data: Arc<[u8]>,
 }
@@ -101,7 +104,8 @@ impl Peer {
             .clear_codecs()
             .clear_extension_map()
             .set_extension(TWCC_EXTENSION, Extension::TransportSequenceNumber)
-            .set_extension(MID_EXTENSION, Extension::RtpMid);
+            .set_extension(MID_EXTENSION, Extension::RtpMid)
+            .set_extension(LEVEL_EXTENSION, Extension::AudioLevel);
         for codec in &config.codecs {
             match codec {
                 Codec::Opus => builder.codec_config().enable_opus(true, false),
@@ -148,7 +152,7 @@ impl Peer {
             return Err(Error(format!("m-line {} does not send", frame.mid)));
         }
         let wire = frame.codec.wire();
-        let writer = self
+        let mut writer = self
             .rtc
             .writer(frame.mid)
             .ok_or_else(|| Error(format!("no m-line {} to send on", frame.mid)))?;
@@ -165,6 +169,10 @@ impl Peer {
                     frame.mid
                 ))
             })?;
+        if let Some(level) = frame.level {
+            // Whether it is speech is for the server to judge.
+            writer = writer.audio_level(-(level.min(127) as i8), false);
+        }
         writer
             .write(pt, now, MediaTime::new(frame.timestamp, clock), frame.data)
             .map_err(failed("the frame cannot be sent"))?;

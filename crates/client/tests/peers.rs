@@ -132,6 +132,7 @@ impl Pair {
                 OutgoingFrame {
                     mid,
                     codec,
+                    level: None,
                     timestamp,
                     data,
                 },
@@ -274,6 +275,7 @@ fn a_second_stream_is_added_and_the_first_one_stopped() {
     let refused = OutgoingFrame {
         mid: first[0],
         codec: Codec::Vp8,
+        level: None,
         timestamp: 9000,
         data: vp8_frame(true, 2, 500),
     };

@@ -59,6 +59,7 @@ fn sound_crosses_real_sockets_and_closing_is_heard() {
                 let frame = OutgoingFrame {
                     mid: offer.mids[0],
                     codec: Codec::Opus,
+                    level: None,
                     timestamp: n * 960,
                     data: vec![7; 60].into(),
                 };
@@ -85,6 +86,7 @@ fn sound_crosses_real_sockets_and_closing_is_heard() {
     let frame = OutgoingFrame {
         mid: "x".into(),
         codec: Codec::Opus,
+        level: None,
         timestamp: 0,
         data: vec![1].into(),
     };

@@ -256,6 +256,10 @@ impl Session {
                 pli: video,
                 remb: false,
             }));
+            self.command(Command::WatchLevel {
+                producer,
+                every: Some(Duration::ZERO),
+            });
             let (ssrc, rtx_ssrc) = FORWARDED[at];
             self.command(Command::AddConsumer(ConsumerSpec {
                 consumer: ConsumerId(at as u64),

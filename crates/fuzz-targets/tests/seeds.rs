@@ -117,6 +117,8 @@ fn write_the_seeds() {
     save("rtp", "plain", &buf[..len + 20]);
     let len = header(&mut buf, &[(1, b"0"), (3, &[0, 1])]);
     save("rtp", "one-byte-extensions", &buf[..len + 20]);
+    let len = header(&mut buf, &[(5, &[20]), (6, &[20, 20]), (7, &[0; 16])]);
+    save("rtp", "levels", &buf[..len + 20]);
     save(
         "rtp",
         "two-byte-extensions",
@@ -305,6 +307,33 @@ fn write_the_seeds() {
         wait(250),
     ];
     save("media", "sound", &sound.concat());
+    // How loud it is, in one byte, in none and in too many, in the form of one byte and of two, and under another id.
+    let long = [20; 40];
+    let levels: [&[(u8, &[u8])]; 6] = [
+        &[(5, &[20])],
+        &[],
+        &[(5, &[20, 20])],
+        &[(5, &[20]), (7, &long)],
+        &[(5, &long)],
+        &[(4, b"1"), (6, &[20])],
+    ];
+    let mut told = Vec::new();
+    for number in 0..60u8 {
+        let mut packet = [0; 200];
+        let which = usize::from(number.saturating_sub(30)) % levels.len();
+        let len = write_header(
+            &mut packet,
+            false,
+            PayloadType(97),
+            SeqNo(u16::from(number)),
+            RtpTime(u32::from(number) * 960),
+            Ssrc(1002),
+            levels[which],
+        );
+        told.extend(record(0, 0, &packet[..len + 4]));
+        told.extend(wait(18));
+    }
+    save("media", "levels", &told);
     let paused = [
         start.clone(),
         record(3, 2, &[]),

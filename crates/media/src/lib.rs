@@ -24,6 +24,7 @@ pub use dimpl::DtlsCertificate;
 pub use egress::spec::{ConsumerSpec, MAX_SOURCES};
 pub use ids::{ConsumerId, ProducerId, TransportId};
 pub use ingress::spec::ProducerSpec;
+pub use ingress::speech::Level;
 pub use reasons::{CloseReason, DropReason, Drops, RefuseReason, Shortfall};
 pub use router::command::Command;
 pub use router::counters::{

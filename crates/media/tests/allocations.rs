@@ -1,11 +1,14 @@
 //! After warm-up nothing is allocated on the packet path: not for media, repair, reports, checks or keyframe requests.
 //! The global allocator of this test counts while the router works on a datagram or on what is due.
 
-use parlour_media::Kind;
+use parlour_media::num::{PayloadType, RtpTime, SeqNo, Ssrc};
+use parlour_media::{Command, Event, Kind, ProducerId, ProducerSpec, rtp};
+use parlour_sim::raw::{RAW_PASSWORD, RawPeer, producer};
 use parlour_sim::{AUDIO_PT, Camera, Hop, Sim};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 struct Counting;
 
@@ -125,6 +128,49 @@ fn after_warm_up_nothing_is_allocated_for_media_repair_reports_and_checks() {
     };
     assert!(repaired(&after) > repaired(&before) + 100);
     assert!(after.traffic.packets_in > before.traffic.packets_in + 20 * 150);
+}
+
+/// Of one who speaks and is watched.
+#[test]
+fn after_warm_up_nothing_is_allocated_to_follow_how_loud_a_track_is() {
+    let mut sim = Sim::new(1);
+    let mut peer = RawPeer::connect(&mut sim, 1);
+    let (watched, every) = (ProducerId(1), Some(Duration::from_millis(50)));
+    sim.command(Command::AddProducer(ProducerSpec {
+        level_extension: Some(2),
+        ..producer(peer.transport, Kind::Audio)
+    }));
+    sim.command(Command::WatchLevel {
+        producer: watched,
+        every,
+    });
+    let mut number = 0;
+    let mut speak = |sim: &mut Sim, packets| {
+        for _ in 0..packets {
+            number += 1;
+            let mut packet = vec![9; 100];
+            let time = RtpTime(u32::from(number) * 960);
+            let (kind, seq) = (PayloadType(AUDIO_PT), SeqNo(number));
+            let level = (2, &[(number % 40) as u8][..]);
+            rtp::write_header(&mut packet, false, kind, seq, time, Ssrc(1000), &[level]);
+            peer.send_rtp(sim, &packet);
+            sim.sent = Some(Vec::new());
+            sim.run(Duration::from_millis(20));
+            for (_, datagram) in sim.sent.take().unwrap_or_default() {
+                peer.answer(sim, &datagram, RAW_PASSWORD);
+            }
+        }
+    };
+    speak(&mut sim, 500);
+    sim.events.clear();
+    COUNT.set(0);
+    sim.probe = |works| COUNTS.set(works);
+    speak(&mut sim, 1000);
+    sim.probe = |_| {};
+    let told = |event: &&Event| matches!(event, Event::ProducerLevel { .. });
+    assert!(sim.events.iter().filter(told).count() > 200);
+    let count = COUNT.get();
+    assert_eq!(count, 0, "{}", PLACES.take().join("\n---\n"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod first_picture;
 mod forged_hellos;
 mod hostile_peers;
 mod isolation;
+mod levels;
 mod narrow_paths;
 mod numbers;
 mod padding;

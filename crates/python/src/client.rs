@@ -128,7 +128,7 @@ impl ClientTransport {
         self.with(py, |transport| transport.accept_offer(sdp))
     }
 
-    #[pyo3(signature = (mid, *, codec, timestamp, data))]
+    #[pyo3(signature = (mid, *, codec, timestamp, data, level = None))]
     fn write_frame(
         &self,
         py: Python<'_>,
@@ -136,12 +136,14 @@ impl ClientTransport {
         codec: &str,
         timestamp: u64,
         data: &[u8],
+        level: Option<u8>,
     ) -> PyResult<bool> {
         let codec = self::codec(codec)?;
         let frame = OutgoingFrame {
             mid: mid.into(),
             codec,
             timestamp,
+            level,
             data: data.into(),
         };
         Ok(self.post(py, |transport| transport.write_frame(frame)))

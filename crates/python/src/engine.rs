@@ -195,6 +195,19 @@ impl MediaEngine {
         })
     }
 
+    #[pyo3(signature = (producer, every))]
+    fn watch_level(&self, producer: u64, every: Option<f64>) -> PyResult<()> {
+        let seconds = |every| {
+            Duration::try_from_secs_f64(every).map_err(|_| {
+                PyValueError::new_err(format!("levels come every so many seconds, not {every}"))
+            })
+        };
+        self.submit(Command::WatchLevel {
+            producer: ProducerId(producer),
+            every: every.map(seconds).transpose()?,
+        })
+    }
+
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     #[pyo3(signature = (*, consumer, transport, producers, source, temporal, mid, payload_type,
                         red_payload_type, rtx_payload_type, ssrc, rtx_ssrc, mid_extension, twcc_extension,
@@ -336,6 +349,18 @@ impl MediaEngine {
 fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     match event {
+        Event::ProducerLevel {
+            producer,
+            transport,
+            level,
+        } => {
+            dict.set_item("type", "producer-level")?;
+            dict.set_item("transport", transport.0)?;
+            dict.set_item("object", producer.0)?;
+            dict.set_item("volume", level.volume)?;
+            dict.set_item("speaks", level.speaks)?;
+            dict.set_item("spoken", f64::from(level.spoken_ms) / 1000.0)?;
+        }
         Event::TransportConnected { transport, profile } => {
             dict.set_item("type", "transport-connected")?;
             dict.set_item("transport", transport.0)?;

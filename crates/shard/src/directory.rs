@@ -51,6 +51,13 @@ impl Directory {
                 let track = self.producers.get(producer);
                 Ok(track.and_then(|track| self.shard_of(track.transport)))
             }
+            Command::WatchLevel { producer, .. } => {
+                let track = self.producers.get(producer);
+                let shard = track.and_then(|track| self.shard_of(track.transport));
+                shard
+                    .map(Some)
+                    .ok_or(CommandError::UnknownProducer(*producer))
+            }
             Command::AddConsumer(spec) => self.route_consumer(spec).map(Some),
             Command::RemoveConsumer { consumer } => {
                 let forward = self.consumers.get(consumer);
@@ -247,6 +254,7 @@ impl From<&Command> for Passed {
             Command::RemoveConsumer { consumer } => Passed::RemoveConsumer(*consumer),
             Command::AddTransport { .. }
             | Command::SetRemote { .. }
+            | Command::WatchLevel { .. }
             | Command::SetConsumerSource { .. }
             | Command::SetConsumerPaused { .. } => Passed::Other,
         }
@@ -318,6 +326,13 @@ mod tests {
         }
     }
 
+    fn watch(producer: u64) -> Command {
+        Command::WatchLevel {
+            producer: ProducerId(producer),
+            every: None,
+        }
+    }
+
     /// Transports 1 and 2 on shard 0, 3 on shard 1; producer 10 on 1; consumer 20 of it on 2.
     fn room() -> Directory {
         let mut directory = Directory::default();
@@ -334,6 +349,7 @@ mod tests {
         let mut directory = room();
         assert_eq!(pass(&mut directory, &producer(11, 3)), Ok(Some(1)));
         assert_eq!(directory.route(&pause(20)), Ok(Some(0)));
+        assert_eq!(directory.route(&watch(10)), Ok(Some(0)));
         let remove = Command::RemoveTransport {
             transport: TransportId(3),
         };
@@ -365,6 +381,10 @@ mod tests {
         assert_eq!(
             directory.route(&pause(21)),
             Err(CommandError::UnknownConsumer(ConsumerId(21)))
+        );
+        assert_eq!(
+            directory.route(&watch(99)),
+            Err(CommandError::UnknownProducer(ProducerId(99)))
         );
     }
 

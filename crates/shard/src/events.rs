@@ -6,7 +6,7 @@
 //! once) and [`EventReceiver::is_behind`] makes the engine refuse commands while too many wait. Events
 //! that may come again and again for one transport are kept once.
 
-use parlour_media::{Event, TransportId};
+use parlour_media::{Event, ProducerId, TransportId};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -34,6 +34,8 @@ struct Waiting {
     once: VecDeque<Event>,
     /// What may come again, the latest of each transport.
     repeated: HashMap<TransportId, Event>,
+    /// The latest level of each track.
+    levels: HashMap<ProducerId, Event>,
 }
 
 /// Both ends for any number of shards.
@@ -64,6 +66,9 @@ impl EventSender {
             Event::IngressPoliced { transport, .. } => {
                 waiting.repeated.insert(transport, event);
             }
+            Event::ProducerLevel { producer, .. } => {
+                waiting.levels.insert(producer, event);
+            }
             Event::TransportClosed { transport, .. } => {
                 waiting.repeated.remove(&transport);
                 waiting.once.push_back(event);
@@ -80,7 +85,8 @@ impl EventSender {
 }
 
 impl EventReceiver {
-    /// All that wait, oldest first of each shard; what may come again is behind the rest.
+    /// All that wait, oldest first of each shard; what may come again is behind the rest, and a track's level may be behind
+    /// the end of that track.
     pub(crate) fn drain(&self) -> Vec<Event> {
         // Reset first: an event pushed after this makes the descriptor readable again.
         let mut count = [0; 8];
@@ -90,13 +96,14 @@ impl EventReceiver {
         Vec::from(waiting.once)
             .into_iter()
             .chain(repeated)
+            .chain(waiting.levels.into_values())
             .collect()
     }
 
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
         let waiting = self.0.waiting();
-        waiting.once.len() + waiting.repeated.len()
+        waiting.once.len() + waiting.repeated.len() + waiting.levels.len()
     }
 
     /// Whether so many wait that nothing more should be asked for before they are fetched.
@@ -113,7 +120,7 @@ impl EventReceiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parlour_media::{CloseReason, TransportId};
+    use parlour_media::{CloseReason, Level};
     use std::os::fd::AsRawFd;
 
     fn event(id: u64) -> Event {
@@ -174,5 +181,27 @@ mod tests {
         assert_eq!(receiver.waiting(), 2);
         sender.push(event(2));
         assert_eq!(receiver.drain(), [event(2), policed(1, 99_999)]);
+    }
+
+    #[test]
+    fn levels_wait_once_a_track_whoever_fetches_them_and_when() {
+        let (sender, receiver) = ring().unwrap();
+        let level = |producer, spoken_ms| Event::ProducerLevel {
+            producer: ProducerId(producer),
+            transport: TransportId(1),
+            level: Level {
+                volume: 7,
+                speaks: true,
+                spoken_ms,
+            },
+        };
+        for spoken in 0..10_000 {
+            sender.push(level(1, spoken));
+            sender.push(level(2, spoken));
+        }
+        assert_eq!(receiver.waiting(), 2);
+        let drained = receiver.drain();
+        assert_eq!(drained.len(), 2);
+        assert!(drained.contains(&level(1, 9_999)) && drained.contains(&level(2, 9_999)));
     }
 }

@@ -310,7 +310,9 @@ impl World {
                         subscription.told = source;
                     }
                 }
-                Event::TransportConnected { .. } | Event::ProducerStarted { .. } => {}
+                Event::TransportConnected { .. }
+                | Event::ProducerStarted { .. }
+                | Event::ProducerLevel { .. } => {}
             }
         }
         let mut media = Vec::new();

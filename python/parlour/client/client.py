@@ -35,6 +35,7 @@ from parlour.client.schedule import delays, is_unknown_session, may_pass
 from parlour.client.streams import LocalStream, RemoteStream
 from parlour.client.translation import translate
 from parlour.client.uplink import Uplink
+from parlour.client.volumes import VolumeView
 from parlour.errors import ErrorCode, RtcError
 from parlour.protocol import messages as m
 from parlour.protocol.words import Codec, Kind, Role, Scene, StreamType, VideoType
@@ -96,6 +97,8 @@ class Client:
         self._calls = CallQueue()
         self._uplink = Uplink(self._ask, self._open_connection, self._online, self._problem)
         self._downlink = Downlink(self._ask, self._open_connection, self._online, self._problem)
+        self._volumes = VolumeView()
+        self._volume_interval = 0
         self._handlers: list[tuple[type[Any], Callable[[Any], None]]] = []
         self._events: deque[ClientEvent] = deque(maxlen=EVENT_QUEUE)
         self._news = asyncio.Event()
@@ -231,6 +234,26 @@ class Client:
 
         await self._calls.run((user_id, stream_type), work)
 
+    async def watch_volumes(self, interval: float = 2.0) -> None:
+        """Be told by ``Volumes`` how loud everybody is and who speaks, whenever that changed.
+
+        Not more often than every ``interval`` seconds: the next shorter one of 0.1, 0.2, 0.5, 1 and 2 is taken. 0: no
+        more. It goes on until the client leaves. Raises INVALID_OPERATION for who may not receive audio.
+        """
+        if not 0 <= interval <= 86_400:
+            raise RtcError(ErrorCode.INVALID_PARAMETER, f"an interval is 0 or more seconds, not {interval}")
+        self._must_have_joined()
+        asked = 0 if interval == 0 else max(1, round(interval * 1000))
+        await self._ask(m.WatchVolumes(id=0, interval=asked), m.WatchVolumesOk)
+        self._volume_interval = asked
+
+    async def _watch_volumes_anew(self) -> None:
+        """In another session, of which the server does not know that they are watched."""
+        try:
+            await self._ask(m.WatchVolumes(id=0, interval=self._volume_interval), m.WatchVolumesOk)
+        except RtcError as error:
+            self._problem(error)
+
     def on(self, kind: type[E], handler: Callable[[E], None]) -> None:
         """Call ``handler`` for every event of a class of :mod:`parlour.client.events`, in the event loop."""
         self._handlers.append((kind, handler))
@@ -264,6 +287,7 @@ class Client:
         self._joined = True
         self._events.clear()
         self.room = RoomView()
+        self._volumes, self._volume_interval = VolumeView(), 0
         self._emit(ConnectionChanged("connected"))
         for work in (self._uplink.run(), self._downlink.run()):
             self._spawn(work)
@@ -373,6 +397,8 @@ class Client:
                 self._downlink.offered(message)
             case m.MediaFailed():
                 (self._uplink if message.link == "uplink" else self._downlink).failed(message.reason)
+            case m.Volumes():
+                self._emit(self._volumes.apply(message))
             case m.EncodingsWanted():
                 pass  # for who sends a video in several encodings
             case _:
@@ -451,6 +477,8 @@ class Client:
         self._uplink.entered_anew()
         self._downlink.entered_anew()
         self._go_online(channel, entered, anew=True)
+        if self._volume_interval:
+            self._spawn(self._watch_volumes_anew())
         self._emit(ConnectionChanged("connected"))
 
     def _end(self, problem: str | None, code: ErrorCode = ErrorCode.SIGNAL_CHANNEL_ERROR) -> None:

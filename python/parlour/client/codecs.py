@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -89,6 +90,14 @@ class VideoEncoder:
             self._next_keyframe = False
             picture.pict_type = av.video.frame.PictureType.I
         return b"".join(bytes(packet) for packet in self._context.encode(picture))
+
+
+def level_of(samples: NDArray[np.int16]) -> int:
+    """How loud sound is, in decibels below the loudest there is: 0 to 127, which is silence (RFC 6464 §3)."""
+    import numpy as np
+
+    power = float(np.mean(np.square(samples, dtype=np.float64))) if samples.size else 0.0
+    return 127 if power == 0 else min(127, max(0, round(-10 * math.log10(power / 32768**2))))
 
 
 class AudioEncoder:

@@ -107,6 +107,26 @@ class NetworkQuality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """How loud a stream's sound is: 1 to 100, linear in decibels. A voice begins at about 10."""
+
+    user_id: str
+    stream_type: StreamType
+    volume: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volumes:
+    """How loud everybody is now and who speaks, for who asked with :meth:`Client.watch_volumes`; this client too.
+
+    ``volumes`` are those that can be heard, the loudest first. ``speakers`` begins with who has the floor.
+    """
+
+    volumes: tuple[Volume, ...]
+    speakers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientBanned:
     """This client was removed from the room; ``ConnectionChanged("disconnected")`` comes next."""
 
@@ -136,7 +156,9 @@ class Failed:
 
 
 RoomEvent = PeerJoin | PeerLeave | StreamAdded | StreamUpdated | StreamRemoved | MuteChanged
-ClientEvent = RoomEvent | VideoReceived | NetworkQuality | ClientBanned | ServerStopping | ConnectionChanged | Failed
+ClientEvent = (
+    RoomEvent | VideoReceived | NetworkQuality | Volumes | ClientBanned | ServerStopping | ConnectionChanged | Failed
+)
 
 __all__ = [
     "ClientBanned",
@@ -154,4 +176,6 @@ __all__ = [
     "StreamRemoved",
     "StreamUpdated",
     "VideoReceived",
+    "Volume",
+    "Volumes",
 ]

@@ -86,9 +86,9 @@ class PeerConnection:
         self._expect_connection()
         return answer
 
-    def write(self, mid: str, codec: Codec, timestamp: int, data: bytes) -> bool:
+    def write(self, mid: str, codec: Codec, timestamp: int, data: bytes, level: int | None = None) -> bool:
         """Queue a frame for sending; from any thread. False when it was dropped at once."""
-        return self._transport.write_frame(mid, codec=codec, timestamp=timestamp, data=data)
+        return self._transport.write_frame(mid, codec=codec, timestamp=timestamp, data=data, level=level)
 
     def request_keyframe(self, mid: str) -> None:
         """Ask for a keyframe of a received track (sent at most every 500 ms)."""

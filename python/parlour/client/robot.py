@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from parlour.client.client import Client
-from parlour.client.codecs import AUDIO_CLOCK, PACKET_SAMPLES, VIDEO_CLOCK, AudioEncoder, VideoEncoder
+from parlour.client.codecs import AUDIO_CLOCK, PACKET_SAMPLES, VIDEO_CLOCK, AudioEncoder, VideoEncoder, level_of
 from parlour.client.events import ClientBanned, ConnectionChanged, Failed
 from parlour.client.streams import LocalStream
 
@@ -82,6 +82,6 @@ class Robot:
                 pictures += 1
             else:
                 samples = packets * PACKET_SAMPLES
-                data = audio.encode(melody(wall + samples / AUDIO_CLOCK, PACKET_SAMPLES, AUDIO_CLOCK))
-                stream.write_audio(data, samples)
+                sound = melody(wall + samples / AUDIO_CLOCK, PACKET_SAMPLES, AUDIO_CLOCK)
+                stream.write_audio(audio.encode(sound), samples, level=level_of(sound))
                 packets += 1

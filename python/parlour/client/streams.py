@@ -24,10 +24,12 @@ class LocalTrack:
     connection: PeerConnection | None = None
     mid: str = ""
 
-    def write(self, timestamp: int, data: bytes) -> bool:
+    def write(self, timestamp: int, data: bytes, level: int | None = None) -> bool:
         """Send a frame; False when it was dropped."""
         connection = self.connection
-        return connection is not None and not self.muted and connection.write(self.mid, self.codec, timestamp, data)
+        if connection is None or self.muted:
+            return False
+        return connection.write(self.mid, self.codec, timestamp, data, level)
 
 
 class LocalStream:
@@ -83,12 +85,16 @@ class LocalStream:
                     return
                 await asyncio.sleep(0)  # it is closed; its owner takes the tracks off it
 
-    def write_audio(self, data: bytes, timestamp: int) -> bool:
+    def write_audio(self, data: bytes, timestamp: int, *, level: int | None = None) -> bool:
         """Send an Opus packet; ``timestamp`` in samples at 48 kHz. False when it was dropped.
 
+        ``level`` is how loud it is, in decibels below the loudest there is: 0 to 127, which is silence, and ValueError
+        for any other. By it the server tells volumes and speakers (RFC 6464), which without it are not known.
         Dropped is what comes before the transport is connected, while muted, or faster than it can be sent.
         """
-        return self._audio is not None and self._audio.write(timestamp, data)
+        if level is not None and not 0 <= level <= 127:
+            raise ValueError(f"a level is 0 to 127 dB below the loudest there is, not {level}")
+        return self._audio is not None and self._audio.write(timestamp, data, level)
 
     def write_video(self, data: bytes, timestamp: int) -> bool:
         """Send an encoded picture (H264: Annex B); ``timestamp`` in units of 1/90,000 s. False when dropped."""

@@ -1,10 +1,11 @@
 """The media core as the control plane uses it: transports, tracks and their events on the event loop."""
 
-from parlour.media.core import MediaCore, MediaFullError, Policed, SourceSent, TransportHandle
+from parlour.media.core import Level, MediaCore, MediaFullError, Policed, SourceSent, TransportHandle
 from parlour.media.counters import MediaCounters
 from parlour.media.numbers import MediaNumbers, ProducerNumbers, ShardNumbers, TransportNumbers
 
 __all__ = [
+    "Level",
     "MediaCore",
     "MediaCounters",
     "MediaFullError",

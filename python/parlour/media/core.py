@@ -75,6 +75,19 @@ class SourceSent:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """How loud a watched producer is, as its packets tell (RFC 6464)."""
+
+    producer: int
+    volume: int
+    """0 (silence) to 100, linear in decibels; a voice begins at about 10."""
+    speaks: bool
+    """Whether somebody speaks, or did a moment ago. What stays as loud as it was is no speech."""
+    spoken: float
+    """Seconds for which somebody spoke since the track began."""
+
+
+@dataclass(frozen=True, slots=True)
 class TransportHandle:
     """A transport and our end of it, as a description tells the peer."""
 
@@ -90,6 +103,7 @@ class _Transport:
     on_producer_started: Callable[[int], None] | None
     on_policed: Callable[[Policed], None] | None
     on_source: Callable[[SourceSent], None] | None
+    on_level: Callable[[Level], None] | None
     next_ssrc: int = field(default_factory=lambda: secrets.randbits(32))
 
 
@@ -211,12 +225,14 @@ class MediaCore:
         on_producer_started: Callable[[int], None] | None = None,
         on_policed: Callable[[Policed], None] | None = None,
         on_source: Callable[[SourceSent], None] | None = None,
+        on_level: Callable[[Level], None] | None = None,
     ) -> TransportHandle:
         """Make a transport that waits for its peer. Raises MediaFullError when its shard has as many as it may.
 
         ``on_connected(srtp_profile)`` and ``on_producer_started(producer)`` are called as it happens, ``on_policed``
         when it sends more than it may, once in 10 s, ``on_source`` when it gets another source of a picture than is
-        wanted for it, none, or again the one that is. ``on_closed(reason)`` comes last, once, and not after
+        wanted for it, none, or again the one that is, ``on_level`` for its producers that :meth:`watch_level` named.
+        ``on_closed(reason)`` comes last, once, and not after
         :meth:`remove_transport`.
         """
         if not 0 <= shard < len(self._candidates):
@@ -228,7 +244,7 @@ class MediaCore:
         add = self._running.add_transport
         self._submit(partial(add, shard=shard, transport=transport, local_ufrag=ufrag, local_pwd=pwd))
         self._transports[transport] = _Transport(
-            shard, on_connected, on_closed, on_producer_started, on_policed, on_source
+            shard, on_connected, on_closed, on_producer_started, on_policed, on_source, on_level
         )
         local = LocalTransport(ufrag=ufrag, pwd=pwd, fingerprint=self.fingerprint, candidates=self._candidates[shard])
         return TransportHandle(transport, local)
@@ -294,6 +310,10 @@ class MediaCore:
     def remove_producer(self, producer: int) -> None:
         """Stop an incoming track, and every consumer that has no other source."""
         self._submit(partial(self._running.remove_producer, producer))
+
+    def watch_level(self, producer: int, every: float | None) -> None:
+        """Tell how loud a producer is every so many seconds, 0.05 or more, while it can be heard; None: no more."""
+        self._submit(partial(self._running.watch_level, producer, every))
 
     def add_consumer(
         self,
@@ -437,6 +457,9 @@ class MediaCore:
             elif event["type"] == "consumer-source":
                 sent = SourceSent(event["object"], event["source"], event["why"], event["needed"], event["available"])
                 self._call(known.on_source, sent)
+            elif event["type"] == "producer-level":
+                level = Level(event["object"], event["volume"], event["speaks"], event["spoken"])
+                self._call(known.on_level, level)
             elif event["type"] == "transport-closed":
                 del self._transports[transport]
                 self._tell_watch(transport, event["reason"])

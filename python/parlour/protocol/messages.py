@@ -133,6 +133,16 @@ class SetVideoType(Request, tag="set-video-type", frozen=True):
     stream_type: StreamType = "main"
 
 
+class WatchVolumes(Request, tag="watch-volumes", frozen=True):
+    """Be told by ``volumes`` how loud everybody in the room is and who speaks, from now on.
+
+    ``interval`` are milliseconds; the next shorter one of 100, 200, 500, 1000 and 2000 is taken, or 100; 0: no more.
+    Refused with -102019 to who may not receive audio.
+    """
+
+    interval: int = 2000
+
+
 class DownlinkAnswer(Request, tag="downlink-answer", frozen=True):
     """The client's SDP answer to the ``downlink-offer`` of the same revision."""
 
@@ -169,6 +179,7 @@ AnyRequest = (
     | Subscribe
     | Unsubscribe
     | SetVideoType
+    | WatchVolumes
     | DownlinkAnswer
     | DownlinkRestart
     | Mute
@@ -287,11 +298,17 @@ class SubscribeOk(Message, frozen=True):
     revision: int
 
 
+class WatchVolumesOk(Message, frozen=True):
+    """How often, in milliseconds; 0: not any more."""
+
+    interval: int
+
+
 class Empty(Message, frozen=True):
     """Done; nothing more to say."""
 
 
-AnyOk = LoginOk | EnterOk | ResumeOk | PublishOk | SubscribeOk | Empty
+AnyOk = LoginOk | EnterOk | ResumeOk | PublishOk | SubscribeOk | WatchVolumesOk | Empty
 
 ANSWERS: dict[type[Request], type[Message]] = {
     Login: LoginOk,
@@ -302,6 +319,7 @@ ANSWERS: dict[type[Request], type[Message]] = {
     Subscribe: SubscribeOk,
     Unsubscribe: Empty,
     SetVideoType: Empty,
+    WatchVolumes: WatchVolumesOk,
     DownlinkAnswer: Empty,
     DownlinkRestart: Empty,
     Mute: Empty,
@@ -399,14 +417,35 @@ class DownlinkOffer(Event, tag="downlink-offer", frozen=True):
 class VideoReceived(Event, tag="video-received", frozen=True):
     """Which of a stream's videos is sent to this client now, and why. Before the first it is the big one.
 
-    ``none``: the path to this client carries none of them. ``reason`` is for people: "asked for", or what is in the way
-    of that, with the rates where it is the path.
+    ``none``: the path to this client carries none of them, or its user is not among those who spoke last where the
+    server sends no more. ``reason`` is for people: "asked for", or what is in the way of that, with the rates where it
+    is the path.
     """
 
     user_id: str
     stream_type: StreamType
     video_type: ReceivedVideo
     reason: str
+
+
+class Volume(Message, frozen=True):
+    """How loud a stream's sound is: 0 (silence, or muted) to 100, linear in decibels; a voice begins at about 10."""
+
+    user_id: str
+    volume: int
+    stream_type: StreamType = "main"
+
+
+class Volumes(Event, tag="volumes", frozen=True):
+    """What changed of how loud everybody is, the receiver too, and who speaks, for who asked by ``watch-volumes``.
+
+    Who is not named is as loud as before; with ``whole``, silent. At most 16 are named, those that changed most.
+    ``speakers`` are up to 8 who speak, first who has the floor, then who began last; null: the same as before.
+    """
+
+    volumes: list[Volume]
+    speakers: list[str] | None = None
+    whole: bool = False
 
 
 class EncodingsWanted(Event, tag="encodings-wanted", frozen=True):
@@ -465,6 +504,7 @@ AnyEvent = (
     | MuteChanged
     | DownlinkOffer
     | VideoReceived
+    | Volumes
     | EncodingsWanted
     | NetworkQuality
     | MediaFailed

@@ -27,6 +27,9 @@ Scene = Literal["rtc", "live"]
 Role = Literal["anchor", "audience"]
 """Who may publish, and who only receives."""
 
+VOLUME_INTERVALS = (100, 200, 500, 1000, 2000)
+"""Milliseconds between two messages with volumes: those that there are."""
+
 MAX_SDK_APP_ID = 2**32 - 1
 """The largest sdkAppId; the smallest is 1."""
 

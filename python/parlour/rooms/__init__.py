@@ -16,7 +16,9 @@ from parlour.rooms.ids import RoomId, read_room_id
 from parlour.rooms.reader import ReaderFailedError, RoomReader, RoomSnapshot
 from parlour.rooms.registry import Rooms
 from parlour.rooms.room import Member, Room, RoomLimits
+from parlour.rooms.speakers import Speakers
 from parlour.rooms.streams import Stream
+from parlour.rooms.volumes import News, Told, Volumes
 
 __all__ = [
     "Member",
@@ -24,6 +26,7 @@ __all__ = [
     "MemberLeft",
     "MemberRemoved",
     "MuteChanged",
+    "News",
     "ReaderFailedError",
     "RoleChanged",
     "Room",
@@ -34,9 +37,12 @@ __all__ = [
     "RoomReader",
     "RoomSnapshot",
     "Rooms",
+    "Speakers",
     "Stream",
     "StreamChanged",
     "StreamPublished",
     "StreamUnpublished",
+    "Told",
+    "Volumes",
     "read_room_id",
 ]

@@ -39,6 +39,8 @@ class RoomLimits:
     max_audience: int = 100_000
     max_publishers: int = 50
     resume_timeout: float = 90.0
+    last_n: int = 0
+    """Where more than so many show themselves, the pictures of so many are sent, who spoke last; 0: all."""
 
 
 @dataclass(slots=True)

@@ -45,6 +45,11 @@ class Channel:
         """Who logged in on it."""
         return None if self.login is None else self.login.identity.user_id
 
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be sent."""
+        return len(self._outbox)
+
     def answer(self, request_id: int, body: Message) -> None:
         """Answer a request that was carried out."""
         self._put(encode_ok(request_id, body))

@@ -28,9 +28,10 @@ from parlour.sdp import (
     write_downlink_offer,
 )
 from parlour.signaling.encodings import OnTaken, TakenEncodings
+from parlour.signaling.lines import Line, PendingOffer, TrackKey
 from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Media, Transport
-from parlour.signaling.video_types import VideoTypes
+from parlour.signaling.video_types import StreamKey, VideoTypes
 
 MID_EXTENSION = 1
 TWCC_EXTENSION = 2
@@ -43,9 +44,6 @@ REMEMBERED = 16
 
 PAYLOAD_TYPES = (*range(96, 128), *range(35, 64))
 """The dynamic ones (RFC 3551 §6) and, after them, those that rtcp-mux leaves free (RFC 5761 §4)."""
-
-TrackKey = tuple[str, StreamType, Kind]
-"""A remote track: whose, of which stream, audio or video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +59,11 @@ class RemoteTrack:
     cname: str
 
 
-@dataclass(slots=True, eq=False)
-class Line:
-    """One m-line. ``key`` is None while it is free; ``producers`` are what ``offered`` was made for.
-
-    ``source`` is the place of the one among them that is forwarded.
-    """
-
-    offered: DownlinkLine
-    key: TrackKey | None = None
-    producers: tuple[int, ...] = ()
-    consumer: int | None = None
-    source: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PendingOffer:
-    """An offer without answer: its message, and the lines as they were then."""
-
-    message: DownlinkOffer
-    lines: tuple[DownlinkLine, ...]
-
-
 class Downlink:
     """One client's downlink. ``send`` gets every offer, and says whether the client can be told now.
 
-    ``tell`` gets what else is told; without a socket it is told again with the next.
+    ``tell`` gets what else is told; without a socket it is told again with the next. ``unseen`` says why nobody is sent
+    a stream's video.
     """
 
     def __init__(
@@ -102,6 +79,7 @@ class Downlink:
         on_taken: OnTaken,
         pace: OfferPace,
         switch_pace: Pace,
+        unseen: Callable[[StreamKey], str | None] = lambda key: None,
     ) -> None:
         self._media = media
         self._shard = shard
@@ -110,6 +88,7 @@ class Downlink:
         self._on_failed = on_failed
         self._on_source = on_source
         self._pace = pace
+        self._unseen = unseen
         self._transport: Transport | None = None
         self._remote: RemoteTransport | None = None
         self._lines: list[Line] = []
@@ -482,6 +461,25 @@ class Downlink:
                     source=line.source,
                     rank=RANKS[line.key[1]],
                 )
+            line.paused = False
+            self._leave_out(line)
+
+    def look_who_is_seen(self, changed: frozenset[str]) -> None:
+        """These users' videos are left out, or not any more."""
+        for line in self._lines:
+            if line.key is not None and line.key[0] in changed:
+                self._leave_out(line)
+
+    def _leave_out(self, line: Line) -> None:
+        if line.key is None or line.consumer is None or line.key[2] != "video":
+            return
+        why = self._unseen(line.key[:2])
+        with self.taken.changing(line.key[:2]):
+            self.video_types.leave_out(line.key[:2], why)
+        if line.paused != (why is not None):
+            line.paused = why is not None
+            with contextlib.suppress(LookupError):  # it closed just now
+                self._media.set_consumer_paused(line.consumer, line.paused)
 
     # --- big and small ---
 

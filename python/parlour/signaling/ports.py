@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from parlour.media import Policed, SourceSent
+from parlour.media import Level, Policed, SourceSent
 from parlour.sdp import LocalTransport, RemoteTransport, TrackSpec
 
 
@@ -37,6 +37,7 @@ class Media(Protocol):
         on_closed: Callable[[str], None] | None = None,
         on_policed: Callable[[Policed], None] | None = None,
         on_source: Callable[[SourceSent], None] | None = None,
+        on_level: Callable[[Level], None] | None = None,
     ) -> Transport:
         """Make a transport that waits for its peer. Raises MediaFullError."""
 
@@ -55,6 +56,9 @@ class Media(Protocol):
     def remove_producer(self, producer: int) -> None:
         """Stop it and its consumers."""
 
+    def watch_level(self, producer: int, every: float | None) -> None:
+        """Tell how loud it is, every so many seconds; None: no more."""
+
     def add_consumer(
         self,
         transport: int,
@@ -69,6 +73,9 @@ class Media(Protocol):
 
     def set_consumer_source(self, consumer: int, source: int, temporal: int | None) -> None:
         """Forward another encoding, from its next keyframe on; of its frames those up to that temporal layer."""
+
+    def set_consumer_paused(self, consumer: int, paused: bool) -> None:
+        """Forward nothing of it, or go on."""
 
     def remove_consumer(self, consumer: int) -> None:
         """Stop forwarding."""

@@ -28,7 +28,9 @@ from parlour.rooms import (
 )
 from parlour.signaling.channel import Channel
 from parlour.signaling.codec import encode_event
-from parlour.signaling.downlink import RemoteTrack, TrackKey
+from parlour.signaling.downlink import RemoteTrack
+from parlour.signaling.lines import TrackKey
+from parlour.signaling.loudness import Loudness
 from parlour.signaling.privileges import may_receive, may_send
 from parlour.signaling.session import Session
 from parlour.signaling.video_types import StreamKey
@@ -55,8 +57,11 @@ class RoomSession:
     Everything here happens at once, without waiting, so that no two changes ever mix.
     """
 
-    def __init__(self, room: Room[Session], sdk_app_id: int, shard: int, on_departed: OnDeparted) -> None:
+    def __init__(
+        self, room: Room[Session], sdk_app_id: int, shard: int, on_departed: OnDeparted, loudness: Loudness
+    ) -> None:
         self.room = room
+        self.loudness = loudness
         self._events = room.read(limit=MOST_EVENTS)
         self._on_departed = on_departed
         self.sdk_app_id = sdk_app_id
@@ -184,6 +189,11 @@ class RoomSession:
         with session.downlink.taken.changing(key):
             session.downlink.video_types.want(key, request.video_type)
 
+    def watch_volumes(self, session: Session, request: messages.WatchVolumes) -> messages.WatchVolumesOk:
+        """Tell a session how loud everybody is, or do so no more."""
+        may_receive(session.privileges, "main", ["audio"])
+        return messages.WatchVolumesOk(interval=self.loudness.listen(session, request.interval))
+
     def taken(self, key: StreamKey, before: int | None, after: int | None) -> None:
         """One of the sessions takes another encoding of a stream's video than before, as its ``TakenEncodings`` say."""
         publisher = self.room.session(key[0])
@@ -246,6 +256,7 @@ class RoomSession:
             self._tell_others(event.user_id, told)
             if channel is not None:
                 channel.connection.owe(told=len(self.room))
+        self.loudness.changed()
 
     def _removed(self, session: Session, reason: RemovalReason) -> None:
         channel, session.channel = session.channel, None

@@ -22,6 +22,7 @@ from parlour.signaling.channel import Channel
 from parlour.signaling.codec import request_type
 from parlour.signaling.connection import ConnectionLimits
 from parlour.signaling.ended import EndedSessions
+from parlour.signaling.loudness import Loudness
 from parlour.signaling.ports import Media
 from parlour.signaling.room_session import REMOVED, RoomSession, stream_info
 from parlour.signaling.session import Session
@@ -227,6 +228,8 @@ class SignalingService:
                 session.downlink.drop(request.user_id, request.stream_type)
             case messages.SetVideoType():
                 session.room.set_video_type(session, request)
+            case messages.WatchVolumes():
+                return session.room.watch_volumes(session, request)
             case messages.DownlinkAnswer():
                 try:
                     asked_for = session.downlink.answer(request.revision, request.sdp)
@@ -423,7 +426,9 @@ class SignalingService:
         room = self.rooms.open(sdk_app_id, room_id)
         if room.first is not None:
             return room.first.session.room
-        return RoomSession(room, sdk_app_id, self._media.pick_shard(), self._departed)
+        later = asyncio.get_running_loop().call_later
+        loudness = Loudness(room, self._media, self.limits.rooms.last_n, self.clock, later)
+        return RoomSession(room, sdk_app_id, self._media.pick_shard(), self._departed, loudness)
 
     def _close_if_empty(self, room_session: RoomSession) -> None:
         self.rooms.close_if_empty(room_session.sdk_app_id, room_session.room.room_id)

@@ -13,8 +13,9 @@ from parlour.media import Policed, SourceSent
 from parlour.protocol.messages import DownlinkOffer, EncodingsWanted, Event, MediaFailed, NetworkQuality
 from parlour.protocol.words import Role, StreamType
 from parlour.signaling.channel import Channel
-from parlour.signaling.downlink import Downlink, TrackKey
+from parlour.signaling.downlink import Downlink
 from parlour.signaling.encodings import WantedEncodings
+from parlour.signaling.lines import TrackKey
 from parlour.signaling.pace import Later, OfferPace, Pace
 from parlour.signaling.ports import Media
 from parlour.signaling.uplink import Uplink
@@ -48,6 +49,10 @@ class Session:
         self.channel: Channel | None = channel
         self.room = room
         self.cname = secrets.token_hex(8)
+        self.volume_interval = 0
+        """Milliseconds between two messages that tell it volumes; 0: it is told none."""
+        self.missed_volumes = False
+        """Whether it was told some of them only, since too much waited for it."""
         self._clock = clock
         self._later = later
         # Downlinks of others keep their m-lines for a failed uplink's tracks: it will publish again, or leave.
@@ -57,6 +62,7 @@ class Session:
             lambda reason: self._failed("uplink", reason),
             self._follow_encodings,
             self._policed,
+            room.loudness.heard,
         )
         self.downlink = Downlink(
             media,
@@ -69,6 +75,7 @@ class Session:
             on_taken=room.taken,
             pace=OfferPace(clock, later),
             switch_pace=Pace(clock, later),
+            unseen=lambda key: room.loudness.why_unseen(*key),
         )
 
     @property
@@ -101,6 +108,7 @@ class Session:
             self._failed("downlink", self.downlink.failure)
         self.downlink.resend()
         self.uplink.repeat()
+        self.room.loudness.repeat(self)
 
     def close(self) -> None:
         """Stop its media."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from parlour.errors import ErrorCode, RtcError
-from parlour.media import MediaFullError, Policed
+from parlour.media import Level, MediaFullError, Policed
 from parlour.protocol.messages import Publish
 from parlour.protocol.words import Kind, StreamType
 from parlour.sdp import RemoteTransport, TrackSpec, UplinkOffer, read_uplink_offer, write_uplink_answer
@@ -34,12 +34,14 @@ class Uplink:
         on_failed: Callable[[str], None],
         follow_encodings: Callable[[StreamType, tuple[str, ...]], WantedEncodings],
         on_policed: Callable[[Policed], None] | None = None,
+        on_level: Callable[[Level], None] | None = None,
     ) -> None:
         self._media = media
         self._shard = shard
         self._on_failed = on_failed
         self._follow_encodings = follow_encodings
         self._on_policed = on_policed
+        self._on_level = on_level
         self._transport: Transport | None = None
         self._remote: RemoteTransport | None = None
         self._version = 0
@@ -101,7 +103,7 @@ class Uplink:
         if request.restart or self._transport is None:
             self._drop_transport()
             self._transport = self._media.create_transport(
-                self._shard, on_closed=self._closed, on_policed=self._on_policed
+                self._shard, on_closed=self._closed, on_policed=self._on_policed, on_level=self._on_level
             )
             self._media.set_remote(self._transport.id, offer.remote)
             self._remote = offer.remote

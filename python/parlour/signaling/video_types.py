@@ -57,6 +57,8 @@ class VideoTypes:
         self._chosen: dict[StreamKey, tuple[ReceivedVideo, str]] = {}
         self._instead: dict[StreamKey, tuple[SourceSent, tuple[ReceivedVideo, str]]] = {}
         """What comes in place of what was chosen, and what is said of that."""
+        self._left_out: dict[StreamKey, str] = {}
+        """Of whom nothing comes, and why."""
         self.wanted: dict[StreamKey, VideoType] = {}
         """Where it is not the big one."""
 
@@ -78,8 +80,21 @@ class VideoTypes:
         self._say_news(key)
         return source
 
-    def biggest(self, key: StreamKey) -> int:
-        """The place of the biggest encoding that is needed: the wanted one, or the one that stands in for it."""
+    def leave_out(self, key: StreamKey, why: str | None) -> None:
+        """It is not sent for that reason; None: it is."""
+        if why is not None:
+            self._left_out[key] = why
+        else:
+            self._left_out.pop(key, None)
+        self._say_news(key)
+
+    def biggest(self, key: StreamKey) -> int | None:
+        """The place of the biggest encoding that is needed: the wanted one, or the one that stands in for it.
+
+        None where none is sent, though the path carries it.
+        """
+        if key in self._left_out:
+            return None
         wanted = SMALLEST if key in self.wanted else 0
         sent = self._instead[key][0] if key in self._instead else None
         if sent is not None and sent.why == "missing" and sent.source is not None:
@@ -109,6 +124,7 @@ class VideoTypes:
         self._told.pop(key, None)
         self._chosen.pop(key, None)
         self._instead.pop(key, None)
+        self._left_out.pop(key, None)
 
     def _apply(self) -> None:
         if self._changed and self._pace.take(self._apply):
@@ -119,6 +135,8 @@ class VideoTypes:
     def _say_news(self, key: StreamKey) -> None:
         expected: tuple[ReceivedVideo, str] = "big", ASKED_FOR
         now = self._instead[key][1] if key in self._instead else self._chosen.get(key, expected)
+        if key in self._left_out:
+            now = "none", self._left_out[key]
         if self._told.get(key, expected) != now:
             self._told[key] = now
             self._say(key)

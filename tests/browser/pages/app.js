@@ -32,6 +32,7 @@ const app = {
   offered: [],
   subscribes: true, // to whatever is offered, at once; or to what one user offers; or to nothing
   events: [],
+  volumes: [], // of each `audio-volume`, by user, with who speaks
 
   load() {
     return new Promise((resolve, reject) => {
@@ -48,6 +49,15 @@ const app = {
     if (turn) client.setTurnServer(turn);
     app.client = client;
     for (const name of EVENTS) client.on(name, (event) => app.note(name, event));
+    client.on('audio-volume', ({ result, speakers }) => {
+      const own = (stream) => (stream === app.local || stream === app.remotes[stream.getUserId()]);
+      app.volumes.push({
+        at: performance.now(),
+        speakers,
+        of: Object.fromEntries(result.map(({ userId, audioVolume }) => [userId, audioVolume])),
+        known: result.every(({ stream }) => own(stream)),
+      });
+    });
     client.on('stream-added', ({ stream }) => {
       app.offered.push(stream);
       if (app.subscribes === true || app.subscribes === stream.getUserId()) client.subscribe(stream).catch((error) => app.note('subscribe-failed', error));

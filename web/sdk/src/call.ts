@@ -25,6 +25,7 @@ import type {
   RemoteVideoStats,
   TransportStats,
 } from './types.js';
+import { Volumes, type Evaluation, type Sounding } from './volumes.js';
 
 const KINDS = ['audio', 'video'] as const;
 
@@ -36,6 +37,8 @@ export interface CallOptions extends SessionOptions {
   iceServers: readonly RTCIceServer[];
   /** What the small stream of a main stream is; null for none. */
   small: (stream: LocalStream) => VideoProfile | null;
+  /** How often the app is to be told volumes, from the beginning on. */
+  evaluation: Evaluation;
 }
 
 /** What a call tells its client. */
@@ -53,6 +56,7 @@ export class Call implements SessionListener {
   private readonly downlink: Downlink;
   private readonly subscriptions: Subscriptions;
   private readonly quality: QualityReports;
+  private readonly volumes: Volumes;
   /** Events wait here until the app has seen `join` resolve. */
   private held: (() => void)[] | null = [];
   /** Streams whose mutes are being told, and whether they changed since. */
@@ -92,6 +96,13 @@ export class Call implements SessionListener {
     this.quality = new QualityReports({ isUp: () => session.isUp, connections: () => this.connections }, (quality) =>
       this.listener.emit('network-quality', quality),
     );
+    this.volumes = new Volumes({
+      streams: () => this.sounding(),
+      emit: (info) => {
+        if (!this.held && !this.over) listener.emit('audio-volume', info);
+      },
+      ask: (interval) => void this.quietly('watch-volumes', { interval }),
+    });
   }
 
   /** Joins; resolves when the room has let the user in. */
@@ -100,6 +111,7 @@ export class Call implements SessionListener {
     const call = new Call(options, session, listener);
     call.tell(call.room.reset(entered.snapshot));
     session.listen(call);
+    call.evaluate(options.evaluation);
     // A task of its own runs after everything that waits for join() itself.
     setTimeout(() => call.release(), 0);
     return call;
@@ -158,6 +170,11 @@ export class Call implements SessionListener {
 
   setVideoType(stream: RemoteStream, videoType: VideoType): Promise<void> {
     return this.subscriptions.setVideoType(stream, videoType);
+  }
+
+  /** How often the app is told how loud everybody is. */
+  evaluate(evaluation: Evaluation): void {
+    this.volumes.set(evaluation);
   }
 
   /** The main stream that is published or being published. */
@@ -272,6 +289,9 @@ export class Call implements SessionListener {
       case 'network-quality':
         this.quality.told(event);
         break;
+      case 'volumes':
+        this.volumes.told(event);
+        break;
       case 'encodings-wanted':
         this.uplink
           .wantEncodings(event.streamType, event.rids)
@@ -298,6 +318,7 @@ export class Call implements SessionListener {
     this.tell(this.room.reset(state.snapshot));
     this.reconcileOwn(state.role ?? 'anchor', state.published);
     this.subscriptions.reconcile(state.subscriptions, state.videoTypes ?? []);
+    this.volumes.renew();
     this.listener.state('CONNECTED');
   }
 
@@ -306,6 +327,7 @@ export class Call implements SessionListener {
     if (this.uplink.publications.size > 0) this.uplink.restart('the room was entered again');
     this.tell(this.room.reset(entered.snapshot));
     this.subscriptions.reconcile([], []);
+    this.volumes.renew();
     this.listener.state('CONNECTED');
   }
 
@@ -318,6 +340,18 @@ export class Call implements SessionListener {
   }
 
   // --- inside ---
+
+  /** The streams with sound, the own ones first. */
+  private sounding(): Sounding[] {
+    const { userId } = this.options.login;
+    const own = [...this.uplink.publications].map(([streamType, { stream }]) => ({ userId, streamType, stream }));
+    const others = this.subscriptions.streams.map((stream) => ({
+      userId: stream.getUserId(),
+      streamType: stream.getType(),
+      stream,
+    }));
+    return [...own, ...others].filter(({ stream }) => stream.hasAudio());
+  }
 
   private publisher(type: StreamType): Publisher {
     return {
@@ -387,7 +421,7 @@ export class Call implements SessionListener {
   }
 
   /** A request that the next resume makes superfluous if the socket takes it away. */
-  private async quietly<T extends 'mute' | 'unpublish'>(type: T, fields: Fields<T>): Promise<void> {
+  private async quietly<T extends 'mute' | 'unpublish' | 'watch-volumes'>(type: T, fields: Fields<T>): Promise<void> {
     try {
       await this.session.requestNow(type, fields, ANSWER_TIMEOUT);
     } catch (thrown) {
@@ -481,6 +515,7 @@ export class Call implements SessionListener {
     this.uplink.close();
     this.downlink.close();
     this.subscriptions.close();
+    this.volumes.close();
   }
 }
 

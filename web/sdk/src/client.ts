@@ -15,6 +15,7 @@ import type * as api from './types.js';
 import type { ClientConfig, ClientEventMap, ConnectionState, JoinOptions, ProxyServer, RemoteMutedState, Role } from './types.js';
 import { isSmallStreamSupported } from './support.js';
 import {
+  evaluation,
   eventHandler,
   joinOptions,
   privateMapKeyOf,
@@ -26,6 +27,7 @@ import {
   videoType,
 } from './validate.js';
 import { VERSION } from './version.js';
+import { NO_EVALUATION } from './volumes.js';
 
 type Place =
   | { state: 'outside' }
@@ -49,6 +51,7 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
   #isDestroyed = false;
   /** What the app wants the small stream to be; null for what suits the big one. */
   #smallProfile: VideoProfile | null = null;
+  #evaluation = NO_EVALUATION;
 
   /** Made by `TRTC.createClient`. */
   constructor(config: ClientConfig) {
@@ -186,6 +189,15 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
     await this.inside('setRemoteVideoStreamType').setVideoType(stream, wanted);
   }
 
+  /**
+   * Tells how loud everybody is by `audio-volume` every so many milliseconds; 0 or less: no more. While the page is hidden
+   * only with `enableInBackground`. May be called before `join`.
+   */
+  enableAudioVolumeEvaluation(interval = 2000, enableInBackground = false): void {
+    this.#evaluation = evaluation(interval, enableInBackground);
+    if (this.#place.state === 'inside') this.#place.call.evaluate(this.#evaluation);
+  }
+
   /** Becomes an anchor, who may publish, or audience, which publishes nothing any more. In live mode. */
   async switchRole(role: Role): Promise<void> {
     const wanted = roleOf(role);
@@ -296,6 +308,7 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
           videoCodec,
           iceServers: this.#turnServers,
           small: (stream) => (this.#sendsSmall ? (this.#smallProfile ?? smallProfile(stream.bigProfile)) : null),
+          evaluation: this.#evaluation,
         },
         listener,
       );

@@ -49,6 +49,11 @@ export class Subscriptions {
     return stream;
   }
 
+  /** The streams that are published. */
+  get streams(): RemoteStream[] {
+    return [...this.remotes.values()].map(({ stream }) => stream);
+  }
+
   /** Takes in what is new of a stream; null when there is no such stream. */
   update(info: RemoteInfo): RemoteStream | null {
     const remote = this.remotes.get(streamKey(info.userId, info.streamType));

@@ -94,6 +94,19 @@ export interface VideoReceivedInfo {
   reason: string;
 }
 
+/** How loud everybody is. */
+export interface AudioVolumeInfo {
+  /** Every stream with sound, the own ones too, the loudest first. */
+  result: {
+    userId: string;
+    /** 0 (silence, or muted) to 100; a voice begins at about 10. */
+    audioVolume: number;
+    stream: LocalStream | RemoteStream;
+  }[];
+  /** Ours: who speaks now, first who has the floor. */
+  speakers: string[];
+}
+
 export interface ConnectionStateChange {
   prevState: ConnectionState;
   state: ConnectionState;
@@ -135,6 +148,7 @@ export interface ClientEventMap {
   'network-quality': NetworkQualityInfo;
   /** Ours: another of a stream's videos comes than before, or for another reason. Before the first it is the big one. */
   'video-received': VideoReceivedInfo;
+  'audio-volume': AudioVolumeInfo;
   'connection-state-changed': ConnectionStateChange;
   error: RtcError;
 }
@@ -326,6 +340,11 @@ export interface Client {
    * there is a small one: as long as there is none the big one comes.
    */
   setRemoteVideoStreamType(stream: RemoteStream, type: VideoType): Promise<void>;
+  /**
+   * Tells how loud everybody is by `audio-volume` every `interval` milliseconds (2000 if left out, 100 at the least), whether
+   * or not anybody speaks; 0 or less: no more. While the page is hidden only with `enableInBackground`.
+   */
+  enableAudioVolumeEvaluation(interval?: number, enableInBackground?: boolean): void;
   /**
    * Becomes an anchor, who may publish, or audience, which publishes nothing any more. In `live` mode; where the app asks
    * for a `privateMapKey`, who becomes an anchor needs one that is good then. Rejects with 0x404a if it is refused.

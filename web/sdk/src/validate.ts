@@ -6,6 +6,10 @@ import {
   ROOM_NAME_PUNCTUATION,
 } from './generated/messages.js';
 import type { ClientConfig, JoinOptions, RemoteStreamType, Role, SmallStreamProfile, StreamConfig, VideoType } from './types.js';
+import type { Evaluation } from './volumes.js';
+
+/** What a timer takes at most is 2³¹ milliseconds; whoever asks for more than a day wants none. */
+const LONGEST_INTERVAL = 86_400_000;
 
 const VIDEO_CODECS: readonly unknown[] = ['vp8', 'h264', 'vp9', 'av1'];
 
@@ -196,6 +200,17 @@ export function remoteStreamType(type: unknown): RemoteStreamType {
 export function videoType(type: unknown): VideoType {
   if (type === 'big' || type === 'small') return type;
   throw invalidParameter(`setRemoteVideoStreamType: the type must be 'big' or 'small', not ${shown(type)}`);
+}
+
+/** Checks what `enableAudioVolumeEvaluation` was given. */
+export function evaluation(interval: unknown, inBackground: unknown): Evaluation {
+  if (typeof interval !== 'number' || Number.isNaN(interval)) {
+    throw invalidParameter(`enableAudioVolumeEvaluation: interval must be a number, not ${shown(interval)}`);
+  }
+  if (typeof inBackground !== 'boolean') {
+    throw invalidParameter(`enableAudioVolumeEvaluation: enableInBackground must be a boolean, not ${shown(inBackground)}`);
+  }
+  return { interval: interval > 0 ? Math.min(LONGEST_INTERVAL, Math.ceil(interval)) : 0, inBackground };
 }
 
 export function eventHandler(event: unknown, handler: unknown): void {

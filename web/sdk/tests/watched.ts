@@ -48,6 +48,7 @@ function shown(payload: ClientEventMap[keyof ClientEventMap]): string {
   if ('stream' in payload) return payload.stream.getId();
   if ('userId' in payload) return payload.userId;
   if ('reason' in payload) return `${payload.reason}: ${payload.message}`;
+  if ('result' in payload) return payload.result.map(({ userId, audioVolume }) => `${userId} ${audioVolume}`).join(' ');
   if ('state' in payload) return `${payload.prevState} ${payload.state}`;
   if ('uplinkRTT' in payload) return `${payload.uplinkNetworkQuality} ${payload.downlinkNetworkQuality}`;
   return `${payload.getCode().toString(16)} ${payload.extraCode}`;

@@ -9,7 +9,7 @@ use crate::ingress::meter::Meter;
 use crate::ingress::repair::Timing;
 use crate::ingress::smoothness::Smoothness;
 use crate::ingress::spec::ProducerSpec;
-use crate::ingress::speech::Speech;
+use crate::ingress::speech::{Level, Speech, Watch};
 use crate::ingress::stream::Stream;
 use crate::slab::{ConsumerKey, TransportKey};
 use crate::wire::codecs::Kind;
@@ -91,6 +91,8 @@ pub(crate) struct Track {
     speech: Speech,
     /// Its frames, if it is a video.
     pub(crate) smoothness: Smoothness,
+    /// Made while it is to be told how loud it is.
+    pub(crate) watch: Option<Watch>,
     /// What the dependency descriptors of its packets refer to. Made for the first of them.
     pub(super) structure: Option<Box<Structure>>,
     pub(crate) packets: u64,
@@ -125,6 +127,7 @@ impl Track {
             limit: None,
             speech: Speech::default(),
             smoothness: Smoothness::default(),
+            watch: None,
             structure: None,
             packets: 0,
             bytes: 0,
@@ -196,15 +199,11 @@ impl Track {
         }
     }
 
-    /// Takes the level of the sound from a packet that tells it.
-    pub(crate) fn listen(&mut self, now: Instant, packet: &RtpView<'_>) {
-        let level = self
-            .spec
-            .level_extension
-            .and_then(|id| packet.extension(id));
-        if let Some(level) = level {
-            self.speech.on_level(now, level);
-        }
+    /// Takes the level of the sound from a packet that tells it. Returns what is to be told of it, if anything is.
+    pub(crate) fn listen(&mut self, now: Instant, packet: &RtpView<'_>) -> Option<Level> {
+        let level = packet.extension(self.spec.level_extension?)?;
+        self.speech.on_level(now, level);
+        self.watch.as_mut()?.take(now, &self.speech)
     }
 
     /// Whether somebody speaks on it.

@@ -5,6 +5,7 @@
 use crate::egress::spec::ConsumerSpec;
 use crate::ids::{ConsumerId, ProducerId, TransportId};
 use crate::ingress::spec::ProducerSpec;
+use std::time::Duration;
 
 /// One order. Commands are handled in the order they come.
 #[derive(Clone, Debug)]
@@ -40,6 +41,13 @@ pub enum Command {
     RemoveProducer {
         /// The producer.
         producer: ProducerId,
+    },
+    /// Tell how loud a track is, by [`crate::Event::ProducerLevel`], or do so no more.
+    WatchLevel {
+        /// The producer.
+        producer: ProducerId,
+        /// Not more often than that, and than every 50 ms; none: no more.
+        every: Option<Duration>,
     },
     /// Forward a track.
     AddConsumer(ConsumerSpec),

@@ -6,6 +6,7 @@ use crate::egress::spec::{ConsumerSpec, MAX_SOURCES};
 use crate::ids::TransportId;
 use crate::ingress::keyframe_requests::Need;
 use crate::ingress::spec::ProducerSpec;
+use crate::ingress::speech::Watch;
 use crate::ingress::track::{Presence, Track};
 use crate::reasons::{CloseReason, RefuseReason};
 use crate::router::command::Command;
@@ -44,7 +45,7 @@ impl Router {
             | Command::RemoveTransport { transport } => (*transport, 0),
             Command::AddProducer(spec) => (spec.transport, spec.producer.0),
             Command::AddConsumer(spec) => (spec.transport, spec.consumer.0),
-            Command::RemoveProducer { producer } => {
+            Command::RemoveProducer { producer } | Command::WatchLevel { producer, .. } => {
                 let index = self.track_ids.get(producer);
                 let known = index.and_then(|index| self.tracks.get(*index));
                 (
@@ -101,6 +102,13 @@ impl Router {
                 if let Some(index) = self.track_ids.get(&producer).copied() {
                     self.remove_track(index);
                 }
+                Ok(())
+            }
+            Command::WatchLevel { producer, every } => {
+                let track = self.track_ids.get(&producer);
+                let track = track.and_then(|index| self.tracks.get_mut(*index));
+                let track = track.ok_or(RefuseReason::UnknownProducer)?;
+                track.watch = every.map(Watch::new);
                 Ok(())
             }
             Command::AddConsumer(spec) => self.add_consumer(now, spec),

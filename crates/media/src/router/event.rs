@@ -1,6 +1,7 @@
 //! What a router tells the control plane.
 
 use crate::ids::{ConsumerId, ProducerId, TransportId};
+use crate::ingress::speech::Level;
 use crate::reasons::{CloseReason, RefuseReason, Shortfall};
 use crate::transport::srtp::SrtpProfile;
 
@@ -27,6 +28,16 @@ pub enum Event {
         producer: ProducerId,
         /// Its transport.
         transport: TransportId,
+    },
+    /// How loud a watched track is. Comes again and again while it is to be heard, and once more when it is not; each stands
+    /// for those before it.
+    ProducerLevel {
+        /// The producer.
+        producer: ProducerId,
+        /// Its transport.
+        transport: TransportId,
+        /// How loud.
+        level: Level,
     },
     /// A transport sends more than it may; comes again every ten seconds while it does.
     IngressPoliced {

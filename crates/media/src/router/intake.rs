@@ -150,9 +150,16 @@ impl Router {
             .tracks
             .get_mut(index)
             .ok_or(DropReason::UnknownStream)?;
-        track.listen(now, view);
+        let level = track.listen(now, view).map(|level| Event::ProducerLevel {
+            producer: track.spec.producer,
+            transport: track.spec.transport,
+            level,
+        });
         let stream = track.stream.as_mut().ok_or(DropReason::UnknownStream)?;
         let arrival = stream.on_packet(came, view.seq(), view.timestamp());
+        if let Some(level) = level {
+            self.emit(level);
+        }
         self.accept(now, index, arrival, view, view.payload(), sink)
     }
 

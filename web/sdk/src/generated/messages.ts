@@ -127,6 +127,17 @@ export interface SetVideoType {
   streamType?: StreamType;
 }
 
+/**
+ * Be told by `volumes` how loud everybody in the room is and who speaks, from now on.
+ * `interval` are milliseconds; the next shorter one of 100, 200, 500, 1000 and 2000 is taken, or 100; 0: no more. Refused with -102019 to who may not receive audio.
+ */
+export interface WatchVolumes {
+  type: "watch-volumes";
+  id: number;
+  /** Default: 2000. */
+  interval?: number;
+}
+
 /** The client's SDP answer to the `downlink-offer` of the same revision. */
 export interface DownlinkAnswer {
   type: "downlink-answer";
@@ -262,6 +273,11 @@ export interface SubscribeOk {
   revision: number;
 }
 
+/** How often, in milliseconds; 0: not any more. */
+export interface WatchVolumesOk {
+  interval: number;
+}
+
 /** Done; nothing more to say. */
 export type Empty = Record<string, never>;
 
@@ -343,7 +359,7 @@ export interface DownlinkOffer {
 
 /**
  * Which of a stream's videos is sent to this client now, and why. Before the first it is the big one.
- * `none`: the path to this client carries none of them. `reason` is for people: "asked for", or what is in the way of that, with the rates where it is the path.
+ * `none`: the path to this client carries none of them, or its user is not among those who spoke last where the server sends no more. `reason` is for people: "asked for", or what is in the way of that, with the rates where it is the path.
  */
 export interface VideoReceived {
   type: "video-received";
@@ -351,6 +367,26 @@ export interface VideoReceived {
   streamType: StreamType;
   videoType: ReceivedVideo;
   reason: string;
+}
+
+/** How loud a stream's sound is: 0 (silence, or muted) to 100, linear in decibels; a voice begins at about 10. */
+export interface Volume {
+  userId: string;
+  volume: number;
+  /** Default: "main". */
+  streamType?: StreamType;
+}
+
+/**
+ * What changed of how loud everybody is, the receiver too, and who speaks, for who asked by `watch-volumes`.
+ * Who is not named is as loud as before; with `whole`, silent. At most 16 are named, those that changed most. `speakers` are up to 8 who speak, first who has the floor, then who began last; null: the same as before.
+ */
+export interface Volumes {
+  type: "volumes";
+  volumes: Volume[];
+  speakers?: string[] | null;
+  /** Default: false. */
+  whole?: boolean;
 }
 
 /**
@@ -410,6 +446,7 @@ export type AnyRequest =
   | Subscribe
   | Unsubscribe
   | SetVideoType
+  | WatchVolumes
   | DownlinkAnswer
   | DownlinkRestart
   | Mute
@@ -427,6 +464,7 @@ export type AnyEvent =
   | MuteChanged
   | DownlinkOffer
   | VideoReceived
+  | Volumes
   | EncodingsWanted
   | NetworkQuality
   | MediaFailed
@@ -444,6 +482,7 @@ export interface Answers {
   "subscribe": SubscribeOk;
   "unsubscribe": Empty;
   "set-video-type": Empty;
+  "watch-volumes": WatchVolumesOk;
   "downlink-answer": Empty;
   "downlink-restart": Empty;
   "mute": Empty;

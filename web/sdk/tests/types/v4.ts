@@ -20,8 +20,8 @@ type MissingOf<Theirs, Ours> = Exclude<Members<Theirs>, Members<Ours>>;
 type AddedTo<Theirs, Ours> = Exclude<Members<Ours>, Members<Theirs>>;
 
 export type Missing = [
-  Holds<Same<MissingOf<v4.Client, ours.Client>, 'sendSEIMessage' | 'enableAudioVolumeEvaluation'>>,
-  Holds<Same<MissingOf<v4.ClientEventMap, ours.ClientEventMap>, 'audio-volume' | 'sei-message'>>,
+  Holds<Same<MissingOf<v4.Client, ours.Client>, 'sendSEIMessage'>>,
+  Holds<Same<MissingOf<v4.ClientEventMap, ours.ClientEventMap>, 'sei-message'>>,
   Holds<Same<MissingOf<v4.LocalStream, ours.LocalStream>, 'setAudioCaptureVolume'>>,
   Holds<Same<MissingOf<v4.RemoteStream, ours.RemoteStream>, never>>,
   Holds<Same<MissingOf<v4.StreamEventMap, ours.StreamEventMap>, 'connection-state-changed' | 'device-auto-recovered'>>,
@@ -50,6 +50,7 @@ export type Received = [
   Holds<Gets<ours.RemoteUserInfo, v4.RemoteUserInfo>>,
   Holds<Gets<ours.ConnectionState, v4.ConnectionState>>,
   Holds<Same<keyof ours.ClientEventMap['network-quality'], keyof v4.ClientEventMap['network-quality']>>,
+  Holds<Gets<keyof v4.ClientEventMap['audio-volume'], keyof ours.ClientEventMap['audio-volume']>>,
   Holds<Gets<ours.ClientEventMap['client-banned'], v4.ClientEventMap['client-banned']>>,
   Holds<Gets<ours.ClientEventMap['connection-state-changed'], v4.ClientEventMap['connection-state-changed']>>,
   Holds<Gets<ours.StreamEventMap['player-state-changed'], v4.StreamEventMap['player-state-changed']>>,
