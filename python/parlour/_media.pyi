@@ -52,6 +52,13 @@ class IngressPoliced(TypedDict):
     """What it may send."""
 
 @type_check_only
+class PathSilent(TypedDict):
+    """A peer leaves three of our checks in a row unanswered on the path in use. Comes again when it answered meanwhile."""
+
+    type: Literal["path-silent"]
+    transport: int
+
+@type_check_only
 class ConsumerSource(TypedDict):
     """A subscriber gets something else of a picture than is wanted, or what is wanted again."""
 
@@ -121,7 +128,7 @@ class MediaEngine:
     def drain_events(
         self,
     ) -> list[
-        TransportConnected | TransportClosed | ProducerStarted | IngressPoliced | ConsumerSource | CommandRefused
+        TransportConnected | TransportClosed | ProducerStarted | IngressPoliced | ConsumerSource | PathSilent | CommandRefused
     ]:
         """All waiting events; those of one shard in their order. None once closed. None is ever lost."""
 
@@ -133,6 +140,11 @@ class MediaEngine:
 
         Its password is the key of our own checks: no address gets media before one was answered from there, or the
         DTLS handshake went through with it. Told again, fragment and password may differ and the certificate may not.
+        """
+
+    def restart_ice(self, transport: int, *, local_ufrag: str, local_pwd: str) -> None:
+        """New credentials of ours for the same connection (RFC 8445 §9). The peer's come with ``set_remote``; until a
+        path is proven under them all goes on under the old ones.
         """
 
     def remove_transport(self, transport: int) -> None:

@@ -29,11 +29,18 @@ struct Shared {
     waiting: Mutex<Waiting>,
 }
 
+/// Which of the events that may come again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Repeated {
+    Policed,
+    Silent,
+}
+
 #[derive(Default)]
 struct Waiting {
     once: VecDeque<Event>,
     /// What may come again, the latest of each transport.
-    repeated: HashMap<TransportId, Event>,
+    repeated: HashMap<(TransportId, Repeated), Event>,
 }
 
 /// Both ends for any number of shards.
@@ -62,10 +69,19 @@ impl EventSender {
         let mut waiting = self.0.waiting();
         match event {
             Event::IngressPoliced { transport, .. } => {
-                waiting.repeated.insert(transport, event);
+                waiting
+                    .repeated
+                    .insert((transport, Repeated::Policed), event);
+            }
+            Event::PathSilent { transport } => {
+                waiting
+                    .repeated
+                    .insert((transport, Repeated::Silent), event);
             }
             Event::TransportClosed { transport, .. } => {
-                waiting.repeated.remove(&transport);
+                for which in [Repeated::Policed, Repeated::Silent] {
+                    waiting.repeated.remove(&(transport, which));
+                }
                 waiting.once.push_back(event);
             }
             _ => waiting.once.push_back(event),

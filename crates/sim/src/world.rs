@@ -310,7 +310,9 @@ impl World {
                         subscription.told = source;
                     }
                 }
-                Event::TransportConnected { .. } | Event::ProducerStarted { .. } => {}
+                Event::TransportConnected { .. }
+                | Event::ProducerStarted { .. }
+                | Event::PathSilent { .. } => {}
             }
         }
         let mut media = Vec::new();

@@ -10,7 +10,7 @@ import structlog
 
 from parlour.accounts import AcceptedLogin
 from parlour.media import Policed, SourceSent
-from parlour.protocol.messages import DownlinkOffer, EncodingsWanted, Event, MediaFailed
+from parlour.protocol.messages import DownlinkOffer, EncodingsWanted, Event, IceRestartWanted, MediaFailed
 from parlour.protocol.words import Role, StreamType
 from parlour.signaling.channel import Channel
 from parlour.signaling.downlink import Downlink, TrackKey
@@ -50,6 +50,8 @@ class Session:
         self.cname = secrets.token_hex(8)
         self._clock = clock
         self._later = later
+        self._host: str | None = None
+        """Where its last socket came from."""
         # Downlinks of others keep their m-lines for a failed uplink's tracks: it will publish again, or leave.
         self.uplink = Uplink(
             media,
@@ -57,6 +59,7 @@ class Session:
             lambda reason: self._failed("uplink", reason),
             self._follow_encodings,
             self._policed,
+            lambda reason: self.tell(IceRestartWanted(reason=reason)),
         )
         self.downlink = Downlink(
             media,
@@ -96,6 +99,14 @@ class Session:
             self._failed("downlink", self.downlink.failure)
         self.downlink.resend()
         self.uplink.repeat()
+
+    def came_from(self, host: str) -> None:
+        """It has a socket from there. When that is elsewhere than the last one, both connections restart ICE."""
+        moved = self._host not in {None, host}
+        self._host = host
+        if moved:
+            self.uplink.want_restart("moved")
+            self.downlink.restart_ice()
 
     def close(self) -> None:
         """Stop its media."""

@@ -10,6 +10,8 @@ import { AnswerTimeout, Channel, ChannelClosed, type Fields, type RequestType } 
 export const JOIN_TIMEOUT = 10_000;
 const RESUME_ANSWER_TIMEOUT = 5_000;
 const LEAVE_TIMEOUT = 2_000;
+/** Milliseconds for the answer to a ping when media has stopped as well. */
+const SUSPICION_TIMEOUT = 700;
 
 /** The server's session is another one now: what was asked of the one before has no meaning any more. */
 export class SessionReplaced extends Error {
@@ -195,6 +197,18 @@ export class Session {
   /** The page is back. */
   revive(): void {
     if (!this.isOver && !this.isUp) this.comeBack();
+  }
+
+  /** Media has stopped: a socket that does not answer at once either is given up, and the session goes on over another. */
+  suspect(): void {
+    const { channel } = this;
+    if (!channel?.isOpen) {
+      this.retryNow();
+      return;
+    }
+    channel.request('ping', {}, SUSPICION_TIMEOUT).catch(() => {
+      if (this.channel === channel && channel.isOpen) channel.close(ClientCloseCode.GIVEN_UP);
+    });
   }
 
   private readonly online = (): void => {
