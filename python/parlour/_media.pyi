@@ -53,7 +53,7 @@ class IngressPoliced(TypedDict):
 
 @type_check_only
 class PathSilent(TypedDict):
-    """A peer leaves three of our checks in a row unanswered on the path in use. Comes again when it answered meanwhile."""
+    """A peer leaves three of our checks in a row unanswered on the path in use. Again when it answered meanwhile."""
 
     type: Literal["path-silent"]
     transport: int
@@ -128,7 +128,13 @@ class MediaEngine:
     def drain_events(
         self,
     ) -> list[
-        TransportConnected | TransportClosed | ProducerStarted | IngressPoliced | ConsumerSource | PathSilent | CommandRefused
+        TransportConnected
+        | TransportClosed
+        | ProducerStarted
+        | IngressPoliced
+        | ConsumerSource
+        | PathSilent
+        | CommandRefused
     ]:
         """All waiting events; those of one shard in their order. None once closed. None is ever lost."""
 
@@ -337,6 +343,12 @@ class ClientTransport:
 
         Returns the SDP and the mids of the added tracks. Raises RuntimeError when nothing would change.
         """
+
+    def create_ice_restart(self) -> str:
+        """The SDP offer with new ICE credentials for the connection there is (RFC 8445 §9)."""
+
+    def move_to(self, address: str) -> None:
+        """Be at another local address from the next ICE restart on. RuntimeError when it cannot be bound."""
 
     def accept_answer(self, sdp: str) -> None:
         """Take the answer to the last offer. Raises RuntimeError with a sentence when it does not fit."""

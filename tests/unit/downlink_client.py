@@ -33,10 +33,13 @@ class Book:
     sources: dict[int, int] = field(default_factory=dict)
     switches: int = 0
     remotes: dict[int, RemoteTransport] = field(default_factory=dict)
+    fingerprints: dict[int, str] = field(default_factory=dict)
     ssrcs: list[tuple[int, int]] = field(default_factory=list)
     sent: set[tuple[int, int]] = field(default_factory=set)
     ranks: dict[int, int] = field(default_factory=dict)
     on_source: Callable[[SourceSent], None] | None = None
+    on_silent: Callable[[], None] | None = None
+    restarts: int = 0
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def pick_shard(self) -> int:
@@ -52,16 +55,28 @@ class Book:
         on_closed: Callable[[str], None] | None = None,
         on_policed: Callable[[Policed], None] | None = None,
         on_source: Callable[[SourceSent], None] | None = None,
+        on_silent: Callable[[], None] | None = None,
     ) -> Transport:
         number = next(self.ids)
         self.transports[number] = on_closed
         self.on_source = on_source
+        self.on_silent = on_silent
         local = LocalTransport(f"ufrag{number}", "p" * 24, ":".join(["AB"] * 32), (Candidate("127.0.0.1", 1),))
         return Handle(number, local)
 
     def set_remote(self, transport: int, remote: RemoteTransport) -> None:
         assert transport in self.transports
-        assert self.remotes.setdefault(transport, remote) == remote
+        known = self.remotes.setdefault(transport, remote)
+        assert known == remote, "a peer has another name after a restart alone"
+        assert remote.fingerprint == self.fingerprints.setdefault(transport, remote.fingerprint)
+
+    def restart_ice(self, transport: int) -> Transport:
+        if transport not in self.transports:
+            raise LookupError(transport)
+        assert self.remotes.pop(transport, None) or self.restarts, "nobody is there to restart with"
+        self.restarts += 1
+        ufrag = f"ufrag{transport}restart{self.restarts}"
+        return Handle(transport, LocalTransport(ufrag, "p" * 24, ":".join(["AB"] * 32), (Candidate("127.0.0.1", 1),)))
 
     def remove_transport(self, transport: int) -> None:
         self.transports.pop(transport, None)

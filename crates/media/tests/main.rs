@@ -17,6 +17,7 @@ mod paths;
 mod policing;
 mod proven_paths;
 mod reports;
+mod restarts;
 mod rtcp_storms;
 mod sources;
 mod srtp_indices;

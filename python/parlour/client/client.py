@@ -339,6 +339,8 @@ class Client:
                 self._downlink.offered(message)
             case m.MediaFailed():
                 (self._uplink if message.link == "uplink" else self._downlink).failed(message.reason)
+            case m.IceRestartWanted():
+                self._uplink.look_elsewhere()
             case m.EncodingsWanted():
                 pass  # for who sends a video in several encodings
             case _:
@@ -400,7 +402,10 @@ class Client:
 
     async def _resume(self, channel: Channel) -> None:
         resumed = await channel.request(m.Resume(id=0, resume_token=self._resume_token), m.ResumeOk, CONNECT_TIMEOUT)
-        self._address = channel.local_address
+        before, self._address = self._address, channel.local_address
+        if self._address != before:
+            self._uplink.look_elsewhere()
+            self._downlink.look_elsewhere()
         # Before what came meanwhile is looked at: a stream that was removed since is to be dropped from these, too.
         self._uplink.resumed(resumed.published)
         self._downlink.resumed(resumed.subscriptions, resumed.video_types)
@@ -430,7 +435,7 @@ class Client:
     # --- media -------------------------------------------------------------------------------------------------
 
     def _open_connection(self, codecs: list[Codec]) -> PeerConnection:
-        return PeerConnection(self._address, codecs)
+        return PeerConnection(self._address, codecs, lambda: self._address)
 
     def _problem(self, error: RtcError) -> None:
         """Something that no call can raise; what a lost channel causes is told by its loss."""

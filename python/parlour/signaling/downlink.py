@@ -189,7 +189,7 @@ class Downlink:
             return self.revision
         if self._pending is not None and self._pending.renamed:
             return self.revision
-        if not self._restart_due:
+        if not self._restart_due and not self._renamed:
             self._restart_due = self._dirty = True
             self.refresh()
         return self.revision if self._pending is not None and self._pending.renamed else self.revision + 1

@@ -15,7 +15,6 @@ from parlour.sdp import RemoteTransport, TrackSpec, UplinkOffer, read_uplink_off
 from parlour.signaling.encodings import WantedEncodings
 from parlour.signaling.ports import Media, Transport
 
-
 RestartReason = Literal["silent", "moved"]
 """Why a client is asked to restart ICE: its path answers no checks, or its socket comes from another address."""
 

@@ -343,11 +343,20 @@ impl Router {
         let Some(transport) = self.transports.get_mut(index).filter(|_| moved) else {
             return;
         };
+        let mut lacks = false;
         if before.is_some() {
             transport.round_trip.forget();
+            lacks = transport
+                .bandwidth
+                .as_ref()
+                .is_some_and(|it| it.is_silenced());
         }
         transport.send_held(now, sink);
         self.paths.count(proof);
         self.wake(index, now);
+        if lacks {
+            // What it missed on the way here is more than repairs bring back.
+            self.want_keyframes(now, index);
+        }
     }
 }
