@@ -1,8 +1,8 @@
 """A client that is at another address from one moment to the next: the call goes on over the connections there are.
 
-As a phone that changes networks: the old address is gone, and with it the signaling socket and both media paths. How long
-nothing moves is measured in the pages, by the pictures that are shown: of the other at who moved (the downlink), and of
-who moved at the other (the uplink).
+As a phone that changes networks: the old address is gone, and with it the signaling socket and both media paths. How
+long nothing moves is measured in the pages, by the pictures that are shown: of the other at who moved (the downlink),
+and of who moved at the other (the uplink).
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ LONGEST = """([user, since]) => {
   return Math.max(...shown.slice(1).map((at, place) => at - shown[place]));
 }"""
 WHAT_IS_HELD = """user => [
-  connections.length, app.remotes[user].getId(), app.remotes[user].getVideoTrack().id, app.remotes[user].getAudioTrack().id,
+  connections.length, app.remotes[user].getId(),
+  app.remotes[user].getVideoTrack().id, app.remotes[user].getAudioTrack().id,
 ]"""
 
 

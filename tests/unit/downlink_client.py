@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from parlour.media import Policed, SourceSent
 from parlour.protocol.messages import DownlinkOffer, VideoReceived
 from parlour.sdp import Candidate, LocalTransport, RemoteTransport, TrackSpec
-from parlour.signaling.downlink import Downlink, RemoteTrack, TrackKey
+from parlour.signaling.downlink import Downlink
+from parlour.signaling.lines import RemoteTrack, TrackKey
 from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Transport
 from parlour.signaling.video_types import StreamKey

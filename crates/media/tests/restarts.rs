@@ -50,7 +50,11 @@ impl Call {
         };
         for who in [true, false] {
             call.look_for_a_path(who);
-            call.client(who).connect(&mut call.router, now);
+            let client = match who {
+                true => &call.publisher,
+                false => &call.subscriber,
+            };
+            client.connect(&mut call.router, now);
         }
         let spec = call.publisher.producer(ProducerId(1), Kind::Audio);
         call.command(Command::AddProducer(spec.clone()));

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from parlour.errors import ErrorCode, RtcError
 from parlour.media import MediaFullError, SourceSent
@@ -28,6 +28,7 @@ from parlour.sdp import (
     write_downlink_offer,
 )
 from parlour.signaling.encodings import OnTaken, TakenEncodings
+from parlour.signaling.lines import Line, PendingOffer, RemoteTrack, TrackKey
 from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Media, Transport
 from parlour.signaling.video_types import VideoTypes
@@ -43,46 +44,6 @@ REMEMBERED = 16
 
 PAYLOAD_TYPES = (*range(96, 128), *range(35, 64))
 """The dynamic ones (RFC 3551 §6) and, after them, those that rtcp-mux leaves free (RFC 5761 §4)."""
-
-TrackKey = tuple[str, StreamType, Kind]
-"""A remote track: whose, of which stream, audio or video."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteTrack:
-    """A track that could be received. ``producers`` are its encodings, the biggest first.
-
-    There are none while its publisher's uplink is down.
-    """
-
-    track: TrackSpec
-    producers: tuple[int, ...]
-    stream_id: str
-    cname: str
-
-
-@dataclass(slots=True, eq=False)
-class Line:
-    """One m-line. ``key`` is None while it is free; ``producers`` are what ``offered`` was made for.
-
-    ``source`` is the place of the one among them that is forwarded.
-    """
-
-    offered: DownlinkLine
-    key: TrackKey | None = None
-    producers: tuple[int, ...] = ()
-    consumer: int | None = None
-    source: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PendingOffer:
-    """An offer without answer: its message, and the lines as they were then."""
-
-    message: DownlinkOffer
-    lines: tuple[DownlinkLine, ...]
-    renamed: bool
-    """Whether it has new ICE credentials for the connection that there is."""
 
 
 class Downlink:

@@ -13,8 +13,9 @@ from parlour.media import Policed, SourceSent
 from parlour.protocol.messages import DownlinkOffer, EncodingsWanted, Event, IceRestartWanted, MediaFailed
 from parlour.protocol.words import Role, StreamType
 from parlour.signaling.channel import Channel
-from parlour.signaling.downlink import Downlink, TrackKey
+from parlour.signaling.downlink import Downlink
 from parlour.signaling.encodings import WantedEncodings
+from parlour.signaling.lines import TrackKey
 from parlour.signaling.pace import Later, OfferPace, Pace
 from parlour.signaling.ports import Media
 from parlour.signaling.uplink import Uplink
