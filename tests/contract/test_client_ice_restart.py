@@ -24,8 +24,12 @@ def database(tmp_path: Path) -> AnyDatabase:
 
 
 async def until(server: RunningServer, wanted: Callable[[RouterCounters], bool]) -> None:
+    """Wait until the media core's counters say so."""
     async with asyncio.timeout(10):
-        while not wanted((await server.media.snapshot())["shards"][0]["router"]):
+        while True:
+            snapshot = await server.media.snapshot()
+            if wanted(snapshot["shards"][0]["router"]):
+                return
             await asyncio.sleep(0.02)
 
 
