@@ -23,3 +23,4 @@ mod sources;
 mod srtp_indices;
 mod streams;
 mod turns;
+mod weak_hellos;

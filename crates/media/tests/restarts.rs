@@ -151,7 +151,7 @@ impl Call {
     }
 }
 
-/// ASVS 17.2.3, and a client that moved: both ends of a call, one after the other.
+/// A client that moved, to another port and from IPv4 to IPv6: both ends of a call, one after the other.
 #[test]
 fn a_call_goes_on_while_either_end_restarts_and_moves_and_nobody_is_told() {
     let mut call = Call::new();
