@@ -8,9 +8,10 @@ from tests.conftest import RunningServer
 from tests.wire import answer_to, join, offer
 
 SPELLINGS = (
-    "0.0.0.0", "255.255.255.255", "127.0.0.1", "169.254.169.254", "224.0.0.1", "::", "::1", "::ffff:127.0.0.1",
-    "::ffff:0:7f00:1", "64:ff9b::7f00:1", "fe80::1%eth0", "fe80::1%25lo", "[::1]", "2130706433", "0x7f000001",
-    "0177.0.0.1", "localhost", "a-host.example", "9b36eaac-bb2e-49bb-bb78-21c41c499900.local", "xn--nxasmq6b", "1.2.3.4.5", "-",
+    "0.0.0.0", "255.255.255.255", "127.0.0.1", "169.254.169.254", "224.0.0.1", "::", "::1",
+    "::ffff:127.0.0.1", "::ffff:0:7f00:1", "64:ff9b::7f00:1", "fe80::1%eth0", "fe80::1%25lo", "[::1]",
+    "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "a-host.example",
+    "9b36eaac-bb2e-49bb-bb78-21c41c499900.local", "xn--nxasmq6b", "1.2.3.4.5", "-",
 )  # fmt: skip
 
 

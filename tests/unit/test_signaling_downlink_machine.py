@@ -69,6 +69,8 @@ class DownlinkMachine(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 3))
     def restart_ice(self, times: int) -> None:
+        if self.client.downlink.failure is not None:
+            return
         revisions = [self.client.downlink.restart_ice() for _ in range(times)]
         assert self.client.downlink.revision <= revisions[-1] <= self.client.downlink.revision + 1
 

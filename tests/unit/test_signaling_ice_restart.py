@@ -6,8 +6,12 @@ import re
 
 import pytest
 from parlour.errors import RtcError
+from parlour.protocol.messages import Publish
+from parlour.signaling.encodings import WantedEncodings
+from parlour.signaling.uplink import RestartReason, Uplink
 
-from tests.unit.downlink_client import Client, answer_to
+from tests.unit.downlink_client import Book, Client, answer_to
+from tests.wire import offer
 
 
 def receiving() -> Client:
@@ -82,6 +86,16 @@ def test_a_silent_path_is_restarted_and_one_that_was_never_connected_is_not() ->
     assert (client.book.restarts, len(client.offers)) == (1, 2)
 
 
+def test_a_downlink_that_is_dead_is_not_restarted_but_made_anew() -> None:
+    client = receiving()
+    client.book.fail(next(iter(client.book.transports)), "consent-expired")
+    with pytest.raises(RtcError, match="send downlink-restart"):
+        client.downlink.restart_ice()
+    client.downlink.restart()
+    client.answer()
+    assert client.receiving == {client.producer("ann")}
+
+
 def test_an_answer_to_a_restart_is_from_the_same_connection_and_none_restarts_unasked() -> None:
     client = receiving()
     client.publish("bob")
@@ -94,3 +108,28 @@ def test_an_answer_to_a_restart_is_from_the_same_connection_and_none_restarts_un
     with pytest.raises(RtcError, match="another connection"):
         client.downlink.answer(3, answer_to(stranger))
     client.answer()
+
+
+def test_an_uplink_that_falls_silent_is_asked_for_a_restart_with_every_socket_until_there_was_one() -> None:
+    book, asked = Book(), list[RestartReason]()
+
+    def follow(_: object, __: object) -> WantedEncodings:
+        raise AssertionError("one encoding")
+
+    uplink = Uplink(book, 0, lambda reason: None, follow, None, asked.append)
+    uplink.want_restart("moved")
+    assert asked == [], "there is nothing to restart"
+    request = Publish(id=1, sdp=offer(), audio_mid="0", video_mid="1")
+    uplink.accept(request, *uplink.read(request))
+    assert book.on_silent is not None
+    book.on_silent()
+    uplink.repeat()
+    assert asked == ["silent", "silent"]
+    uplink.restart_ice(re.sub(r"a=ice-ufrag:\S+", "a=ice-ufrag:elsewhere", offer()))
+    uplink.repeat()
+    assert (len(asked), book.restarts, len(book.transports)) == (2, 1, 1)
+    with pytest.raises(RtcError, match="another connection"):
+        uplink.restart_ice(re.sub(r"(a=fingerprint:sha-256) ..", r"\1 00", offer()))
+    uplink.close()
+    with pytest.raises(RtcError, match="no uplink to restart"):
+        uplink.restart_ice(offer())

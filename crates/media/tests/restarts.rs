@@ -248,3 +248,47 @@ fn a_storm_of_restarts_is_two_generations_and_the_call_next_door_loses_nothing()
         .any(|it| matches!(it, Event::TransportClosed { .. }));
     assert!(!closed, "{:?}", call.events);
 }
+
+/// RFC 7675 §5.1, at its edges: asked every four to six seconds, told to be silent after the third question, over thirty
+/// seconds after the last that was answered.
+#[test]
+fn a_path_that_falls_silent_is_told_once_in_time_for_a_restart_and_ends_after_thirty_seconds() {
+    let mut call = Call::new();
+    let start = call.now;
+    let gone = call.subscriber.transport;
+    let (mut asked, mut told, mut closed) = (Vec::new(), None, None);
+    while closed.is_none() {
+        call.now = call.router.next_timeout().expect("its consent ends");
+        assert!(call.now < start + Duration::from_secs(60));
+        call.router.handle_timeout(call.now, &mut call.sink);
+        let (events, after) = (call.events.len(), call.now - start);
+        for (to, datagram) in call.collect() {
+            let is_check = datagram[0] < 4;
+            if is_check && to == call.subscriber.address {
+                asked.push(after);
+            } else if is_check && let Some(answer) = call.publisher.answer(&datagram) {
+                call.send(true, answer);
+            }
+        }
+        for event in &call.events[events..] {
+            match event {
+                Event::PathSilent { transport } if *transport == gone => {
+                    assert_eq!((told, asked.len()), (None, 3));
+                    told = Some(after);
+                }
+                Event::TransportClosed { transport, .. } if *transport == gone => {
+                    closed = Some(after)
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let pauses = asked.windows(2).map(|two| (two[1] - two[0]).as_millis());
+    for pause in pauses.chain([asked[0].as_millis()]) {
+        assert!((4000..=6020).contains(&pause), "{pause} ms");
+    }
+    let told = told.expect("it is told").as_secs();
+    assert!((12..=18).contains(&told), "after {told} s");
+    let closed = closed.expect("it ends").as_millis();
+    assert!((30_000..30_020).contains(&closed), "after {closed} ms");
+}

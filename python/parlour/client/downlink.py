@@ -187,6 +187,8 @@ class Downlink(Reconciler):
             except ChannelLostError:
                 self._restart_ice = True
                 raise
+            except RtcError:
+                pass  # it is dead at the server, which tells that by itself
             return 0
         if self._restart and self._wanted:
             wait = self._pause()

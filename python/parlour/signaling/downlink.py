@@ -144,8 +144,11 @@ class Downlink:
     def restart_ice(self) -> int:
         """Go on with new ICE credentials on the connection there is. Returns the revision of the offer with them.
 
-        Asked for again before that is answered it is the same restart. Without a connection there is nothing to do.
+        Asked for again before that is answered it is the same restart. Without a connection there is nothing to do;
+        INVALID_OPERATION when it is dead.
         """
+        if self.failure is not None:
+            raise RtcError(ErrorCode.INVALID_OPERATION, "the downlink is dead already; send downlink-restart")
         if self._transport is None or self._remote is None:
             return self.revision
         if self._pending is not None and self._pending.renamed:

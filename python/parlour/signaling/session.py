@@ -107,7 +107,8 @@ class Session:
         self._host = host
         if moved:
             self.uplink.want_restart("moved")
-            self.downlink.restart_ice()
+            if self.downlink.failure is None:
+                self.downlink.restart_ice()
 
     def close(self) -> None:
         """Stop its media."""

@@ -339,6 +339,9 @@ impl Router {
         };
         let before = transport.ice.path();
         let moved = take(transport, jitter);
+        if !moved && !transport.ice.has_ended() {
+            return;
+        }
         self.forget_ended_ufrags(index);
         let Some(transport) = self.transports.get_mut(index).filter(|_| moved) else {
             return;

@@ -142,6 +142,11 @@ impl Ice {
         self.generations.ufrags()
     }
 
+    /// Whether some are good no more.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
     /// Those that are good no more, once.
     pub(crate) fn take_ended(&mut self) -> Vec<String> {
         std::mem::take(&mut self.ended)
