@@ -3,6 +3,9 @@
 use parlour_sim::{Hop, Sim};
 use std::time::Duration;
 
+/// What becomes of a hello on its way.
+type Change = fn(&mut [u8]);
+
 /// Where the cipher suites begin in a DTLS ClientHello that came in one record: behind both headers, version and random,
 /// the session id and the cookie (RFC 6347 §4.2.1).
 fn cipher_suites_at(hello: &[u8]) -> usize {
@@ -49,7 +52,7 @@ fn dtls_1_0(hello: &mut [u8]) {
 }
 
 /// A peer joins whose every ClientHello is changed on the way. Returns whether it was told a ServerHello.
-fn join(change: fn(&mut [u8])) -> (Sim, bool) {
+fn join(change: Change) -> (Sim, bool) {
     let mut sim = Sim::new(1);
     sim.add_peer();
     sim.sent = Some(Vec::new());
@@ -86,7 +89,7 @@ fn an_honest_hello_that_goes_the_same_way_is_answered() {
 
 #[test]
 fn v17_2_2_null_and_anonymous_ciphers_srtp_null_and_dtls_1_0_get_no_keys() {
-    let weak: [(&str, fn(&mut [u8])); 6] = [
+    let weak: [(&str, Change); 6] = [
         ("TLS_RSA_WITH_NULL_SHA256", |it| suites_only(it, 0x003b)),
         ("TLS_NULL_WITH_NULL_NULL", |it| suites_only(it, 0x0000)),
         ("TLS_ECDH_anon_WITH_AES_128_CBC_SHA", |it| {
