@@ -203,6 +203,7 @@ impl Router {
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
+        let mut asked = false;
         loop {
             let jitter = self.rng.unit();
             let new_transaction = || self.transactions.make(index.index());
@@ -226,6 +227,7 @@ impl Router {
             let buffer = sink.buffer(address, stun::binding_request_len(username.len()));
             let len =
                 stun::write_binding_request(buffer, transaction, &request, password.as_bytes());
+            asked = true;
             if len > 0 {
                 sink.commit(len);
                 self.paths.checks_sent += 1;
@@ -233,18 +235,24 @@ impl Router {
                 transport.traffic.bytes_out += len as u64;
             }
         }
+        if let Some(at) = transport.ice.next_check(now) {
+            self.wake(index, at);
+        }
+        if asked {
+            self.look_at_silence(now, index, sink);
+        }
+    }
+
+    /// One more check is unanswered: whether the path in use is silent by that, and what there is instead of it.
+    fn look_at_silence(&mut self, now: Instant, index: TransportKey, sink: &mut impl TransmitSink) {
         self.prove(now, index, sink, Proof::Answer, |transport, jitter| {
             transport.ice.leave_silent(now, jitter)
         });
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
-        let (next, is_silent) = (transport.ice.next_check(now), transport.ice.take_silence());
-        let transport = transport.id;
-        if let Some(at) = next {
-            self.wake(index, at);
-        }
-        if is_silent {
+        if transport.ice.take_silence() {
+            let transport = transport.id;
             self.paths.silences += 1;
             self.emit(Event::PathSilent { transport });
         }

@@ -332,7 +332,10 @@ impl Router {
         {
             return self.close(now, index, reason, sink);
         }
-        self.serve_restart(now, index);
+        let ends = transport.ice.overlap_ends();
+        if ends.is_some_and(|at| at <= now) {
+            self.serve_restart(now, index);
+        }
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };

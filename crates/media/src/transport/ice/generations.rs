@@ -82,8 +82,10 @@ impl Generations {
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&Generation> {
-        let all = [Some(&self.newest), self.previous.as_ref()];
-        all.into_iter().flatten().find(|it| it.number == number)
+        if self.newest.number == number {
+            return Some(&self.newest);
+        }
+        self.previous.as_ref().filter(|it| it.number == number)
     }
 
     /// Whose credentials a check's USERNAME names (RFC 8445 §7.2.2).
