@@ -66,6 +66,13 @@ class IngressPoliced(TypedDict):
     """What it may send."""
 
 @type_check_only
+class PathSilent(TypedDict):
+    """A peer leaves three of our checks in a row unanswered on the path in use. Again when it answered meanwhile."""
+
+    type: Literal["path-silent"]
+    transport: int
+
+@type_check_only
 class ConsumerSource(TypedDict):
     """A subscriber gets something else of a picture than is wanted, or what is wanted again."""
 
@@ -141,6 +148,7 @@ class MediaEngine:
         | ProducerLevel
         | IngressPoliced
         | ConsumerSource
+        | PathSilent
         | CommandRefused
     ]:
         """All waiting events; those of one shard in their order. None once closed. None is ever lost."""
@@ -153,6 +161,11 @@ class MediaEngine:
 
         Its password is the key of our own checks: no address gets media before one was answered from there, or the
         DTLS handshake went through with it. Told again, fragment and password may differ and the certificate may not.
+        """
+
+    def restart_ice(self, transport: int, *, local_ufrag: str, local_pwd: str) -> None:
+        """New credentials of ours for the same connection (RFC 8445 §9). The peer's come with ``set_remote``; until a
+        path is proven under them all goes on under the old ones.
         """
 
     def remove_transport(self, transport: int) -> None:
@@ -355,6 +368,12 @@ class ClientTransport:
 
         Returns the SDP and the mids of the added tracks. Raises RuntimeError when nothing would change.
         """
+
+    def create_ice_restart(self) -> str:
+        """The SDP offer with new ICE credentials for the connection there is (RFC 8445 §9)."""
+
+    def move_to(self, address: str) -> None:
+        """Be at another local address from the next ICE restart on. RuntimeError when it cannot be bound."""
 
     def accept_answer(self, sdp: str) -> None:
         """Take the answer to the last offer. Raises RuntimeError with a sentence when it does not fit."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from parlour.media import Level, Policed, SourceSent
 from parlour.protocol.messages import DownlinkOffer, VideoReceived
 from parlour.sdp import Candidate, LocalTransport, RemoteTransport, TrackSpec
-from parlour.signaling.downlink import Downlink, RemoteTrack
-from parlour.signaling.lines import TrackKey
+from parlour.signaling.downlink import Downlink
+from parlour.signaling.lines import RemoteTrack, TrackKey
 from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Transport
 from parlour.signaling.video_types import StreamKey
@@ -34,12 +34,15 @@ class Book:
     sources: dict[int, int] = field(default_factory=dict)
     switches: int = 0
     remotes: dict[int, RemoteTransport] = field(default_factory=dict)
+    fingerprints: dict[int, str] = field(default_factory=dict)
     ssrcs: list[tuple[int, int]] = field(default_factory=list)
     sent: set[tuple[int, int]] = field(default_factory=set)
     ranks: dict[int, int] = field(default_factory=dict)
     paused: set[int] = field(default_factory=set)
     watched: dict[int, float] = field(default_factory=dict)
     on_source: Callable[[SourceSent], None] | None = None
+    on_silent: Callable[[], None] | None = None
+    restarts: int = 0
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def pick_shard(self) -> int:
@@ -56,16 +59,28 @@ class Book:
         on_policed: Callable[[Policed], None] | None = None,
         on_source: Callable[[SourceSent], None] | None = None,
         on_level: Callable[[Level], None] | None = None,
+        on_silent: Callable[[], None] | None = None,
     ) -> Transport:
         number = next(self.ids)
         self.transports[number] = on_closed
         self.on_source = on_source
+        self.on_silent = on_silent
         local = LocalTransport(f"ufrag{number}", "p" * 24, ":".join(["AB"] * 32), (Candidate("127.0.0.1", 1),))
         return Handle(number, local)
 
     def set_remote(self, transport: int, remote: RemoteTransport) -> None:
         assert transport in self.transports
-        assert self.remotes.setdefault(transport, remote) == remote
+        known = self.remotes.setdefault(transport, remote)
+        assert known == remote, "a peer has another name after a restart alone"
+        assert remote.fingerprint == self.fingerprints.setdefault(transport, remote.fingerprint)
+
+    def restart_ice(self, transport: int) -> Transport:
+        if transport not in self.transports:
+            raise LookupError(transport)
+        assert self.remotes.pop(transport, None) or self.restarts, "nobody is there to restart with"
+        self.restarts += 1
+        ufrag = f"ufrag{transport}restart{self.restarts}"
+        return Handle(transport, LocalTransport(ufrag, "p" * 24, ":".join(["AB"] * 32), (Candidate("127.0.0.1", 1),)))
 
     def remove_transport(self, transport: int) -> None:
         self.transports.pop(transport, None)

@@ -252,7 +252,7 @@ def test_the_outbox_is_bounded_in_bytes_too() -> None:
 
 
 def test_every_request_has_an_answer_and_errors_carry_all_fields() -> None:
-    assert len(ANSWERS) == 15
+    assert len(ANSWERS) == 17
     assert json.loads(encode_ok(7, Empty())) == {"id": 7, "ok": {}}
     error = json.loads(encode_error(None, RtcError(ErrorCode.INVALID_OPERATION, "why")))
     assert error["id"] is None

@@ -67,6 +67,13 @@ class DownlinkMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         self.client.downlink.restart()
 
+    @rule(times=st.integers(1, 3))
+    def restart_ice(self, times: int) -> None:
+        if self.client.downlink.failure is not None:
+            return
+        revisions = [self.client.downlink.restart_ice() for _ in range(times)]
+        assert self.client.downlink.revision <= revisions[-1] <= self.client.downlink.revision + 1
+
     @invariant()
     def only_what_is_wanted_is_received(self) -> None:
         wanted = self.client.downlink.subscriptions

@@ -83,6 +83,9 @@ pub struct Transmit {
 pub struct Peer {
     rtc: Rtc,
     pending: Option<SdpPendingOffer>,
+    /// Our host candidates, and those of addresses that we are to leave with the next restart.
+    local: Vec<Candidate>,
+    left: Vec<Candidate>,
     kinds: HashMap<Mid, Kind>,
     /// What each m-line of the last offers carries: its SSRCs and its payload types.
     carried: HashMap<Mid, String>,
@@ -114,14 +117,18 @@ impl Peer {
             }
         }
         let mut rtc = builder.build(now);
+        let mut local = Vec::new();
         for address in &config.local {
             let candidate = Candidate::host(*address, Protocol::Udp)
                 .map_err(|error| Error(format!("{address} cannot be a host candidate: {error}")))?;
+            local.push(candidate.clone());
             rtc.add_local_candidate(candidate);
         }
         let mut peer = Peer {
             rtc,
             pending: None,
+            local,
+            left: Vec::new(),
             kinds: HashMap::new(),
             carried: HashMap::new(),
             keyframe_asked: HashMap::new(),

@@ -22,6 +22,8 @@ use crate::peer::{Error, Offer, OutgoingFrame, Peer, PeerConfig};
 const WAKE: Token = Token(usize::MAX);
 /// Ours: commands that may wait for the thread. Over two seconds of audio and video.
 const COMMAND_QUEUE: usize = 256;
+/// Ours: sockets of one transport, one for each address that it ever had.
+const MAX_SOCKETS: usize = 16;
 /// Ours: events that may wait for the owner before frames are dropped.
 const EVENT_QUEUE: usize = 1024;
 /// The largest UDP payload; a buffer of this size never cuts a datagram.
@@ -68,6 +70,13 @@ enum Command {
     AcceptOffer {
         sdp: String,
         reply: SyncSender<Result<String, Error>>,
+    },
+    CreateIceRestart {
+        reply: SyncSender<Result<String, Error>>,
+    },
+    MoveTo {
+        address: IpAddr,
+        reply: SyncSender<Result<(), Error>>,
     },
     Frame(OutgoingFrame),
     Keyframe(Mid),
@@ -205,6 +214,22 @@ impl Transport {
         self.ask(|reply| Command::AcceptOffer { sdp, reply })
     }
 
+    /// See [`Peer::create_ice_restart`].
+    ///
+    /// # Errors
+    /// As there, and when the transport is closed.
+    pub fn create_ice_restart(&self) -> Result<String, Error> {
+        self.ask(|reply| Command::CreateIceRestart { reply })
+    }
+
+    /// Be at another local address from the next ICE restart on, with a socket of its own.
+    ///
+    /// # Errors
+    /// When the address cannot be bound, or there were too many of them.
+    pub fn move_to(&self, address: IpAddr) -> Result<(), Error> {
+        self.ask(|reply| Command::MoveTo { address, reply })
+    }
+
     /// Queue a frame for sending. False when the queue is full or the transport closed: then it is dropped.
     pub fn write_frame(&self, frame: OutgoingFrame) -> bool {
         self.post(Command::Frame(frame))
@@ -332,6 +357,12 @@ impl Worker {
             Command::AcceptOffer { sdp, reply } => {
                 let _ = reply.send(self.peer.accept_offer(now, &sdp));
             }
+            Command::CreateIceRestart { reply } => {
+                let _ = reply.send(self.peer.create_ice_restart(now));
+            }
+            Command::MoveTo { address, reply } => {
+                let _ = reply.send(self.move_to(now, address));
+            }
             Command::Frame(frame) => {
                 let sent = matches!(self.peer.write_frame(now, frame), Ok(true));
                 let stats = &mut lock(&self.outbox).stats;
@@ -346,6 +377,25 @@ impl Worker {
             }
             Command::Close => self.peer.close(now),
         }
+    }
+
+    fn move_to(&mut self, now: Instant, address: IpAddr) -> Result<(), Error> {
+        if self.sockets.len() >= MAX_SOCKETS {
+            return Err(Error(format!(
+                "a connection has had {MAX_SOCKETS} addresses; make a new one"
+            )));
+        }
+        let failed = |error: io::Error| Error(format!("{address} cannot be bound: {error}"));
+        let mut socket = UdpSocket::bind(SocketAddr::new(address, 0)).map_err(failed)?;
+        let token = Token(self.sockets.len());
+        let registry = self.poll.registry();
+        registry
+            .register(&mut socket, token, Interest::READABLE)
+            .map_err(failed)?;
+        let local = socket.local_addr().map_err(failed)?;
+        self.peer.move_to(now, local)?;
+        self.sockets.push((local, socket));
+        Ok(())
     }
 
     /// Hand out what the peer made: datagrams to the sockets, events to the owner.

@@ -41,6 +41,8 @@ struct Pair {
     /// Of the datagrams of at least 200 bytes to the receiver, one in so many is lost; 0: none.
     lose_one_in: u32,
     large: u32,
+    /// An address that is nobody's any more.
+    gone: Option<SocketAddr>,
 }
 
 impl Pair {
@@ -66,6 +68,7 @@ impl Pair {
             receiver_events: vec![],
             lose_one_in: 0,
             large: 0,
+            gone: None,
         }
     }
 
@@ -91,12 +94,14 @@ impl Pair {
                 let lost = self.lose_one_in > 0
                     && datagram.contents.len() >= 200
                     && self.large.is_multiple_of(self.lose_one_in);
-                if !lost {
+                if !lost && Some(datagram.source) != self.gone {
                     to_receiver.push(datagram);
                 }
             }
             while let Some(datagram) = self.receiver.poll_transmit() {
-                to_sender.push(datagram);
+                if Some(datagram.destination) != self.gone {
+                    to_sender.push(datagram);
+                }
             }
             self.now += Duration::from_millis(10);
             for d in to_receiver {
@@ -192,6 +197,31 @@ fn frames_of_both_kinds_arrive_whole_and_in_order() {
             .windows(2)
             .all(|w| w[1].timestamp - w[0].timestamp == 1800 && w[0].clock_rate == 90_000)
     );
+}
+
+#[test]
+fn a_peer_that_is_at_another_address_goes_on_after_an_ice_restart() {
+    let mut pair = Pair::new(&[Codec::Opus]);
+    let mids = pair.publish(&[Kind::Audio]);
+    pair.connect();
+    let mut here: SocketAddr = "192.0.2.1:5000".parse().unwrap();
+    for restart in 0..2u16 {
+        let heard = pair.frames(Kind::Audio).len();
+        pair.gone = Some(here);
+        here = SocketAddr::from(([192, 0, 2, 7], 5007 + restart));
+        pair.sender.move_to(pair.now, here).unwrap();
+        let offer = pair.sender.create_ice_restart(pair.now).unwrap();
+        let answer = pair.receiver.accept_offer(pair.now, &offer).unwrap();
+        pair.sender.accept_answer(pair.now, &answer).unwrap();
+        pair.run(Duration::from_millis(500));
+        for n in 0..10u8 {
+            let at = u64::from(restart) * 10_000 + u64::from(n) * 960;
+            assert!(pair.write(mids[0], Codec::Opus, at, vec![n; 80].into()));
+            pair.run(Duration::from_millis(20));
+        }
+        pair.run(Duration::from_millis(300));
+        assert_eq!(pair.frames(Kind::Audio).len(), heard + 10, "at {here}");
+    }
 }
 
 #[test]

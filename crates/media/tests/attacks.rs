@@ -362,15 +362,19 @@ fn check(user: &str, password: &str, transaction: u8, nominate: bool) -> Vec<u8>
     buffer[..len].to_vec()
 }
 
+/// Bytes that go to where a datagram says it comes from.
 fn answers(sim: &mut Sim, source: SocketAddr, datagram: &[u8]) -> usize {
     sim.sent = Some(Vec::new());
     sim.inject(source, datagram);
-    sim.sent
-        .take()
-        .unwrap()
-        .iter()
-        .map(|(_, datagram)| datagram.len())
-        .sum()
+    let sent = sim.sent.take().unwrap();
+    // A peer that seems to be elsewhere is asked where it was as well: that goes to nobody else.
+    let peers: Vec<SocketAddr> = sim.peers.iter().map(|peer| peer.address).collect();
+    assert!(
+        sent.iter()
+            .all(|(to, _)| *to == source || peers.contains(to))
+    );
+    let back = sent.iter().filter(|(to, _)| *to == source);
+    back.map(|(_, datagram)| datagram.len()).sum()
 }
 
 #[test]

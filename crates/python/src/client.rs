@@ -120,6 +120,17 @@ impl ClientTransport {
         ))
     }
 
+    fn create_ice_restart(&self, py: Python<'_>) -> PyResult<String> {
+        self.with(py, |transport| transport.create_ice_restart())
+    }
+
+    fn move_to(&self, py: Python<'_>, address: &str) -> PyResult<()> {
+        let address = address
+            .parse::<IpAddr>()
+            .map_err(|_| PyValueError::new_err(format!("{address} is not an IP address")))?;
+        self.with(py, |transport| transport.move_to(address))
+    }
+
     fn accept_answer(&self, py: Python<'_>, sdp: String) -> PyResult<()> {
         self.with(py, |transport| transport.accept_answer(sdp))
     }

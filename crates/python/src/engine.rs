@@ -132,6 +132,15 @@ impl MediaEngine {
         })
     }
 
+    #[pyo3(signature = (transport, *, local_ufrag, local_pwd))]
+    fn restart_ice(&self, transport: u64, local_ufrag: String, local_pwd: String) -> PyResult<()> {
+        self.submit(Command::RestartIce {
+            transport: TransportId(transport),
+            local_ufrag,
+            local_pwd,
+        })
+    }
+
     fn remove_transport(&self, transport: u64) -> PyResult<()> {
         self.submit(Command::RemoveTransport {
             transport: TransportId(transport),
@@ -404,6 +413,10 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
             dict.set_item("why", why.map(Shortfall::name))?;
             dict.set_item("needed", *needed)?;
             dict.set_item("available", *available)?;
+        }
+        Event::PathSilent { transport } => {
+            dict.set_item("type", "path-silent")?;
+            dict.set_item("transport", transport.0)?;
         }
         Event::CommandRefused {
             transport,

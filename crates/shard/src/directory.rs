@@ -39,7 +39,9 @@ impl Directory {
     pub(crate) fn route(&self, command: &Command) -> Result<Option<usize>, CommandError> {
         match command {
             Command::AddTransport { .. } => unreachable!("its shard is the caller's choice"),
-            Command::SetRemote { transport, .. } => self.transport(*transport).map(Some),
+            Command::SetRemote { transport, .. } | Command::RestartIce { transport, .. } => {
+                self.transport(*transport).map(Some)
+            }
             Command::RemoveTransport { transport } => Ok(self.shard_of(*transport)),
             Command::AddProducer(spec) => {
                 if self.producers.contains_key(&spec.producer) {
@@ -255,6 +257,7 @@ impl From<&Command> for Passed {
             Command::AddTransport { .. }
             | Command::SetRemote { .. }
             | Command::WatchLevel { .. }
+            | Command::RestartIce { .. }
             | Command::SetConsumerSource { .. }
             | Command::SetConsumerPaused { .. } => Passed::Other,
         }

@@ -29,11 +29,18 @@ struct Shared {
     waiting: Mutex<Waiting>,
 }
 
+/// Which of the events that may come again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Repeated {
+    Policed,
+    Silent,
+}
+
 #[derive(Default)]
 struct Waiting {
     once: VecDeque<Event>,
     /// What may come again, the latest of each transport.
-    repeated: HashMap<TransportId, Event>,
+    repeated: HashMap<(TransportId, Repeated), Event>,
     /// The latest level of each track.
     levels: HashMap<ProducerId, Event>,
 }
@@ -64,13 +71,22 @@ impl EventSender {
         let mut waiting = self.0.waiting();
         match event {
             Event::IngressPoliced { transport, .. } => {
-                waiting.repeated.insert(transport, event);
+                waiting
+                    .repeated
+                    .insert((transport, Repeated::Policed), event);
+            }
+            Event::PathSilent { transport } => {
+                waiting
+                    .repeated
+                    .insert((transport, Repeated::Silent), event);
             }
             Event::ProducerLevel { producer, .. } => {
                 waiting.levels.insert(producer, event);
             }
             Event::TransportClosed { transport, .. } => {
-                waiting.repeated.remove(&transport);
+                for which in [Repeated::Policed, Repeated::Silent] {
+                    waiting.repeated.remove(&(transport, which));
+                }
                 waiting.once.push_back(event);
             }
             _ => waiting.once.push_back(event),

@@ -27,6 +27,8 @@ pub struct KeyedClient {
     /// Opens what comes.
     pub receiver: SrtpReceiver,
     transactions: u64,
+    /// ICE restarts; each gave both sides new credentials.
+    restarts: u32,
 }
 
 impl KeyedClient {
@@ -69,6 +71,7 @@ impl KeyedClient {
             receiver: SrtpReceiver::new(&keys.server).expect("keys"),
             keys,
             transactions: 0,
+            restarts: 0,
         }
     }
 
@@ -89,11 +92,49 @@ impl KeyedClient {
         self.address.set_port(port.checked_add(1).unwrap_or(10_000));
     }
 
+    /// New credentials for both sides (RFC 8445 §9): what the router is to be told.
+    pub fn restart(&mut self) -> [Command; 2] {
+        self.restarts += 1;
+        let (local_ufrag, local_pwd, remote_ufrag, remote_pwd) = self.credentials(self.restarts);
+        let begin = Command::RestartIce {
+            transport: self.transport,
+            local_ufrag,
+            local_pwd,
+        };
+        let name = Command::SetRemote {
+            transport: self.transport,
+            remote_ufrag,
+            remote_pwd,
+            fingerprint: [0; 32],
+        };
+        [begin, name]
+    }
+
+    /// The router's fragment and password and the client's, after so many restarts.
+    fn credentials(&self, restarts: u32) -> (String, String, String, String) {
+        let number = self.transport.0;
+        let suffix = match restarts {
+            0 => String::new(),
+            _ => format!("-{restarts}"),
+        };
+        (
+            ufrag(number) + &suffix,
+            password(number) + &suffix,
+            format!("{UFRAG}{suffix}"),
+            format!("{PASSWORD}{suffix}"),
+        )
+    }
+
     /// A connectivity check that nominates the address it comes from.
     pub fn check(&mut self) -> Vec<u8> {
-        let number = self.transport.0;
+        self.check_of(self.restarts)
+    }
+
+    /// The same under the credentials of an earlier time, after so many restarts.
+    pub fn check_of(&mut self, restarts: u32) -> Vec<u8> {
+        let (ours, pwd, theirs, _) = self.credentials(restarts);
         let request = BindingRequest {
-            username: &format!("{}:{UFRAG}", ufrag(number)),
+            username: &format!("{ours}:{theirs}"),
             priority: 1,
             tie_breaker: 1,
             controlling: true,
@@ -103,7 +144,6 @@ impl KeyedClient {
         let mut transaction = [0; 12];
         transaction[..8].copy_from_slice(&self.transactions.to_be_bytes());
         let mut buffer = [0; 256];
-        let pwd = password(number);
         let len = stun::write_binding_request(&mut buffer, transaction, &request, pwd.as_bytes());
         buffer[..len].to_vec()
     }
@@ -114,10 +154,15 @@ impl KeyedClient {
         if !request.is_binding_request() {
             return None;
         }
-        assert!(request.verify_integrity(PASSWORD.as_bytes()));
+        // A restart leaves the credentials before it good for a while.
+        let all = (0..=self.restarts).map(|restarts| self.credentials(restarts));
+        let mut all = all
+            .filter(|(ours, _, theirs, _)| request.username() == Some(&format!("{theirs}:{ours}")));
+        let (_, _, _, pwd) = all.next_back().expect("a check for this client");
+        assert!(request.verify_integrity(pwd.as_bytes()));
         let mut buffer = [0; 160];
         let transaction = request.transaction_id();
-        let pwd = PASSWORD.as_bytes();
+        let pwd = pwd.as_bytes();
         let len = stun::write_binding_success(&mut buffer, transaction, self.address, pwd);
         Some(buffer[..len].to_vec())
     }

@@ -312,7 +312,8 @@ impl World {
                 }
                 Event::TransportConnected { .. }
                 | Event::ProducerStarted { .. }
-                | Event::ProducerLevel { .. } => {}
+                | Event::ProducerLevel { .. }
+                | Event::PathSilent { .. } => {}
             }
         }
         let mut media = Vec::new();

@@ -45,6 +45,7 @@ fn simulated_calls_on_bad_networks_keep_every_rule() {
         "jumps of numbers",
         "participants who left",
         "rebindings",
+        "ICE restarts",
         "subscriptions renewed",
         "tracks renewed",
         "encodings that ended",

@@ -399,6 +399,8 @@ class Client:
                 (self._uplink if message.link == "uplink" else self._downlink).failed(message.reason)
             case m.Volumes():
                 self._emit(self._volumes.apply(message))
+            case m.IceRestartWanted():
+                self._uplink.look_elsewhere()
             case m.EncodingsWanted():
                 pass  # for who sends a video in several encodings
             case _:
@@ -463,7 +465,10 @@ class Client:
         if resumed.role != self._entry.role:  # the server changed it and could not tell
             again = m.SwitchRole(id=0, role=self._entry.role, private_map_key=self._entry.private_map_key)
             await channel.request(again, m.Empty, CONNECT_TIMEOUT)
-        self._address = channel.local_address
+        before, self._address = self._address, channel.local_address
+        if self._address != before:
+            self._uplink.look_elsewhere()
+            self._downlink.look_elsewhere()
         # Before what came meanwhile is looked at: a stream that was removed since is to be dropped from these, too.
         self._uplink.resumed(resumed.published)
         self._downlink.resumed(resumed.subscriptions, resumed.video_types)
@@ -495,7 +500,7 @@ class Client:
     # --- media -------------------------------------------------------------------------------------------------
 
     def _open_connection(self, codecs: list[Codec]) -> PeerConnection:
-        return PeerConnection(self._address, codecs)
+        return PeerConnection(self._address, codecs, lambda: self._address)
 
     def _problem(self, error: RtcError) -> None:
         """Something that no call can raise; what a lost channel causes is told by its loss."""

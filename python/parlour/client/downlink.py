@@ -180,6 +180,16 @@ class Downlink(Reconciler):
         if self._offer is not None:
             await self._answer()
             return 0
+        if self._restart_ice:
+            self._restart_ice = False
+            try:
+                await self._ask(m.DownlinkIceRestart(id=0), m.SubscribeOk)
+            except ChannelLostError:
+                self._restart_ice = True
+                raise
+            except RtcError:
+                pass  # it is dead at the server, which tells that by itself
+            return 0
         if self._restart and self._wanted:
             wait = self._pause()
             if not wait:
@@ -270,6 +280,7 @@ class Downlink(Reconciler):
                     self._connection = self._open_connection(["opus", "vp8", "h264"])
                     self._connection.on_frame = self._take
                     self._connection.on_failed = self._connection_failed
+                    self._connection.on_lost = self.look_elsewhere
                     self._connection.on_connected = self.wake
                 sdp = self._connection.accept_offer(offer.sdp)
             except NOT_SET_UP as error:
@@ -353,6 +364,7 @@ class Downlink(Reconciler):
 
     def _close_connection(self) -> None:
         connection, self._connection = self._connection, None
+        self._restart_ice = False
         if connection is not None:
             with contextlib.suppress(OSError):
                 connection.close()

@@ -43,11 +43,16 @@ class EncodedFrame:
 class PeerConnection:
     """One peer connection. Its callbacks run in the event loop it was made in."""
 
-    def __init__(self, address: str, codecs: Sequence[Codec]) -> None:
+    def __init__(self, address: str, codecs: Sequence[Codec], where: Callable[[], str] | None = None) -> None:
+        """``where`` tells the local address as it is by now, for ICE restarts."""
         self.on_frame: Callable[[str, EncodedFrame], None] = lambda mid, frame: None
         self.on_keyframe_request: Callable[[str], None] = lambda mid: None
         self.on_connected: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called when its path answers no more; an ICE restart may find another before it is given up."""
         self.on_failed: OnFailed = lambda reason, was_connected: None
+        self._address = address
+        self._where = where
         self._loop = asyncio.get_running_loop()
         self._transport = ClientTransport(addresses=[address], codecs=codecs)
         self._fd = self._transport.event_fd()
@@ -80,8 +85,20 @@ class PeerConnection:
         self._transport.accept_answer(sdp)
         self._expect_connection()
 
+    def create_ice_restart(self) -> str:
+        """The SDP offer with new ICE credentials, from wherever this machine is by now."""
+        self._follow_address()
+        return self._transport.create_ice_restart()
+
+    def _follow_address(self) -> None:
+        address = self._address if self._where is None else self._where()
+        if address != self._address:
+            self._transport.move_to(address)
+            self._address = address
+
     def accept_offer(self, sdp: str) -> str:
-        """Answer the server's offer."""
+        """Answer the server's offer; it may be an ICE restart."""
+        self._follow_address()
         answer = self._transport.accept_offer(sdp)
         self._expect_connection()
         return answer
@@ -124,6 +141,7 @@ class PeerConnection:
                 case "ice":
                     if event["state"] == "disconnected":
                         self._start_patience()
+                        self.on_lost()
                     elif event["state"] == "connected":
                         self._stop_patience()
                 case "closed":

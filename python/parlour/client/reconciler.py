@@ -51,6 +51,7 @@ class Reconciler:
         self._online = online
         self._on_problem = on_problem
         self._connection: PeerConnection | None = None
+        self._restart_ice = False
         self._attempts = 0
         self._not_before = 0.0
         self._work = asyncio.Event()
@@ -100,6 +101,12 @@ class Reconciler:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await self.until(lambda: true() or not self._online.is_set())
+
+    def look_elsewhere(self) -> None:
+        """This machine may be somewhere else by now: an ICE restart finds a path for the connection there is."""
+        if self._connection is not None and self._connection.was_connected:
+            self._restart_ice = True
+            self.wake()
 
     def failed(self, reason: str) -> None:
         """The server says that the connection is dead; a new one that is still connecting is not the one it means."""

@@ -140,6 +140,9 @@ class Uplink(Reconciler):
 
     async def step(self) -> float | None:
         """The next request that the difference asks for."""
+        if self._restart_ice and self._unanswered is None:
+            await self._look_for_path()
+            return 0
         for stream_type in self._on_server:
             if stream_type not in self.streams:
                 await self._ask(m.Unpublish(id=0, stream_type=stream_type), m.Empty)
@@ -209,10 +212,26 @@ class Uplink(Reconciler):
         if asked is not None and not asked.done():
             asked.set_result(None)
 
+    async def _look_for_path(self) -> None:
+        connection, self._restart_ice = self._connection, False
+        if connection is None:
+            return
+        try:
+            request = m.UplinkIceRestart(id=0, sdp=connection.create_ice_restart())
+            answer = await self._ask(request, m.UplinkIceRestartOk)
+            if self._connection is connection:
+                connection.accept_answer(answer.sdp)
+        except ChannelLostError:
+            self._restart_ice = True
+            raise
+        except (RtcError, *NOT_SET_UP) as error:
+            connection.fail(f"ICE cannot be restarted: {error}")
+
     def _new_connection(self) -> PeerConnection:
         connection = self._connection = self._open_connection(["opus", self._codec])
         connection.on_keyframe_request = self._keyframe_requested
         connection.on_failed = self._connection_failed
+        connection.on_lost = self.look_elsewhere
         self._fresh = True
         return connection
 
@@ -261,6 +280,7 @@ class Uplink(Reconciler):
 
     def _close_connection(self) -> None:
         connection, self._connection = self._connection, None
+        self._restart_ice = False
         self._stopped.clear()
         self._unanswered = None
         for stream in self.streams.values():

@@ -104,6 +104,7 @@ class _Transport:
     on_policed: Callable[[Policed], None] | None
     on_source: Callable[[SourceSent], None] | None
     on_level: Callable[[Level], None] | None
+    on_silent: Callable[[], None] | None
     next_ssrc: int = field(default_factory=lambda: secrets.randbits(32))
 
 
@@ -226,12 +227,14 @@ class MediaCore:
         on_policed: Callable[[Policed], None] | None = None,
         on_source: Callable[[SourceSent], None] | None = None,
         on_level: Callable[[Level], None] | None = None,
+        on_silent: Callable[[], None] | None = None,
     ) -> TransportHandle:
         """Make a transport that waits for its peer. Raises MediaFullError when its shard has as many as it may.
 
         ``on_connected(srtp_profile)`` and ``on_producer_started(producer)`` are called as it happens, ``on_policed``
         when it sends more than it may, once in 10 s, ``on_source`` when it gets another source of a picture than is
-        wanted for it, none, or again the one that is, ``on_level`` for its producers that :meth:`watch_level` named.
+        wanted for it, none, or again the one that is, ``on_level`` for its producers that :meth:`watch_level` named,
+        ``on_silent`` when it leaves three checks in a row unanswered, once until it answers again.
         ``on_closed(reason)`` comes last, once, and not after
         :meth:`remove_transport`.
         """
@@ -244,10 +247,24 @@ class MediaCore:
         add = self._running.add_transport
         self._submit(partial(add, shard=shard, transport=transport, local_ufrag=ufrag, local_pwd=pwd))
         self._transports[transport] = _Transport(
-            shard, on_connected, on_closed, on_producer_started, on_policed, on_source, on_level
+            shard, on_connected, on_closed, on_producer_started, on_policed, on_source, on_level, on_silent
         )
-        local = LocalTransport(ufrag=ufrag, pwd=pwd, fingerprint=self.fingerprint, candidates=self._candidates[shard])
-        return TransportHandle(transport, local)
+        return TransportHandle(transport, self._local(shard, ufrag, pwd))
+
+    def restart_ice(self, transport: int) -> TransportHandle:
+        """Give a transport new credentials (RFC 8445 §9); the peer's new ones come with :meth:`set_remote`.
+
+        Until a path is proven under them all goes on under the old ones; another restart before that takes its place.
+        """
+        known = self._transports.get(transport)
+        if known is None:
+            raise LookupError(f"there is no transport {transport}")
+        ufrag, pwd = _ice_chars(_UFRAG_LENGTH), _ice_chars(_PWD_LENGTH)
+        self._submit(partial(self._running.restart_ice, transport, local_ufrag=ufrag, local_pwd=pwd))
+        return TransportHandle(transport, self._local(known.shard, ufrag, pwd))
+
+    def _local(self, shard: int, ufrag: str, pwd: str) -> LocalTransport:
+        return LocalTransport(ufrag=ufrag, pwd=pwd, fingerprint=self.fingerprint, candidates=self._candidates[shard])
 
     def set_remote(self, transport: int, remote: RemoteTransport) -> None:
         """Say who the peer is."""
@@ -460,6 +477,8 @@ class MediaCore:
             elif event["type"] == "producer-level":
                 level = Level(event["object"], event["volume"], event["speaks"], event["spoken"])
                 self._call(known.on_level, level)
+            elif event["type"] == "path-silent":
+                self._call(_without_argument(known.on_silent), None)
             elif event["type"] == "transport-closed":
                 del self._transports[transport]
                 self._tell_watch(transport, event["reason"])
@@ -477,6 +496,10 @@ class MediaCore:
         except Exception:
             # One transport's listener must not keep the events of the others.
             log.exception("a media callback raised", callback=repr(callback), argument=argument)
+
+
+def _without_argument(callback: Callable[[], None] | None) -> Callable[[None], None] | None:
+    return None if callback is None else lambda _: callback()
 
 
 def announced_addresses(bind: str) -> tuple[str, ...]:

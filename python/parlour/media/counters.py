@@ -124,6 +124,10 @@ class PathCounters(TypedDict):
     by_answer: int
     by_handshake: int
     by_media: int
+    restarts: int
+    """ICE restarts that were begun."""
+    silences: int
+    """Times that a path in use left three of our checks unanswered."""
 
 
 class HandshakeCounters(TypedDict):

@@ -154,6 +154,19 @@ class DownlinkRestart(Request, tag="downlink-restart", frozen=True):
     """The client's downlink failed: a fresh transport and a fresh full offer, please."""
 
 
+class UplinkIceRestart(Request, tag="uplink-ice-restart", frozen=True):
+    """The uplink goes on with new ICE credentials, because the client may be somewhere else by now: its new offer.
+
+    Of the same connection, made with ``iceRestart``. Nothing is published anew, and nobody else is told of it.
+    """
+
+    sdp: str
+
+
+class DownlinkIceRestart(Request, tag="downlink-ice-restart", frozen=True):
+    """The same for the downlink: a ``downlink-offer`` with new ICE credentials, please, for the connection there is."""
+
+
 class Mute(Request, tag="mute", frozen=True):
     """Set the mute state of a published stream's tracks; a field left out is not changed."""
 
@@ -182,6 +195,8 @@ AnyRequest = (
     | WatchVolumes
     | DownlinkAnswer
     | DownlinkRestart
+    | UplinkIceRestart
+    | DownlinkIceRestart
     | Mute
     | SwitchRole
     | Leave
@@ -292,6 +307,12 @@ class PublishOk(Message, frozen=True):
     stream_id: str
 
 
+class UplinkIceRestartOk(Message, frozen=True):
+    """The SDP answer with the server's new credentials."""
+
+    sdp: str
+
+
 class SubscribeOk(Message, frozen=True):
     """Accepted; the tracks come with the ``downlink-offer`` of at least this revision."""
 
@@ -308,7 +329,7 @@ class Empty(Message, frozen=True):
     """Done; nothing more to say."""
 
 
-AnyOk = LoginOk | EnterOk | ResumeOk | PublishOk | SubscribeOk | WatchVolumesOk | Empty
+AnyOk = LoginOk | EnterOk | ResumeOk | PublishOk | SubscribeOk | WatchVolumesOk | UplinkIceRestartOk | Empty
 
 ANSWERS: dict[type[Request], type[Message]] = {
     Login: LoginOk,
@@ -322,6 +343,8 @@ ANSWERS: dict[type[Request], type[Message]] = {
     WatchVolumes: WatchVolumesOk,
     DownlinkAnswer: Empty,
     DownlinkRestart: Empty,
+    UplinkIceRestart: UplinkIceRestartOk,
+    DownlinkIceRestart: SubscribeOk,
     Mute: Empty,
     SwitchRole: Empty,
     Leave: Empty,
@@ -475,6 +498,15 @@ class NetworkQuality(Event, tag="network-quality", frozen=True):
     downlink_loss: float = 0
 
 
+class IceRestartWanted(Event, tag="ice-restart-wanted", frozen=True):
+    """The client's uplink leaves the server's checks unanswered, or its socket came back from another address.
+
+    The client is to send ``uplink-ice-restart``. For the downlink the server just offers new credentials.
+    """
+
+    reason: Literal["silent", "moved"]
+
+
 class MediaFailed(Event, tag="media-failed", frozen=True):
     """A transport of this client is dead, with the core's reason; the client makes a new one."""
 
@@ -507,6 +539,7 @@ AnyEvent = (
     | Volumes
     | EncodingsWanted
     | NetworkQuality
+    | IceRestartWanted
     | MediaFailed
     | ClientBanned
     | ServerStopping

@@ -10,12 +10,14 @@ from parlour.protocol.messages import (
     AnyRequest,
     CloseCode,
     DownlinkAnswer,
+    DownlinkIceRestart,
     Enter,
     Leave,
     Login,
     Ping,
     Publish,
     Resume,
+    UplinkIceRestart,
 )
 from parlour.signaling.codec import MalformedError, decode_request, request_type
 from parlour.token_bucket import TokenBucket
@@ -28,6 +30,9 @@ SDP_UNIT = 1024
 
 ACCOUNT_COST = 9
 """Units of a request that is judged by the account service: signatures, and three stores."""
+
+ICE_RESTART_COST = 9
+"""Units of an ICE restart: it makes a media thread keep two generations of credentials, and a peer check anew."""
 
 TELL_UNIT = 25
 """Members of a room who are told of a request, for one unit."""
@@ -140,6 +145,10 @@ class Connection:
                 return ACCOUNT_COST
             case Publish(sdp=sdp):
                 return len(sdp) // SDP_UNIT
+            case UplinkIceRestart(sdp=sdp):
+                return len(sdp) // SDP_UNIT + ICE_RESTART_COST
+            case DownlinkIceRestart():
+                return ICE_RESTART_COST
         return 0
 
     def owe(self, *, told: int = 0, renegotiated: int = 0, lines: int = 0) -> None:

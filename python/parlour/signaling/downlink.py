@@ -11,7 +11,7 @@ import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from parlour.errors import ErrorCode, RtcError
 from parlour.media import MediaFullError, SourceSent
@@ -28,7 +28,7 @@ from parlour.sdp import (
     write_downlink_offer,
 )
 from parlour.signaling.encodings import OnTaken, TakenEncodings
-from parlour.signaling.lines import Line, PendingOffer, TrackKey
+from parlour.signaling.lines import Line, PendingOffer, RemoteTrack, TrackKey
 from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Media, Transport
 from parlour.signaling.video_types import StreamKey, VideoTypes
@@ -44,19 +44,6 @@ REMEMBERED = 16
 
 PAYLOAD_TYPES = (*range(96, 128), *range(35, 64))
 """The dynamic ones (RFC 3551 §6) and, after them, those that rtcp-mux leaves free (RFC 5761 §4)."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteTrack:
-    """A track that could be received. ``producers`` are its encodings, the biggest first.
-
-    There are none while its publisher's uplink is down.
-    """
-
-    track: TrackSpec
-    producers: tuple[int, ...]
-    stream_id: str
-    cname: str
 
 
 class Downlink:
@@ -100,6 +87,9 @@ class Downlink:
         """Revisions of offers that were told and are not to be answered any more."""
         self._dirty = False
         self._fresh = False
+        self._restart_due = False
+        self._renamed = False
+        """Whether our credentials are other ones than those of the last offer that was told."""
         self._unsent = False
         """Whether the offer that is due could not be told: none is made before the client has a socket again."""
         self.revision = 0
@@ -154,6 +144,23 @@ class Downlink:
         self._fresh = self.revision > 0
         self.refresh()
 
+    def restart_ice(self) -> int:
+        """Go on with new ICE credentials on the connection there is. Returns the revision of the offer with them.
+
+        Asked for again before that is answered it is the same restart. Without a connection there is nothing to do;
+        INVALID_OPERATION when it is dead.
+        """
+        if self.failure is not None:
+            raise RtcError(ErrorCode.INVALID_OPERATION, "the downlink is dead already; send downlink-restart")
+        if self._transport is None or self._remote is None:
+            return self.revision
+        if self._pending is not None and self._pending.renamed:
+            return self.revision
+        if not self._restart_due and not self._renamed:
+            self._restart_due = self._dirty = True
+            self.refresh()
+        return self.revision if self._pending is not None and self._pending.renamed else self.revision + 1
+
     def resend(self) -> None:
         """The client has a new socket: repeat the offer without answer, or make the one that is due."""
         self._unsent = False
@@ -195,6 +202,7 @@ class Downlink:
     def _forget(self) -> None:
         """The transport is gone, and the consumers with it."""
         self._transport = self._remote = None
+        self._restart_due = self._renamed = False
         for line in self._lines:
             line.consumer = None
 
@@ -203,6 +211,10 @@ class Downlink:
         self._withdraw()
         self.failure = reason
         self._on_failed(reason)
+
+    def _silent(self) -> None:
+        """Checks of ours are not answered: whether the client is somewhere else, a restart finds out."""
+        self.restart_ice()
 
     def _withdraw(self) -> None:
         """The offer without answer is void; an answer may have been made by now."""
@@ -308,7 +320,10 @@ class Downlink:
         if self._transport is None:
             try:
                 self._transport = self._media.create_transport(
-                    self._shard, on_closed=self._closed, on_source=self._source_sent
+                    self._shard,
+                    on_closed=self._closed,
+                    on_source=self._source_sent,
+                    on_silent=self._silent,
                 )
             except MediaFullError:
                 # The client tries anew, as after every failure of its downlink, and says so when it gives up.
@@ -371,6 +386,13 @@ class Downlink:
     def _offer(self) -> None:
         if not self._dirty or self._pending is not None or self._transport is None:
             return
+        if self._restart_due:
+            self._restart_due = False
+            try:
+                self._transport = self._media.restart_ice(self._transport.id)
+            except LookupError:
+                return  # it closed just now; its event is on the way
+            self._renamed = True
         lines = tuple(line.offered for line in self._lines)
         message = DownlinkOffer(
             revision=self.revision + 1,
@@ -387,8 +409,8 @@ class Downlink:
         self._unsent = not self._send(message)
         if not self._unsent:
             self.revision += 1
-            self._pending = PendingOffer(message, lines)
-            self._dirty = self._fresh = False
+            self._pending = PendingOffer(message, lines, self._renamed)
+            self._dirty = self._fresh = self._renamed = False
             self._pace.offered(len(lines))
 
     def answer(self, revision: int, sdp: str) -> bool:
@@ -410,6 +432,10 @@ class Downlink:
         if answer.remote is not None and self._remote is None:
             self._media.set_remote(self._transport.id, answer.remote)
             self._remote = answer.remote
+        elif answer.remote is not None and self._is_restart(self._pending, answer.remote):
+            with contextlib.suppress(LookupError):  # it closed just now; its event is on the way
+                self._media.set_remote(self._transport.id, answer.remote)
+            self._remote = answer.remote
         elif answer.remote is not None and answer.remote != self._remote:
             raise RtcError(
                 ErrorCode.INVALID_OPERATION,
@@ -423,6 +449,10 @@ class Downlink:
         # A line that the client refused may have a better use.
         self.refresh()
         return True
+
+    def _is_restart(self, pending: PendingOffer, remote: RemoteTransport) -> bool:
+        """Whether this answers an ICE restart, for the connection that there is."""
+        return pending.renamed and self._remote is not None and remote.fingerprint == self._remote.fingerprint
 
     def _settle(
         self, line: Line, then: DownlinkLine, accepted: AcceptedLine | None, refused: bool, *, there: bool

@@ -1,4 +1,4 @@
-"""The m-lines of one client's downlink: what each carries, and as what it was offered."""
+"""What a downlink is made of: remote tracks, the m-lines that carry them, and an offer without answer."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ from dataclasses import dataclass
 
 from parlour.protocol.messages import DownlinkOffer
 from parlour.protocol.words import Kind, StreamType
-from parlour.sdp import DownlinkLine
+from parlour.sdp import DownlinkLine, TrackSpec
 
 TrackKey = tuple[str, StreamType, Kind]
 """A remote track: whose, of which stream, audio or video."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteTrack:
+    """A track that could be received. ``producers`` are its encodings, the biggest first.
+
+    There are none while its publisher's uplink is down.
+    """
+
+    track: TrackSpec
+    producers: tuple[int, ...]
+    stream_id: str
+    cname: str
 
 
 @dataclass(slots=True, eq=False)
@@ -33,3 +46,5 @@ class PendingOffer:
 
     message: DownlinkOffer
     lines: tuple[DownlinkLine, ...]
+    renamed: bool
+    """Whether it has new ICE credentials for the connection that there is."""

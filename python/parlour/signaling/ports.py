@@ -38,8 +38,12 @@ class Media(Protocol):
         on_policed: Callable[[Policed], None] | None = None,
         on_source: Callable[[SourceSent], None] | None = None,
         on_level: Callable[[Level], None] | None = None,
+        on_silent: Callable[[], None] | None = None,
     ) -> Transport:
         """Make a transport that waits for its peer. Raises MediaFullError."""
+
+    def restart_ice(self, transport: int) -> Transport:
+        """Give it new credentials; the peer's come with ``set_remote``."""
 
     def set_remote(self, transport: int, remote: RemoteTransport) -> None:
         """Say who the peer is."""

@@ -28,8 +28,7 @@ from parlour.rooms import (
 )
 from parlour.signaling.channel import Channel
 from parlour.signaling.codec import encode_event
-from parlour.signaling.downlink import RemoteTrack
-from parlour.signaling.lines import TrackKey
+from parlour.signaling.lines import RemoteTrack, TrackKey
 from parlour.signaling.loudness import Loudness
 from parlour.signaling.privileges import may_receive, may_send
 from parlour.signaling.session import Session

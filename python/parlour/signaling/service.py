@@ -240,6 +240,11 @@ class SignalingService:
             case messages.DownlinkRestart():
                 session.owe(lines=session.downlink.lines)
                 session.downlink.restart()
+            case messages.UplinkIceRestart():
+                return messages.UplinkIceRestartOk(sdp=session.uplink.restart_ice(request.sdp))
+            case messages.DownlinkIceRestart():
+                session.owe(lines=session.downlink.lines)
+                return messages.SubscribeOk(revision=session.downlink.restart_ice())
             case messages.Mute():
                 session.room.mute(session, request)
             case messages.Leave():
@@ -315,6 +320,7 @@ class SignalingService:
             self._close_if_empty(room_session)
             raise
         channel.session = session
+        session.came_from(channel.host)
         channel.connection.entered()
         log.info("entered", app=identity.sdk_app_id, room=str(room_id), user=identity.user_id, session=session.id)
         channel.answer(
@@ -369,6 +375,7 @@ class SignalingService:
             ),
         )
         session.catch_up()
+        session.came_from(channel.host)
 
     def _not_resumed(self, returning: Returning) -> RtcError:
         """Why there is no such session: somebody ended it, or this server just does not know it."""

@@ -10,7 +10,14 @@ import structlog
 
 from parlour.accounts import AcceptedLogin
 from parlour.media import Policed, SourceSent
-from parlour.protocol.messages import DownlinkOffer, EncodingsWanted, Event, MediaFailed, NetworkQuality
+from parlour.protocol.messages import (
+    DownlinkOffer,
+    EncodingsWanted,
+    Event,
+    IceRestartWanted,
+    MediaFailed,
+    NetworkQuality,
+)
 from parlour.protocol.words import Role, StreamType
 from parlour.signaling.channel import Channel
 from parlour.signaling.downlink import Downlink
@@ -55,6 +62,8 @@ class Session:
         """Whether it was told some of them only, since too much waited for it."""
         self._clock = clock
         self._later = later
+        self._host: str | None = None
+        """Where its last socket came from."""
         # Downlinks of others keep their m-lines for a failed uplink's tracks: it will publish again, or leave.
         self.uplink = Uplink(
             media,
@@ -63,6 +72,7 @@ class Session:
             self._follow_encodings,
             self._policed,
             room.loudness.heard,
+            lambda reason: self.tell(IceRestartWanted(reason=reason)),
         )
         self.downlink = Downlink(
             media,
@@ -109,6 +119,15 @@ class Session:
         self.downlink.resend()
         self.uplink.repeat()
         self.room.loudness.repeat(self)
+
+    def came_from(self, host: str) -> None:
+        """It has a socket from there. When that is elsewhere than the last one, both connections restart ICE."""
+        moved = self._host not in {None, host}
+        self._host = host
+        if moved:
+            self.uplink.want_restart("moved")
+            if self.downlink.failure is None:
+                self.downlink.restart_ice()
 
     def close(self) -> None:
         """Stop its media."""

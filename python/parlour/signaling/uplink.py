@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from parlour.errors import ErrorCode, RtcError
 from parlour.media import Level, MediaFullError, Policed
@@ -12,6 +14,18 @@ from parlour.protocol.words import Kind, StreamType
 from parlour.sdp import RemoteTransport, TrackSpec, UplinkOffer, read_uplink_offer, write_uplink_answer
 from parlour.signaling.encodings import WantedEncodings
 from parlour.signaling.ports import Media, Transport
+
+RestartReason = Literal["silent", "moved"]
+"""Why a client is asked to restart ICE: its path answers no checks, or its socket comes from another address."""
+
+
+@contextlib.contextmanager
+def _closing() -> Iterator[None]:
+    try:
+        yield
+    except LookupError:
+        # The transport closed just now; its event is on the way and tells the client the reason.
+        raise RtcError(ErrorCode.INVALID_OPERATION, "the uplink's transport has closed; publish with restart") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +49,7 @@ class Uplink:
         follow_encodings: Callable[[StreamType, tuple[str, ...]], WantedEncodings],
         on_policed: Callable[[Policed], None] | None = None,
         on_level: Callable[[Level], None] | None = None,
+        on_restart_wanted: Callable[[RestartReason], None] = lambda _: None,
     ) -> None:
         self._media = media
         self._shard = shard
@@ -42,6 +57,8 @@ class Uplink:
         self._follow_encodings = follow_encodings
         self._on_policed = on_policed
         self._on_level = on_level
+        self._on_restart_wanted = on_restart_wanted
+        self._restart_wanted: RestartReason | None = None
         self._transport: Transport | None = None
         self._remote: RemoteTransport | None = None
         self._version = 0
@@ -76,39 +93,79 @@ class Uplink:
                         ErrorCode.INVALID_PARAMETER,
                         f"the m-line with mid {mid} carries the {kind} of the {stream_type} stream already",
                     )
-            if self._transport is not None and offer.remote != self._remote:
-                raise RtcError(
-                    ErrorCode.INVALID_OPERATION,
-                    "the offer is from another connection than the uplink's; publish it with restart",
-                )
+            if self._transport is not None:
+                self._check_connection(offer)
         return offer, tracks
+
+    def _check_connection(self, offer: UplinkOffer) -> None:
+        if self._remote is not None and offer.remote.fingerprint != self._remote.fingerprint:
+            raise RtcError(
+                ErrorCode.INVALID_OPERATION,
+                "the offer is from another connection than the uplink's; publish it with restart",
+            )
+
+    # --- ICE restarts ---
+
+    def restart_ice(self, sdp: str) -> str:
+        """Go on with the ICE credentials of this offer of the same connection. Returns the answer with ours.
+
+        The same offer again, after an answer that was lost, is answered again and restarts nothing.
+        """
+        offer = read_uplink_offer(sdp)
+        if self._transport is None:
+            raise RtcError(ErrorCode.INVALID_OPERATION, "there is no uplink to restart; publish with restart")
+        self._check_connection(offer)
+        with _closing():
+            self._follow(offer.remote)
+            return self._answer(self._transport, offer)
+
+    def _follow(self, remote: RemoteTransport) -> None:
+        """The client's credentials are other ones than before: it restarts ICE (RFC 8839 §4.4.1.1.1), and so do we."""
+        if self._transport is None or remote == self._remote:
+            return
+        self._transport = self._media.restart_ice(self._transport.id)
+        self._media.set_remote(self._transport.id, remote)
+        self._remote = remote
+        self._restart_wanted = None
+
+    def want_restart(self, reason: RestartReason) -> None:
+        """The client may be somewhere else; it is asked for a restart, and again with its next socket."""
+        if self._transport is not None:
+            self._restart_wanted = reason
+            self._on_restart_wanted(reason)
+
+    def _answer(self, transport: Transport, offer: UplinkOffer) -> str:
+        self._version += 1
+        used = [source.track.mid for source in self.published.values() if source.producers]
+        return write_uplink_answer(offer, transport.local, used, session_id=transport.id, version=self._version)
 
     def accept(self, request: Publish, offer: UplinkOffer, tracks: dict[Kind, TrackSpec]) -> str:
         """Carry out what ``read`` checked. Returns the answer."""
         try:
-            return self._accept(request, offer, tracks)
+            with _closing():
+                return self._accept(request, offer, tracks)
         except MediaFullError as full:
             raise RtcError(
                 ErrorCode.SERVER_TIMEOUT,
                 f"the media service takes nobody more: {full}",
                 extra=ErrorCode.MEDIA_NODE_UNAVAILABLE,
             ) from None
-        except LookupError:
-            # The transport closed just now; its event is on the way and tells the client the reason.
-            raise RtcError(
-                ErrorCode.INVALID_OPERATION, "the uplink's transport has closed; publish with restart"
-            ) from None
 
     def _accept(self, request: Publish, offer: UplinkOffer, tracks: dict[Kind, TrackSpec]) -> str:
         if request.restart or self._transport is None:
             self._drop_transport()
             self._transport = self._media.create_transport(
-                self._shard, on_closed=self._closed, on_policed=self._on_policed, on_level=self._on_level
+                self._shard,
+                on_closed=self._closed,
+                on_policed=self._on_policed,
+                on_silent=lambda: self.want_restart("silent"),
+                on_level=self._on_level,
             )
             self._media.set_remote(self._transport.id, offer.remote)
             self._remote = offer.remote
             self.failure = None
             self._version = 0
+        self._follow(offer.remote)
         wanted = self._others(request.stream_type, offer) | {
             (request.stream_type, kind): track for kind, track in tracks.items()
         }
@@ -126,10 +183,7 @@ class Uplink:
             self.published[key] = PublishedTrack(track, producers)
             if key[1] == "video":
                 self._begin_encodings(key[0], track.rids)
-        self._version += 1
-        local = self._transport.local
-        used = [source.track.mid for source in self.published.values() if source.producers]
-        return write_uplink_answer(offer, local, used, session_id=self._transport.id, version=self._version)
+        return self._answer(self._transport, offer)
 
     def _begin_encodings(self, stream_type: StreamType, rids: tuple[str, ...]) -> None:
         """A video is sent anew, in all of its encodings: those that were paused before are to be paused again."""
@@ -146,7 +200,9 @@ class Uplink:
             known.stop()
 
     def repeat(self) -> None:
-        """The client has a new socket, and may have missed which encodings are wanted."""
+        """The client has a new socket, and may have missed which encodings are wanted, and that a restart is."""
+        if self._restart_wanted is not None:
+            self._on_restart_wanted(self._restart_wanted)
         for encodings in self.encodings.values():
             encodings.repeat()
 
@@ -189,7 +245,7 @@ class Uplink:
 
     def _forget(self) -> None:
         """The transport is gone, and the producers with it; the streams stay published."""
-        self._transport = self._remote = None
+        self._transport = self._remote = self._restart_wanted = None
         self.published = {key: PublishedTrack(source.track, ()) for key, source in self.published.items()}
 
     def _closed(self, reason: str) -> None:

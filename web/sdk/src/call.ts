@@ -4,8 +4,10 @@ import { log } from './logger.js';
 import type { VideoCodec } from './media/codecs.js';
 import { ConnectionFailed, MEDIA_DEADLINE } from './media/connection.js';
 import { Downlink } from './media/downlink.js';
+import { Movement, SilenceWatch } from './media/moved.js';
 import { Uplink, type Publication } from './media/uplink.js';
 import type { Cancellation } from './operations.js';
+import { pageEvents } from './page.js';
 import { sameShape, type VideoProfile } from './profiles.js';
 import { QualityReports } from './quality.js';
 import { RoomState, type RoomChange } from './room-state.js';
@@ -57,6 +59,8 @@ export class Call implements SessionListener {
   private readonly subscriptions: Subscriptions;
   private readonly quality: QualityReports;
   private readonly volumes: Volumes;
+  private readonly movement: Movement;
+  private readonly watch: SilenceWatch;
   /** Events wait here until the app has seen `join` resolve. */
   private held: (() => void)[] | null = [];
   /** Streams whose mutes are being told, and whether they changed since. */
@@ -68,8 +72,11 @@ export class Call implements SessionListener {
     private readonly session: Session,
     private readonly listener: CallListener,
   ) {
+    const suspect = (why: string): void => this.movement.suspect(why);
     this.uplink = new Uplink({
       iceServers: options.iceServers,
+      suspect,
+      restartIce: (sdp, wanted) => session.request('uplink-ice-restart', { sdp }, ANSWER_TIMEOUT, wanted),
       videoCodec: options.videoCodec,
       small: options.small,
       signaling: session,
@@ -89,6 +96,10 @@ export class Call implements SessionListener {
       askRestart: async () => {
         await session.requestNow('downlink-restart', {}, ANSWER_TIMEOUT);
       },
+      suspect,
+      askIceRestart: async () => {
+        await session.request('downlink-ice-restart', {}, ANSWER_TIMEOUT);
+      },
       tracks: (tracks) => this.subscriptions.carry(tracks),
       failed: (why) => this.mediaGivenUp(ErrorCode.DOWNLINK_RECONNECTION_FAILED, `downlink reconnect failed: ${why}`),
     });
@@ -103,7 +114,12 @@ export class Call implements SessionListener {
       },
       ask: (interval) => void this.quietly('watch-volumes', { interval }),
     });
+    this.movement = new Movement([this.uplink, this.downlink], () => session.suspect());
+    this.watch = new SilenceWatch(() => this.uplink.peer ?? this.downlink.peer, () => suspect('nothing comes in any more'));
+    networkEvents((target, name) => target.addEventListener(name, this.networkChanged));
   }
+
+  private readonly networkChanged = (): void => this.movement.suspect('the browser says that the network has changed');
 
   /** Joins; resolves when the room has let the user in. */
   static async start(options: CallOptions, listener: CallListener): Promise<Call> {
@@ -280,6 +296,9 @@ export class Call implements SessionListener {
         break;
       case 'media-failed':
         this[event.link].transportClosed(`the server closed the transport: ${event.reason}`);
+        break;
+      case 'ice-restart-wanted':
+        this.uplink.restartIce().catch((thrown: unknown) => log.info('ICE restart:', describe(thrown)));
         break;
       case 'video-received': {
         const { userId, streamType, videoType, reason } = event;
@@ -511,6 +530,8 @@ export class Call implements SessionListener {
   private finish(): void {
     this.over = true;
     this.quality.stop();
+    this.watch.stop();
+    networkEvents((target, name) => target.removeEventListener(name, this.networkChanged));
     for (const { stream } of this.uplink.publications.values()) stream.publishedBy(this, null);
     this.uplink.close();
     this.downlink.close();
@@ -535,4 +556,14 @@ export function checkShape(stream: LocalStream, small: VideoProfile | null, call
 /** Whether the server did not answer, as far as this side can tell. */
 function isSilence(thrown: unknown): boolean {
   return thrown instanceof AnswerTimeout || thrown instanceof ChannelClosed || thrown instanceof SessionReplaced;
+}
+
+/** Where a browser says that the network has changed. */
+function networkEvents(each: (target: EventTarget, name: string) => void): void {
+  const page = pageEvents();
+  if (!page) return;
+  each(page, 'online');
+  // What only some browsers have.
+  const { connection } = navigator as { connection?: EventTarget };
+  if (connection) each(connection, 'change');
 }

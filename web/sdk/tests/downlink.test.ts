@@ -72,6 +72,8 @@ async function receiving(keptFor = 90_000): Promise<{
     signaling: { isUp: true, keptFor, up: () => Promise.resolve() },
     answer,
     askRestart: asked,
+    askIceRestart: () => Promise.resolve(),
+    suspect: () => undefined,
     tracks: () => undefined,
     failed,
   });

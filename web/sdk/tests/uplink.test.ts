@@ -100,6 +100,8 @@ test('the end of the transport before, told before a new one is answered for, do
     videoCodec: undefined,
     small: () => null,
     signaling: { isUp: true, keptFor: 90_000, up: () => Promise.resolve() },
+    restartIce: () => Promise.reject(new Error('nobody asks for it here')),
+    suspect: () => undefined,
     publish: ({ restart }) =>
       new Promise((resolve) => {
         asked.push({ restart: restart ?? false, answer: () => resolve({ sdp: 'answer', streamId: 'x' }) });

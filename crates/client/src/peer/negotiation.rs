@@ -1,9 +1,12 @@
 //! Offers and answers, and what an m-line carries from one to the next.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
+use str0m::Candidate;
 use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::media::{Direction, MediaKind, Mid};
+use str0m::net::Protocol;
 
 use super::{Error, Peer, failed};
 use crate::event::Kind;
@@ -56,6 +59,45 @@ impl Peer {
         })
     }
 
+    /// Offer new ICE credentials for the connection there is (RFC 8445 §9): it may have another address by now.
+    ///
+    /// # Errors
+    /// When the peer is closed.
+    pub fn create_ice_restart(&mut self, now: Instant) -> Result<String, Error> {
+        self.alive()?;
+        let mut api = self.rtc.sdp_api();
+        api.ice_restart(true);
+        let (offer, pending) = api
+            .apply()
+            .ok_or_else(|| Error("there is no connection to restart".into()))?;
+        self.pending = Some(pending);
+        self.drain(now);
+        Ok(offer.to_sdp_string())
+    }
+
+    /// We are at this address from the next ICE restart on: the ones before go with what that takes the place of.
+    ///
+    /// # Errors
+    /// When the peer is closed or the address cannot be a candidate.
+    pub fn move_to(&mut self, now: Instant, address: SocketAddr) -> Result<(), Error> {
+        self.alive()?;
+        let candidate = Candidate::host(address, Protocol::Udp)
+            .map_err(|error| Error(format!("{address} cannot be a host candidate: {error}")))?;
+        let before = std::mem::take(&mut self.local);
+        self.left.extend(before);
+        self.local.push(candidate.clone());
+        self.rtc.add_local_candidate(candidate);
+        self.drain(now);
+        Ok(())
+    }
+
+    /// A restart was agreed on: no path is looked for from where we are no more.
+    fn leave_addresses(&mut self) {
+        for candidate in std::mem::take(&mut self.left) {
+            self.rtc.direct_api().invalidate_candidate(&candidate);
+        }
+    }
+
     /// Take the answer to the last offer.
     ///
     /// # Errors
@@ -72,6 +114,7 @@ impl Peer {
             .sdp_api()
             .accept_answer(pending, answer)
             .map_err(failed("the answer does not fit"))?;
+        self.leave_addresses();
         self.drain(now);
         Ok(())
     }
@@ -94,6 +137,7 @@ impl Peer {
             .sdp_api()
             .accept_offer(offer)
             .map_err(failed("the offer cannot be accepted"))?;
+        self.leave_addresses();
         self.drain(now);
         Ok(answer.to_sdp_string())
     }

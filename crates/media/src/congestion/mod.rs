@@ -327,6 +327,11 @@ impl Bandwidth {
         });
     }
 
+    /// Whether nothing is heard any more of what is sent.
+    pub fn is_silenced(&self) -> bool {
+        self.silenced.is_some()
+    }
+
     fn heard(&mut self, now: Instant) {
         self.unheard = None;
         self.silenced = None;

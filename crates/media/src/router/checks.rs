@@ -2,6 +2,7 @@
 //! when an address is proven.
 
 use crate::reasons::DropReason;
+use crate::router::event::Event;
 use crate::router::{Owner, Router};
 use crate::slab::TransportKey;
 use crate::transport::Transport;
@@ -72,9 +73,9 @@ impl Router {
             .transports
             .get_mut(index)
             .ok_or(DropReason::StunUnknownUser)?;
-        if !transport.ice.is_for_us(username) {
+        let Some((generation, password)) = transport.ice.meant_by(username) else {
             return Err(DropReason::StunUnknownUser);
-        }
+        };
         self.working_on = Some(index);
         let transaction = message.transaction_id();
         if transport.ice.is_replay(source, transaction) {
@@ -86,7 +87,7 @@ impl Router {
         if !budget.has_check_left(now, origin) || !self.failures.admit(now, origin, budget, lot) {
             return Err(DropReason::StunOverBudget);
         }
-        if !message.verify_integrity(transport.ice.local_pwd.as_bytes()) {
+        if !message.verify_integrity(password.as_bytes()) {
             self.failures.on_failure(now, origin, budget);
             return Err(DropReason::StunBadIntegrity);
         }
@@ -100,8 +101,8 @@ impl Router {
         };
         if let Some(code) = refusal {
             let buffer = sink.buffer(source, stun::MAX_WRITTEN_LEN);
-            let password = transport.ice.local_pwd.as_bytes();
             let unknown = message.unknown_required();
+            let password = password.as_bytes();
             let len = stun::write_binding_error(buffer, transaction, code, password, unknown);
             if len > 0 {
                 sink.commit(len);
@@ -113,12 +114,9 @@ impl Router {
             .transports
             .get_mut(index)
             .ok_or(DropReason::StunUnknownUser)?;
-        let nominates = message.use_candidate();
+        let under = (generation, message.use_candidate());
         let mut evicted = None;
-        match transport
-            .ice
-            .on_check(now, source, len, transaction, nominates)
-        {
+        match transport.ice.on_check(now, source, len, transaction, under) {
             Check::Known | Check::New { replaced: None } => {}
             Check::New {
                 replaced: Some(old),
@@ -128,8 +126,12 @@ impl Router {
         }
         transport.traffic.packets_in += 1;
         transport.traffic.bytes_in += len as u64;
+        // Under the credentials by which was asked.
+        let Some((_, password)) = transport.ice.meant_by(username) else {
+            return Err(DropReason::StunUnknownUser);
+        };
         let buffer = sink.buffer(source, stun::MAX_WRITTEN_LEN);
-        let password = transport.ice.local_pwd.as_bytes();
+        let password = password.as_bytes();
         let answer_len = stun::write_binding_success(buffer, transaction, source.remote, password);
         if answer_len > 0 {
             sink.commit(answer_len);
@@ -201,6 +203,7 @@ impl Router {
         let Some(transport) = self.transports.get_mut(index) else {
             return;
         };
+        let mut asked = false;
         loop {
             let jitter = self.rng.unit();
             let new_transaction = || self.transactions.make(index.index());
@@ -209,7 +212,7 @@ impl Router {
             else {
                 break;
             };
-            let Some((username, password)) = transport.ice.credentials_of_checks() else {
+            let Some((username, password)) = transport.ice.credentials_of_checks(address) else {
                 break;
             };
             // A lite agent is controlled (RFC 8445 §6.1.1). Of the tie-breaker a peer would make use in a conflict of
@@ -224,6 +227,7 @@ impl Router {
             let buffer = sink.buffer(address, stun::binding_request_len(username.len()));
             let len =
                 stun::write_binding_request(buffer, transaction, &request, password.as_bytes());
+            asked = true;
             if len > 0 {
                 sink.commit(len);
                 self.paths.checks_sent += 1;
@@ -233,6 +237,24 @@ impl Router {
         }
         if let Some(at) = transport.ice.next_check(now) {
             self.wake(index, at);
+        }
+        if asked {
+            self.look_at_silence(now, index, sink);
+        }
+    }
+
+    /// One more check is unanswered: whether the path in use is silent by that, and what there is instead of it.
+    fn look_at_silence(&mut self, now: Instant, index: TransportKey, sink: &mut impl TransmitSink) {
+        self.prove(now, index, sink, Proof::Answer, |transport, jitter| {
+            transport.ice.leave_silent(now, jitter)
+        });
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
+        if transport.ice.take_silence() {
+            let transport = transport.id;
+            self.paths.silences += 1;
+            self.emit(Event::PathSilent { transport });
         }
     }
 
@@ -260,8 +282,9 @@ impl Router {
         if !self.failures.admit(now, origin, budget, lot) {
             return Err(DropReason::StunOverBudget);
         }
-        let remote = transport.ice.remote().ok_or(DropReason::StunUnasked)?;
-        if !message.verify_integrity(remote.pwd.as_bytes()) {
+        let asked = transport.ice.credentials_of_checks(source);
+        let (_, password) = asked.ok_or(DropReason::StunUnasked)?;
+        if !message.verify_integrity(password.as_bytes()) {
             self.failures.on_failure(now, origin, budget);
             return Err(DropReason::StunBadIntegrity);
         }
@@ -323,14 +346,28 @@ impl Router {
             return;
         };
         let before = transport.ice.path();
-        if !take(transport, jitter) {
+        let moved = take(transport, jitter);
+        if !moved && !transport.ice.has_ended() {
             return;
         }
+        self.forget_ended_ufrags(index);
+        let Some(transport) = self.transports.get_mut(index).filter(|_| moved) else {
+            return;
+        };
+        let mut lacks = false;
         if before.is_some() {
             transport.round_trip.forget();
+            lacks = transport
+                .bandwidth
+                .as_ref()
+                .is_some_and(|it| it.is_silenced());
         }
         transport.send_held(now, sink);
         self.paths.count(proof);
         self.wake(index, now);
+        if lacks {
+            // What it missed on the way here is more than repairs bring back.
+            self.want_keyframes(now, index);
+        }
     }
 }

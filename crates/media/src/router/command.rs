@@ -30,6 +30,16 @@ pub enum Command {
         /// SHA-256 of the peer's certificate (RFC 8122).
         fingerprint: [u8; 32],
     },
+    /// Begin an ICE restart (RFC 8445 §9): have new credentials for the same connection. The peer's new ones come with
+    /// [`Command::SetRemote`]; until a path is proven under them, all goes on under the old ones.
+    RestartIce {
+        /// The transport.
+        transport: TransportId,
+        /// Our new user fragment.
+        local_ufrag: String,
+        /// Our new password.
+        local_pwd: String,
+    },
     /// Close a transport with all its producers and consumers.
     RemoveTransport {
         /// The transport.

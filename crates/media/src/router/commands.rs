@@ -42,6 +42,7 @@ impl Router {
         match command {
             Command::AddTransport { transport, .. }
             | Command::SetRemote { transport, .. }
+            | Command::RestartIce { transport, .. }
             | Command::RemoveTransport { transport } => (*transport, 0),
             Command::AddProducer(spec) => (spec.transport, spec.producer.0),
             Command::AddConsumer(spec) => (spec.transport, spec.consumer.0),
@@ -90,6 +91,11 @@ impl Router {
                 };
                 self.set_remote(now, transport, remote, fingerprint, sink)
             }
+            Command::RestartIce {
+                transport,
+                local_ufrag,
+                local_pwd,
+            } => self.restart_ice(transport, local_ufrag, local_pwd),
             // What is to end and has ended, by its peer or with what it belonged to, is as it should be.
             Command::RemoveTransport { transport } => {
                 if let Ok(index) = self.transport_index(transport) {
@@ -141,7 +147,10 @@ impl Router {
         }
     }
 
-    fn transport_index(&mut self, id: TransportId) -> Result<TransportKey, RefuseReason> {
+    pub(super) fn transport_index(
+        &mut self,
+        id: TransportId,
+    ) -> Result<TransportKey, RefuseReason> {
         let index = *self
             .transport_ids
             .get(&id)
@@ -156,10 +165,7 @@ impl Router {
         ufrag: String,
         pwd: String,
     ) -> Result<(), RefuseReason> {
-        if !UFRAG_LEN.contains(&ufrag.len()) || !PWD_LEN.contains(&pwd.len()) || ufrag.contains(':')
-        {
-            return Err(RefuseReason::InvalidValue);
-        }
+        are_credentials(&ufrag, &pwd)?;
         if self.transport_ids.contains_key(&id) {
             return Err(RefuseReason::DuplicateId);
         }
@@ -409,6 +415,14 @@ impl Router {
             self.want_keyframe(now, track, Need::FirstPicture);
         }
     }
+}
+
+/// Whether these may be credentials of ours. A colon would end the fragment within a USERNAME.
+pub(super) fn are_credentials(ufrag: &str, pwd: &str) -> Result<(), RefuseReason> {
+    if !UFRAG_LEN.contains(&ufrag.len()) || !PWD_LEN.contains(&pwd.len()) || ufrag.contains(':') {
+        return Err(RefuseReason::InvalidValue);
+    }
+    Ok(())
 }
 
 /// A restriction identifier is of letters, digits, hyphens and underscores (RFC 8851 §10).

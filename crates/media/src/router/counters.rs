@@ -21,6 +21,10 @@ pub struct PathCounters {
     pub by_handshake: u64,
     /// Paths taken into use after authentic media, since the peer answers no checks.
     pub by_media: u64,
+    /// ICE restarts that were begun.
+    pub restarts: u64,
+    /// Times that a path in use left three of our checks without an answer.
+    pub silences: u64,
 }
 
 impl PathCounters {

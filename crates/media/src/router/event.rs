@@ -63,6 +63,12 @@ pub enum Event {
         /// Bits a second that there are for pictures.
         available: u64,
     },
+    /// A peer that answers our checks has left the last three on the path in use without an answer: it may be somewhere
+    /// else by now. Comes again when it answered meanwhile.
+    PathSilent {
+        /// The transport.
+        transport: TransportId,
+    },
     /// A command contradicted the router's state.
     CommandRefused {
         /// The transport it named (0 when it named none that is known).

@@ -22,6 +22,7 @@ mod policing;
 mod probing;
 mod removal;
 mod reports;
+mod restarts;
 mod snapshot;
 mod sources;
 mod strangers;
@@ -346,6 +347,13 @@ impl Router {
         {
             return self.close(now, index, reason, sink);
         }
+        let ends = transport.ice.overlap_ends();
+        if ends.is_some_and(|at| at <= now) {
+            self.serve_restart(now, index);
+        }
+        let Some(transport) = self.transports.get_mut(index) else {
+            return;
+        };
         let progress = transport.drive_dtls(now, sink, |dtls, send| dtls.handle_timeout(now, send));
         self.after_dtls(now, index, progress, sink);
         self.send_checks(now, index, sink);
@@ -365,6 +373,7 @@ impl Router {
         let of_transport = [
             transport.ice.consent_deadline(),
             transport.ice.next_check(now),
+            transport.ice.overlap_ends(),
             transport.connect_deadline().map(|(at, _)| at),
             transport.dtls.timer(),
             transport.feedback_due(),

@@ -36,7 +36,9 @@ impl Router {
         self.traffic.bytes_out += transport.traffic.bytes_out;
         self.handshakes.waiting -= transport.handshake.len();
         self.transport_ids.remove(&transport.id);
-        self.ufrags.remove(&transport.ice.local_ufrag);
+        for ufrag in transport.ice.ufrags() {
+            self.ufrags.remove(ufrag);
+        }
         for address in transport.addresses() {
             self.release_address(address, index);
         }

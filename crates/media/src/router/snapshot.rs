@@ -199,11 +199,13 @@ impl Snapshot {
             by_answer,
             by_handshake,
             by_media,
+            restarts,
+            silences,
         } = self.paths;
         let _ = write!(
             out,
             ",\"paths\":{{\"checks_sent\":{checks_sent},\"checks_answered\":{checks_answered},\"by_answer\":{by_answer},\
-             \"by_handshake\":{by_handshake},\"by_media\":{by_media}}}"
+             \"by_handshake\":{by_handshake},\"by_media\":{by_media},\"restarts\":{restarts},\"silences\":{silences}}}"
         );
         let HandshakeCounters { worked, waiting } = self.handshakes;
         let _ = write!(
@@ -365,7 +367,8 @@ mod tests {
         assert_eq!(
             snapshot.to_json(),
             "{\"packets_in\":0,\"bytes_in\":0,\"packets_out\":0,\"bytes_out\":0,\"paths\":\
-             {\"checks_sent\":0,\"checks_answered\":0,\"by_answer\":0,\"by_handshake\":0,\"by_media\":0},\
+             {\"checks_sent\":0,\"checks_answered\":0,\"by_answer\":0,\"by_handshake\":0,\"by_media\":0,\
+             \"restarts\":0,\"silences\":0},\
              \"handshakes\":{\"worked\":0,\"waiting\":0},\"drops\":{\"bad-tag\":2},\
              \"transports\":[],\"producers\":[],\"consumers\":[]}"
         );

@@ -52,7 +52,7 @@ fn connect(router: &mut Router, now: Instant, number: u64, sink: &mut VecSink) -
     let profile = SrtpProfile::AeadAes128Gcm;
     let keys = KeySalt::new(profile, &[number as u8; 16], &[7; 12]).unwrap();
     let transport = router.transports.get_mut(index).unwrap();
-    transport.ice.on_check(now, path, 100, [0; 12], true);
+    transport.ice.on_check(now, path, 100, [0; 12], (1, true));
     assert!(transport.ice.on_handshake(now, 0.5, path));
     transport.srtp = Some(Srtp {
         profile,

@@ -5,13 +5,19 @@
 //! one can be sent again from anywhere, and a member can write a victim's address into its own. So a check only makes
 //! an address known. Media goes there once the address is *proven* (see [`Proof`]), a nomination moves nothing before
 //! that, and consent (RFC 7675) lasts as long as proofs keep coming. The peer's checks are no sign of consent.
+//!
+//! What an ICE restart changes is in [`restart`]: each address is known under the credentials of one generation.
 
 mod budget;
+mod generations;
 mod peer_path;
+mod restart;
 mod transaction;
 
 use crate::transport::path::Path;
+use generations::Generations;
 use peer_path::PeerPath;
+use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 pub(crate) use transaction::TransactionIds;
@@ -76,11 +82,9 @@ pub(crate) struct Remote {
 /// The ICE state of one transport.
 #[derive(Debug)]
 pub(crate) struct Ice {
-    pub(crate) local_ufrag: String,
-    pub(crate) local_pwd: String,
-    remote: Option<Remote>,
-    /// USERNAME of our checks (RFC 8445 §7.2.2), made once; empty until the peer is named.
-    username: String,
+    generations: Generations,
+    /// User fragments of ours that are good no more, for the router's table.
+    ended: Vec<String>,
     paths: Vec<PeerPath>,
     selected: Option<Path>,
     /// When the path in use was lost to nothing; the transport ends a consent later.
@@ -89,6 +93,8 @@ pub(crate) struct Ice {
     nominations: u64,
     /// Whether the peer ever answered a check of ours.
     answers: bool,
+    /// Whether it was told that the path in use is silent.
+    told_silent: bool,
     transactions: Vec<([u8; 12], Path)>,
     next_transaction: usize,
 }
@@ -96,15 +102,14 @@ pub(crate) struct Ice {
 impl Ice {
     pub(crate) fn new(local_ufrag: String, local_pwd: String) -> Self {
         Ice {
-            local_ufrag,
-            local_pwd,
-            remote: None,
-            username: String::new(),
+            generations: Generations::new(local_ufrag, local_pwd),
+            ended: Vec::new(),
             paths: Vec::new(),
             selected: None,
             lost_at: None,
             nominations: 0,
             answers: false,
+            told_silent: false,
             transactions: Vec::new(),
             next_transaction: 0,
         }
@@ -112,47 +117,55 @@ impl Ice {
 
     /// The peer is named, or named anew: what was asked under the old name is not waited for.
     pub(crate) fn set_remote(&mut self, now: Instant, remote: Remote) {
-        self.username = format!("{}:{}", remote.ufrag, self.local_ufrag);
-        self.remote = Some(remote);
+        self.generations.name(now, remote);
+        let newest = self.generations.newest().number;
         for path in &mut self.paths {
+            if path.generation != newest {
+                continue;
+            }
             path.forget_checks();
-            if path.proof.is_none() && (path.nominated > 0 || self.selected.is_none()) {
+            let is_new = path.proven_under != Some(newest);
+            if is_new && (path.nominated > 0 || self.selected.is_none() || newest > 1) {
                 path.probe(now);
             }
         }
     }
 
-    pub(crate) fn remote(&self) -> Option<&Remote> {
-        self.remote.as_ref()
+    /// Whose credentials a check's USERNAME names (RFC 8445 §7.2.2): the number of their generation and our password.
+    pub(crate) fn meant_by(&self, username: &str) -> Option<(u32, &str)> {
+        let found = self.generations.meant_by(username)?;
+        Some((found.number, &found.local_pwd))
     }
 
-    /// USERNAME and password of our checks, once the peer is named.
-    pub(crate) fn credentials_of_checks(&self) -> Option<(&str, &str)> {
-        let remote = self.remote.as_ref()?;
-        Some((&self.username, &remote.pwd))
+    /// Our user fragments that are good now.
+    pub(crate) fn ufrags(&self) -> impl Iterator<Item = &str> {
+        self.generations.ufrags()
     }
 
-    /// Whether a check's USERNAME (`ours:theirs`, RFC 8445 §7.2.2) names this pair. Before the peer is
-    /// named, any `theirs` will do: our password is what authenticates.
-    pub(crate) fn is_for_us(&self, username: &str) -> bool {
-        let Some((ours, theirs)) = username.split_once(':') else {
-            return false;
-        };
-        ours == self.local_ufrag
-            && self
-                .remote
-                .as_ref()
-                .is_none_or(|named| named.ufrag == theirs)
+    /// Whether some are good no more.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
     }
 
-    /// Takes in a check of `len` bytes whose integrity was verified.
+    /// Those that are good no more, once.
+    pub(crate) fn take_ended(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// USERNAME and password of our checks to an address, once the peer is named.
+    pub(crate) fn credentials_of_checks(&self, address: Path) -> Option<(&str, &str)> {
+        let generation = self.known(address)?.generation;
+        self.generations.get(generation)?.of_checks()
+    }
+
+    /// Takes in a check of `len` bytes whose integrity was verified under the credentials of that generation.
     pub(crate) fn on_check(
         &mut self,
         now: Instant,
         source: Path,
         len: usize,
         transaction: [u8; 12],
-        nominate: bool,
+        (generation, nominate): (u32, bool),
     ) -> Check {
         match self.first_seen_at(transaction) {
             Some(first) if first != source => return Check::Replayed,
@@ -169,21 +182,31 @@ impl Ice {
                     };
                     replaced = Some(self.paths.remove(evicted).address);
                 }
-                self.paths.push(PeerPath::new(now, source));
+                self.paths.push(PeerPath::new(now, source, generation));
                 (self.paths.len() - 1, Check::New { replaced })
             }
         };
         let is_silent = self.is_silent();
+        let under = self.selected.and_then(|it| self.known(it)?.proven_under);
         let path = &mut self.paths[at];
         path.last_check = now;
         path.budget.on_received(len);
-        let in_use = self.selected == Some(source);
+        path.enter(generation);
+        let in_use = self.selected == Some(source) && path.proven_under >= Some(generation);
         if nominate {
             self.nominations += 1;
             path.nominated = self.nominations;
         }
-        if !in_use && (nominate || self.selected.is_none() || is_silent) {
+        let is_newer = Some(generation) > under;
+        // A peer that turns up elsewhere may have left where it was: both places are asked.
+        let turns_up = self.answers && !nominate && matches!(check, Check::New { .. });
+        if !in_use && (nominate || is_newer || is_silent || turns_up) {
             path.probe(now);
+        }
+        if turns_up && let Some(selected) = self.selected {
+            self.known_mut(selected)
+                .into_iter()
+                .for_each(|path| path.probe(now));
         }
         check
     }
@@ -292,11 +315,12 @@ impl Ice {
         jitter: f64,
         new_transaction: impl FnOnce() -> [u8; 12],
     ) -> Option<(Path, [u8; 12])> {
-        let len = self.check_len()?;
-        let path = self
-            .paths
-            .iter_mut()
-            .find(|path| path.next_check(now, len).is_some_and(|at| at <= now))?;
+        let generations = &self.generations;
+        let (path, len) = self.paths.iter_mut().find_map(|path| {
+            let len = generations.get(path.generation)?.check_len()?;
+            let is_due = path.next_check(now, len).is_some_and(|at| at <= now);
+            is_due.then_some((path, len))
+        })?;
         let transaction = path.take_check(now, jitter, new_transaction)?;
         path.budget.on_sent_stun(len);
         Some((path.address, transaction))
@@ -305,18 +329,11 @@ impl Ice {
     /// When [`Ice::take_check`] has something to do. A check that waits for its address to earn it waits for a datagram
     /// from there, not for a time.
     pub(crate) fn next_check(&self, now: Instant) -> Option<Instant> {
-        let len = self.check_len()?;
-        let due = self
-            .paths
-            .iter()
-            .filter_map(|path| path.next_check(now, len));
+        let due = self.paths.iter().filter_map(|path| {
+            let len = self.generations.get(path.generation)?.check_len()?;
+            path.next_check(now, len)
+        });
         due.min()
-    }
-
-    /// Bytes of a check of ours, once the peer is named.
-    fn check_len(&self) -> Option<usize> {
-        let (username, _) = self.credentials_of_checks()?;
-        Some(crate::wire::stun::binding_request_len(username.len()))
     }
 
     /// Whether a check with this transaction went to that address and its answer is waited for.
@@ -363,7 +380,7 @@ impl Ice {
         let Some(path) = self.known_mut(address) else {
             return false;
         };
-        if path.has_consent(now) {
+        if path.has_consent(now) || !path.is_live() {
             return false;
         }
         path.prove(now, Proof::Handshake);
@@ -384,7 +401,7 @@ impl Ice {
             return false;
         }
         let wanted = waits || path.nominated > 0;
-        if !wanted || path.unanswered < UNANSWERED {
+        if !wanted || path.unanswered < UNANSWERED || !path.is_live() {
             return false;
         }
         path.prove(now, Proof::Media);
@@ -398,29 +415,31 @@ impl Ice {
         self.answers && in_use.is_some_and(|path| path.unanswered >= UNANSWERED)
     }
 
-    /// A proven address becomes the path when there is none, when it was nominated later, or when the one in use is
-    /// silent.
+    /// A proven address becomes the path when there is none, when it was proven under newer credentials, when it was
+    /// nominated later, or when the one in use is silent.
     fn select(&mut self, now: Instant, jitter: f64, address: Path) -> bool {
         let nominated = |address| self.known(address).map_or(0, |path| path.nominated);
-        let moves = match self.selected {
-            Some(selected) => {
-                let later = nominated(address) > nominated(selected);
-                address != selected && (later || self.is_silent())
+        let moves = self.selected.is_none_or(|selected| {
+            let later = nominated(address) > nominated(selected);
+            match self.compare_age(address, selected) {
+                _ if address == selected => false,
+                Ordering::Greater => true,
+                Ordering::Equal => later || self.is_silent(),
+                Ordering::Less => false,
             }
-            None => true,
-        };
-        if !moves {
-            return false;
-        }
-        self.selected = Some(address);
-        self.lost_at = None;
-        for path in &mut self.paths {
-            match path.address == address {
-                true => path.keep(now, jitter),
-                false => path.leave(),
+        });
+        if moves {
+            self.selected = Some(address);
+            self.lost_at = None;
+            for path in &mut self.paths {
+                match path.address == address {
+                    true => path.keep(now, jitter),
+                    false => path.leave(),
+                }
             }
         }
-        true
+        self.end_if_proven(now);
+        moves
     }
 
     /// Another transport proved that it is at this address now.

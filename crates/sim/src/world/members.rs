@@ -311,6 +311,14 @@ impl World {
                 participant.client.rebind();
                 participant.next_check = self.now;
                 self.addresses.insert(participant.client.address, who);
+                // Some do not know that they moved; others look for a path anew.
+                if self.rng.below(2) == 0 {
+                    self.count("ICE restarts", 1);
+                    let restart = self.participants[who].client.restart();
+                    restart
+                        .into_iter()
+                        .for_each(|command| self.command(command));
+                }
             }
             (8..12, _, Some(of)) => {
                 self.count("pauses and resumptions", 1);

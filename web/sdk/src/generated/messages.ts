@@ -152,6 +152,22 @@ export interface DownlinkRestart {
   id: number;
 }
 
+/**
+ * The uplink goes on with new ICE credentials, because the client may be somewhere else by now: its new offer.
+ * Of the same connection, made with `iceRestart`. Nothing is published anew, and nobody else is told of it.
+ */
+export interface UplinkIceRestart {
+  type: "uplink-ice-restart";
+  id: number;
+  sdp: string;
+}
+
+/** The same for the downlink: a `downlink-offer` with new ICE credentials, please, for the connection there is. */
+export interface DownlinkIceRestart {
+  type: "downlink-ice-restart";
+  id: number;
+}
+
 /** Set the mute state of a published stream's tracks; a field left out is not changed. */
 export interface Mute {
   type: "mute";
@@ -266,6 +282,11 @@ export interface WantedVideo {
 export interface PublishOk {
   sdp: string;
   streamId: string;
+}
+
+/** The SDP answer with the server's new credentials. */
+export interface UplinkIceRestartOk {
+  sdp: string;
 }
 
 /** Accepted; the tracks come with the `downlink-offer` of at least this revision. */
@@ -417,6 +438,15 @@ export interface NetworkQuality {
   downlinkLoss?: number;
 }
 
+/**
+ * The client's uplink leaves the server's checks unanswered, or its socket came back from another address.
+ * The client is to send `uplink-ice-restart`. For the downlink the server just offers new credentials.
+ */
+export interface IceRestartWanted {
+  type: "ice-restart-wanted";
+  reason: "moved" | "silent";
+}
+
 /** A transport of this client is dead, with the core's reason; the client makes a new one. */
 export interface MediaFailed {
   type: "media-failed";
@@ -449,6 +479,8 @@ export type AnyRequest =
   | WatchVolumes
   | DownlinkAnswer
   | DownlinkRestart
+  | UplinkIceRestart
+  | DownlinkIceRestart
   | Mute
   | SwitchRole
   | Leave
@@ -467,6 +499,7 @@ export type AnyEvent =
   | Volumes
   | EncodingsWanted
   | NetworkQuality
+  | IceRestartWanted
   | MediaFailed
   | ClientBanned
   | ServerStopping
@@ -485,6 +518,8 @@ export interface Answers {
   "watch-volumes": WatchVolumesOk;
   "downlink-answer": Empty;
   "downlink-restart": Empty;
+  "uplink-ice-restart": UplinkIceRestartOk;
+  "downlink-ice-restart": SubscribeOk;
   "mute": Empty;
   "switch-role": Empty;
   "leave": Empty;

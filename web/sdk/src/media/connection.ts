@@ -8,6 +8,8 @@ export const CONNECT_TIMEOUT = 10_000;
 export const MEDIA_DEADLINE = 9_500;
 /** A connection whose checks go unanswered for this long is made anew; ICE itself would wait for half a minute. */
 const DISCONNECTED_TIMEOUT = 5_000;
+/** Milliseconds for an ICE restart to bring a connection back, from the answer on. */
+const RESTART_TIMEOUT = 3_000;
 
 export type Link = 'uplink' | 'downlink';
 
@@ -20,11 +22,16 @@ export class Connection {
   private why: string | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly waiting = new Set<() => void>();
+  private wasUp = false;
+  /** Since when it is not up any more. */
+  private lostAt: number | null = null;
 
   constructor(
     readonly pc: RTCPeerConnection,
     /** Called at most once until `revived`, when it will not come up, or come back, by itself. */
     private readonly dead: (why: string) => void,
+    /** Called when its checks are not answered any more: another way to the server may be found before it is dead. */
+    private readonly suspect: (why: string) => void = () => undefined,
   ) {
     pc.addEventListener('connectionstatechange', this.look);
   }
@@ -47,6 +54,28 @@ export class Connection {
   revived(): boolean {
     if (this.why !== null && this.pc.connectionState === 'connected') this.why = null;
     return this.isUp;
+  }
+
+  /** Whether an ICE restart may bring it back: it was up, and is not any more. */
+  get isLost(): boolean {
+    return this.wasUp && ['disconnected', 'failed', 'connecting'].includes(this.pc.connectionState);
+  }
+
+  /** Resolves when a connection that was given up is back after an ICE restart; rejects with a ConnectionFailed if it is not in time. */
+  comesBack(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = (finish: () => void): void => {
+        clearTimeout(timer);
+        this.pc.removeEventListener('connectionstatechange', look);
+        finish();
+      };
+      const look = (): void => {
+        if (this.pc.connectionState === 'connected') settle(resolve);
+      };
+      const timer = setTimeout(() => settle(() => reject(new ConnectionFailed(causeOf(this.pc)))), RESTART_TIMEOUT);
+      this.pc.addEventListener('connectionstatechange', look);
+      look();
+    });
   }
 
   /** Resolves when it is up; rejects with a ConnectionFailed when it is not in time, or is not going to be. */
@@ -102,16 +131,25 @@ export class Connection {
         this.fail(causeOf(this.pc));
         break;
       case 'disconnected':
-        this.timer = setTimeout(() => this.fail(causeOf(this.pc)), DISCONNECTED_TIMEOUT);
+        this.lostAt ??= Date.now();
+        this.failIn(DISCONNECTED_TIMEOUT - (Date.now() - this.lostAt));
+        this.suspect('a media connection is interrupted');
         break;
       case 'closed':
+        break;
       case 'connected':
+        [this.wasUp, this.lostAt] = [true, null];
         break;
       default:
-        this.timer = setTimeout(() => this.fail(causeOf(this.pc)), CONNECT_TIMEOUT);
+        // An ICE restart makes a lost one connect, and takes no more time than waiting did.
+        this.failIn(this.lostAt === null ? CONNECT_TIMEOUT : DISCONNECTED_TIMEOUT - (Date.now() - this.lostAt));
     }
     this.tell();
   };
+
+  private failIn(milliseconds: number): void {
+    this.timer = setTimeout(() => this.fail(causeOf(this.pc)), Math.max(0, milliseconds));
+  }
 
   private end(why: string): void {
     clearTimeout(this.timer);

@@ -22,6 +22,10 @@ export interface DownlinkOptions {
   answer: (revision: number, sdp: string) => Promise<void>;
   /** Asks the server for a new transport and a full offer, which comes before the answer if there is one. */
   askRestart: () => Promise<void>;
+  /** Asks the server for an offer with new ICE credentials on the connection there is. */
+  askIceRestart: () => Promise<void>;
+  /** The way to the server may be another one now. */
+  suspect: (why: string) => void;
   /** All tracks there are, after each offer. */
   tracks: (tracks: RemoteTrack[]) => void;
   /** All attempts to connect anew failed. */
@@ -147,6 +151,26 @@ export class Downlink {
     this.recovery.start(why);
   }
 
+  /** Looks for another way to the server on the connection there is; the server's offer begins it. */
+  async restartIce(): Promise<void> {
+    if (this.over || !this.connection || this.stale) return;
+    await this.options.askIceRestart();
+  }
+
+  /** Whether an ICE restart has brought back the connection. */
+  private async restarted(): Promise<boolean> {
+    const { connection } = this;
+    if (!connection?.isLost || this.stale) return false;
+    try {
+      await this.restartIce();
+      await connection.comesBack();
+    } catch (thrown) {
+      log.info(`downlink: no other way was found: ${describe(thrown)}`);
+      return false;
+    }
+    return this.connection === connection;
+  }
+
   get peer(): RTCPeerConnection | null {
     return this.connection?.pc ?? null;
   }
@@ -177,7 +201,7 @@ export class Downlink {
     const pc = newPeer(this.options.iceServers);
     const connection: Connection = new Connection(pc, (why) => {
       if (this.connection === connection && !this.over) this.recovery.start(why);
-    });
+    }, this.options.suspect);
     this.connection = connection;
     this.tellBegun();
     return connection;
@@ -229,6 +253,7 @@ export class Downlink {
 
   /** One attempt to receive again. */
   private async reconnect(): Promise<void> {
+    await this.restarted();
     if (!this.stale && this.connection?.revived()) {
       this.toldFailed = false;
       this.tellBegun();

@@ -38,6 +38,10 @@ export interface UplinkOptions {
   signaling: Signaling;
   /** Sends a publish request unless `wanted` says no by then; rejects when the server refuses or is silent. */
   publish: (fields: Fields<'publish'>, wanted: () => boolean) => Promise<Answers['publish']>;
+  /** Sends an offer with new ICE credentials; behaves as `publish` does. */
+  restartIce: (sdp: string, wanted: () => boolean) => Promise<Answers['uplink-ice-restart']>;
+  /** The way to the server may be another one now. */
+  suspect: (why: string) => void;
   /** All attempts to connect anew failed; these streams are not published any more. */
   failed: (given: ReadonlyMap<StreamType, Publication>, why: string) => void;
 }
@@ -53,6 +57,7 @@ export class Uplink {
   private stale = false;
   /** The connection that the server has answered an offer of: its transports before that one are gone. */
   private answered: Connection | null = null;
+  private restarting: Promise<void> | null = null;
   private looking: ReturnType<typeof setInterval> | undefined;
 
   constructor(private readonly options: UplinkOptions) {
@@ -169,6 +174,47 @@ export class Uplink {
     if (this.record.size > 0) this.recovery.start(why);
   }
 
+  /** Looks for another way to the server on the connection there is (RFC 8445 §9); of several at a time, one counts. */
+  restartIce(): Promise<void> {
+    this.restarting ??= this.inTurn(() => this.negotiateIce()).finally(() => (this.restarting = null));
+    return this.restarting;
+  }
+
+  private async negotiateIce(): Promise<void> {
+    const { connection } = this;
+    if (!connection || this.stale || this.answered !== connection || connection.pc.signalingState !== 'stable') return;
+    const { pc } = connection;
+    const { sdp = '' } = await pc.createOffer({ iceRestart: true });
+    const offer: RTCSessionDescriptionInit = { type: 'offer', sdp: repairSound(sdp) };
+    await pc.setLocalDescription(offer);
+    let answer: Answers['uplink-ice-restart'];
+    try {
+      answer = await this.options.restartIce(offer.sdp ?? '', () => this.connection === connection);
+    } catch (thrown) {
+      if (pc.signalingState === 'have-local-offer') await pc.setLocalDescription({ type: 'rollback' });
+      throw thrown;
+    }
+    await pc.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
+  }
+
+  /** Whether an ICE restart has brought back the connection. */
+  private async restarted(): Promise<boolean> {
+    const { connection } = this;
+    if (!connection?.isLost || this.stale) return false;
+    try {
+      await this.restartIce();
+      await connection.comesBack();
+    } catch (thrown) {
+      log.info(`uplink: no other way was found: ${describe(thrown)}`);
+      return false;
+    }
+    return this.connection === connection && !this.isStale() && connection.revived();
+  }
+
+  private isStale(): boolean {
+    return this.stale;
+  }
+
   /** Lets go of the connection but not of the streams: the server forgets this client for a while. */
   suspend(): void {
     this.stale = true;
@@ -230,7 +276,7 @@ export class Uplink {
       // A stream that is being published for the first time fails with its `publish`.
       const published = [...this.record.values()].some((publication) => publication.state === 'published');
       if (this.connection === connection && published) this.recovery.start(why);
-    });
+    }, this.options.suspect);
     this.connection = connection;
     this.looking ??= setInterval(() => {
       // A connection that closes meanwhile, a socket that is lost.
@@ -378,6 +424,7 @@ export class Uplink {
 
   /** One attempt to have all streams go out again. */
   private async reconnect(): Promise<void> {
+    if (await this.restarted()) return;
     await this.inTurn(async () => {
       if (this.record.size === 0 || (!this.stale && this.connection?.revived())) return;
       await this.rebuild();

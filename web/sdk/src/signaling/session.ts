@@ -10,6 +10,11 @@ import { AnswerTimeout, Channel, ChannelClosed, type Fields, type RequestType } 
 export const JOIN_TIMEOUT = 10_000;
 const RESUME_ANSWER_TIMEOUT = 5_000;
 const LEAVE_TIMEOUT = 2_000;
+/**
+ * Milliseconds for the answer to a ping when media has stopped as well. A server that is busy with this client's own
+ * requests may take longer; then the session goes on over another socket, which it does without anybody's notice.
+ */
+const PATIENCE_WHEN_MEDIA_STOPPED = 700;
 
 /** The server's session is another one now: what was asked of the one before has no meaning any more. */
 export class SessionReplaced extends Error {
@@ -195,6 +200,18 @@ export class Session {
   /** The page is back. */
   revive(): void {
     if (!this.isOver && !this.isUp) this.comeBack();
+  }
+
+  /** Media has stopped: a socket that does not answer at once either is given up, and the session goes on over another. */
+  suspect(): void {
+    const { channel } = this;
+    if (!channel?.isOpen) {
+      this.retryNow();
+      return;
+    }
+    channel.request('ping', {}, PATIENCE_WHEN_MEDIA_STOPPED).catch(() => {
+      if (this.channel === channel && channel.isOpen) channel.close(ClientCloseCode.GIVEN_UP);
+    });
   }
 
   private readonly online = (): void => {

@@ -21,6 +21,9 @@ const CONSENT_INTERVAL: Duration = Duration::from_secs(5);
 /// Checks whose answers are waited for: more than the consent checks of 30 s.
 const MAX_PENDING: usize = 9;
 
+/// In place of the generation of credentials that are good no more. Those are counted from 1.
+const RETIRED: u32 = 0;
+
 /// A check that is sent again until it is answered or given up.
 #[derive(Clone, Copy, Debug)]
 struct Probe {
@@ -38,7 +41,11 @@ pub(super) struct PeerPath {
     pub(super) last_check: Instant,
     /// The number of the last nomination; 0: never.
     pub(super) nominated: u64,
+    /// Under whose credentials it is checked, by both sides: the newest that the peer used from there.
+    pub(super) generation: u32,
     pub(super) proof: Option<Proof>,
+    /// Under whose credentials it was proven last.
+    pub(super) proven_under: Option<u32>,
     /// The last proof that the peer is there: when that was asked, so that an answer that took long counts for less.
     pub(super) consent: Instant,
     pub(super) budget: AddressBudget,
@@ -52,13 +59,15 @@ pub(super) struct PeerPath {
 }
 
 impl PeerPath {
-    pub(super) fn new(now: Instant, address: Path) -> Self {
+    pub(super) fn new(now: Instant, address: Path, generation: u32) -> Self {
         PeerPath {
             address,
             first_check: now,
             last_check: now,
             nominated: 0,
+            generation,
             proof: None,
+            proven_under: None,
             consent: now,
             budget: AddressBudget::default(),
             unanswered: 0,
@@ -80,6 +89,7 @@ impl PeerPath {
             None => at,
         };
         self.proof = Some(proof);
+        self.proven_under = Some(self.generation);
         self.unanswered = 0;
         self.probe = None;
     }
@@ -113,6 +123,36 @@ impl PeerPath {
     /// It is not, or not any more.
     pub(super) fn leave(&mut self) {
         self.next_consent_check = None;
+    }
+
+    /// The peer checks from there under these credentials. It does not go back to older ones.
+    pub(super) fn enter(&mut self, generation: u32) {
+        if generation > self.generation {
+            self.generation = generation;
+            self.forget_checks();
+            // What stayed unanswered was asked under another name.
+            self.unanswered = 0;
+        }
+    }
+
+    /// The credentials of a restart of which nothing came are good no more; those under which it was proven are.
+    pub(super) fn go_back(&mut self, generation: u32) {
+        self.generation = generation;
+        self.forget_checks();
+    }
+
+    /// Whether the credentials under which it is known are good still.
+    pub(super) fn is_live(&self) -> bool {
+        self.generation != RETIRED
+    }
+
+    /// The credentials under which it is known are good no more: what comes from there is the peer's still, but nothing
+    /// is asked there and nothing goes there.
+    pub(super) fn retire(&mut self) {
+        self.forget_checks();
+        self.leave();
+        self.generation = RETIRED;
+        (self.proof, self.proven_under, self.nominated) = (None, None, 0);
     }
 
     /// The peer has another name now, under which nothing was asked yet.
