@@ -90,6 +90,18 @@ class ConsumerSource(TypedDict):
     """Bits a second that there were for pictures."""
 
 @type_check_only
+class ConnectionsEnded(TypedDict):
+    """Connections for media were refused or closed for a reason that strangers can cause. Comes again every 10 s."""
+
+    type: Literal["connections-ended"]
+    transport: int
+    """0: it concerns none."""
+    reason: str
+    """A stable lower-case name, for instance ``no-check``."""
+    count: int
+    """How many since the last such event."""
+
+@type_check_only
 class CommandRefused(TypedDict):
     """A command contradicted the core's state; nothing was changed."""
 
@@ -113,7 +125,7 @@ class MediaEngine:
     fingerprint: Final[str]
     """SHA-256 of the DTLS certificate as SDP writes it: ``AB:CD:…`` (RFC 8122)."""
     ports: Final[list[int]]
-    """The UDP port of each shard, in shard order."""
+    """The port of each shard, in shard order."""
 
     def __new__(
         cls,
@@ -126,12 +138,18 @@ class MediaEngine:
         ingress_burst: float = 0.5,
         adapts: bool = True,
         segments: bool = True,
+        tcp_connections: int = 0,
+        tcp_connections_per_source: int = 1_000,
+        tcp_strangers_per_source: int = 100,
     ) -> Self:
         """Bind ``shards`` UDP ports from ``port`` up (0: any) and start the threads.
 
         A shard takes ``max_transports``, each of which may send ``ingress_bitrate`` bits per second, and as much as it
         saved in ``ingress_burst`` seconds beside. With ``adapts`` what goes to a peer is fitted into what its path
         carries. With ``segments`` the kernel cuts runs of datagrams (UDP_SEGMENT), where it can.
+
+        With ``tcp_connections`` each shard also listens for TCP on the number of its port (RFC 6544), and takes so many
+        connections, so many of one source, and so many of one source before a genuine check came by them.
 
         Raises OSError (with errno, and the address in its message) when a port is taken or the address is not ours.
         """
@@ -149,6 +167,7 @@ class MediaEngine:
         | IngressPoliced
         | ConsumerSource
         | PathSilent
+        | ConnectionsEnded
         | CommandRefused
     ]:
         """All waiting events; those of one shard in their order. None once closed. None is ever lost."""

@@ -22,7 +22,7 @@ from parlour.doorkeeper import Doorkeeper, DoorLimits, Slot
 from parlour.httpprotocol import HttpProtocol
 from parlour.listener import Listener, descriptors_for_connections
 from parlour.logs import WindowedLog
-from parlour.media import MediaCore
+from parlour.media import MediaCore, TcpLimits
 from parlour.media.core import announced_addresses
 from parlour.metrics.access import Gate
 from parlour.metrics.collector import Collector
@@ -90,6 +90,8 @@ class Server:
         self._service: SignalingService | None = None
         self._supervisor = Supervisor()
         self._accepting: Listener | None = None
+        self._for_media = 0
+        """Descriptors that connections for media may take."""
 
     @property
     def port(self) -> int:
@@ -163,6 +165,7 @@ class Server:
         except StorageError as error:
             raise StartError(str(error)) from None
         announce = [str(ip) for ip in settings.media.announce]
+        tcp = self._tcp_limits()
         media = MediaCore(
             bind=address,
             port=settings.media_port,
@@ -173,11 +176,16 @@ class Server:
             padding=settings.media.padding,
             adapt=settings.media.adapt,
             segmentation=settings.media.segmentation,
+            tcp=tcp,
+            tell=WindowedLog(),
         )
         try:
             await media.start()
         except OSError as error:
-            raise StartError(_bind_sentence(error, settings.host, settings.media_port, "UDP", "--media-port")) from None
+            # The engine's own words begin with what it could not bind.
+            protocol = "TCP" if "cannot bind TCP" in str(error) else "UDP"
+            option = "--media-port" if protocol == "UDP" else "--media-port, or set media.tcp = false"
+            raise StartError(_bind_sentence(error, settings.host, settings.media_port, protocol, option)) from None
         self._on_stop("the media core", media.close, CLOSE_TIMEOUT)
         try:
             system = AccountSystem(settings, stores)
@@ -302,7 +310,8 @@ class Server:
 
     def _door_limits(self) -> DoorLimits:
         limits = self.settings.limits
-        most = min(limits.connections, descriptors_for_connections())
+        # What connections for media may take is not left for these.
+        most = min(limits.connections, descriptors_for_connections() - self._for_media)
         if most < limits.connections:
             log.warning(
                 "fewer connections than the settings allow: the limit of descriptors (ulimit -n) is lower",
@@ -310,6 +319,21 @@ class Server:
                 wanted=limits.connections,
             )
         return DoorLimits(most, limits.connections_per_source, limits.strangers_per_source)
+
+    def _tcp_limits(self) -> TcpLimits | None:
+        media = self.settings.media
+        if not media.tcp:
+            return None
+        # A quarter of the descriptors: signaling needs as many for the same users, and half is for whoever comes.
+        most = min(media.tcp_connections, max(1, descriptors_for_connections() // 4))
+        if most < media.tcp_connections:
+            log.warning(
+                "fewer connections for media than the settings allow: the limit of descriptors (ulimit -n) is lower",
+                connections=most,
+                wanted=media.tcp_connections,
+            )
+        self._for_media = most
+        return TcpLimits(most, media.tcp_connections_per_source, media.tcp_strangers_per_source)
 
     def _tls(self, address: str) -> ssl.SSLContext | None:
         settings = self.settings

@@ -132,6 +132,10 @@ class MediaTable(_Table):
     padding: bool = True
     adapt: bool = True
     segmentation: bool = True
+    tcp: bool = True
+    tcp_connections: Count = 4_000
+    tcp_connections_per_source: Count = 1_000
+    tcp_strangers_per_source: Count = 100
 
 
 class AccountsTable(_Table):

@@ -99,8 +99,9 @@ async def meanwhile(browsers: Browsers, request: pytest.FixtureRequest) -> Async
             place = mark.kwargs.get("network", item.name)  # those that do nothing to the server share one
             if place not in networks:
                 data = request.getfixturevalue("tmp_path_factory").mktemp("network")
-                # A machine with as many browsers as there are looks like a full path, for which pictures pause.
-                (settings := data / "settings.toml").write_text("[media]\nadapt = false\n")
+                # A machine with as many browsers as there are looks like a full path, for which pictures pause. Without
+                # UDP there is to be no media at all.
+                (settings := data / "settings.toml").write_text("[media]\nadapt = false\ntcp = false\n")
                 opened = Network(browsers.playwright, data, options=("--config", str(settings)))
                 networks[place] = await stack.enter_async_context(opened)
             parameters = item.callspec.params if hasattr(item, "callspec") else {}

@@ -77,7 +77,7 @@ async def test_media_that_was_given_up_is_told_once_and_publish_and_subscribe_br
     browsers: Browsers, tmp_path: Path
 ) -> None:
     settings = tmp_path / "settings.toml"
-    settings.write_text("[rooms]\nresume_timeout = 3\n")
+    settings.write_text("[rooms]\nresume_timeout = 3\n[media]\ntcp = false\n")
     async with Network(browsers.playwright, tmp_path / "network", options=("--config", str(settings))) as network:
         bob = await network.invite("bob", small(BIKES), path=network.good_path())
         await bob.join(1)

@@ -116,7 +116,7 @@ async def test_after_a_signal_its_ports_are_free_and_its_key_is_kept(tmp_path: P
         _, answer = await first.user_sig("ann")
         await first.stop(number)
     assert first.process.returncode == 0
-    port, found = int(first.url.rpartition(":")[2]), re.search(r"media on UDP (\d+)", first.said)
+    port, found = int(first.url.rpartition(":")[2]), re.search(r"media on UDP and TCP (\d+)", first.said)
     assert found
     with socket.create_server(("127.0.0.1", port)), socket.socket(type=socket.SOCK_DGRAM) as media:
         media.bind(("127.0.0.1", int(found[1])))

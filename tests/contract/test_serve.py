@@ -60,7 +60,7 @@ def free_ports(data: Path) -> list[object]:
 async def test_port_0_picks_one_and_says_which_and_sigterm_stops_in_good_order(tmp_path: Path) -> None:
     command = await Command.start(*free_ports(tmp_path / "made"))
     line = await command.line()
-    found = re.fullmatch(r"Parlour listens on (http://127\.0\.0\.1:(\d+)) \(media on UDP (\d+)\)\n", line)
+    found = re.fullmatch(r"Parlour listens on (http://127\.0\.0\.1:(\d+)) \(media on UDP and TCP (\d+)\)\n", line)
     assert found, line
     client = await websockets.connect(f"ws://127.0.0.1:{found[2]}/v1/ws?v=1")
     command.process.send_signal(signal.SIGTERM)
@@ -82,6 +82,7 @@ async def test_json_says_where_it_listens_and_logs_are_json_lines(tmp_path: Path
     assert said["url"].startswith("http://127.0.0.1:")
     assert said["signaling"] == said["url"].replace("http", "ws") + "/v1/ws?v=1"
     assert len(said["mediaPorts"]) == 1
+    assert said["mediaProtocols"] == ["udp", "tcp"]
     command.process.send_signal(signal.SIGINT)
     status, _, err = await command.end()
     assert status == 0
@@ -117,6 +118,21 @@ async def test_a_taken_media_port_is_one_sentence(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         said = await refused("--data", tmp_path, "--port", 0, "--media-port", port)
     assert said == f"The UDP port {port} of 127.0.0.1 is taken by another process; choose another with --media-port."
+
+
+async def test_a_media_port_that_is_taken_for_tcp_is_one_sentence_and_serves_without_tcp(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        said = await refused("--data", tmp_path, "--port", 0, "--media-port", port)
+        assert said == (
+            f"The TCP port {port} of 127.0.0.1 is taken by another process; "
+            "choose another with --media-port, or set media.tcp = false."
+        )
+        (config := tmp_path / "parlour.toml").write_text("[media]\ntcp = false\n")
+        command = await Command.start("--data", tmp_path, "--config", config, "--port", 0, "--media-port", port)
+        assert f"(media on UDP {port})" in await command.line()
+        command.process.terminate()
+        await command.end()
 
 
 async def test_an_address_that_is_not_ours_and_a_name_that_is_none(tmp_path: Path) -> None:

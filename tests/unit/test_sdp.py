@@ -117,6 +117,23 @@ def test_the_answer_is_the_one_a_browser_expects() -> None:
     assert lines.count("a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level") == 1, "of sound alone"
 
 
+def test_tcp_is_offered_behind_udp_as_passive_candidates_that_every_udp_one_is_preferred_to() -> None:
+    addresses = ("192.0.2.7", "2001:db8::7")
+    candidates = tuple(Candidate(ip, 8081, protocol) for protocol in ("udp", "tcp") for ip in addresses)
+    answer = write_uplink_answer(
+        read_uplink_offer(CHROMIUM), replace(LOCAL, candidates=candidates), ["0", "1"], session_id=7, version=2
+    )
+    told = [line.split() for line in answer.split("\r\n") if line.startswith("a=candidate:")]
+    assert [words[2] for words in told] == ["udp", "udp", "tcp", "tcp"]
+    assert [words[8:] for words in told] == [[], [], ["tcptype", "passive"], ["tcptype", "passive"]]
+    assert [words[4] for words in told] == [*addresses, *addresses]
+    assert len({words[0] for words in told}) == 4, "each has a foundation of its own"
+    priorities = [int(words[3]) for words in told]
+    assert priorities == sorted(set(priorities), reverse=True)
+    # RFC 6544 §4.2: the type preference, and in the local preference the direction, which of a passive one is 4.
+    assert priorities[2] == 90 << 24 | (4 << 13 | 8191 - 2) << 8 | 255
+
+
 @pytest.mark.parametrize("name", ["chromium-audio-video", "firefox-audio-video", "aiortc-audio-video"])
 def test_estimates_are_answered_of_video_and_feedback_about_each_packet_where_it_is_offered(name: str) -> None:
     offer = read_uplink_offer(recorded("offer", name))

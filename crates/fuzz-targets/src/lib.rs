@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parlour_media::codecs::{Codec, is_keyframe_start};
 use parlour_media::dependency_descriptor::Structure;
+use parlour_media::framing::{self, Found, Framing};
 use parlour_media::num::{SeqNo, Ssrc};
 use parlour_media::red;
 use parlour_media::rtcp::{Rtcp, parse_compound, write_nack, write_remb};
@@ -29,6 +30,7 @@ pub type Target = fn(&[u8]);
 /// Every target with its name: the name of its binary behind `fuzz_`, of its folder of seeds, and of its function.
 pub const TARGETS: &[(&str, Target)] = &[
     ("stun", stun),
+    ("framing", framing),
     ("rtp", rtp),
     ("rtcp", rtcp),
     ("twcc", twcc),
@@ -89,6 +91,43 @@ pub fn stun(data: &[u8]) {
             .error_code(),
         Some(420)
     );
+}
+
+/// Frames of a TCP stream: however it is cut, the same frames come out of it and no more is kept than one of them.
+pub fn framing(data: &[u8]) {
+    let Some((cut, stream)) = data.split_first() else {
+        return;
+    };
+    let whole = frames(stream, stream.len().max(1));
+    assert_eq!(whole, frames(stream, 1 + usize::from(*cut)));
+    let bytes: usize = whole
+        .iter()
+        .map(|frame| framing::HEADER + frame.len())
+        .sum();
+    assert!(bytes <= stream.len());
+}
+
+/// What a stream in pieces of that length has in it.
+fn frames(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
+    let mut framing = Framing::default();
+    let (mut frames, mut left) = (Vec::new(), Vec::new());
+    for piece in stream.chunks(piece) {
+        left.extend_from_slice(piece);
+        let mut at = 0;
+        loop {
+            let (found, next) = framing.next(&left, at);
+            assert!((at..=left.len()).contains(&next));
+            at = next;
+            match found {
+                None => break,
+                Some(Found::Frame(range)) => frames.push(left[range].to_vec()),
+                Some(Found::TooLong(len)) => assert!(len > framing::MAX_FRAME),
+            }
+        }
+        left.drain(..at);
+        assert!(left.len() <= framing::MAX_KEPT);
+    }
+    frames
 }
 
 /// RTP: header, payload and padding are the packet; every extension lies within the header.

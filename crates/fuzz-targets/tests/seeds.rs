@@ -102,6 +102,21 @@ fn write_the_seeds() {
     let len = stun::write_binding_error(&mut buf, id, 420, password, &[0x7001, 0x7002]);
     save("stun", "error-420", &buf[..len]);
 
+    let message = buf[..len].to_vec();
+    for (name, cut, frames) in [
+        ("messages", 6, vec![&message[..], &message, &message]),
+        ("empty-frames", 0, vec![&[], &message[..20], &[], &[]]),
+        ("too-long-by-one", 255, vec![&[7; 2049][..], &message]),
+        ("the-longest-length", 99, vec![&message[..], &[9; 65_535]]),
+    ] {
+        let framed = frames
+            .iter()
+            .flat_map(|frame| [&(frame.len() as u16).to_be_bytes()[..], frame].concat());
+        // Longer than what may be in a seed it ends before its end.
+        let seed: Vec<u8> = [cut].into_iter().chain(framed).take(2_500).collect();
+        save("framing", name, &seed);
+    }
+
     let header = |buf: &mut [u8], extensions: &[(u8, &[u8])]| {
         write_header(
             buf,

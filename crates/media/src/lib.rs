@@ -25,7 +25,7 @@ pub use egress::spec::{ConsumerSpec, MAX_SOURCES};
 pub use ids::{ConsumerId, ProducerId, TransportId};
 pub use ingress::spec::ProducerSpec;
 pub use ingress::speech::Level;
-pub use reasons::{CloseReason, DropReason, Drops, RefuseReason, Shortfall};
+pub use reasons::{CloseReason, ConnectionEnd, DropReason, Drops, RefuseReason, Shortfall};
 pub use router::command::Command;
 pub use router::counters::{
     BandwidthStats, ConsumerStats, Copied, ProducerStats, SmoothnessStats, Snapshot, TransportStats,
@@ -33,13 +33,14 @@ pub use router::counters::{
 pub use router::event::Event;
 pub use router::latency::{LATENCY_BOUNDS, Latency};
 pub use router::{Router, RouterConfig};
+pub use transport::backlog::MOST_WAITING;
 #[doc(hidden)]
 pub use transport::pacer;
-pub use transport::path::Path;
+pub use transport::path::{Path, Protocol};
 pub use transport::policer::IngressLimit;
 pub use transport::sink::{TransmitSink, VecSink};
 pub use transport::srtp::SrtpProfile;
 pub use transport::{dtls, srtp};
 pub use wire::codecs::{Codec, Kind};
 pub use wire::num::{PayloadType, Ssrc};
-pub use wire::{codecs, dependency_descriptor, num, red, rtcp, rtp, stun, twcc, vp8, vp9};
+pub use wire::{codecs, dependency_descriptor, framing, num, red, rtcp, rtp, stun, twcc, vp8, vp9};

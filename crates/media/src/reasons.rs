@@ -98,6 +98,38 @@ named!(
 );
 
 named!(
+    /// Why a connection that media came by (RFC 6544) is no more, or was not let in.
+    ConnectionEnd {
+        /// The peer closed it.
+        PeerClosed = "peer-closed",
+        /// The system says that it is broken: reset, or nobody acknowledged anything for too long.
+        Broken = "broken",
+        /// The transport whose path it was is gone, or left it.
+        Released = "released",
+        /// No genuine check came by it in time.
+        NoCheck = "no-check",
+        /// Something else than a check came by it before a genuine one.
+        NotAsked = "not-a-check",
+        /// A frame longer than any check came by it before a genuine one.
+        FrameTooLong = "frame-too-long",
+        /// More checks came by it than anybody needs, and none was genuine.
+        TooManyChecks = "too-many-checks",
+        /// It was the oldest without a genuine check, and another one came.
+        MadeRoom = "made-room",
+        /// Its source has as many as it may.
+        SourceFull = "source-full",
+        /// There are as many as there may be.
+        Full = "full",
+        /// It is in use, and nothing came by it for too long.
+        Idle = "idle",
+        /// The peer does not take what it is sent.
+        Stuck = "stuck",
+        /// The system has no descriptor for it.
+        NoDescriptor = "no-descriptor",
+    }
+);
+
+named!(
     /// Why a datagram, or a packet of it, went no further.
     DropReason {
         /// Not STUN, DTLS, RTP or RTCP by its first byte (RFC 7983), or empty.
@@ -181,6 +213,8 @@ named!(
         NoRoom = "no-room",
         /// A picture that waited for its turn on the path to the subscriber until nobody wanted it any more.
         WaitedTooLong = "waited-too-long",
+        /// A picture that waited behind what the peer's connection did not take, until nobody wanted it any more.
+        ConnectionFull = "connection-full",
         /// Of a source that was left for another, or that ended, before it was its turn to be sent.
         LeftBehind = "left-behind",
         /// The subscriber's transport is not connected.

@@ -4,6 +4,7 @@
 mod attacks;
 mod bandwidth;
 mod calls;
+mod connections;
 mod downlink_feedback;
 mod dtls_forgery;
 mod estimates;

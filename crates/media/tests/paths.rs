@@ -34,7 +34,7 @@ fn a_check_is_answered_from_the_address_that_was_asked_whichever_it_is() {
     let remote: SocketAddr = "198.51.100.1:5000".parse().unwrap();
     for (transaction, local) in ["192.0.2.5", "2001:db8::5", "192.0.2.6"].iter().enumerate() {
         let local = Some(local.parse().unwrap());
-        let path = Path { local, remote };
+        let path = Path::udp(local, remote);
         let mut datagram = check(transaction as u8 + 1);
         sim.router
             .handle_datagram(sim.now, sim.now, path, &mut datagram, &mut sim.sink);

@@ -6,7 +6,7 @@ use parlour_media::{
     ProducerSpec, Shortfall, Ssrc, TransportId,
 };
 use parlour_shard::{
-    CommandError, Engine, EngineConfig, Numbers, SnapshotError, StartError, Tally,
+    CommandError, Engine, EngineConfig, Numbers, SnapshotError, StartError, Tally, TcpLimits,
 };
 use pyo3::exceptions::{
     PyBlockingIOError, PyLookupError, PyOSError, PyOverflowError, PyRuntimeError, PyTimeoutError,
@@ -39,7 +39,8 @@ pub struct MediaEngine {
 impl MediaEngine {
     #[new]
     #[pyo3(signature = (*, bind, port, shards = 1, max_transports = 10_000, ingress_bitrate = 20_000_000,
-                        ingress_burst = 0.5, adapts = true, segments = true))]
+                        ingress_burst = 0.5, adapts = true, segments = true, tcp_connections = 0,
+                        tcp_connections_per_source = 1_000, tcp_strangers_per_source = 100))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
         py: Python<'_>,
@@ -51,6 +52,9 @@ impl MediaEngine {
         ingress_burst: f64,
         adapts: bool,
         segments: bool,
+        tcp_connections: usize,
+        tcp_connections_per_source: usize,
+        tcp_strangers_per_source: usize,
     ) -> PyResult<MediaEngine> {
         let burst = Duration::try_from_secs_f64(ingress_burst).map_err(|_| {
             PyValueError::new_err(format!("a burst is seconds from 0 up, not {ingress_burst}"))
@@ -71,6 +75,11 @@ impl MediaEngine {
             },
             adapts,
             segments,
+            tcp: (tcp_connections > 0).then_some(TcpLimits {
+                connections: tcp_connections,
+                per_source: tcp_connections_per_source,
+                strangers_per_source: tcp_strangers_per_source,
+            }),
         };
         let engine = py.detach(|| Engine::start(config)).map_err(start_error)?;
         Ok(MediaEngine {
@@ -417,6 +426,12 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
         Event::PathSilent { transport } => {
             dict.set_item("type", "path-silent")?;
             dict.set_item("transport", transport.0)?;
+        }
+        Event::ConnectionsEnded { reason, count } => {
+            dict.set_item("type", "connections-ended")?;
+            dict.set_item("transport", 0)?;
+            dict.set_item("reason", reason.name())?;
+            dict.set_item("count", *count)?;
         }
         Event::CommandRefused {
             transport,

@@ -3,16 +3,17 @@
 use crate::directory::{Directory, Passed};
 use crate::error::{CommandError, SnapshotError, StartError};
 use crate::events::{self, EventReceiver, EventSender};
+use crate::ports;
 use crate::shard::{Order, Shard};
-use crate::socket;
 use crate::stats::{EngineSnapshot, ShardStats};
+use crate::tcp::TcpLimits;
 use dimpl::DtlsCertificate;
 use dimpl::certificate::generate_self_signed_certificate;
 use mio::{Poll, Waker};
 use parlour_media::router::MAX_TRANSPORTS;
 use parlour_media::{Command, Event, IngressLimit, RouterConfig, TransportId};
 use std::io::{self, Read as _};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
@@ -45,6 +46,8 @@ pub struct EngineConfig {
     pub adapts: bool,
     /// Whether the kernel may cut runs of datagrams (UDP_SEGMENT), where it can. Otherwise each leaves as a message of its own.
     pub segments: bool,
+    /// How many connections a shard takes on the number of its UDP port (RFC 6544); none: it does not listen.
+    pub tcp: Option<TcpLimits>,
 }
 
 /// The running shards.
@@ -88,9 +91,7 @@ impl Engine {
             .map_err(|error| system("the DTLS certificate")(io::Error::other(error.to_string())))?;
         let sockets = addresses
             .into_iter()
-            .map(|address| {
-                socket::bind(address).map_err(|source| StartError::Bind { address, source })
-            })
+            .map(|address| ports::bind(address, config.tcp.is_some()))
             .collect::<Result<Vec<_>, _>>()?;
         let (sender, events) = events::ring().map_err(system("the event ring"))?;
         let mut engine = Engine {
@@ -108,10 +109,11 @@ impl Engine {
             }),
             process: std::process::id(),
         };
-        for socket in sockets {
+        for (socket, listener) in sockets {
+            let listener = listener.zip(config.tcp);
             // A failure drops the engine, which stops what was started.
             engine
-                .start_shard(socket, &certificate, &sender)
+                .start_shard(socket, listener, &certificate, &sender)
                 .map_err(system("a media thread"))?;
         }
         Ok(engine)
@@ -120,16 +122,21 @@ impl Engine {
     fn start_shard(
         &mut self,
         socket: UdpSocket,
+        listener: Option<(TcpListener, TcpLimits)>,
         certificate: &DtlsCertificate,
         events: &EventSender,
     ) -> io::Result<()> {
         let port = socket.local_addr()?.port();
         let poll = Poll::new()?;
         let waker = Shard::register(&poll, &socket)?;
+        let connections = listener
+            .map(|(listener, limits)| Shard::listen(&poll, listener, limits))
+            .transpose()?;
         let (orders, ring) = mpsc::sync_channel(COMMAND_RING);
         let stop = Arc::new(AtomicBool::new(false));
         let shard = Shard {
             socket,
+            connections,
             poll,
             orders: ring,
             events: events.clone(),

@@ -1,6 +1,6 @@
 //! What an engine refuses, as sentences.
 
-use parlour_media::{ConsumerId, ProducerId, TransportId};
+use parlour_media::{ConsumerId, ProducerId, Protocol, TransportId};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +13,8 @@ pub enum StartError {
     Invalid(String),
     /// A port could not be bound.
     Bind {
+        /// Of which protocol.
+        protocol: Protocol,
         /// Where.
         address: SocketAddr,
         /// What the system said.
@@ -31,14 +33,29 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Invalid(sentence) => f.write_str(sentence),
-            StartError::Bind { address, source } => {
-                let remedy = match source.raw_os_error() {
-                    Some(libc::EADDRINUSE) => "another process has it; choose another media port",
-                    Some(libc::EADDRNOTAVAIL) => "no interface of this machine has that address",
-                    Some(libc::EACCES) => "ports below 1024 need a privilege",
-                    _ => return write!(f, "cannot bind UDP {address} for media: {source}"),
+            StartError::Bind {
+                protocol,
+                address,
+                source,
+            } => {
+                let name = match protocol {
+                    Protocol::Udp => "UDP",
+                    Protocol::Tcp => "TCP",
                 };
-                write!(f, "cannot bind UDP {address} for media: {remedy}")
+                let remedy = match (source.raw_os_error(), protocol) {
+                    (Some(libc::EADDRINUSE), Protocol::Udp) => {
+                        "another process has it; choose another media port"
+                    }
+                    (Some(libc::EADDRINUSE), Protocol::Tcp) => {
+                        "something else has it; choose another media port, or do without media over TCP"
+                    }
+                    (Some(libc::EADDRNOTAVAIL), _) => {
+                        "no interface of this machine has that address"
+                    }
+                    (Some(libc::EACCES), _) => "ports below 1024 need a privilege",
+                    _ => return write!(f, "cannot bind {name} {address} for media: {source}"),
+                };
+                write!(f, "cannot bind {name} {address} for media: {remedy}")
             }
             StartError::System { what, source } => write!(f, "cannot make {what}: {source}"),
         }

@@ -1,6 +1,6 @@
 //! The threads, sockets and rings around the media core.
 //!
-//! A shard is one thread with one UDP socket and one [`parlour_media::Router`]; nothing is shared
+//! A shard is one thread with one UDP socket, a TCP listener on the same port and one [`parlour_media::Router`]; nothing is shared
 //! between shards. An [`Engine`] starts the shards, takes commands from any thread and gives events
 //! back through one bounded ring with one file descriptor to wait on.
 
@@ -15,10 +15,12 @@ mod events;
 mod interfaces;
 mod numbers;
 mod outlet;
+mod ports;
 mod receive;
 mod shard;
 pub mod socket;
 mod stats;
+mod tcp;
 mod transmit;
 
 #[cfg(test)]
@@ -30,3 +32,4 @@ pub use events::EVENT_BACKLOG;
 pub use interfaces::interface_addresses;
 pub use numbers::{Numbers, ROWS, Tally};
 pub use stats::EngineSnapshot;
+pub use tcp::TcpLimits;

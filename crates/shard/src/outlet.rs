@@ -1,8 +1,9 @@
-//! The router's way out: an arena in front of the socket.
+//! The router's way out: an arena in front of the socket, and beside it the connections of those who come by TCP.
 
 use crate::arena::Arena;
 use crate::socket;
 use crate::stats::SendStats;
+use crate::tcp::Connections;
 use crate::transmit::Transmitter;
 use parlour_media::{Path, TransmitSink};
 use std::net::UdpSocket;
@@ -17,13 +18,25 @@ pub(crate) struct Outlet<'a> {
     socket: &'a UdpSocket,
     arena: Arena,
     transmitter: Transmitter,
-    /// Whether the datagram that is being written has somewhere to go.
-    way_out: bool,
+    connections: Option<Connections>,
+    /// Where the datagram goes that is being written.
+    way_out: WayOut,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WayOut {
+    Arena,
+    Connection,
+    None,
 }
 
 impl Outlet<'_> {
     /// In front of that socket, whose kernel cuts runs if it `segments` and can.
-    pub(crate) fn new(socket: &UdpSocket, segments: bool) -> Outlet<'_> {
+    pub(crate) fn new(
+        socket: &UdpSocket,
+        segments: bool,
+        connections: Option<Connections>,
+    ) -> Outlet<'_> {
         let ipv6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
         let gso = segments && socket::can_segment(socket);
         let mut arena = Arena::new(ARENA_BYTES);
@@ -34,15 +47,28 @@ impl Outlet<'_> {
             socket,
             arena,
             transmitter: Transmitter::new(ipv6, gso),
-            way_out: true,
+            connections,
+            way_out: WayOut::None,
         }
     }
 
     /// Send what waits.
     pub(crate) fn flush(&mut self) {
+        self.flush_datagrams();
+        if let Some(connections) = &mut self.connections {
+            connections.flush();
+        }
+    }
+
+    fn flush_datagrams(&mut self) {
         if !self.arena.is_empty() {
             self.transmitter.flush(self.socket.as_fd(), &mut self.arena);
         }
+    }
+
+    /// The connections, if media may come over TCP.
+    pub(crate) fn connections(&mut self) -> Option<&mut Connections> {
+        self.connections.as_mut()
     }
 
     /// What was sent and what was not.
@@ -58,19 +84,35 @@ impl Outlet<'_> {
 
 impl TransmitSink for Outlet<'_> {
     fn buffer(&mut self, path: Path, max_len: usize) -> &mut [u8] {
-        if !self.arena.has_room(max_len) {
-            self.flush();
+        self.way_out = match (path.is_tcp(), path.can_be_answered()) {
+            (true, _) if self.connections.is_some() => WayOut::Connection,
+            (false, true) => WayOut::Arena,
+            _ => WayOut::None,
+        };
+        if self.way_out != WayOut::Connection && !self.arena.has_room(max_len) {
+            self.flush_datagrams();
         }
-        self.way_out = path.can_be_answered();
-        self.arena.open(path, max_len)
+        match &mut self.connections {
+            Some(connections) if path.is_tcp() => connections.buffer(path, max_len),
+            _ => self.arena.open(path, max_len),
+        }
     }
 
     fn commit(&mut self, len: usize) {
         // The router takes nothing from there, so this is a fault of ours; the kernel need not see it.
-        if self.way_out {
-            self.arena.commit(len);
-        } else {
-            self.transmitter.stats.unreachable += 1;
+        match self.way_out {
+            WayOut::Arena => self.arena.commit(len),
+            WayOut::None => self.transmitter.stats.unreachable += 1,
+            WayOut::Connection => {
+                if let Some(connections) = &mut self.connections {
+                    connections.commit(len);
+                }
+            }
         }
+    }
+
+    fn waiting(&mut self, path: Path) -> usize {
+        let connections = self.connections.as_mut();
+        connections.map_or(0, |connections| connections.waiting(path))
     }
 }

@@ -112,7 +112,7 @@ impl Receiver {
             // SAFETY: recvmmsg filled this header, whose control buffer lives in `self`.
             let arrived = unsafe { control::read(&message.msg_hdr) };
             let local = arrived.local;
-            let path = Path { local, remote };
+            let path = Path::udp(local, remote);
             let came = self.arrivals.moment(clocks, arrived.stamp);
             let segment = arrived.segment.unwrap_or(message_bytes.len()).max(1);
             for datagram in message_bytes.chunks_mut(segment) {

@@ -1,4 +1,4 @@
-//! One shard: a thread that owns a socket, a router and nothing that anyone else has.
+//! One shard: a thread that owns a socket, a listener, a router and nothing that anyone else has.
 
 use crate::arrivals::Clocks;
 use crate::events::EventSender;
@@ -6,12 +6,13 @@ use crate::outlet::Outlet;
 use crate::receive::Receiver;
 use crate::socket::kernel_drops;
 use crate::stats::{ShardPart, SocketStats};
+use crate::tcp::{Connections, TcpLimits, take_frames};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use parlour_media::{Command, Copied, Router, RouterConfig};
+use parlour_media::{Command, Copied, Event, Router, RouterConfig};
 use std::collections::VecDeque;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,6 +22,11 @@ use std::time::{Duration, Instant};
 
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
+const LISTENER: Token = Token(2);
+const FIRST_CONNECTION: usize = 3;
+
+/// What is looked at of one wait; what is more comes with the next.
+const EVENTS: usize = 256;
 
 /// Commands taken in one turn, so that a burst of them does not hold up packets.
 const COMMANDS_PER_TURN: usize = 256;
@@ -39,6 +45,7 @@ pub(crate) enum Order {
 /// What a shard is made of; made where errors can still be told, moved into the thread.
 pub(crate) struct Shard {
     pub(crate) socket: UdpSocket,
+    pub(crate) connections: Option<Connections>,
     pub(crate) poll: Poll,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) events: EventSender,
@@ -59,11 +66,33 @@ impl Shard {
         Waker::new(registry, WAKER)
     }
 
+    /// Wait on a listener, too.
+    pub(crate) fn listen(
+        poll: &Poll,
+        listener: TcpListener,
+        limits: TcpLimits,
+    ) -> io::Result<Connections> {
+        let registry = poll.registry();
+        registry.register(
+            &mut SourceFd(&listener.as_raw_fd()),
+            LISTENER,
+            Interest::READABLE,
+        )?;
+        let registry = registry.try_clone()?;
+        Ok(Connections::new(
+            listener,
+            registry,
+            FIRST_CONNECTION,
+            limits,
+        ))
+    }
+
     /// The thread's whole life. Returns when told to stop; the port is free then.
     pub(crate) fn run(self) {
         block_signals();
         let Shard {
             socket,
+            connections,
             mut poll,
             orders,
             events,
@@ -73,23 +102,23 @@ impl Shard {
         } = self;
         let mut turn = Turn {
             router: Router::new(config),
-            outlet: Outlet::new(&socket, segments),
+            outlet: Outlet::new(&socket, segments, connections),
             receiver: Receiver::new(),
             events,
             timer_not_before: None,
             panics: 0,
             copies: VecDeque::new(),
         };
-        let mut ready = Events::with_capacity(4);
+        let mut ready = Events::with_capacity(EVENTS);
         let (mut readable, mut more_orders) = (true, false);
         loop {
-            let timeout = if readable || more_orders || !turn.copies.is_empty() {
+            let timeout = if readable || more_orders || turn.is_busy() {
                 Some(Duration::ZERO)
             } else {
                 turn.until_timeout()
             };
             match poll.poll(&mut ready, timeout) {
-                Ok(()) => readable |= ready.iter().any(|event| event.token() == SOCKET),
+                Ok(()) => readable |= turn.look_at(&ready),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Nothing can be waited for any more: not a state that epoll is ever in.
                 Err(_) => return,
@@ -105,8 +134,10 @@ impl Shard {
             if readable {
                 readable = turn.take_datagrams(&socket);
             }
+            turn.take_connections();
             turn.run_timer();
             turn.flush();
+            turn.end_connections();
             turn.copy_counters(&socket);
             turn.pass_events();
         }
@@ -141,6 +172,10 @@ impl Turn<'_> {
         let is_first = copied == Copied::default();
         let part = ShardPart {
             socket: is_first.then(|| self.socket_stats(socket)),
+            tcp: match self.outlet.connections() {
+                Some(connections) if is_first => Some(connections.stats()),
+                _ => None,
+            },
             router: self.router.copy_counters(&mut copied),
             is_last: copied.is_all(),
         };
@@ -151,12 +186,81 @@ impl Turn<'_> {
     }
 
     /// How long nothing is due.
-    fn until_timeout(&self) -> Option<Duration> {
-        let due = self.router.next_timeout()?;
-        let due = self
-            .timer_not_before
-            .map_or(due, |earliest| due.max(earliest));
+    fn until_timeout(&mut self) -> Option<Duration> {
+        let due = self.router.next_timeout();
+        let due = due.map(|due| {
+            self.timer_not_before
+                .map_or(due, |earliest| due.max(earliest))
+        });
+        let of_connections = self.outlet.connections().and_then(|it| it.due());
+        let due = due.into_iter().chain(of_connections).min()?;
         Some(due.saturating_duration_since(Instant::now()))
+    }
+
+    /// What happened. True: datagrams came.
+    fn look_at(&mut self, ready: &Events) -> bool {
+        let mut readable = false;
+        for event in ready {
+            match event.token() {
+                SOCKET => readable = true,
+                WAKER => {}
+                token => {
+                    if let Some(connections) = self.outlet.connections() {
+                        match token {
+                            LISTENER => connections.on_listener(),
+                            _ => connections.on_event(
+                                token,
+                                event.is_readable(),
+                                event.is_writable(),
+                            ),
+                        }
+                    }
+                }
+            }
+        }
+        readable
+    }
+
+    /// Whether there is something to do at once, for connections or for who wants the counters.
+    fn is_busy(&mut self) -> bool {
+        let connections = self.outlet.connections();
+        let busy = connections.is_some_and(|connections| connections.is_busy(Instant::now()));
+        busy || !self.copies.is_empty()
+    }
+
+    /// Take what came by connections, and those who come.
+    fn take_connections(&mut self) {
+        let now = Instant::now();
+        let Some(connections) = self.outlet.connections() else {
+            return;
+        };
+        connections.look_at_deadlines(now);
+        connections.accept(now);
+        self.panics += take_frames(now, &mut self.router, &mut self.outlet);
+        let (router, outlet) = (&mut self.router, &mut self.outlet);
+        let done = catch_unwind(AssertUnwindSafe(|| router.forward(now, outlet)));
+        self.panics += u64::from(done.is_err());
+    }
+
+    /// Tell the router which connections are gone, and close those that it has no use for, now that what it said last is
+    /// written.
+    fn end_connections(&mut self) {
+        let now = Instant::now();
+        let Some(connections) = self.outlet.connections() else {
+            return;
+        };
+        while let Some(path) = self.router.poll_released() {
+            connections.release(path);
+        }
+        while let Some(path) = connections.poll_ended() {
+            let router = &mut self.router;
+            let done = catch_unwind(AssertUnwindSafe(|| router.handle_closed(now, path)));
+            self.panics += u64::from(done.is_err());
+        }
+        while let Some((reason, count)) = connections.poll_told(now) {
+            self.events.push(Event::ConnectionsEnded { reason, count });
+            self.events.signal();
+        }
     }
 
     /// Do what was ordered. True when more waits.

@@ -83,7 +83,7 @@ pub fn kernel_drops(socket: BorrowedFd<'_>) -> u64 {
 
 /// Set one integer option. Fails with the kernel's error.
 pub fn set(
-    socket: &UdpSocket,
+    socket: &impl AsRawFd,
     level: libc::c_int,
     option: libc::c_int,
     value: libc::c_int,

@@ -1,6 +1,7 @@
 //! What a shard counts about its socket, beside what the router counts: plain numbers of one thread,
 //! copied out on demand.
 
+use crate::tcp::TcpStats;
 use parlour_media::Snapshot;
 use std::fmt::Write as _;
 
@@ -63,6 +64,7 @@ pub(crate) struct SocketStats {
 #[derive(Clone, Debug)]
 pub(crate) struct ShardPart {
     pub(crate) socket: Option<SocketStats>,
+    pub(crate) tcp: Option<TcpStats>,
     pub(crate) router: Snapshot,
     pub(crate) is_last: bool,
 }
@@ -71,6 +73,8 @@ pub(crate) struct ShardPart {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ShardStats {
     pub(crate) socket: SocketStats,
+    /// None: media does not come over TCP.
+    pub(crate) tcp: Option<TcpStats>,
     pub(crate) router: Snapshot,
 }
 
@@ -79,7 +83,7 @@ impl ShardStats {
     pub(crate) fn extend(&mut self, part: ShardPart) {
         match part.socket {
             Some(socket) => {
-                self.socket = socket;
+                (self.socket, self.tcp) = (socket, part.tcp);
                 self.router = part.router;
             }
             None => self.router.extend(part.router),
@@ -111,6 +115,11 @@ impl EngineSnapshot {
                 "{comma}{{\"shard\":{number},\"port\":{port},\"socket\":"
             );
             shard.socket.write_json(&mut out);
+            out.push_str(",\"tcp\":");
+            match &shard.tcp {
+                Some(tcp) => tcp.write_json(&mut out),
+                None => out.push_str("null"),
+            }
             let _ = write!(out, ",\"router\":{}}}", shard.router.to_json());
         }
         out.push_str("]}");

@@ -16,6 +16,7 @@ fn start(port: u16, shards: usize) -> Result<Engine, StartError> {
         ingress: IngressLimit::default(),
         adapts: true,
         segments: true,
+        tcp: None,
     })
 }
 
@@ -206,6 +207,7 @@ fn a_transport_that_closed_by_itself_leaves_its_place_to_the_next_once_that_was_
         ingress: IngressLimit::default(),
         adapts: true,
         segments: true,
+        tcp: None,
     })
     .unwrap();
     // The router refuses such a user fragment, and closes what it did not make.

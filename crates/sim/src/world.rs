@@ -295,7 +295,9 @@ impl World {
         while let Some(event) = metered(|| self.router.poll_event()) {
             self.note(format!("{event:?}"));
             match event {
-                Event::CommandRefused { .. } | Event::IngressPoliced { .. } => panic!("{event:?}"),
+                Event::CommandRefused { .. }
+                | Event::IngressPoliced { .. }
+                | Event::ConnectionsEnded { .. } => panic!("{event:?}"),
                 Event::TransportClosed { transport, reason } => {
                     let it = &mut self.participants[transport.0 as usize - 1];
                     let is_due = !it.here && !it.closed && reason == CloseReason::Removed;

@@ -33,7 +33,7 @@ def command(
         int | None, typer.Option(min=0, max=65535, help="TCP port of page and signaling; 0 picks one. Default: 8080.")
     ] = None,
     media_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="UDP port of the media; 0 picks one. Default: 8081.")
+        int | None, typer.Option(min=0, max=65535, help="Port of the media, UDP and TCP; 0 picks one. Default: 8081.")
     ] = None,
     announce: AnnounceOption = None,
     data: Annotated[str, typer.Option(metavar="DIR", help="Data folder.")] = ".demo",
@@ -61,7 +61,7 @@ def command(
 
 async def _run(settings: Settings, *, with_robot: bool, as_json: bool) -> None:
     from parlour.cli.demo_routes import NOT_BUILT, PAGES, demo_routes
-    from parlour.cli.serve import stop_bounded, stop_signal
+    from parlour.cli.serve import media_ports, stop_bounded, stop_signal
     from parlour.server import Server, StartError
     from parlour.storage import StorageError
 
@@ -75,7 +75,7 @@ async def _run(settings: Settings, *, with_robot: bool, as_json: bool) -> None:
         fail(str(error))
     robot: Robot | None = None
     try:
-        _done(f"Server at {server.url}, media on UDP {', '.join(map(str, server.media.ports))}")
+        _done(f"Server at {server.url}, media on {media_ports(server)}")
         _done(f"App {DEMO_APP} with its key in {settings.data}")
         if with_robot:
             robot = await _start_robot(server.url, key)

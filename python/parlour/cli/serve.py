@@ -46,7 +46,7 @@ def command(
         typer.Option(min=0, max=65535, help="TCP port of HTTP and WebSocket; 0 picks one. Default: 8080"),
     ] = None,
     media_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="UDP port of the media; 0 picks one. Default: 8081")
+        int | None, typer.Option(min=0, max=65535, help="Port of the media, UDP and TCP; 0 picks one. Default: 8081")
     ] = None,
     announce: AnnounceOption = None,
     config: Annotated[
@@ -149,12 +149,20 @@ def announce(server: Server, *, as_json: bool) -> None:
     """Say where the server listens."""
     if as_json:
         # One line, so that a program that waits for it reads a line and not until an end that comes hours later.
-        where = {"url": server.url, "signaling": server.signaling_url}
-        print_line(json.dumps(where | {"mediaPorts": server.media.ports, "announced": server.media.announced}))
+        media = server.media
+        where: dict[str, object] = {"url": server.url, "signaling": server.signaling_url}
+        where |= {"mediaPorts": media.ports, "mediaProtocols": media.protocols, "announced": media.announced}
+        print_line(json.dumps(where))
     else:
-        print_line(f"Parlour listens on {server.url} (media on UDP {', '.join(map(str, server.media.ports))})")
+        print_line(f"Parlour listens on {server.url} (media on {media_ports(server)})")
         message(f"SDK: {server.url}/sdk/trtc.js   Data: {server.settings.data}   Stop: Ctrl-C")
     sys.stdout.flush()
+
+
+def media_ports(server: Server) -> str:
+    """The ports of the media with what it may come over, for people: ``UDP and TCP 8081``."""
+    protocols = " and ".join(protocol.upper() for protocol in server.media.protocols)
+    return f"{protocols} {', '.join(map(str, server.media.ports))}"
 
 
 def stop_signal() -> asyncio.Event:

@@ -1,6 +1,6 @@
 """The media core as the control plane uses it: transports, tracks and their events on the event loop."""
 
-from parlour.media.core import Level, MediaCore, MediaFullError, Policed, SourceSent, TransportHandle
+from parlour.media.core import Level, MediaCore, MediaFullError, Policed, SourceSent, TcpLimits, TransportHandle
 from parlour.media.counters import MediaCounters
 from parlour.media.numbers import MediaNumbers, ProducerNumbers, ShardNumbers, TransportNumbers
 
@@ -14,6 +14,7 @@ __all__ = [
     "ProducerNumbers",
     "ShardNumbers",
     "SourceSent",
+    "TcpLimits",
     "TransportHandle",
     "TransportNumbers",
 ]

@@ -25,7 +25,7 @@ from parlour.media.numbers import (
     shards_of,
     transports_of,
 )
-from parlour.sdp.model import Candidate, LocalTransport, RemoteTransport, TrackSpec
+from parlour.sdp.model import Candidate, LocalTransport, MediaProtocol, RemoteTransport, TrackSpec
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +42,19 @@ _RETRY_FULL_RING = 0.005
 _CLOSED_MEANWHILE = {"unknown-transport", "unknown-producer", "unknown-consumer"}
 """Refusals by a shard of what named something that its peer closed while the command was under way. A wrong id is
 refused at the call."""
+
+_ENDS = {
+    "made-room": "connections for media over TCP were closed to make room for others",
+    "source-full": "connections for media over TCP were refused: their source has as many as it may",
+    "full": "connections for media over TCP were refused: there are as many as there may be",
+    "no-descriptor": "connections for media over TCP wait: the system has no descriptor left for them",
+    "stuck": "connections for media over TCP were closed: their peers did not take what they were sent",
+    "no-check": "connections for media over TCP were closed: nobody said in time whose they are",
+    "not-a-check": "connections for media over TCP were closed: the first that came by them was no check",
+    "frame-too-long": "connections for media over TCP were closed: a frame was longer than any check",
+    "too-many-checks": "connections for media over TCP were closed: none of many checks was genuine",
+}
+"""What the log says of connections that ended, by the shard's reason; of one reason once in ten seconds."""
 
 # Unique in the process, as the engine wants them, whatever they name.
 _ids = itertools.count(1)
@@ -88,6 +101,19 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class TcpLimits:
+    """How many connections for media (ICE-TCP) one shard takes.
+
+    In total, of one source (an IPv4 address or the first 64 bits of an IPv6 one), and of one source before a genuine
+    check came by them. Each is at least 1.
+    """
+
+    connections: int = 4_000
+    per_source: int = 1_000
+    strangers_per_source: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class TransportHandle:
     """A transport and our end of it, as a description tells the peer."""
 
@@ -127,6 +153,8 @@ class MediaCore:
         padding: bool = True,
         adapt: bool = True,
         segmentation: bool = True,
+        tcp: TcpLimits | None = None,
+        tell: Callable[..., None] | None = None,
     ) -> None:
         """``announce`` are the addresses peers are told; none: ``bind``, or each interface's if that is a wildcard.
 
@@ -135,7 +163,8 @@ class MediaCore:
         a byte shorter than others that leave with them are padded to their size, so that they leave as one message.
         With ``adapt`` what goes to a peer is fitted into what its path carries: pictures wait a moment, or are left
         out, so that sound goes through. With ``segmentation`` the kernel cuts runs of datagrams, where it can;
-        otherwise each leaves as a message of its own.
+        otherwise each leaves as a message of its own. With ``tcp`` media may come over TCP, too, on the same ports.
+        ``tell`` gets lines of the log about what strangers do, with their fields; it decides how many of them are kept.
         """
         self._bind, self._port, self._shards = bind, port, shards
         self._max_transports = max_transports
@@ -143,6 +172,8 @@ class MediaCore:
         self._padding = padding
         self._adapt = adapt
         self._segmentation = segmentation
+        self._tcp = tcp
+        self._tell = tell or log.warning
         self._announce = tuple(announce)
         self._engine: MediaEngine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -166,9 +197,13 @@ class MediaCore:
             ingress_burst=burst,
             adapts=self._adapt,
             segments=self._segmentation,
+            **({} if self._tcp is None else _tcp_arguments(self._tcp)),
         )
         addresses = self._announce or announced_addresses(self._bind)
-        self._candidates = [tuple(Candidate(ip, port) for ip in addresses) for port in engine.ports]
+        protocols: tuple[MediaProtocol, ...] = ("udp",) if self._tcp is None else ("udp", "tcp")
+        self._candidates = [
+            tuple(Candidate(ip, port, protocol) for protocol in protocols for ip in addresses) for port in engine.ports
+        ]
         self._engine = engine
         self._loop.add_reader(engine.event_fd(), self._drain_events)
 
@@ -189,13 +224,18 @@ class MediaCore:
 
     @property
     def ports(self) -> list[int]:
-        """The UDP port of each shard."""
+        """The port of each shard, for UDP and, if media may come over it, for TCP."""
         return self._running.ports
+
+    @property
+    def protocols(self) -> tuple[MediaProtocol, ...]:
+        """What media may come over."""
+        return tuple(dict.fromkeys(candidate.protocol for candidate in self._candidates[0]))
 
     @property
     def announced(self) -> list[str]:
         """The addresses that peers are told."""
-        return [candidate.ip for candidate in self._candidates[0]]
+        return list(dict.fromkeys(candidate.ip for candidate in self._candidates[0]))
 
     @property
     def fingerprint(self) -> str:
@@ -462,6 +502,8 @@ class MediaCore:
                     # Nothing more can be sent under this key; whoever owns the transport makes a fresh one.
                     self.remove_transport(transport)
                     self._call(known.on_closed, event["reason"])
+            elif event["type"] == "connections-ended":
+                self._tell(_ENDS[event["reason"]], reason=event["reason"], connections=event["count"])
             elif known is None:
                 continue
             elif event["type"] == "transport-connected":
@@ -500,6 +542,14 @@ class MediaCore:
 
 def _without_argument(callback: Callable[[], None] | None) -> Callable[[None], None] | None:
     return None if callback is None else lambda _: callback()
+
+
+def _tcp_arguments(limits: TcpLimits) -> dict[str, int]:
+    return {
+        "tcp_connections": limits.connections,
+        "tcp_connections_per_source": limits.per_source,
+        "tcp_strangers_per_source": limits.strangers_per_source,
+    }
 
 
 def announced_addresses(bind: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The counters of the media core, typed. They are read as a whole, about once a second at most."""
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import msgspec
 
@@ -27,6 +27,25 @@ class SocketCounters(TypedDict):
     """Datagrams lost at the socket, by reason; only what happened is listed."""
 
 
+class TcpCounters(TypedDict):
+    """Connections by which media comes to one shard (ICE-TCP)."""
+
+    open: int
+    strangers: int
+    """Those of them by which no genuine check came yet."""
+    accepted: int
+    frames_in: int
+    bytes_in: int
+    frames_out: int
+    bytes_out: int
+    waiting: int
+    """Bytes that peers did not take yet."""
+    ended: dict[str, int]
+    """Connections that ended or were refused, by reason; only what happened is listed."""
+    drops: dict[str, int]
+    """Frames and datagrams that were dropped at the connections, by reason."""
+
+
 class BandwidthCounters(TypedDict):
     """What is known of the path to a subscriber, from its feedback."""
 
@@ -49,6 +68,8 @@ class TransportCounters(TypedDict):
     state: str
     path: str | None
     """The peer's address in use: where media goes."""
+    protocol: Literal["udp", "tcp"] | None
+    """What carries it there."""
     proof: str | None
     """How the peer proved to be there: ``answer`` (to a check of ours), ``handshake`` or, weaker, ``media``."""
     srtp_profile: str | None
@@ -158,6 +179,8 @@ class ShardCounters(TypedDict):
     shard: int
     port: int
     socket: SocketCounters
+    tcp: TcpCounters | None
+    """None: media does not come over TCP."""
     router: RouterCounters
 
 

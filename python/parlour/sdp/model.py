@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from parlour.protocol.words import Codec, Kind
+
+MediaProtocol = Literal["udp", "tcp"]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A host candidate of ours: UDP, component 1 (RFC 8445 §5.1.1)."""
+    """A host candidate of ours, component 1 (RFC 8445 §5.1.1); over TCP a passive one (RFC 6544)."""
 
     ip: str
     port: int
+    protocol: MediaProtocol = "udp"
 
 
 @dataclass(frozen=True, slots=True)

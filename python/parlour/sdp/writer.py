@@ -6,7 +6,7 @@ from typing import Any
 
 import sdp_transform
 
-from parlour.sdp.model import LocalTransport, TrackSpec
+from parlour.sdp.model import LocalTransport, MediaProtocol, TrackSpec
 
 MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
 TWCC_URI = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
@@ -16,6 +16,10 @@ DEPENDENCY_DESCRIPTOR_URI = "https://aomediacodec.github.io/av1-rtp-spec/#depend
 LEVEL_URI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 
 NOWHERE = {"version": 4, "ip": "0.0.0.0"}  # noqa: S104 - what SDP writes for "see the candidates"
+
+# RFC 6544 §4.2: less than any UDP candidate that is not relayed; the direction is in the local preference.
+_TCP_PREFERENCE = 90
+_PASSIVE = 4
 
 _RTPMAP: dict[str, dict[str, object]] = {
     "opus": {"codec": "opus", "rate": 48000, "encoding": 2},
@@ -63,11 +67,12 @@ def transport_lines(local: LocalTransport, *, setup: str, candidates: bool) -> d
             {
                 "foundation": place + 1,
                 "component": 1,
-                "protocol": "udp",
-                "priority": host_priority(place),
+                "protocol": candidate.protocol,
+                "priority": host_priority(place, candidate.protocol),
                 "ip": candidate.ip,
                 "port": candidate.port,
-                "type": "host",
+                # The library's own word for the attribute (RFC 6544 §4.5) is misspelt.
+                "type": "host" if candidate.protocol == "udp" else "host tcptype passive",
             }
             for place, candidate in enumerate(local.candidates)
         ]
@@ -75,8 +80,10 @@ def transport_lines(local: LocalTransport, *, setup: str, candidates: bool) -> d
     return lines
 
 
-def host_priority(place: int) -> int:
-    """Priority of a host candidate (RFC 8445 §5.1.2.1), earlier ones preferred."""
+def host_priority(place: int, protocol: MediaProtocol = "udp") -> int:
+    """Priority of a host candidate (RFC 8445 §5.1.2.1), earlier ones preferred and UDP before TCP (RFC 6544 §4.2)."""
+    if protocol == "tcp":
+        return (_TCP_PREFERENCE << 24) | (_PASSIVE << 21) | ((8191 - place) << 8) | 255
     return (126 << 24) | ((65535 - place) << 8) | 255
 
 

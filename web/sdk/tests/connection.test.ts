@@ -3,11 +3,14 @@ import TRTC from '../src/index.js';
 import { Connection, ConnectionFailed, Recovery, type Signaling } from '../src/media/connection.js';
 import { rejectedBy } from './helpers.js';
 
+const CANDIDATE = 'a=candidate:1 1 udp 2130706431 192.0.2.7 40000 typ host';
+const BOTH = `${CANDIDATE}\r\na=candidate:2 1 tcp 1518280447 192.0.2.7 40000 typ host tcptype passive`;
+
 /** The part of a peer connection that is watched: its states and the event of their change. */
 class Peer extends EventTarget {
   connectionState: RTCPeerConnectionState = 'new';
   iceConnectionState: RTCIceConnectionState = 'checking';
-  remoteDescription = { sdp: 'a=candidate:1 1 udp 2130706431 192.0.2.7 40000 typ host\r\n' };
+  remoteDescription = { sdp: `${CANDIDATE}\r\n` };
 
   become(state: RTCPeerConnectionState): void {
     this.connectionState = state;
@@ -102,6 +105,16 @@ test('who waits for a connection hears of success, of failure and of silence, an
     'message',
     'ICE/DTLS Transport connection failed: no answer from the media server at 192.0.2.7:40000 (udp); ' +
       'a firewall or the network may block UDP to it',
+  );
+
+  const both = watched();
+  both.peer.remoteDescription = { sdp: `${BOTH}\r\n` };
+  const twice = rejectedBy(both.connection.connected(9_500));
+  vi.advanceTimersByTime(9_500);
+  expect((await twice) as Error).toHaveProperty(
+    'message',
+    'ICE/DTLS Transport connection failed: no answer from the media server at 192.0.2.7:40000 (udp), 192.0.2.7:40000 (tcp); ' +
+      'a firewall or the network may block UDP and TCP to it',
   );
 
   const keyless = watched();

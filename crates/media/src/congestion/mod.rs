@@ -375,6 +375,11 @@ impl Bandwidth {
         self.second.lost += packets as f64 * f64::from(fraction_lost) / 256.0;
     }
 
+    /// The peer's connection took no more than so many bits a second while more waited for it.
+    pub fn on_backlog(&mut self, now: Instant, bits_per_second: u64) {
+        self.rate.on_backlog(now, bits_per_second as f64);
+    }
+
     /// Time passes: to be called about once a second, or more often.
     pub fn on_tick(&mut self, now: Instant) {
         self.tick_second(now);

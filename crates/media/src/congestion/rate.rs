@@ -456,6 +456,23 @@ impl Rate {
         self.set(self.current * 0.5);
     }
 
+    /// More waited than a connection took, which was so much: it carries no more than that.
+    pub(super) fn on_backlog(&mut self, now: Instant, taken: f64) {
+        // One that stands still says nothing of what it carries when it goes on.
+        if taken < LEAST as f64 {
+            return self.on_silence(now);
+        }
+        let carried = (taken * RESUMED).max(self.current * LEAST_SENT);
+        if carried >= self.current {
+            return;
+        }
+        self.capacity = Some(Capacity::learn(self.capacity, taken));
+        (self.fast_up_to, self.resume) = (None, None);
+        (self.lowered, self.backlog) = (Some(now), Duration::ZERO);
+        self.raised = None;
+        self.set(carried);
+    }
+
     /// A peer without transport-wide feedback says what it can take, beside what was sent to it, in bits a second.
     pub(super) fn on_remb(&mut self, rate: u64, sent: f64) {
         let tried = self.current.max(sent * BEYOND_TRIED + MORE_THAN_TRIED);

@@ -190,6 +190,9 @@ impl Router {
         let owner = self.addresses.get(&address);
         if owner == Some(&Owner::One(index)) || owner == Some(&Owner::Contested) {
             self.addresses.remove(&address);
+            if address.is_tcp() {
+                self.released.push(address);
+            }
         }
     }
 
@@ -361,6 +364,7 @@ impl Router {
                 .bandwidth
                 .as_ref()
                 .is_some_and(|it| it.is_silenced());
+            transport.backlog.forget();
         }
         transport.send_held(now, sink);
         self.paths.count(proof);

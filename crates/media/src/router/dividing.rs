@@ -275,8 +275,12 @@ impl Router {
         let Some(consumer) = self.consumers.get_mut(index) else {
             return;
         };
-        self.drops
-            .count_many(DropReason::WaitedTooLong, end - consumer.cursor);
+        let transport = self.transports.get(consumer.transport);
+        let reason = match transport.is_some_and(|it| it.backlog.is_full()) {
+            true => DropReason::ConnectionFull,
+            false => DropReason::WaitedTooLong,
+        };
+        self.drops.count_many(reason, end - consumer.cursor);
         consumer.cursor = end;
         consumer.rewriter.stop();
         let (transport, track) = (consumer.transport, consumer.track);

@@ -2,7 +2,7 @@
 
 use crate::ids::{ConsumerId, ProducerId, TransportId};
 use crate::ingress::speech::Level;
-use crate::reasons::{CloseReason, RefuseReason, Shortfall};
+use crate::reasons::{CloseReason, ConnectionEnd, RefuseReason, Shortfall};
 use crate::transport::srtp::SrtpProfile;
 
 /// One thing that happened.
@@ -68,6 +68,14 @@ pub enum Event {
     PathSilent {
         /// The transport.
         transport: TransportId,
+    },
+    /// Connections for media were refused or ended for a reason that strangers can cause; comes again every ten seconds
+    /// while it happens. A shard tells, whose connections they were; no transport is concerned.
+    ConnectionsEnded {
+        /// Why.
+        reason: ConnectionEnd,
+        /// How many since the last such event.
+        count: u64,
     },
     /// A command contradicted the router's state.
     CommandRefused {

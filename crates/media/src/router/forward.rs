@@ -10,7 +10,7 @@ use crate::ingress::cache::Kept;
 use crate::ingress::keyframe_requests::Need;
 use crate::ingress::track::Track;
 use crate::reasons::{DropReason, Drops};
-use crate::router::Router;
+use crate::router::{Router, TICK};
 use crate::slab::{ConsumerKey, TrackKey, TransportKey};
 use crate::transport::Transport;
 use crate::transport::header::{OutgoingDescriptor, OutgoingHeader};
@@ -292,10 +292,14 @@ impl Router {
         let longest = usize::from(source.map_or(0, |track| track.longest));
         let turn = self.latency.turn(now);
         let mut keyframe_wanted = false;
+        let over_tcp = video && transport.ice.path().is_some_and(|path| path.is_tcp());
         transport.pacer.earn(now);
         while consumer.cursor < end {
             let kept = cache.arrival(consumer.cursor);
             if video && !transport.pacer.is_open() {
+                break;
+            }
+            if over_tcp && transport.is_backed_up(now, sink) {
                 break;
             }
             consumer.cursor += 1;
@@ -339,7 +343,11 @@ impl Router {
                 return;
             };
             transport.let_wait(index, consumer);
-            let at = transport.pacer.opens_at(now).min(until);
+            let opens = match transport.backlog.is_full() {
+                true => now + TICK,
+                false => transport.pacer.opens_at(now),
+            };
+            let at = opens.min(until);
             self.wake(to, at);
         }
         if keyframe_wanted {
@@ -438,6 +446,9 @@ impl Router {
         transport.pacer.earn(now);
         if transport.pacer.is_exhausted() {
             return Err(DropReason::NackOverBudget);
+        }
+        if consumer.is_video() && transport.is_backed_up(now, sink) {
+            return Err(DropReason::ConnectionFull);
         }
         // Without RTX the packet is sent again as it was, bit for bit: anything else under the same number would
         // use the keystream twice.

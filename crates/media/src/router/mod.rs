@@ -5,6 +5,7 @@
 mod checks;
 pub mod command;
 mod commands;
+mod connections;
 mod control;
 pub mod counters;
 mod decisions;
@@ -118,6 +119,8 @@ pub struct Router {
     pub(crate) consumer_ids: HashMap<ConsumerId, ConsumerKey>,
     pub(crate) ufrags: HashMap<String, TransportKey>,
     pub(crate) addresses: HashMap<Path, Owner>,
+    /// Connections that are nobody's path any more and are to be closed.
+    pub(crate) released: Vec<Path>,
     pub(crate) ingress: IngressLimit,
     pub(crate) adapts: bool,
     pub(crate) drops: Drops,
@@ -170,6 +173,7 @@ impl Router {
             consumer_ids: HashMap::new(),
             ufrags: HashMap::new(),
             addresses: HashMap::new(),
+            released: Vec::new(),
             ingress: config.ingress,
             adapts: config.adapts,
             drops: Drops::default(),

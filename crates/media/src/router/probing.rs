@@ -30,6 +30,11 @@ impl Router {
         if transport.probing.is_none() && !transport.division.lacks {
             return;
         }
+        // What waits already shows what the path carries.
+        if transport.is_backed_up(now, sink) {
+            transport.probing = None;
+            return;
+        }
         let padded = padded_by(transport.consumers.iter().copied(), &self.consumers);
         let Some(consumer) = padded.and_then(|key| self.consumers.get_mut(key)) else {
             transport.probing = None;

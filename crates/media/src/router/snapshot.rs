@@ -225,6 +225,8 @@ impl Snapshot {
                 transport.id, transport.state
             );
             quoted_or_null(out, transport.path.map(|path| path.remote));
+            out.push_str(",\"protocol\":");
+            quoted_or_null(out, transport.path.map(|path| path.protocol.name()));
             out.push_str(",\"proof\":");
             quoted_or_null(out, transport.proof);
             out.push_str(",\"srtp_profile\":");

@@ -36,6 +36,10 @@ const REMEMBERED_TRANSACTIONS: usize = 48;
 /// asking (RFC 8445 §14.3 with the smallest timeout it allows); or before the path in use counts as silent.
 const UNANSWERED: u32 = 3;
 
+/// A peer that nominates all its pairs (RFC 5245 §8.1.1.2) means the best of those that work, and UDP is better. So a
+/// connection takes the place of a path over UDP once that was not nominated for this long, as the peer left it.
+const NOMINATED_TOGETHER: Duration = Duration::from_secs(1);
+
 /// How we know that the peer is at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Proof {
@@ -196,6 +200,7 @@ impl Ice {
         if nominate {
             self.nominations += 1;
             path.nominated = self.nominations;
+            path.nominated_at = Some(now);
         }
         let is_newer = Some(generation) > under;
         // A peer that turns up elsewhere may have left where it was: both places are asked.
@@ -301,7 +306,7 @@ impl Ice {
         let Some(path) = self.known_mut(address) else {
             return false;
         };
-        let admitted = path.has_consent(now) || path.budget.allows_dtls(len);
+        let admitted = path.is_reached(now) || path.budget.allows_dtls(len);
         if admitted {
             path.budget.on_sent_dtls(len);
         }
@@ -415,19 +420,33 @@ impl Ice {
         self.answers && in_use.is_some_and(|path| path.unanswered >= UNANSWERED)
     }
 
+    /// Whether the peer wants media to go there and not to the path in use.
+    fn is_nominated_instead(&self, address: Path, in_use: Path) -> bool {
+        let (Some(path), Some(current)) = (self.known(address), self.known(in_use)) else {
+            return false;
+        };
+        if path.nominated <= current.nominated {
+            return false;
+        }
+        let falls_back = path.address.is_tcp() && !current.address.is_tcp();
+        let since = path.nominated_at.zip(current.nominated_at);
+        let since = since.map(|(at, before)| at.saturating_duration_since(before));
+        !falls_back || since.is_none_or(|since| since >= NOMINATED_TOGETHER)
+    }
+
     /// A proven address becomes the path when there is none, when it was proven under newer credentials, when it was
     /// nominated later, or when the one in use is silent.
     fn select(&mut self, now: Instant, jitter: f64, address: Path) -> bool {
-        let nominated = |address| self.known(address).map_or(0, |path| path.nominated);
-        let moves = self.selected.is_none_or(|selected| {
-            let later = nominated(address) > nominated(selected);
-            match self.compare_age(address, selected) {
-                _ if address == selected => false,
-                Ordering::Greater => true,
-                Ordering::Equal => later || self.is_silent(),
-                Ordering::Less => false,
-            }
-        });
+        let moves =
+            self.selected
+                .is_none_or(|selected| match self.compare_age(address, selected) {
+                    _ if address == selected => false,
+                    Ordering::Greater => true,
+                    Ordering::Equal => {
+                        self.is_nominated_instead(address, selected) || self.is_silent()
+                    }
+                    Ordering::Less => false,
+                });
         if moves {
             self.selected = Some(address);
             self.lost_at = None;
@@ -449,6 +468,19 @@ impl Ice {
             self.selected = None;
             self.lost_at = Some(now);
         }
+    }
+
+    /// The connection that a path was is gone: nothing can be sent there any more. What was proven lately takes its place,
+    /// and what was not is asked. True: media goes elsewhere than before, or nowhere.
+    pub(crate) fn on_closed(&mut self, now: Instant, jitter: f64, address: Path) -> bool {
+        let was_in_use = self.selected == Some(address);
+        self.forget(now, address);
+        if was_in_use && !self.keep_consent(now, jitter) {
+            for path in &mut self.paths {
+                path.probe(now);
+            }
+        }
+        was_in_use
     }
 
     /// When consent for the path in use runs out; when the path was lost, a consent after that. None before there was

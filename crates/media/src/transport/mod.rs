@@ -1,5 +1,6 @@
 //! One peer: where it is, its keys, its streams, and how packets are sealed for it.
 
+pub mod backlog;
 pub(crate) mod budget;
 pub(crate) mod demanded;
 pub mod dtls;
@@ -21,6 +22,7 @@ use crate::congestion::{Bandwidth, Probe};
 use crate::ids::TransportId;
 use crate::reasons::{CloseReason, DropReason, Drops};
 use crate::slab::{ConsumerKey, TrackKey};
+use crate::transport::backlog::Backlog;
 use crate::transport::budget::Budget;
 use crate::transport::demanded::Told;
 use crate::transport::dtls::{DtlsSession, HANDSHAKE_TIMEOUT, Handshake, Job, Progress};
@@ -179,6 +181,8 @@ pub(crate) struct Transport {
     pub(crate) pacer: Pacer,
     pub(crate) division: Divided,
     pub(crate) probing: Option<Probing>,
+    /// What waits in front of its connection, while its path is one.
+    pub(crate) backlog: Backlog,
     pub(crate) named_at: Option<Instant>,
     pub(crate) validated_at: Option<Instant>,
     pub(crate) next_report: Option<Instant>,
@@ -225,6 +229,7 @@ impl Transport {
             pacer: Pacer::default(),
             division: Divided::default(),
             probing: None,
+            backlog: Backlog::default(),
             named_at: None,
             validated_at: None,
             next_report: None,

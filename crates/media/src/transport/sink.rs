@@ -11,6 +11,13 @@ pub trait TransmitSink {
 
     /// Send the first `len` bytes of the buffer asked for last. Without a commit nothing is sent.
     fn commit(&mut self, len: usize);
+
+    /// Bytes that wait for the connection that `path` is to take them, those in the system's buffers included. A path that
+    /// is none has nothing waiting.
+    fn waiting(&mut self, path: Path) -> usize {
+        let _ = path;
+        0
+    }
 }
 
 /// Every datagram on a heap of its own: for tests and for callers to whom speed means nothing.

@@ -4,6 +4,7 @@ pub(crate) mod bytes;
 pub mod codecs;
 pub mod dependency_descriptor;
 pub(crate) mod extensions;
+pub mod framing;
 pub mod layers;
 pub mod num;
 pub mod red;

@@ -341,10 +341,7 @@ fn an_address_that_this_machine_lost_costs_its_own_path_alone() {
         let server = socket::bind(bound.parse().unwrap()).unwrap();
         let to = socket::bind(loopback.parse().unwrap()).unwrap();
         let remote = to.local_addr().unwrap();
-        let lost = Path {
-            local: Some(lost.parse().unwrap()),
-            remote,
-        };
+        let lost = Path::udp(Some(lost.parse().unwrap()), remote);
         let mut arena = Arena::new(1 << 16);
         for path in [lost, remote.into()] {
             for index in 0..3_u8 {

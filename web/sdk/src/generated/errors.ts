@@ -395,7 +395,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     kind: "sdk",
     shown: "0x4003",
     cause: "No media connection to the server came about: ICE found no working path, or DTLS did not finish in time.",
-    remedy: "Let UDP to the server's media port through the firewall; behind NAT, set media.announce to the address that clients reach.",
+    remedy: "Let UDP, or at least TCP, to the server's media port through the firewall; behind NAT, set media.announce to the address that clients reach.",
   },
   [0x4004]: {
     key: "JOIN_ROOM_FAILED",
@@ -427,7 +427,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     kind: "sdk",
     shown: "0x4007",
     cause: "The connection that carries your own media was lost and could not be restored.",
-    remedy: "Publish again, or leave and join again; check that UDP to the media port is still open.",
+    remedy: "Publish again, or leave and join again; check that the media port is still open.",
   },
   [0x4008]: {
     key: "DOWNLINK_RECONNECTION_FAILED",
@@ -435,7 +435,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     kind: "sdk",
     shown: "0x4008",
     cause: "The connection that carries the others' media was lost and could not be restored.",
-    remedy: "Leave and join again; check that UDP from the media port is still open.",
+    remedy: "Leave and join again; check that the media port is still open.",
   },
   [0x4010]: {
     key: "REMOTE_STREAM_NOT_EXIST",
@@ -467,7 +467,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     kind: "sdk",
     shown: "0x4042",
     cause: "The remote stream was asked for but did not arrive in time.",
-    remedy: "Subscribe again; if others fail too, check that UDP from the media port reaches this browser.",
+    remedy: "Subscribe again; if others fail too, check that what the media port sends reaches this browser.",
   },
   [0x4043]: {
     key: "PLAY_NOT_ALLOWED",

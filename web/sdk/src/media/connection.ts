@@ -167,12 +167,13 @@ function causeOf(pc: RTCPeerConnection): string {
   if (['connected', 'completed'].includes(pc.iceConnectionState)) {
     return `DTLS Transport connection timeout (${CONNECT_TIMEOUT / 1000}s): the server answers, but no keys were agreed on`;
   }
-  const offered = (pc.remoteDescription?.sdp ?? '').matchAll(/^a=candidate:\S+ \d+ (\S+) \d+ (\S+) (\d+) /gm);
-  const addresses = [...new Set([...offered].map(([, protocol, address, port]) => `${address}:${port} (${protocol?.toLowerCase()})`))];
+  const offered = [...(pc.remoteDescription?.sdp ?? '').matchAll(/^a=candidate:\S+ \d+ (\S+) \d+ (\S+) (\d+) /gm)];
+  const addresses = [...new Set(offered.map(([, protocol, address, port]) => `${address}:${port} (${protocol?.toLowerCase()})`))];
   if (addresses.length === 0) return 'ICE/DTLS Transport connection failed: no valid ice candidate found';
+  const blocked = [...new Set(offered.map(([, protocol]) => protocol?.toUpperCase()))].join(' and ');
   return (
     `ICE/DTLS Transport connection failed: no answer from the media server at ${addresses.join(', ')}; ` +
-    'a firewall or the network may block UDP to it'
+    `a firewall or the network may block ${blocked} to it`
   );
 }
 

@@ -2,7 +2,7 @@
 
 use super::budget::AddressBudget;
 use super::{CONSENT_TIMEOUT, Proof};
-use crate::transport::path::Path;
+use crate::transport::path::{Path, Protocol};
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,9 @@ const FIRST_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Transmissions of one check (`Rc` of RFC 8489 §6.2.1).
 const TRANSMISSIONS: u32 = 7;
+
+/// Over a connection nothing is sent twice (RFC 8489 §6.2.2). A peer that checks again after this long is asked again.
+const RELIABLE_WAIT: Duration = CONSENT_INTERVAL;
 
 /// After the last transmission an answer is waited for this many times the first timeout (`Rm` there).
 const LAST_WAIT: u32 = 16;
@@ -43,6 +46,8 @@ pub(super) struct PeerPath {
     pub(super) nominated: u64,
     /// Under whose credentials it is checked, by both sides: the newest that the peer used from there.
     pub(super) generation: u32,
+    /// When that came.
+    pub(super) nominated_at: Option<Instant>,
     pub(super) proof: Option<Proof>,
     /// Under whose credentials it was proven last.
     pub(super) proven_under: Option<u32>,
@@ -66,6 +71,7 @@ impl PeerPath {
             last_check: now,
             nominated: 0,
             generation,
+            nominated_at: None,
             proof: None,
             proven_under: None,
             consent: now,
@@ -94,9 +100,24 @@ impl PeerPath {
         self.probe = None;
     }
 
+    /// Whether whatever we send there is for the peer: it is proven to be there, or it made a connection from there, which
+    /// nobody can from an address that is not his.
+    pub(super) fn is_reached(&self, now: Instant) -> bool {
+        self.address.is_tcp() || self.has_consent(now)
+    }
+
+    /// How often one check of ours is sent there.
+    fn transmissions(&self) -> u32 {
+        match self.address.protocol {
+            Protocol::Udp => TRANSMISSIONS,
+            Protocol::Tcp => 1,
+        }
+    }
+
     /// Wants the address to be proven. While a check is under way, another sign of the peer only brings the next
     /// transmission forward.
     pub(super) fn probe(&mut self, now: Instant) {
+        let most = self.transmissions();
         match &mut self.probe {
             None => {
                 self.probe = Some(Probe {
@@ -108,7 +129,7 @@ impl PeerPath {
             }
             Some(probe) => {
                 let soonest = probe.last_sent.map_or(now, |sent| sent + FIRST_TIMEOUT);
-                if probe.transmissions < TRANSMISSIONS && soonest <= now {
+                if probe.transmissions < most && soonest <= now {
                     probe.next = probe.next.min(now);
                 }
             }
@@ -165,8 +186,8 @@ impl PeerPath {
     /// When a check of `len` bytes is to be sent there; none while the address has not earned it.
     pub(super) fn next_check(&self, now: Instant, len: usize) -> Option<Instant> {
         let probe = self.probe.filter(|probe| {
-            probe.transmissions >= TRANSMISSIONS
-                || self.has_consent(now)
+            probe.transmissions >= self.transmissions()
+                || self.is_reached(now)
                 || self.budget.allows_check(len)
         });
         let probe = probe.map(|probe| probe.next);
@@ -180,19 +201,21 @@ impl PeerPath {
         jitter: f64,
         new_transaction: impl FnOnce() -> [u8; 12],
     ) -> Option<[u8; 12]> {
+        let most = self.transmissions();
         let keeps = self.next_consent_check.is_some_and(|at| at <= now);
         let transaction = match &mut self.probe {
             Some(probe) if !keeps => {
-                if probe.transmissions >= TRANSMISSIONS {
+                if probe.transmissions >= most {
                     self.probe = None;
                     return None;
                 }
                 let transaction = *probe.transaction.get_or_insert_with(new_transaction);
                 let doubled = FIRST_TIMEOUT * (1 << probe.transmissions);
                 probe.transmissions += 1;
-                let wait = match probe.transmissions {
-                    TRANSMISSIONS => FIRST_TIMEOUT * LAST_WAIT,
-                    _ => doubled,
+                let wait = match self.address.protocol {
+                    Protocol::Tcp => RELIABLE_WAIT,
+                    Protocol::Udp if probe.transmissions < most => doubled,
+                    Protocol::Udp => FIRST_TIMEOUT * LAST_WAIT,
                 };
                 probe.last_sent = Some(now);
                 probe.next = now + wait;

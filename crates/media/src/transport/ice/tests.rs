@@ -285,3 +285,123 @@ fn a_username_must_name_both_sides_once_both_are_known() {
     assert_eq!(ice.meant_by("ours:theirs"), Some((1, "secret")));
     assert_eq!(ice.meant_by("ours:anyone"), None);
 }
+
+/// A connection from there.
+fn tcp(port: u16) -> Path {
+    Path::tcp(None, at(port).remote)
+}
+
+/// The peer checks from there and answers what it is asked there. True: media goes elsewhere from then on.
+fn checked(ice: &mut Ice, now: Instant, path: Path, number: u32, nominate: bool) -> bool {
+    ice.on_check(now, path, CHECK, transaction(number), (1, nominate));
+    ice.on_received(path, 10 * CHECK);
+    let asked = due(ice, now, 1000 + number);
+    asked.contains(&path) && ice.on_answer(now, 0.5, path, transaction(1000 + number))
+}
+
+#[test]
+fn a_connection_that_is_nominated_with_all_the_others_does_not_take_the_place_of_udp() {
+    let start = Instant::now();
+    let mut ice = ice(start);
+    assert!(checked(&mut ice, start, at(1), 1, true));
+    let soon = start + Duration::from_millis(300);
+    assert!(!checked(&mut ice, soon, tcp(2), 2, true));
+    assert_eq!(ice.path(), Some(at(1)));
+    // The peer goes on with UDP and checks the connection once in a while, without meaning it.
+    for second in 1..20 {
+        let now = start + Duration::from_secs(second);
+        checked(&mut ice, now, at(1), 100 + second as u32, true);
+        checked(&mut ice, now, tcp(2), 200 + second as u32, false);
+        assert_eq!(ice.path(), Some(at(1)));
+    }
+}
+
+#[test]
+fn a_connection_that_is_nominated_after_udp_was_left_takes_its_place_and_gives_it_back() {
+    let start = Instant::now();
+    let mut ice = ice(start);
+    assert!(checked(&mut ice, start, at(1), 1, true));
+    let later = start + NOMINATED_TOGETHER;
+    assert!(checked(&mut ice, later, tcp(2), 2, true));
+    assert_eq!(ice.path(), Some(tcp(2)));
+    // UDP works again: at once.
+    assert!(checked(&mut ice, later, at(1), 3, true));
+    assert_eq!(ice.path(), Some(at(1)));
+    // The first nomination came too soon, as the peer did not know yet that UDP is gone. It is repeated.
+    let soon = later + NOMINATED_TOGETHER / 2;
+    assert!(!checked(&mut ice, soon, tcp(2), 4, true));
+    assert!(checked(
+        &mut ice,
+        soon + NOMINATED_TOGETHER,
+        tcp(2),
+        5,
+        true
+    ));
+    // Between connections the later nomination counts, as between paths over UDP.
+    assert!(checked(
+        &mut ice,
+        soon + NOMINATED_TOGETHER,
+        tcp(3),
+        6,
+        true
+    ));
+}
+
+#[test]
+fn a_connection_works_without_udp_and_is_asked_once_and_not_again_and_again() {
+    let start = Instant::now();
+    let mut ice = ice(start);
+    ice.on_check(start, tcp(1), CHECK, transaction(1), (1, true));
+    ice.on_received(tcp(1), 10 * CHECK);
+    assert_eq!(due(&mut ice, start, 1000), [tcp(1)]);
+    let later = start + Duration::from_secs(4);
+    assert_eq!(due(&mut ice, later, 1001), []);
+    // A late answer is one.
+    assert!(ice.on_answer(later, 0.5, tcp(1), transaction(1000)));
+    assert_eq!(
+        (ice.path(), ice.proof()),
+        (Some(tcp(1)), Some(Proof::Answer))
+    );
+}
+
+#[test]
+fn a_peer_that_checks_again_by_a_connection_is_asked_again_once_nothing_came_for_a_while() {
+    let start = Instant::now();
+    let mut ice = ice(start);
+    ice.on_received(tcp(1), 10 * CHECK);
+    ice.on_check(start, tcp(1), CHECK, transaction(1), (1, true));
+    assert_eq!(due(&mut ice, start, 1000), [tcp(1)]);
+    let (soon, later) = (
+        start + Duration::from_secs(2),
+        start + Duration::from_secs(6),
+    );
+    ice.on_check(soon, tcp(1), CHECK, transaction(2), (1, true));
+    assert_eq!(due(&mut ice, soon, 1001), []);
+    assert_eq!(due(&mut ice, later, 1002), [], "the first one is given up");
+    ice.on_check(later, tcp(1), CHECK, transaction(3), (1, true));
+    assert_eq!(due(&mut ice, later, 1003), [tcp(1)]);
+}
+
+#[test]
+fn a_connection_that_is_gone_leaves_its_place_at_once_to_what_was_proven_and_else_to_who_comes() {
+    let start = Instant::now();
+    let mut ice = ice(start);
+    assert!(checked(&mut ice, start, at(1), 1, true));
+    let now = start + Duration::from_secs(5);
+    assert!(checked(&mut ice, now, tcp(2), 2, true));
+    assert!(ice.on_closed(now, 0.5, tcp(2)));
+    assert_eq!(ice.path(), Some(at(1)));
+    assert!(!ice.on_closed(now, 0.5, tcp(2)), "it is known no more");
+
+    let mut ice = self::ice(start);
+    assert!(checked(&mut ice, start, tcp(2), 1, true));
+    ice.on_check(start, at(1), CHECK, transaction(2), (1, false));
+    ice.on_received(at(1), 10 * CHECK);
+    assert!(ice.on_closed(now, 0.5, tcp(2)));
+    assert_eq!(ice.path(), None);
+    assert_eq!(ice.consent_deadline(), Some(now + CONSENT_TIMEOUT));
+    // What was known and never needed is asked now; and a connection that is made again is taken as well.
+    assert_eq!(due(&mut ice, now, 2000), [at(1)]);
+    assert!(checked(&mut ice, now, tcp(3), 3, false));
+    assert_eq!(ice.path(), Some(tcp(3)));
+}
