@@ -126,9 +126,11 @@ class MediaEngine:
         """All waiting events; those of one shard in their order. None once closed. None is ever lost."""
 
     def add_transport(self, *, shard: int, transport: int, local_ufrag: str, local_pwd: str) -> None:
-        """Make an ICE-lite, DTLS-passive transport that waits for its peer. OverflowError when the shard is full."""
+        """Make an ICE-lite transport that waits for its peer. OverflowError when the shard is full."""
 
-    def set_remote(self, transport: int, *, remote_ufrag: str, remote_pwd: str, fingerprint: str) -> None:
+    def set_remote(
+        self, transport: int, *, remote_ufrag: str, remote_pwd: str, fingerprint: str, is_dtls_client: bool = False
+    ) -> None:
         """Say who the peer is: its ICE user fragment and password, the SHA-256 fingerprint of its certificate.
 
         Its password is the key of our own checks: no address gets media before one was answered from there, or the

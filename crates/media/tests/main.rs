@@ -5,6 +5,7 @@ mod attacks;
 mod bandwidth;
 mod calls;
 mod downlink_feedback;
+mod dtls_client;
 mod dtls_forgery;
 mod estimates;
 mod first_picture;

@@ -1,5 +1,6 @@
 //! `MediaEngine`: the engine of `parlour-shard` with Python's types around it.
 
+use parlour_media::dtls::DtlsRole;
 use parlour_media::router::MAX_TRANSPORTS;
 use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, PayloadType, ProducerId,
@@ -104,13 +105,14 @@ impl MediaEngine {
             .map_err(command_error)
     }
 
-    #[pyo3(signature = (transport, *, remote_ufrag, remote_pwd, fingerprint))]
+    #[pyo3(signature = (transport, *, remote_ufrag, remote_pwd, fingerprint, is_dtls_client = false))]
     fn set_remote(
         &self,
         transport: u64,
         remote_ufrag: String,
         remote_pwd: String,
         fingerprint: &str,
+        is_dtls_client: bool,
     ) -> PyResult<()> {
         let fingerprint = parse_fingerprint(fingerprint).ok_or_else(|| {
             PyValueError::new_err(format!(
@@ -122,6 +124,10 @@ impl MediaEngine {
             remote_ufrag,
             remote_pwd,
             fingerprint,
+            role: match is_dtls_client {
+                true => DtlsRole::Client,
+                false => DtlsRole::Server,
+            },
         })
     }
 

@@ -226,7 +226,7 @@ class MediaCore:
     def set_remote(self, transport: int, remote: RemoteTransport) -> None:
         """Say who the peer is."""
         name = partial(self._running.set_remote, transport, remote_ufrag=remote.ufrag, remote_pwd=remote.pwd)
-        self._submit(partial(name, fingerprint=remote.fingerprint))
+        self._submit(partial(name, fingerprint=remote.fingerprint, is_dtls_client=remote.setup == "passive"))
 
     def remove_transport(self, transport: int) -> None:
         """Close it with all its producers and consumers. Its callbacks are called no more."""

@@ -49,7 +49,8 @@ class Uplink:
 
     def read(self, request: Publish) -> tuple[UplinkOffer, dict[Kind, TrackSpec]]:
         """Check a ``publish`` against the state without changing it: the offer and the stream's tracks in it."""
-        offer = read_uplink_offer(request.sdp)
+        goes_on = self._remote is not None and not request.restart
+        offer = read_uplink_offer(request.sdp, self._remote.setup if goes_on and self._remote is not None else None)
         tracks: dict[Kind, TrackSpec] = {}
         mids: tuple[tuple[Kind, str | None], ...] = (("audio", request.audio_mid), ("video", request.video_mid))
         for kind, mid in mids:

@@ -332,5 +332,6 @@ impl Router {
         transport.send_held(now, sink);
         self.paths.count(proof);
         self.wake(index, now);
+        self.begin_dtls(now, index, sink);
     }
 }

@@ -5,11 +5,12 @@
 use crate::egress::spec::ConsumerSpec;
 use crate::ids::{ConsumerId, ProducerId, TransportId};
 use crate::ingress::spec::ProducerSpec;
+use crate::transport::dtls::DtlsRole;
 
 /// One order. Commands are handled in the order they come.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Make an ICE-lite, DTLS-passive transport that waits for its peer.
+    /// Make an ICE-lite transport that waits for its peer.
     AddTransport {
         /// Its name.
         transport: TransportId,
@@ -28,6 +29,8 @@ pub enum Command {
         remote_pwd: String,
         /// SHA-256 of the peer's certificate (RFC 8122).
         fingerprint: [u8; 32],
+        /// Our side of the handshake.
+        role: DtlsRole,
     },
     /// Close a transport with all its producers and consumers.
     RemoveTransport {
