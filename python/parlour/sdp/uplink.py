@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from parlour.protocol.words import Codec
+from parlour.sdp.candidates import CandidateKind
 from parlour.sdp.errors import SdpError
 from parlour.sdp.model import LocalTransport, RemoteTransport, Setup, TrackSpec
 from parlour.sdp.reader import Bounds, CodecLine, Section, read_description
@@ -79,6 +81,8 @@ class UplinkOffer:
 
     remote: RemoteTransport
     lines: tuple[OfferedLine, ...]
+    candidates: Counter[CandidateKind] = field(default_factory=Counter)
+    """How many candidates it has of each kind; none is used."""
 
     def track(self, mid: str) -> TrackSpec:
         """What we take of the m-line with that mid. Raises SdpError with the reason when that is nothing."""
@@ -104,7 +108,7 @@ def read_uplink_offer(text: str, current: Setup | None = None) -> UplinkOffer:
     description = read_description(text, UPLINK_BOUNDS)
     section = description.transport_section
     remote = remote_transport(section, setup_of_offer(section.setup, current))
-    return UplinkOffer(remote, tuple(map(_offered_line, description.sections)))
+    return UplinkOffer(remote, tuple(map(_offered_line, description.sections)), description.candidates)
 
 
 def remote_transport(section: Section, setup: Setup) -> RemoteTransport:

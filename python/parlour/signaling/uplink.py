@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
 from parlour.errors import ErrorCode, RtcError
 from parlour.media import MediaFullError, Policed
 from parlour.protocol.messages import Publish
@@ -12,6 +14,8 @@ from parlour.protocol.words import Kind, StreamType
 from parlour.sdp import RemoteTransport, TrackSpec, UplinkOffer, read_uplink_offer, write_uplink_answer
 from parlour.signaling.encodings import WantedEncodings
 from parlour.signaling.ports import Media, Transport
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Uplink:
         """Check a ``publish`` against the state without changing it: the offer and the stream's tracks in it."""
         goes_on = self._remote is not None and not request.restart
         offer = read_uplink_offer(request.sdp, self._remote.setup if goes_on and self._remote is not None else None)
+        if offer.candidates:
+            log.debug("candidates of an offer, of which none is used", kinds=dict(offer.candidates))
         tracks: dict[Kind, TrackSpec] = {}
         mids: tuple[tuple[Kind, str | None], ...] = (("audio", request.audio_mid), ("video", request.video_mid))
         for kind, mid in mids:
