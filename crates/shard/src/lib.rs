@@ -1,7 +1,7 @@
 //! The threads, sockets and rings around the media core.
 //!
 //! A shard is one thread with one UDP socket and one [`parlour_media::Router`]; nothing is shared
-//! between shards. An [`Engine`] starts the shards, takes commands from any thread and gives events
+//! between shards, so that what floods or stops one leaves the others alone. An [`Engine`] starts the shards, takes commands from any thread and gives events
 //! back through one bounded ring with one file descriptor to wait on.
 
 mod address;
@@ -13,7 +13,9 @@ mod engine;
 mod error;
 mod events;
 mod interfaces;
+mod lives;
 mod outlet;
+mod ports;
 mod receive;
 mod shard;
 pub mod socket;
@@ -26,5 +28,5 @@ mod own_network;
 pub use engine::{COMMAND_RING, Engine, EngineConfig};
 pub use error::{CommandError, SnapshotError, StartError};
 pub use events::EVENT_BACKLOG;
-pub use interfaces::interface_addresses;
+pub use interfaces::{InterfaceAddress, interface_addresses};
 pub use stats::EngineSnapshot;

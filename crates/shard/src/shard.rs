@@ -33,6 +33,12 @@ pub(crate) enum Order {
     Router(Command),
     /// All counters, as they are: whoever asks makes a text of them.
     Snapshot(SyncSender<ShardStats>),
+    /// To end, with nobody asking for it.
+    #[cfg(test)]
+    Die,
+    /// To do nothing until the other end is gone.
+    #[cfg(test)]
+    Block(mpsc::Receiver<()>),
 }
 
 /// What a shard is made of; made where errors can still be told, moved into the thread.
@@ -154,6 +160,12 @@ impl Turn<'_> {
                     // Nobody waits any more if it cannot be sent.
                     let _ = reply.try_send(self.snapshot(socket));
                 }
+                #[cfg(test)]
+                Ok(Order::Block(held)) => {
+                    let _ = held.recv();
+                }
+                #[cfg(test)]
+                Ok(Order::Die) => panic!("a shard that a test has die"),
                 Err(_) => return false,
             }
         }

@@ -61,7 +61,7 @@ def command(
 
 async def _run(settings: Settings, *, with_robot: bool, as_json: bool) -> None:
     from parlour.cli.demo_routes import NOT_BUILT, PAGES, demo_routes
-    from parlour.cli.serve import stop_bounded, stop_signal
+    from parlour.cli.serve import port_range, stop_bounded, stop_signal, stopped_or_failed
     from parlour.server import Server, StartError
     from parlour.storage import StorageError
 
@@ -75,7 +75,7 @@ async def _run(settings: Settings, *, with_robot: bool, as_json: bool) -> None:
         fail(str(error))
     robot: Robot | None = None
     try:
-        _done(f"Server at {server.url}, media on UDP {', '.join(map(str, server.media.ports))}")
+        _done(f"Server at {server.url}, media on UDP {port_range(server.media.ports)}")
         _done(f"App {DEMO_APP} with its key in {settings.data}")
         if with_robot:
             robot = await _start_robot(server.url, key)
@@ -88,12 +88,15 @@ async def _run(settings: Settings, *, with_robot: bool, as_json: bool) -> None:
         else:
             sys.stdout.write(link + "\n")
         sys.stdout.flush()
-        await stopping.wait()
-        _say("Stopping.")
+        await stopped_or_failed(server, stopping)
+        if not server.failure:
+            _say("Stopping.")
     finally:
         if robot is not None:
             await robot.stop()
         await stop_bounded(server, stopping)
+    if server.failure:
+        fail(server.failure)
 
 
 async def _demo_key(data: Path) -> str:
