@@ -11,7 +11,7 @@ from parlour.protocol.words import Codec, Kind
 
 __all__ = ["ClientTransport", "LoadGenerator", "LoadPattern", "MediaEngine", "NullReflector", "interface_addresses"]
 
-def interface_addresses() -> list[str]:
+def interface_addresses() -> list[tuple[str, str, bool]]:
     """The IP addresses of every interface that is up, loopback included, without zones. Raises OSError."""
 
 @type_check_only
@@ -142,7 +142,7 @@ class MediaEngine:
         tcp_connections_per_source: int = 1_000,
         tcp_strangers_per_source: int = 100,
     ) -> Self:
-        """Bind ``shards`` UDP ports from ``port`` up (0: any) and start the threads.
+        """Bind ``shards`` UDP ports from ``port`` up (0: any block that is free) and start the threads.
 
         A shard takes ``max_transports``, each of which may send ``ingress_bitrate`` bits per second, and as much as it
         saved in ``ingress_burst`` seconds beside. With ``adapts`` what goes to a peer is fitted into what its path
@@ -151,7 +151,7 @@ class MediaEngine:
         With ``tcp_connections`` each shard also listens for TCP on the number of its port (RFC 6544), and takes so many
         connections, so many of one source, and so many of one source before a genuine check came by them.
 
-        Raises OSError (with errno, and the address in its message) when a port is taken or the address is not ours.
+        Raises OSError (with errno, and where in its ``filename``) when a port is taken or the address is not ours.
         """
 
     def event_fd(self) -> int:
@@ -172,10 +172,24 @@ class MediaEngine:
     ]:
         """All waiting events; those of one shard in their order. None once closed. None is ever lost."""
 
-    def add_transport(self, *, shard: int, transport: int, local_ufrag: str, local_pwd: str) -> None:
-        """Make an ICE-lite, DTLS-passive transport that waits for its peer. OverflowError when the shard is full."""
+    def drain_deaths(self) -> list[tuple[int, list[TransportClosed]]]:
+        """The shards that died since this was asked last, with the closings of what was on each.
 
-    def set_remote(self, transport: int, *, remote_ufrag: str, remote_pwd: str, fingerprint: str) -> None:
+        Until :meth:`revive` what is meant for them raises BlockingIOError.
+        """
+
+    def revive(self, shard: int) -> None:
+        """Start another shard in the place and on the port of one that died. Raises OSError."""
+
+    def processor_times(self) -> list[float]:
+        """Seconds for which each shard's thread has worked so far."""
+
+    def add_transport(self, *, shard: int, transport: int, local_ufrag: str, local_pwd: str) -> None:
+        """Make an ICE-lite transport that waits for its peer. OverflowError when the shard is full."""
+
+    def set_remote(
+        self, transport: int, *, remote_ufrag: str, remote_pwd: str, fingerprint: str, is_dtls_client: bool = False
+    ) -> None:
         """Say who the peer is: its ICE user fragment and password, the SHA-256 fingerprint of its certificate.
 
         Its password is the key of our own checks: no address gets media before one was answered from there, or the

@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import math
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from importlib import metadata
+from pathlib import Path
 
 import structlog
 import uvicorn
@@ -23,7 +26,7 @@ from parlour.httpprotocol import HttpProtocol
 from parlour.listener import Listener, descriptors_for_connections
 from parlour.logs import WindowedLog
 from parlour.media import MediaCore, TcpLimits
-from parlour.media.core import announced_addresses
+from parlour.media.addresses import AnnounceError, announced
 from parlour.metrics.access import Gate
 from parlour.metrics.collector import Collector
 from parlour.metrics.health import LoopHealth
@@ -50,6 +53,9 @@ GOODBYE_TIMEOUT = 3.0
 CLOSE_TIMEOUT = 3.0
 STORES_TIMEOUT = 2.0
 """Seconds that the other parts have to close, each; what hangs is left behind."""
+
+MOST_SHARDS = 64
+"""Media shards that a server starts by itself; the settings may ask for more."""
 
 BACKLOG = 1024
 
@@ -92,6 +98,9 @@ class Server:
         self._accepting: Listener | None = None
         self._for_media = 0
         """Descriptors that connections for media may take."""
+        self.failed = asyncio.Event()
+        """Set when it cannot go on; ``failure`` is why, as one sentence. It is to be stopped then."""
+        self.failure = ""
 
     @property
     def port(self) -> int:
@@ -138,6 +147,12 @@ class Server:
             await self._cleanup.aclose()
             raise
 
+    def _fail(self, sentence: str) -> None:
+        if not self.failure:
+            log.critical("the server cannot go on", why=sentence)
+            self.failure = sentence
+            self.failed.set()
+
     async def stop(self) -> None:
         """Tell clients, then close everything. Idempotent."""
         await self._cleanup.aclose()
@@ -164,12 +179,12 @@ class Server:
             self._on_stop("the stores", stores.close, STORES_TIMEOUT)
         except StorageError as error:
             raise StartError(str(error)) from None
-        announce = [str(ip) for ip in settings.media.announce]
         tcp = self._tcp_limits()
         media = MediaCore(
             bind=address,
             port=settings.media_port,
-            announce=announce,
+            shards=settings.media.shards or processors(),
+            announce=settings.media.announce,
             max_transports=settings.media.max_transports,
             ingress_bitrate=settings.media.ingress_bitrate,
             ingress_burst=settings.media.ingress_burst,
@@ -178,14 +193,16 @@ class Server:
             segmentation=settings.media.segmentation,
             tcp=tcp,
             tell=WindowedLog(),
+            on_failed=self._fail,
         )
         try:
             await media.start()
+        except AnnounceError as error:
+            raise StartError(str(error)) from None
+        except ValueError as error:
+            raise StartError(f"The media ports cannot be opened: {error}; change media_port or media.shards.") from None
         except OSError as error:
-            # The engine's own words begin with what it could not bind.
-            protocol = "TCP" if "cannot bind TCP" in str(error) else "UDP"
-            option = "--media-port" if protocol == "UDP" else "--media-port, or set media.tcp = false"
-            raise StartError(_bind_sentence(error, settings.host, settings.media_port, protocol, option)) from None
+            raise StartError(_media_sentence(error, settings)) from None
         self._on_stop("the media core", media.close, CLOSE_TIMEOUT)
         try:
             system = AccountSystem(settings, stores)
@@ -341,9 +358,9 @@ class Server:
             if settings.tls_cert is not None and settings.tls_key is not None:
                 return server_context(settings.tls_cert, settings.tls_key)
             if settings.tls_self_signed:
-                announced = [str(ip) for ip in settings.media.announce] or announced_addresses(address)
-                return self_signed_context(own_names(settings.host, announced))
-        except CertificateError as error:
+                told = announced(address, settings.media.announce)
+                return self_signed_context(own_names(settings.host, told.addresses))
+        except (CertificateError, AnnounceError) as error:
             raise StartError(str(error)) from None
         return None
 
@@ -364,12 +381,30 @@ def _signaling_limits(settings: Settings) -> SignalingLimits:
     )
 
 
+def processors() -> int:
+    """How many processors this process may use: of those of the machine, and of what its control group gives it."""
+    mine = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        mine = min(mine, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass  # No bound, or a system that tells none.
+    return min(mine, MOST_SHARDS)
+
+
 async def _resolve(host: str) -> str:
     """The address of a host setting: itself, or what its name stands for here."""
     try:
-        return str(ipaddress.ip_address(host))
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:
         pass
+    else:
+        if isinstance(address, ipaddress.IPv6Address) and address.is_link_local:
+            raise StartError(
+                f"The host {host} is link-local, where clients find nobody without a zone; set another --host."
+            )
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return str(mapped or address)
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
@@ -391,6 +426,20 @@ def _listen(address: str, host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+def _media_sentence(error: OSError, settings: Settings) -> str:
+    """Which of the media ports it was: they follow one another."""
+    port = int(str(error.filename or "").rpartition(":")[2] or settings.media_port)
+    # The engine's own words begin with what it could not bind.
+    protocol = "TCP" if "cannot bind TCP" in str(error) else "UDP"
+    option = "--media-port" if protocol == "UDP" else "--media-port, or set media.tcp = false"
+    sentence = _bind_sentence(error, settings.host, port, protocol, option)
+    shards = settings.media.shards or processors()
+    if shards == 1 or settings.media_port == 0:
+        return sentence
+    last = settings.media_port + shards - 1
+    return f"{sentence} Media has a port for each of its {shards} shards, {settings.media_port} to {last}."
+
+
 def _bind_sentence(error: OSError, host: str, port: int, protocol: str, option: str) -> str:
     subject = f"The {protocol} port {port} of {host}"
     match error.errno:
@@ -407,4 +456,7 @@ def _reachable(host: str) -> str:
     """A host as a URL of this machine has it."""
     if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
         return "127.0.0.1"
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        host = str((isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address)
     return f"[{host}]" if ":" in host else host

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,7 +19,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    IPvAnyAddress,
     ValidationError,
     model_validator,
 )
@@ -62,10 +62,29 @@ def _network(value: str) -> str:
         raise ValueError(f"{value!r} is no IP address and no network like 10.0.0.0/8") from None
 
 
-def _reachable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+_INTERFACE = re.compile(r"[!-.0-~]{1,15}")
+"""What Linux takes for the name of an interface; a slash and white space are not."""
+
+
+def _announced(value: object) -> str:
+    """An address that clients can send to, in one spelling, or the name of an interface."""
+    text = str(value).strip()
+    try:
+        address = ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        # Of what looks like an address it is said that it is none, not that no interface has that name.
+        if re.fullmatch(r"[\d.]+|.*:.*", text) or not _INTERFACE.fullmatch(text) or text in {".", ".."}:
+            raise ValueError(f"{text!r} is no IP address and no name of an interface") from None
+        return text
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            raise ValueError(f"{text} has a zone, which means nothing to clients; give the address without it")
+        address = address.ipv4_mapped or address
     if address.is_unspecified or address.is_multicast:
         raise ValueError(f"{address} is no address that a client can send to; give one of this machine or of its NAT")
-    return address
+    if address.version == 6 and address.is_link_local:
+        raise ValueError(f"{address} is link-local, where clients find nobody without a zone; give another address")
+    return str(address)
 
 
 OptionalFile = Annotated[Path | None, BeforeValidator(_expanded), BeforeValidator(_empty_is_none)]
@@ -124,8 +143,9 @@ class MediaTable(_Table):
     """What clients are told about the media port, and how much they may send there."""
 
     announce: Annotated[
-        tuple[Annotated[IPvAnyAddress, AfterValidator(_reachable)], ...], NoDecode, BeforeValidator(_comma_separated)
+        tuple[Annotated[str, BeforeValidator(_announced)], ...], NoDecode, BeforeValidator(_comma_separated)
     ] = ()
+    shards: Annotated[int, Field(ge=0, le=256)] = 0
     ingress_bitrate: Annotated[int, Field(ge=100_000, le=10_000_000_000)] = 20_000_000
     ingress_burst: Annotated[float, Field(ge=0, le=60)] = 0.5
     max_transports: Annotated[int, Field(ge=2, le=10_000)] = 10_000

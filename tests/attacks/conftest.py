@@ -68,7 +68,8 @@ async def serve(tmp_path: Path) -> AsyncIterator[StartProcess]:
             data = tmp_path / "data"
             async with await Storage.open(data) as storage:
                 app = await storage.create_app(APP, now=int(time.time()))
-            variables = {f"PARLOUR_{name}": str(value) for name, value in environment.items()}
+            # What an attack may not disturb is on the same shard as the attack, whatever the machine.
+            variables = {f"PARLOUR_{name}": str(value) for name, value in ({"MEDIA__SHARDS": 1} | environment).items()}
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "parlour", "serve", "--json", "--log-json", "--log-level", "info",
                 "--data", str(data), "--port", "0", "--media-port", "0",

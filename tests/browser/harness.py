@@ -12,6 +12,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -158,19 +159,27 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Ipv6Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
 @contextlib.contextmanager
 def serve_pages(within: Namespace | None = None) -> Iterator[str]:
-    """The test pages on an origin of their own, as an app's own web server would have them."""
+    """The test pages on an origin of their own, as an app's own web server would have them.
+
+    Where there is IPv6 they come over that: of which family a page is decides in Firefox of which its candidates are.
+    """
     handler = functools.partial(_Quiet, directory=str(PAGES))
+    ipv6 = within is not None and bool(within.ipv6)
 
     def listening() -> http.server.ThreadingHTTPServer:
-        return http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        return _Ipv6Server(("::1", 0), handler) if ipv6 else http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
 
     server = within.call(listening) if within else listening()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://{'[::1]' if ipv6 else '127.0.0.1'}:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -36,10 +36,11 @@ class Network:
     data: FilePath
     namespace: Namespace = field(default_factory=lambda: Namespace(SERVER))
     options: tuple[str, ...] = ()
+    host: str = SERVER
     _good: Path | None = None
     _shared: dict[str, asyncio.Future[Guest]] = field(default_factory=dict)
-    _origins: dict[Path, str] = field(default_factory=dict)
-    _browsers: dict[tuple[Path, str, str], asyncio.Future[Browser]] = field(default_factory=dict)
+    _origins: dict[Namespace, str] = field(default_factory=dict)
+    _browsers: dict[tuple[Namespace, str, str], asyncio.Future[Browser]] = field(default_factory=dict)
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     async def __aenter__(self) -> Self:
@@ -58,7 +59,7 @@ class Network:
         assert self.server.stop() == 0, self.server.said()  # the one that runs now: it may have been started again
 
     async def _started(self, port: str, media_port: str) -> ServerProcess:
-        arguments = ["serve", "--host", SERVER, "--port", port, "--media-port", media_port, "--data", str(self.data)]
+        arguments = ["serve", "--host", self.host, "--port", port, "--media-port", media_port, "--data", str(self.data)]
         return await asyncio.to_thread(start_server, [*arguments, *self.options], self.data, within=self.namespace)
 
     async def kill(self) -> None:
@@ -83,20 +84,35 @@ class Network:
         """A guest in a Chromium behind a path, by default one of its own; ``user`` is their id, by default the name."""
         shown = film(shows) if isinstance(shows, str) else shows
         path = path or self.path()
-        browser = await self._chromium(path, shown, name)
+        browser = await self._chromium(path.client, shown, name)
         context = await browser.new_context()
         page = await context.new_page()
         guest = Guest(user or name, shown, speech(name), page, context, self.server, self.app, path=path)
-        await guest.open(self._pages(path))
+        await guest.open(self._pages(path.client))
         return guest
 
     async def invite_to_firefox(self, name: str, shows: str) -> Guest:
         """A guest in a Firefox behind a path of its own."""
         path = self.path()
-        running = await self._stack.enter_async_context(Firefox(path.client))
+        guest = await self._in_firefox(path.client, name, shows)
+        guest.path = path
+        return guest
+
+    async def invite_inside(self, name: str, shows: str, *, firefox: bool = False) -> Guest:
+        """A guest in the server's own network, in Chromium or in Firefox."""
+        if firefox:
+            return await self._in_firefox(self.namespace, name, shows)
+        browser = await self._chromium(self.namespace, film(shows), name)
+        context = await browser.new_context()
+        guest = Guest(name, film(shows), speech(name), await context.new_page(), context, self.server, self.app)
+        await guest.open(self._pages(self.namespace))
+        return guest
+
+    async def _in_firefox(self, where: Namespace, name: str, shows: str) -> Guest:
+        running = await self._stack.enter_async_context(Firefox(where))
         page = await running.new_page()
-        guest = Guest(name, film(shows), speech(name), page, page, self.server, self.app, path=path)
-        await guest.open(self._pages(path))
+        guest = Guest(name, film(shows), speech(name), page, page, self.server, self.app)
+        await guest.open(self._pages(where))
         return guest
 
     def path(self, **conditions: object) -> Path:
@@ -114,16 +130,16 @@ class Network:
         self._good = self._good or self.path()
         return self._good
 
-    def _pages(self, path: Path) -> str:
-        if path not in self._origins:
-            self._origins[path] = self._stack.enter_context(serve_pages(path.client))
-        return self._origins[path]
+    def _pages(self, where: Namespace) -> str:
+        if where not in self._origins:
+            self._origins[where] = self._stack.enter_context(serve_pages(where))
+        return self._origins[where]
 
-    async def _chromium(self, path: Path, shown: Film, name: str) -> Browser:
-        key = (path, shown.name, name)
+    async def _chromium(self, where: Namespace, shown: Film, name: str) -> Browser:
+        key = (where, shown.name, name)
         if key not in self._browsers:
             command = self.data / f"chromium-{len(self._browsers)}"
-            command.write_text(f'#!/bin/sh\nexec {" ".join(path.client.command(CHROMIUM))} "$@"\n')
+            command.write_text(f'#!/bin/sh\nexec {" ".join(where.command(CHROMIUM))} "$@"\n')
             command.chmod(command.stat().st_mode | stat.S_IXUSR)
             arguments = [*ALWAYS, *device_arguments(shown, speech(name))]
             launched = self.playwright.chromium.launch(executable_path=os.fspath(command), args=arguments)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import accounts, contenders, janus, machine, media, media_page, page, servers, stores
+from bench import accounts, contenders, janus, machine, media, media_page, page, servers, shards, stores
 from bench.load import WrongAnswerError, frame, frames
 from bench.measure import Timing, Workload
 
@@ -75,3 +75,10 @@ def test_frames_are_found_in_whatever_pieces_they_come(size: int, masked: bool) 
 
 def test_the_page_about_speed_says_what_the_results_files_say() -> None:
     assert page.PAGE.read_text(encoding="utf-8") == page.recorded()
+
+
+async def test_what_a_second_shard_is_worth_is_measured_with_a_room_on_each() -> None:
+    (measured,) = await shards.measure(1, 1.0)
+    # What it comes to on a machine that tests keep busy says nothing; that each shard has sent its room's packets does.
+    assert measured.alone > 0
+    assert min(measured.both) > 0

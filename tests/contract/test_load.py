@@ -120,3 +120,22 @@ async def test_a_null_reflector_passes_everything_on(peers: Peers) -> None:
     assert [stream["received"] for peer in down for stream in reports[peer]["streams"]] == [sent] * 3
     assert reports[stranger]["streams"] == []
     assert reflector.stats() == {"received": sent, "forwarded": 3 * sent}
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+async def test_every_packet_arrives_over_ipv6_and_over_a_socket_of_both_families(
+    start_server: StartServer, peers: Peers, host: str
+) -> None:
+    server = await start_server(host=host, media__announce=["::1"])
+    stage = Stage(peers, rooms_of(server, peers), Layout(1, 2, patterns=(patterns.BURSTS,)), "load")
+    await stage.fill()
+    stage.start()
+    await stage.window(0.5)
+    stage.stop()
+    delivery = await stage.delivery()
+    assert delivery.exact, delivery
+    shards = (await server.media.snapshot())["shards"]
+    paths = [transport["path"] for shard in shards for transport in shard["router"]["transports"]]
+    assert len(paths) == 3
+    assert all(path is not None and path.startswith("[::1]:") for path in paths), paths
+    await stage.leave()

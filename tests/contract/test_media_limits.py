@@ -36,7 +36,7 @@ def database(tmp_path: Path) -> AnyDatabase:
 
 
 async def test_who_enters_a_server_whose_media_port_is_full_is_refused_with_10015(start_server: StartServer) -> None:
-    server = await start_server(media__max_transports=2)
+    server = await start_server(media__max_transports=2, media__shards=1)
     ann, _ = await join(server, "ann", 1)
     bob, _ = await join(server, "bob", 1)
     await ann.ask("publish", sdp=offer(), audioMid="0", videoMid="1")
@@ -58,7 +58,7 @@ async def test_a_subscriber_for_whom_a_full_media_port_has_no_downlink_gets_0x40
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciler, "MEDIA_RESTARTS", 1)
-    server = await start_server(media__max_transports=3)
+    server = await start_server(media__max_transports=3, media__shards=1)
     publishers = [(await join(server, user, 1))[0] for user in ("ann", "cid", "dan")]
     ben = client(server, "ben")
     await ben.join(1)
@@ -89,6 +89,46 @@ async def test_every_announced_address_of_the_command_line_is_told(tmp_path: Pat
 def test_an_address_that_nobody_can_send_to_is_not_announced(address: str) -> None:
     with pytest.raises(SettingsError, match=r"media\.announce .*no address that a client can send to"):
         load_settings(None, {"media.announce": [address]})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:DB8:0:0::7", "2001:db8::7"),
+        ("[2001:db8::7]", "2001:db8::7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("169.254.7.7", "169.254.7.7"),
+        ("eth0", "eth0"),
+        ("enp3s0f1.100", "enp3s0f1.100"),
+        ("wg-home_2", "wg-home_2"),
+    ],
+)
+def test_an_address_is_announced_in_one_spelling_and_an_interface_by_its_name(given: str, told: str) -> None:
+    assert load_settings(None, {"media.announce": [given]}).media.announce == (told,)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("fe80::1%eth0", "has a zone"),
+        ("2001:db8::7%1", "has a zone"),
+        ("fe80::1", "is link-local"),
+        ("203.0.113", "is no IP address and no name of an interface"),
+        ("203.0.113.256", "is no IP address and no name of an interface"),
+        ("2001:db8::g", "is no IP address and no name of an interface"),
+        ("203.0.113.7:8081", "is no IP address and no name of an interface"),
+        ("a/b", "is no IP address and no name of an interface"),
+        ("a name", "is no IP address and no name of an interface"),
+        ("an-interface-of-17", "is no IP address and no name of an interface"),
+        ("..", "is no IP address and no name of an interface"),
+        ("", "is no IP address and no name of an interface"),
+    ],
+)
+def test_what_is_neither_address_nor_interface_is_refused_by_its_key(given: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=r"media\.announce ") as refused:
+        load_settings(None, {"media.announce": [given]})
+    assert said in str(refused.value)
 
 
 async def policed(server: RunningServer) -> int:

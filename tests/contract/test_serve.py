@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import websockets
+from parlour.server import processors
 from parlour.tls import self_signed
 
 
@@ -60,7 +62,9 @@ def free_ports(data: Path) -> list[object]:
 async def test_port_0_picks_one_and_says_which_and_sigterm_stops_in_good_order(tmp_path: Path) -> None:
     command = await Command.start(*free_ports(tmp_path / "made"))
     line = await command.line()
-    found = re.fullmatch(r"Parlour listens on (http://127\.0\.0\.1:(\d+)) \(media on UDP and TCP (\d+)\)\n", line)
+    found = re.fullmatch(
+        r"Parlour listens on (http://127\.0\.0\.1:(\d+)) \(media on UDP and TCP (\d[-0-9]*)(: \d+ shards)?\)\n", line
+    )
     assert found, line
     client = await websockets.connect(f"ws://127.0.0.1:{found[2]}/v1/ws?v=1")
     command.process.send_signal(signal.SIGTERM)
@@ -81,7 +85,8 @@ async def test_json_says_where_it_listens_and_logs_are_json_lines(tmp_path: Path
     said = json.loads(await command.line())
     assert said["url"].startswith("http://127.0.0.1:")
     assert said["signaling"] == said["url"].replace("http", "ws") + "/v1/ws?v=1"
-    assert len(said["mediaPorts"]) == 1
+    first, many = said["mediaPorts"][0], processors()
+    assert said["mediaPorts"] == list(range(first, first + many))
     assert said["mediaProtocols"] == ["udp", "tcp"]
     command.process.send_signal(signal.SIGINT)
     status, _, err = await command.end()
@@ -112,12 +117,60 @@ async def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
     assert said == f"The TCP port {port} of 127.0.0.1 is taken by another process; choose another with --port."
 
 
+@pytest.mark.parametrize("host", ["fe80::1", "fe80::1%lo", "[fe80::1]"])
+async def test_a_link_local_host_is_refused_in_one_sentence(tmp_path: Path, host: str) -> None:
+    said = await refused(*free_ports(tmp_path), "--host", host)
+    assert said == f"The host {host} is link-local, where clients find nobody without a zone; set another --host."
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "announced"),
+    [("::1", "[::1]", "::1"), ("[::1]", "[::1]", "::1"), ("::ffff:127.0.0.1", "127.0.0.1", "127.0.0.1")],
+)
+async def test_a_host_of_ipv6_is_one_in_every_spelling(tmp_path: Path, host: str, address: str, announced: str) -> None:
+    command = await Command.start(*free_ports(tmp_path), "--host", host, "--json")
+    said = json.loads(await command.line())
+    assert said["url"].startswith(f"http://{address}:")
+    assert said["announced"] == [announced]
+    client = await websockets.connect(said["signaling"])
+    await client.close()
+    command.process.send_signal(signal.SIGINT)
+    status, _, err = await command.end()
+    assert status == 0, err
+
+
+def second_of_two_free_ports() -> int:
+    while True:
+        with contextlib.ExitStack() as stack:
+            first, second = (stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(2))
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1] + 1
+            with contextlib.suppress(OSError, OverflowError):
+                second.bind(("127.0.0.1", port))
+                return port
+
+
+async def test_shards_beyond_the_last_port_are_one_sentence(tmp_path: Path) -> None:
+    said = await refused("--data", tmp_path, "--port", 0, "--media-port", 65534, "--shards", 4)
+    assert "would end at 65537" in said
+    assert said.endswith("change media_port or media.shards.")
+
+
+async def test_an_interface_to_announce_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    said = await refused(*free_ports(tmp_path), "--announce", "eth77")
+    assert said.startswith("announce names eth77, which is no IP address, and no interface of this machine")
+
+
 async def test_a_taken_media_port_is_one_sentence(tmp_path: Path) -> None:
+    # Another server has the second port of a block whose first one is free.
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-        said = await refused("--data", tmp_path, "--port", 0, "--media-port", port)
-    assert said == f"The UDP port {port} of 127.0.0.1 is taken by another process; choose another with --media-port."
+        port = second_of_two_free_ports()
+        taken.bind(("127.0.0.1", port))
+        said = await refused("--data", tmp_path, "--port", 0, "--media-port", port, "--shards", 1)
+        of_three = await refused("--data", tmp_path, "--port", 0, "--media-port", port - 1, "--shards", 3)
+    taken = f"The UDP port {port} of 127.0.0.1 is taken by another process; choose another with --media-port."
+    assert said == taken
+    assert of_three == f"{taken} Media has a port for each of its 3 shards, {port - 1} to {port + 1}."
 
 
 async def test_a_media_port_that_is_taken_for_tcp_is_one_sentence_and_serves_without_tcp(tmp_path: Path) -> None:

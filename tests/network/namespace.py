@@ -39,10 +39,16 @@ Result = TypeVar("Result")
 
 
 class Namespace:
-    """A network with nothing in it but a loopback interface, which also has the addresses given."""
+    """A network with nothing in it but a loopback interface, which also has the addresses given.
 
-    def __init__(self, *addresses: str) -> None:
+    With ``ipv6`` there is IPv6 as well, and an interface beside the loopback that has those addresses: browsers look
+    for one. What leaves over it is lost.
+    """
+
+    def __init__(self, *addresses: str, ipv6: tuple[str, ...] = ()) -> None:
         self.addresses = addresses
+        self.ipv6 = ipv6
+        self._device: int | None = None
         self._paths = 0
         self._keeper: subprocess.Popen[str] | None = None
 
@@ -62,10 +68,26 @@ class Namespace:
             raise AssertionError(MISSING.format(told.strip() or "unshare --net was refused"))
         for address in self.addresses:
             self.ip("address", "add", f"{address}/32", "dev", "lo")
+        if self.ipv6:
+            self._allow_ipv6()
         return self
+
+    def _allow_ipv6(self) -> None:
+        allow = "echo 0 | tee /proc/sys/net/ipv6/conf/all/disable_ipv6 /proc/sys/net/ipv6/conf/default/disable_ipv6"
+        done = subprocess.run(
+            self.command("sh", "-c", allow), capture_output=True, text=True, timeout=DEADLINE, check=False
+        )
+        assert done.returncode == 0, f"the kernel has no IPv6: {done.stderr.strip()}"
+        self._device = self.tun("six")
+        self.ip("link", "set", "six", "up")
+        for address in self.ipv6:
+            self.ip("-6", "address", "add", f"{address}/64", "dev", "six", "nodad")
+        self.ip("-6", "route", "add", "default", "dev", "six")  # by it a browser finds the address that it has
 
     def __exit__(self, *_: object) -> None:
         assert self._keeper is not None
+        if self._device is not None:
+            os.close(self._device)
         self._keeper.communicate(timeout=DEADLINE)  # ends its input, and waits until all in there is gone
 
     @property

@@ -10,12 +10,13 @@ import contextlib
 import itertools
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import websockets
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 
 Json = dict[str, Any]
+Setup = Literal["actpass", "active", "passive"]
 
 
 class Refused(Exception):
@@ -36,9 +37,14 @@ def prefer_codec(pc: RTCPeerConnection, name: str) -> None:
 
 
 class AiortcPeer:
-    """One user in one room with an uplink and a downlink peer connection, as browsers have them."""
+    """One user in one room with an uplink and a downlink peer connection, as browsers have them.
 
-    def __init__(self, url: str) -> None:
+    ``offers`` is what it says of its side of DTLS in offers, ``is_passive`` whether it answers that it waits for the
+    server's hello, as no browser does.
+    """
+
+    def __init__(self, url: str, *, offers: Setup = "actpass", is_passive: bool = False) -> None:
+        self._offers, self._is_passive = offers, is_passive
         self.url = url.replace("http", "ws", 1) + "/v1/ws?v=1"
         self.events: asyncio.Queue[Json] = asyncio.Queue()
         self.seen: list[Json] = []
@@ -68,7 +74,8 @@ class AiortcPeer:
         prefer_codec(pc, codec)
         await pc.setLocalDescription(await pc.createOffer())
         mids = {f"{transceiver.kind}Mid": transceiver.mid for transceiver in pc.getTransceivers()}
-        answer = await self.request("publish", sdp=pc.localDescription.sdp, **mids)
+        sdp = pc.localDescription.sdp.replace("a=setup:actpass", f"a=setup:{self._offers}")
+        answer = await self.request("publish", sdp=sdp, **mids)
         await pc.setRemoteDescription(RTCSessionDescription(sdp=answer["sdp"], type="answer"))
 
     def target_bitrate(self) -> int | None:
@@ -149,6 +156,9 @@ class AiortcPeer:
             self.downlink = RTCPeerConnection()
         pc = self.downlink
         await pc.setRemoteDescription(RTCSessionDescription(sdp=offer["sdp"], type="offer"))
+        if self._is_passive:
+            for transceiver in pc.getTransceivers():
+                transceiver.receiver.transport._set_role("server")
         await pc.setLocalDescription(await pc.createAnswer())
         by_mid = {transceiver.mid: transceiver for transceiver in pc.getTransceivers()}
         for wanted in offer["tracks"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from parlour.media import MediaCore, MediaFullError
-from parlour.media.core import announced_addresses
+from parlour.media.addresses import announced
 
 from tests.peers.stun_peer import StunPeer, binding_request
 
@@ -35,7 +35,7 @@ async def test_an_answer_leaves_from_the_announced_address_that_was_asked(bind: 
 
 @pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
 def test_no_candidate_is_a_wildcard(wildcard: str) -> None:
-    addresses = announced_addresses(wildcard)
+    addresses = announced(wildcard).addresses
     assert addresses
     assert not {"0.0.0.0", "::"} & set(addresses)
 

@@ -60,7 +60,8 @@ def test_an_answer_may_leave_out_repair_and_the_extensions() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("a=setup:active", "a=setup:passive", "must be active"),
+        ("a=setup:active", "a=setup:actpass", "must be active or passive, not 'actpass'"),
+        ("a=setup:active", "a=setup:holdconn", "holdconn is not for DTLS"),
         ("a=mid:1", "a=mid:5", "BUNDLE|is not the"),
         ("m=video", "m=audio", "is not the"),
     ],

@@ -90,7 +90,10 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[limits]\nmessage_byte = 1", "{}: limits.message_byte is no setting of Parlour. Did you mean limits.mess"),
         ("[limits]\nmessage_bytes = 1", "{}: limits.message_bytes is 1, but it should be greater than or equal to"),
         ("limits = 1", "{}: limits is 1, but it has to be a table of settings."),
-        ("[media]\nannounce = ['1.2.3']", "{}: media.announce is '1.2.3', but it has to be an IPv4 or IPv6 address."),
+        (
+            "[media]\nannounce = ['1.2.3']",
+            "{}: media.announce is '1.2.3', but '1.2.3' is no IP address and no name of an interface.",
+        ),
         ("log_level = 'loud'", "{}: log_level is 'loud', but it should be 'debug', 'info', 'warning' or 'error'."),
         ("host = ''", "{}: host is '', but it must not be empty."),
         ("log_json = 'maybe'", "{}: log_json is 'maybe', but it has to be true or false."),

@@ -22,7 +22,7 @@ mod session;
 
 pub use allocation::{allocation, pacer};
 pub use bandwidth::bandwidth;
-pub use session::{handshake, media, router, sources};
+pub use session::{answer, handshake, media, router, sources};
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
@@ -41,6 +41,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("keyframe", keyframe),
     ("descriptor", descriptor),
     ("router", router),
+    ("answer", answer),
     ("handshake", handshake),
     ("media", media),
     ("sources", sources),

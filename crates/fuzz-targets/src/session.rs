@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use dimpl::{Config, Dtls, DtlsCertificate, Output};
+use parlour_media::dtls::DtlsRole;
 use parlour_media::num::{PayloadType, RtpTime, SeqNo, Ssrc};
 use parlour_media::rtp::{RtpHeader, is_rtcp, is_rtp_or_rtcp, write_header};
 use parlour_media::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
@@ -18,9 +19,11 @@ use parlour_media::{
 };
 use parlour_sim::ledger::Ledger;
 
+mod answer;
 mod handshake;
 mod sources;
 
+pub use answer::answer;
 pub use handshake::handshake;
 pub use sources::sources;
 
@@ -71,6 +74,10 @@ impl Session {
     /// Two transports, each with an address that a check has validated. Both peers have the same certificate, which is
     /// ours as well: making more of them would be all that the fuzzer did.
     pub fn new() -> Self {
+        Session::with_role(DtlsRole::Server)
+    }
+
+    fn with_role(role: DtlsRole) -> Self {
         let now = Instant::now();
         let certificate = certificate();
         let fingerprint = parlour_media::dtls::fingerprint(&certificate.certificate);
@@ -102,6 +109,7 @@ impl Session {
                 remote_ufrag: "peer".to_owned(),
                 remote_pwd: PASSWORD.to_owned(),
                 fingerprint,
+                role,
             });
             session.check(of, [of as u8; 12], address(of), true);
             let (_, answer) = session

@@ -45,6 +45,8 @@ named!(
         NoSrtpProfile = "no-srtp-profile",
         /// The peer said goodbye (DTLS close_notify).
         PeerClosed = "peer-closed",
+        /// Our own fault: the shard that it was on ended. A new one takes its place.
+        ShardDied = "shard-died",
         /// Our own fault: handling this transport panicked. Others are not touched.
         Panicked = "panicked",
     }

@@ -6,6 +6,7 @@ mod bandwidth;
 mod calls;
 mod connections;
 mod downlink_feedback;
+mod dtls_client;
 mod dtls_forgery;
 mod estimates;
 mod first_picture;

@@ -1,5 +1,6 @@
 //! `MediaEngine`: the engine of `parlour-shard` with Python's types around it.
 
+use parlour_media::dtls::DtlsRole;
 use parlour_media::router::MAX_TRANSPORTS;
 use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, PayloadType, ProducerId,
@@ -21,11 +22,13 @@ use std::time::Duration;
 // A default that Python shows has to be a literal.
 const _: () = assert!(MAX_TRANSPORTS == 10_000);
 
-/// The IP addresses of every interface that is up.
+/// The addresses of all interfaces that are up: the interface's name, the address, whether there is a carrier.
 #[pyfunction]
-pub fn interface_addresses() -> PyResult<Vec<String>> {
-    let addresses = parlour_shard::interface_addresses()?;
-    Ok(addresses.iter().map(IpAddr::to_string).collect())
+pub fn interface_addresses() -> PyResult<Vec<(String, String, bool)>> {
+    let addresses = parlour_shard::interface_addresses()?.into_iter();
+    Ok(addresses
+        .map(|it| (it.interface, it.ip.to_string(), it.running))
+        .collect())
 }
 
 /// The media shards: threads with one UDP port each.
@@ -107,6 +110,27 @@ impl MediaEngine {
         events.iter().map(|event| event_dict(py, event)).collect()
     }
 
+    fn drain_deaths<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Vec<(usize, Vec<Bound<'py, PyDict>>)>> {
+        let deaths = self.engine.drain_deaths().into_iter();
+        let told = deaths.map(|(shard, closed)| {
+            let closed = closed.iter().map(|event| event_dict(py, event));
+            Ok((shard, closed.collect::<PyResult<_>>()?))
+        });
+        told.collect()
+    }
+
+    fn revive(&self, py: Python<'_>, shard: usize) -> PyResult<()> {
+        py.detach(|| self.engine.revive(shard)).map_err(start_error)
+    }
+
+    fn processor_times(&self) -> PyResult<Vec<f64>> {
+        let times = self.engine.processor_times().map_err(command_error)?;
+        Ok(times.iter().map(Duration::as_secs_f64).collect())
+    }
+
     #[pyo3(signature = (*, shard, transport, local_ufrag, local_pwd))]
     fn add_transport(
         &self,
@@ -120,13 +144,14 @@ impl MediaEngine {
             .map_err(command_error)
     }
 
-    #[pyo3(signature = (transport, *, remote_ufrag, remote_pwd, fingerprint))]
+    #[pyo3(signature = (transport, *, remote_ufrag, remote_pwd, fingerprint, is_dtls_client = false))]
     fn set_remote(
         &self,
         transport: u64,
         remote_ufrag: String,
         remote_pwd: String,
         fingerprint: &str,
+        is_dtls_client: bool,
     ) -> PyResult<()> {
         let fingerprint = parse_fingerprint(fingerprint).ok_or_else(|| {
             PyValueError::new_err(format!(
@@ -138,6 +163,10 @@ impl MediaEngine {
             remote_ufrag,
             remote_pwd,
             fingerprint,
+            role: match is_dtls_client {
+                true => DtlsRole::Client,
+                false => DtlsRole::Server,
+            },
         })
     }
 
@@ -488,22 +517,26 @@ fn start_error(error: StartError) -> PyErr {
     let sentence = error.to_string();
     match error {
         StartError::Invalid(_) => PyValueError::new_err(sentence),
-        StartError::Bind { source, .. } | StartError::System { source, .. } => {
-            match source.raw_os_error() {
-                // OSError picks its subclass by the number: PermissionError and so on.
-                Some(errno) => PyOSError::new_err((errno, sentence)),
-                None => PyOSError::new_err(sentence),
-            }
-        }
+        StartError::Bind {
+            source, address, ..
+        } => match source.raw_os_error() {
+            // OSError picks its subclass by the number: PermissionError and so on. What it is about is its filename.
+            Some(errno) => PyOSError::new_err((errno, sentence, address.to_string())),
+            None => PyOSError::new_err(sentence),
+        },
+        StartError::System { source, .. } => match source.raw_os_error() {
+            Some(errno) => PyOSError::new_err((errno, sentence)),
+            None => PyOSError::new_err(sentence),
+        },
     }
 }
 
 fn command_error(error: CommandError) -> PyErr {
     let sentence = error.to_string();
     match error {
-        CommandError::RingFull { .. } | CommandError::EventsWait(_) => {
-            PyBlockingIOError::new_err(sentence)
-        }
+        CommandError::RingFull { .. }
+        | CommandError::ShardDied { .. }
+        | CommandError::EventsWait(_) => PyBlockingIOError::new_err(sentence),
         CommandError::ShardFull { .. } => PyOverflowError::new_err(sentence),
         CommandError::Closed | CommandError::OtherProcess => PyRuntimeError::new_err(sentence),
         CommandError::UnknownTransport(_)

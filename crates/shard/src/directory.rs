@@ -127,6 +127,19 @@ impl Directory {
         }
     }
 
+    /// A shard is gone, with all that is on it: its transports.
+    pub(crate) fn remove_shard(&mut self, shard: usize) -> Vec<TransportId> {
+        let lost = self
+            .transports
+            .iter()
+            .filter(|(_, home)| home.shard == shard);
+        let lost: Vec<TransportId> = lost.map(|(transport, _)| *transport).collect();
+        for transport in &lost {
+            self.remove_transport(*transport);
+        }
+        lost
+    }
+
     fn add_producer(&mut self, producer: ProducerId, transport: TransportId) {
         if let Some(home) = self.transports.get_mut(&transport) {
             home.producers.insert(producer);

@@ -3,7 +3,8 @@
 use crate::directory::{Directory, Passed};
 use crate::error::{CommandError, SnapshotError, StartError};
 use crate::events::{self, EventReceiver, EventSender};
-use crate::ports;
+use crate::lives::Obituary;
+use crate::ports::{self, Sockets, bind_block};
 use crate::shard::{Order, Shard};
 use crate::stats::{EngineSnapshot, ShardStats};
 use crate::tcp::TcpLimits;
@@ -13,7 +14,7 @@ use mio::{Poll, Waker};
 use parlour_media::router::MAX_TRANSPORTS;
 use parlour_media::{Command, Event, IngressLimit, RouterConfig, TransportId};
 use std::io::{self, Read as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
@@ -34,7 +35,7 @@ const JOIN_DEADLINE: Duration = Duration::from_secs(3);
 pub struct EngineConfig {
     /// The address of all sockets.
     pub bind: IpAddr,
-    /// The port of the first shard; the others follow. 0: any.
+    /// The port of the first shard; the others follow. 0: any block that is free.
     pub port: u16,
     /// How many shards.
     pub shards: usize,
@@ -52,55 +53,55 @@ pub struct EngineConfig {
 
 /// The running shards.
 pub struct Engine {
+    config: EngineConfig,
+    certificate: DtlsCertificate,
     fingerprint: String,
     ports: Vec<u16>,
-    max_transports: usize,
-    ingress: IngressLimit,
-    adapts: bool,
-    segments: bool,
     state: Mutex<State>,
     process: u32,
 }
 
-struct Handle {
+pub(crate) struct Handle {
     orders: SyncSender<Order>,
-    waker: Waker,
-    stop: Arc<AtomicBool>,
+    pub(crate) waker: Waker,
+    pub(crate) stop: Arc<AtomicBool>,
 }
 
 /// What a stop takes away, file descriptors included: none of it waits for the engine to be dropped.
-struct State {
-    directory: Directory,
-    shards: Vec<Handle>,
-    threads: Vec<Running>,
-    events: Option<EventReceiver>,
+pub(crate) struct State {
+    pub(crate) directory: Directory,
+    pub(crate) shards: Vec<Handle>,
+    pub(crate) threads: Vec<Running>,
+    pub(crate) events: Option<EventReceiver>,
 }
 
 /// A thread, and a channel that hangs up when the thread ends.
-struct Running {
-    thread: JoinHandle<()>,
+pub(crate) struct Running {
+    pub(crate) thread: JoinHandle<()>,
     ended: Receiver<()>,
 }
 
 impl Engine {
     /// Bind all ports, then start all threads; either everything runs or nothing does.
     pub fn start(config: EngineConfig) -> Result<Engine, StartError> {
-        let addresses = addresses(config)?;
         let system = |what| move |source| StartError::System { what, source };
+        let sockets = bind_block(&config, |address| {
+            let sockets = ports::bind(address, config.tcp.is_some())?;
+            let bound = sockets.0.local_addr();
+            let port = bound.map_err(system("the address of a socket"))?.port();
+            Ok((sockets, port))
+        })?;
         let certificate = generate_self_signed_certificate()
             .map_err(|error| system("the DTLS certificate")(io::Error::other(error.to_string())))?;
-        let sockets = addresses
-            .into_iter()
-            .map(|address| ports::bind(address, config.tcp.is_some()))
-            .collect::<Result<Vec<_>, _>>()?;
         let (sender, events) = events::ring().map_err(system("the event ring"))?;
-        let mut engine = Engine {
+        let engine = Engine {
+            config: EngineConfig {
+                max_transports: config.max_transports.min(MAX_TRANSPORTS),
+                ..config
+            },
             fingerprint: certificate.fingerprint_str(),
-            ports: Vec::new(),
-            max_transports: config.max_transports.min(MAX_TRANSPORTS),
-            ingress: config.ingress,
-            adapts: config.adapts,
-            segments: config.segments,
+            certificate,
+            ports: sockets.iter().map(|(_, port)| *port).collect(),
             state: Mutex::new(State {
                 directory: Directory::default(),
                 shards: Vec::new(),
@@ -109,64 +110,92 @@ impl Engine {
             }),
             process: std::process::id(),
         };
-        for (socket, listener) in sockets {
-            let listener = listener.zip(config.tcp);
+        for (shard, (sockets, _)) in sockets.into_iter().enumerate() {
             // A failure drops the engine, which stops what was started.
-            engine
-                .start_shard(socket, listener, &certificate, &sender)
-                .map_err(system("a media thread"))?;
+            let started = engine.start_shard(shard, sockets, sender.clone());
+            let (handle, running) = started.map_err(system("a media thread"))?;
+            let mut state = engine.state();
+            state.shards.push(handle);
+            state.threads.push(running);
         }
         Ok(engine)
     }
 
-    fn start_shard(
-        &mut self,
-        socket: UdpSocket,
-        listener: Option<(TcpListener, TcpLimits)>,
-        certificate: &DtlsCertificate,
-        events: &EventSender,
-    ) -> io::Result<()> {
-        let port = socket.local_addr()?.port();
+    /// Start the thread of a shard.
+    pub(crate) fn start_shard(
+        &self,
+        number: usize,
+        (socket, listener): Sockets,
+        events: EventSender,
+    ) -> io::Result<(Handle, Running)> {
         let poll = Poll::new()?;
         let waker = Shard::register(&poll, &socket)?;
         let connections = listener
+            .zip(self.config.tcp)
             .map(|(listener, limits)| Shard::listen(&poll, listener, limits))
             .transpose()?;
         let (orders, ring) = mpsc::sync_channel(COMMAND_RING);
         let stop = Arc::new(AtomicBool::new(false));
+        let obituary = Obituary {
+            shard: number,
+            stop: stop.clone(),
+            events: events.clone(),
+        };
         let shard = Shard {
             socket,
             connections,
             poll,
             orders: ring,
-            events: events.clone(),
+            events,
             stop: stop.clone(),
-            segments: self.segments,
+            segments: self.config.segments,
             config: RouterConfig {
-                certificate: certificate.clone(),
+                certificate: self.certificate.clone(),
                 seed: u64::from_ne_bytes(random()?),
                 secret: random()?,
                 started: Instant::now(),
-                ingress: self.ingress,
-                adapts: self.adapts,
+                ingress: self.config.ingress,
+                adapts: self.config.adapts,
             },
         };
         let (alive, ended) = mpsc::sync_channel::<()>(0);
         let thread = std::thread::Builder::new()
-            .name(format!("parlour-shard-{}", self.ports.len()))
+            .name(format!("parlour-shard-{number}"))
             .spawn(move || {
+                // Dropped in the opposite order, and after the shard: its port is free when its end is told.
+                let (_alive, _obituary) = (alive, obituary);
                 shard.run();
-                drop(alive);
             })?;
-        self.ports.push(port);
-        let mut state = self.state();
-        state.threads.push(Running { thread, ended });
-        state.shards.push(Handle {
+        let handle = Handle {
             orders,
             waker,
             stop,
-        });
-        Ok(())
+        };
+        Ok((handle, Running { thread, ended }))
+    }
+
+    /// Whether media may come over TCP.
+    pub(crate) fn takes_connections(&self) -> bool {
+        self.config.tcp.is_some()
+    }
+
+    /// The address of all sockets.
+    pub(crate) fn bind(&self) -> IpAddr {
+        self.config.bind
+    }
+
+    /// Have a shard stand still until what is returned is dropped.
+    #[cfg(test)]
+    pub(crate) fn block(&self, shard: usize) -> SyncSender<()> {
+        let (held, gone) = mpsc::sync_channel(0);
+        self.state().pass(shard, Order::Block(gone)).unwrap();
+        held
+    }
+
+    /// Have a shard die as if it could wait for nothing any more.
+    #[cfg(test)]
+    pub(crate) fn kill(&self, shard: usize) {
+        self.state().pass(shard, Order::Die).unwrap();
     }
 
     /// SHA-256 of the DTLS certificate as SDP writes it (RFC 8122 §5).
@@ -219,10 +248,10 @@ impl Engine {
         if state.directory.has_transport(transport) {
             return Err(CommandError::DuplicateId(transport.0));
         }
-        if state.directory.transports_on(shard) >= self.max_transports {
+        if state.directory.transports_on(shard) >= self.config.max_transports {
             return Err(CommandError::ShardFull {
                 shard,
-                transports: self.max_transports,
+                transports: self.config.max_transports,
             });
         }
         let command = Command::AddTransport {
@@ -272,7 +301,10 @@ impl Engine {
                 let left = timeout.saturating_sub(asked.elapsed());
                 let part = answer.recv_timeout(left).map_err(|error| match error {
                     RecvTimeoutError::Timeout => SnapshotError::Timeout { shard, timeout },
-                    RecvTimeoutError::Disconnected => SnapshotError::Refused(CommandError::Closed),
+                    RecvTimeoutError::Disconnected => {
+                        let closed = self.usable().err();
+                        SnapshotError::Refused(closed.unwrap_or(CommandError::ShardDied { shard }))
+                    }
                 })?;
                 let is_last = part.is_last;
                 stats.extend(part);
@@ -322,7 +354,7 @@ impl Engine {
         all
     }
 
-    fn usable(&self) -> Result<MutexGuard<'_, State>, CommandError> {
+    pub(crate) fn usable(&self) -> Result<MutexGuard<'_, State>, CommandError> {
         if self.process != std::process::id() {
             return Err(CommandError::OtherProcess);
         }
@@ -333,7 +365,7 @@ impl Engine {
         Ok(state)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -354,7 +386,7 @@ impl State {
                 shard,
                 waiting: COMMAND_RING,
             },
-            TrySendError::Disconnected(_) => CommandError::Closed,
+            TrySendError::Disconnected(_) => CommandError::ShardDied { shard },
         })?;
         // An eventfd refuses only at 2^64 - 1, and is readable then.
         let _ = handle.waker.wake();
@@ -366,29 +398,6 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn addresses(config: EngineConfig) -> Result<Vec<SocketAddr>, StartError> {
-    let EngineConfig {
-        bind, port, shards, ..
-    } = config;
-    if !(1..=256).contains(&shards) {
-        return Err(StartError::Invalid(format!(
-            "{shards} media shards were asked for; 1 to 256 are possible"
-        )));
-    }
-    if port == 0 {
-        return Ok(vec![SocketAddr::new(bind, 0); shards]);
-    }
-    let last = usize::from(port) + shards - 1;
-    if u16::try_from(last).is_err() {
-        return Err(StartError::Invalid(format!(
-            "{shards} media ports from {port} up would end at {last}, and the last port is 65535"
-        )));
-    }
-    Ok((port..=last as u16)
-        .map(|port| SocketAddr::new(bind, port))
-        .collect())
 }
 
 fn random<const LEN: usize>() -> io::Result<[u8; LEN]> {

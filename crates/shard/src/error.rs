@@ -103,6 +103,11 @@ pub enum CommandError {
         /// How many it has.
         transports: usize,
     },
+    /// The shard ended by itself and was not started again yet.
+    ShardDied {
+        /// Which.
+        shard: usize,
+    },
     /// So many events wait to be fetched.
     EventsWait(usize),
     /// The engine was closed.
@@ -133,6 +138,9 @@ impl fmt::Display for CommandError {
             }
             CommandError::ShardFull { shard, transports } => {
                 write!(f, "shard {shard} has {transports} transports and takes no more; start more shards")
+            }
+            CommandError::ShardDied { shard } => {
+                write!(f, "shard {shard} has died and is being started again; try again in a moment")
             }
             CommandError::EventsWait(waiting) => {
                 write!(f, "{waiting} events wait; fetch them before asking for more")

@@ -43,6 +43,8 @@ struct Waiting {
     repeated: HashMap<(TransportId, Repeated), Event>,
     /// The latest level of each track.
     levels: HashMap<ProducerId, Event>,
+    /// Shards that ended by themselves.
+    deaths: Vec<usize>,
 }
 
 /// Both ends for any number of shards.
@@ -93,6 +95,11 @@ impl EventSender {
         }
     }
 
+    /// Say that a shard ended by itself.
+    pub(crate) fn push_death(&self, shard: usize) {
+        self.0.waiting().deaths.push(shard);
+    }
+
     /// Make the descriptor readable.
     pub(crate) fn signal(&self) {
         // The only error is a counter at its limit, and then it is readable already.
@@ -107,13 +114,29 @@ impl EventReceiver {
         // Reset first: an event pushed after this makes the descriptor readable again.
         let mut count = [0; 8];
         let _ = (&self.0.signal).read(&mut count);
-        let waiting = std::mem::take(&mut *self.0.waiting());
+        let waiting = {
+            let mut waiting = self.0.waiting();
+            let deaths = std::mem::take(&mut waiting.deaths);
+            let taken = std::mem::take(&mut *waiting);
+            waiting.deaths = deaths;
+            taken
+        };
         let repeated = waiting.repeated.into_values();
         Vec::from(waiting.once)
             .into_iter()
             .chain(repeated)
             .chain(waiting.levels.into_values())
             .collect()
+    }
+
+    /// The shards that ended by themselves since this was asked last.
+    pub(crate) fn drain_deaths(&self) -> Vec<usize> {
+        std::mem::take(&mut self.0.waiting().deaths)
+    }
+
+    /// Another end to put events in.
+    pub(crate) fn sender(&self) -> EventSender {
+        EventSender(self.0.clone())
     }
 
     /// How many wait.

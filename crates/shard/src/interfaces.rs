@@ -1,11 +1,23 @@
 //! The addresses of this machine.
 
 use crate::address::RawAddress;
+use std::ffi::CStr;
 use std::io;
 use std::net::IpAddr;
 
-/// The address of every interface that is up, loopback included, in the system's order.
-pub fn interface_addresses() -> io::Result<Vec<IpAddr>> {
+/// One address of an interface that is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// The interface's name.
+    pub interface: String,
+    /// The address, without a zone.
+    pub ip: IpAddr,
+    /// Whether the interface has a carrier.
+    pub running: bool,
+}
+
+/// The addresses of all interfaces that are up, loopback included, in the system's order.
+pub fn interface_addresses() -> io::Result<Vec<InterfaceAddress>> {
     let mut list = std::ptr::null_mut();
     // SAFETY: on success `list` is a list that is freed below.
     if unsafe { libc::getifaddrs(&mut list) } != 0 {
@@ -22,10 +34,14 @@ pub fn interface_addresses() -> io::Result<Vec<IpAddr>> {
         }
         // SAFETY: as above.
         let address = unsafe { RawAddress::copy(entry.ifa_addr) }.decode();
-        if let Some(ip) = address.map(|address| address.ip())
-            && !addresses.contains(&ip)
-        {
-            addresses.push(ip);
+        if let Some(ip) = address.map(|address| address.ip()) {
+            // SAFETY: an entry has a name, which ends.
+            let name = unsafe { CStr::from_ptr(entry.ifa_name) };
+            addresses.push(InterfaceAddress {
+                interface: name.to_string_lossy().into_owned(),
+                ip,
+                running: entry.ifa_flags & libc::IFF_RUNNING as libc::c_uint != 0,
+            });
         }
     }
     // SAFETY: the list came from getifaddrs and nothing points into it any more.
@@ -40,6 +56,7 @@ mod tests {
     #[test]
     fn this_machine_has_a_loopback_address() {
         let addresses = interface_addresses().unwrap();
-        assert!(addresses.iter().any(IpAddr::is_loopback), "{addresses:?}");
+        let loopback = addresses.iter().find(|it| it.ip.is_loopback());
+        assert_eq!(loopback.unwrap().interface, "lo", "{addresses:?}");
     }
 }

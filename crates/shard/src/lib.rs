@@ -1,7 +1,7 @@
 //! The threads, sockets and rings around the media core.
 //!
 //! A shard is one thread with one UDP socket, a TCP listener on the same port and one [`parlour_media::Router`]; nothing is shared
-//! between shards. An [`Engine`] starts the shards, takes commands from any thread and gives events
+//! between shards, so that what floods or stops one leaves the others alone. An [`Engine`] starts the shards, takes commands from any thread and gives events
 //! back through one bounded ring with one file descriptor to wait on.
 
 mod address;
@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod events;
 mod interfaces;
+mod lives;
 mod numbers;
 mod outlet;
 mod ports;
@@ -29,7 +30,7 @@ mod own_network;
 pub use engine::{COMMAND_RING, Engine, EngineConfig};
 pub use error::{CommandError, SnapshotError, StartError};
 pub use events::EVENT_BACKLOG;
-pub use interfaces::interface_addresses;
+pub use interfaces::{InterfaceAddress, interface_addresses};
 pub use numbers::{Numbers, ROWS, Tally};
 pub use stats::EngineSnapshot;
 pub use tcp::TcpLimits;

@@ -40,6 +40,12 @@ pub(crate) enum Order {
     Router(Command),
     /// All counters, as they are, a part in each turn: whoever asks puts them together and makes a text of them.
     Snapshot(Sender<ShardPart>),
+    /// To end, with nobody asking for it.
+    #[cfg(test)]
+    Die,
+    /// To do nothing until the other end is gone.
+    #[cfg(test)]
+    Block(mpsc::Receiver<()>),
 }
 
 /// What a shard is made of; made where errors can still be told, moved into the thread.
@@ -277,6 +283,12 @@ impl Turn<'_> {
                     self.panics += u64::from(done.is_err());
                 }
                 Ok(Order::Snapshot(reply)) => self.copies.push_back((reply, Copied::default())),
+                #[cfg(test)]
+                Ok(Order::Block(held)) => {
+                    let _ = held.recv();
+                }
+                #[cfg(test)]
+                Ok(Order::Die) => panic!("a shard that a test has die"),
                 Err(_) => return false,
             }
         }

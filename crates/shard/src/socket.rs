@@ -1,8 +1,9 @@
 //! A shard's UDP socket.
 
+use crate::address::RawAddress;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Asked for in both directions: some 30 ms at 1 Gbit/s. The kernel may give less (net.core.rmem_max).
 const BUFFER_BYTES: libc::c_int = 4 << 20;
@@ -10,7 +11,10 @@ const BUFFER_BYTES: libc::c_int = 4 << 20;
 /// Bind a port for media: non-blocking, large buffers, receive offload and arrival times where the
 /// kernel has them. A socket of all addresses tells with each datagram which of them was asked.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(address)?;
+    let socket = match address {
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => bind_both_families(address)?,
+        _ => UdpSocket::bind(address)?,
+    };
     socket.set_nonblocking(true)?;
     // Each of these is an improvement that the call works without.
     enlarge_buffers(&socket, BUFFER_BYTES);
@@ -41,6 +45,24 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
         set(&socket, level, option, 1)?;
     }
     Ok(socket)
+}
+
+/// A socket of all addresses of IPv6 and of IPv4, whatever the system makes of `::` by itself (net.ipv6.bindv6only).
+fn bind_both_families(address: SocketAddr) -> io::Result<UdpSocket> {
+    // SAFETY: socket has no memory arguments.
+    let raw = unsafe { libc::socket(libc::AF_INET6, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    let socket = UdpSocket::from(unsafe { OwnedFd::from_raw_fd(raw) });
+    set(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
+    let (name, len) = RawAddress::encode(address, true);
+    // SAFETY: `name` is `len` readable bytes and outlives the call.
+    match unsafe { libc::bind(raw, (&raw const name).cast(), len) } {
+        0 => Ok(socket),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Whether the kernel cuts runs of datagrams that are sent on that socket: Linux does from 4.18 on.
@@ -102,5 +124,30 @@ pub fn set(
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::own_network::with_loopback_mtu;
+    use std::net::Ipv6Addr;
+    use std::time::Duration;
+
+    #[test]
+    fn a_socket_of_all_addresses_hears_both_families_whatever_the_system_makes_of_it_by_itself() {
+        let test = "socket::tests::a_socket_of_all_addresses_hears_both_families_whatever_the_system_makes_of_it_by_itself";
+        with_loopback_mtu(test, 1500, || {
+            std::fs::write("/proc/sys/net/ipv6/bindv6only", "1").unwrap();
+            let socket = bind((Ipv6Addr::UNSPECIFIED, 0).into()).unwrap();
+            socket.set_nonblocking(false).unwrap();
+            let patience = Some(Duration::from_secs(30));
+            socket.set_read_timeout(patience).unwrap();
+            let port = socket.local_addr().unwrap().port();
+            let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+            peer.send_to(b"hello", ("127.0.0.1", port)).unwrap();
+            let (len, from) = socket.recv_from(&mut [0; 16]).unwrap();
+            assert_eq!((len, from.port()), (5, peer.local_addr().unwrap().port()));
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! The engine from outside: commands from many threads, snapshots, a stop at any moment.
 
+use parlour_media::dtls::DtlsRole;
 use parlour_media::router::MAX_TRANSPORTS;
 use parlour_media::{Command, Event, IngressLimit, TransportId};
 use parlour_shard::{CommandError, EVENT_BACKLOG, Engine, EngineConfig, SnapshotError, StartError};
@@ -76,6 +77,7 @@ fn a_ring_that_is_filled_faster_than_it_is_emptied_refuses_and_never_blocks() {
             remote_ufrag: "peer".into(),
             remote_pwd: "password-of-the-peer-22".into(),
             fingerprint: [7; 32],
+            role: DtlsRole::Server,
         };
         match engine.submit(command) {
             Ok(()) => {}

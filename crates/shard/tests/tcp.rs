@@ -161,6 +161,7 @@ fn the_transports_path_is_told_with_its_protocol_and_a_connection_that_closes_is
             remote_ufrag: "theirs".into(),
             remote_pwd: "q".repeat(24),
             fingerprint: [0; 32],
+            role: parlour_media::dtls::DtlsRole::Server,
         })
         .unwrap();
     stream.write_all(&framed(&genuine(2))).unwrap();

@@ -2,6 +2,7 @@
 
 use crate::memory::metered;
 use crate::{AUDIO_PT, MID_EXTENSION, TWCC_EXTENSION, VIDEO_PT, VIDEO_RTX_PT, password, ufrag};
+use parlour_media::dtls::DtlsRole;
 use parlour_media::num::{Rng, SeqNo};
 use parlour_media::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpReceiver, SrtpSender};
 use parlour_media::stun::{self, BindingRequest, StunMessage};
@@ -60,6 +61,7 @@ impl KeyedClient {
             remote_ufrag: UFRAG.into(),
             remote_pwd: PASSWORD.into(),
             fingerprint: [0; 32],
+            role: DtlsRole::Server,
         };
         // The router keeps what a command names: that is made where it is counted.
         metered(|| router.handle_command(now, add.clone(), sink));
@@ -106,6 +108,7 @@ impl KeyedClient {
             remote_ufrag,
             remote_pwd,
             fingerprint: [0; 32],
+            role: DtlsRole::Server,
         };
         [begin, name]
     }

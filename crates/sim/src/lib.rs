@@ -53,6 +53,7 @@ pub mod memory;
 mod network;
 mod publisher;
 pub mod raw;
+mod roles;
 pub mod sink;
 mod subscription;
 pub mod sweep;

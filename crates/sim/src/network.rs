@@ -2,6 +2,7 @@
 //! str0m, an implementation of WebRTC that shares no packet code with the router.
 
 use crate::sink::Outbox;
+use parlour_media::dtls::DtlsRole;
 use parlour_media::num::Rng;
 use parlour_media::{
     Codec, Command, ConsumerId, ConsumerSpec, Event, IngressLimit, Kind, PayloadType, ProducerId,
@@ -175,6 +176,11 @@ impl Sim {
 
     /// A peer whose transport is there but which the router does not know by fingerprint yet.
     pub fn add_unnamed_peer(&mut self) -> usize {
+        self.add_unnamed(true)
+    }
+
+    /// The same; whether it says hello, or waits for the router's.
+    pub(crate) fn add_unnamed(&mut self, says_hello: bool) -> usize {
         let index = self.peers.len();
         let number = index as u64 + 1;
         let transport = TransportId(number);
@@ -203,7 +209,7 @@ impl Sim {
         });
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(&direct.local_dtls_fingerprint().bytes);
-        direct.start_dtls(true).unwrap();
+        direct.start_dtls(says_hello).unwrap();
         self.peers.push(Peer {
             rtc,
             transport,
@@ -221,15 +227,7 @@ impl Sim {
 
     /// Tells the router who the peer is: its credentials, and a fingerprint, which may be a wrong one.
     pub fn name_peer(&mut self, index: usize, fingerprint: [u8; 32]) {
-        let peer = &mut self.peers[index];
-        let theirs = peer.rtc.direct_api().local_ice_credentials();
-        let transport = peer.transport;
-        self.command(Command::SetRemote {
-            transport,
-            remote_ufrag: theirs.ufrag,
-            remote_pwd: theirs.pass,
-            fingerprint,
-        });
+        self.name_peer_as(index, fingerprint, DtlsRole::Server);
     }
 
     /// A peer that begins to connect; returns its index.

@@ -4,6 +4,7 @@
 use crate::ledger::Ledger;
 use crate::{AUDIO_PT, Sim, VIDEO_PT, password, ufrag};
 use dimpl::{Config, Dtls, Output};
+use parlour_media::dtls::DtlsRole;
 use parlour_media::num::{PayloadType, RtpTime, SeqNo, Ssrc};
 use parlour_media::rtp::{self, RtpHeader};
 use parlour_media::srtp::{SrtpKeys, SrtpReceiver, SrtpSender};
@@ -84,6 +85,8 @@ pub struct RawPeer {
     number: u64,
     /// The newest index of each stream it sends.
     newest: HashMap<Ssrc, u64>,
+    /// Whether it waits for the router's ClientHello.
+    is_passive: bool,
 }
 
 impl RawPeer {
@@ -94,6 +97,19 @@ impl RawPeer {
 
     /// The same for a peer that leaves our checks unanswered, or does not.
     pub fn connect_as(sim: &mut Sim, number: u64, answers_checks: bool) -> RawPeer {
+        let mut peer = RawPeer::new(sim, number, answers_checks, None);
+        peer.begin(sim);
+        peer
+    }
+
+    /// The same for a peer that waits for the router's ClientHello, and asks it for a cookie or does not.
+    pub fn connect_passive(sim: &mut Sim, number: u64, asks_for_cookie: bool) -> RawPeer {
+        let mut peer = RawPeer::new(sim, number, true, Some(asks_for_cookie));
+        peer.begin(sim);
+        peer
+    }
+
+    fn new(sim: &mut Sim, number: u64, answers_checks: bool, passive: Option<bool>) -> RawPeer {
         let transport = TransportId(number);
         let address = SocketAddr::from(([203, 0, 113, number as u8], 7000));
         sim.command(Command::AddTransport {
@@ -108,11 +124,16 @@ impl RawPeer {
             remote_ufrag: "rawraw".into(),
             remote_pwd: RAW_PASSWORD.into(),
             fingerprint,
+            role: match passive {
+                Some(_) => DtlsRole::Client,
+                None => DtlsRole::Server,
+            },
         });
-        let mut dtls = Dtls::new_12(Arc::new(Config::default()), certificate, sim.now);
-        dtls.set_active(true);
+        let config = Config::builder().use_server_cookie(passive == Some(true));
+        let mut dtls = Dtls::new_12(Arc::new(config.build().unwrap()), certificate, sim.now);
+        dtls.set_active(passive.is_none());
         dtls.handle_timeout(sim.now).unwrap();
-        let mut peer = RawPeer {
+        RawPeer {
             address,
             transport,
             dtls,
@@ -122,16 +143,25 @@ impl RawPeer {
             answers_checks,
             number,
             newest: HashMap::new(),
-        };
-        // One that answers nothing has to earn our half of the handshake by what it sends.
-        for _ in 0..if answers_checks { 1 } else { 8 } {
-            peer.check(sim, true, true);
+            is_passive: passive.is_some(),
+        }
+    }
+
+    fn begin(&mut self, sim: &mut Sim) {
+        // One that answers nothing has to earn our half of the handshake by what it sends, and one that says nothing else
+        // the router's check.
+        let is_heard = self.answers_checks && !self.is_passive;
+        for _ in 0..if is_heard { 1 } else { 8 } {
+            let came = self.check(sim, true, true);
+            if self.is_passive {
+                // What proves its address has the router say hello.
+                self.take_all(sim, came);
+            }
         }
         for _ in 0..10 {
-            peer.drive(sim);
+            self.drive(sim);
         }
-        assert!(peer.srtp.is_some(), "the handshake ends: {:?}", sim.events);
-        peer
+        assert!(self.srtp.is_some(), "the handshake ends: {:?}", sim.events);
     }
 
     /// A connectivity check; returns what was answered.
@@ -195,6 +225,11 @@ impl RawPeer {
                 Output::KeyingMaterial(material, dimpl::SrtpProfile::AEAD_AES_256_GCM) => {
                     let keys =
                         SrtpKeys::from_exporter(SrtpProfile::AeadAes256Gcm, &material).unwrap();
+                    let keys = if self.is_passive {
+                        keys.swapped()
+                    } else {
+                        keys
+                    };
                     self.srtp = Some(SrtpSender::new(&keys.client).unwrap());
                     self.ledger = Some(Ledger::new(SrtpReceiver::new(&keys.server).unwrap()));
                 }
@@ -209,7 +244,12 @@ impl RawPeer {
 
     /// Sends a datagram and takes in what comes back. A check is answered if that is wanted.
     fn take(&mut self, sim: &mut Sim, datagram: &[u8]) {
-        for came in self.exchange(sim, datagram) {
+        let came = self.exchange(sim, datagram);
+        self.take_all(sim, came);
+    }
+
+    fn take_all(&mut self, sim: &mut Sim, all: Vec<Vec<u8>>) {
+        for came in all {
             if !stun::is_stun(&came) {
                 self.dtls.handle_packet(&came).unwrap();
             } else if self.answers_checks && self.answer(sim, &came, RAW_PASSWORD) {

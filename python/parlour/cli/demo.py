@@ -61,7 +61,7 @@ def command(
 
 async def _run(settings: Settings, *, with_robot: bool, as_json: bool) -> None:
     from parlour.cli.demo_routes import NOT_BUILT, PAGES, demo_routes
-    from parlour.cli.serve import media_ports, stop_bounded, stop_signal
+    from parlour.cli.serve import media_ports, stop_bounded, stop_signal, stopped_or_failed
     from parlour.server import Server, StartError
     from parlour.storage import StorageError
 
@@ -88,12 +88,15 @@ async def _run(settings: Settings, *, with_robot: bool, as_json: bool) -> None:
         else:
             sys.stdout.write(link + "\n")
         sys.stdout.flush()
-        await stopping.wait()
-        _say("Stopping.")
+        await stopped_or_failed(server, stopping)
+        if not server.failure:
+            _say("Stopping.")
     finally:
         if robot is not None:
             await robot.stop()
         await stop_bounded(server, stopping)
+    if server.failure:
+        fail(server.failure)
 
 
 async def _demo_key(data: Path) -> str:

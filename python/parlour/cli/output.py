@@ -18,7 +18,8 @@ AnnounceOption = Annotated[
     typer.Option(
         "--announce",
         metavar="ADDRESS",
-        help="Address that clients send media to; may be repeated. Default: the host, or all of this machine's",
+        help="Address that clients send media to, or an interface for its own; may be repeated."
+        " Default: the host, or those of this machine that are worth it",
     ),
 ]
 

@@ -46,7 +46,14 @@ def command(
         typer.Option(min=0, max=65535, help="TCP port of HTTP and WebSocket; 0 picks one. Default: 8080"),
     ] = None,
     media_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port of the media, UDP and TCP; 0 picks one. Default: 8081")
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="First port of the media, UDP and TCP, one a shard; 0 picks them. Default: 8081"
+        ),
+    ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(min=0, max=256, help="Media threads, a port each. Default: as many as there are processors"),
     ] = None,
     announce: AnnounceOption = None,
     config: Annotated[
@@ -75,6 +82,7 @@ def command(
         "port": port,
         "media_port": media_port,
         "media.announce": announce or None,
+        "media.shards": shards,
         "log_level": log_level,
         "log_json": log_json or None,
         "tls_cert": tls_cert,
@@ -137,12 +145,23 @@ async def serve(settings: Settings, *, as_json: bool) -> None:
         fail(str(error))
     try:
         announce(server, as_json=as_json)
-        await stopping.wait()
-        with contextlib.suppress(BrokenPipeError):  # whoever read us is gone already
-            message("Stopping: telling clients. Ctrl-C again stops at once.")
+        await stopped_or_failed(server, stopping)
+        if not server.failure:
+            with contextlib.suppress(BrokenPipeError):  # whoever read us is gone already
+                message("Stopping: telling clients. Ctrl-C again stops at once.")
     finally:
         # Whatever happened: a store that is not closed keeps the process from ending.
         await stop_bounded(server, stopping)
+    if server.failure:
+        fail(server.failure)
+
+
+async def stopped_or_failed(server: Server, stopping: asyncio.Event) -> None:
+    """Wait until the server is to stop, or cannot go on."""
+    waits = {asyncio.create_task(stopping.wait()), asyncio.create_task(server.failed.wait())}
+    _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
 
 
 def announce(server: Server, *, as_json: bool) -> None:
@@ -160,9 +179,14 @@ def announce(server: Server, *, as_json: bool) -> None:
 
 
 def media_ports(server: Server) -> str:
-    """The ports of the media with what it may come over, for people: ``UDP and TCP 8081``."""
+    """The ports of the media with what it may come over, for people: ``UDP and TCP 8081-8084: 4 shards``."""
     protocols = " and ".join(protocol.upper() for protocol in server.media.protocols)
-    return f"{protocols} {', '.join(map(str, server.media.ports))}"
+    return f"{protocols} {port_range(server.media.ports)}"
+
+
+def port_range(ports: list[int]) -> str:
+    """The ports of the shards, which follow one another: ``8081``, or ``8081-8084: 4 shards``."""
+    return str(ports[0]) if len(ports) == 1 else f"{ports[0]}-{ports[-1]}: {len(ports)} shards"
 
 
 def stop_signal() -> asyncio.Event:

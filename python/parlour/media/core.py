@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import ip_address
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import structlog
 
-from parlour._media import MediaEngine, interface_addresses
+from parlour._media import MediaEngine
+from parlour.media.addresses import announced
 from parlour.media.counters import MediaCounters, decode
 from parlour.media.numbers import (
     MediaNumbers,
@@ -25,7 +25,11 @@ from parlour.media.numbers import (
     shards_of,
     transports_of,
 )
+from parlour.media.placement import Placement
 from parlour.sdp.model import Candidate, LocalTransport, MediaProtocol, RemoteTransport, TrackSpec
+
+if TYPE_CHECKING:
+    from parlour._media import TransportClosed as ClosedEvent
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +42,12 @@ _PWD_LENGTH = 24
 
 _RETRY_FULL_RING = 0.005
 """Seconds until commands that found a full ring are tried again. A shard takes some hundred in a millisecond."""
+
+_LOOK_AT_LOADS = 1.0
+"""Seconds between two looks at how much the shards work."""
+
+_DEATHS, _OF_LATE = 3, 60.0
+"""So many deaths of shards within so many seconds are no accident: the core has failed."""
 
 _CLOSED_MEANWHILE = {"unknown-transport", "unknown-producer", "unknown-consumer"}
 """Refusals by a shard of what named something that its peer closed while the command was under way. A wrong id is
@@ -61,7 +71,7 @@ _ids = itertools.count(1)
 
 
 class MediaFullError(Exception):
-    """A shard has as many transports as it may."""
+    """A shard has as many transports as it may, or every shard has as much to do as it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +165,16 @@ class MediaCore:
         segmentation: bool = True,
         tcp: TcpLimits | None = None,
         tell: Callable[..., None] | None = None,
+        on_failed: Callable[[str], None] | None = None,
     ) -> None:
-        """``announce`` are the addresses peers are told; none: ``bind``, or each interface's if that is a wildcard.
+        """``announce`` are the addresses peers are told, or interfaces that have them; none: ``bind``, or if that is a
+        wildcard those of this machine that are worth it. The shards have ``port`` and the ones above it, or with 0 any
+        block that is free.
 
-        A shard takes ``max_transports``. Each may send ``ingress_bitrate`` bits per second, and what it saved in
-        ``ingress_burst`` seconds beside; the rest is dropped, video first. With ``padding`` video packets that are
-        a byte shorter than others that leave with them are padded to their size, so that they leave as one message.
+        ``on_failed`` is called with a sentence when shards die and cannot be started again. A shard takes
+        ``max_transports``. Each may send ``ingress_bitrate`` bits per second, and what it saved in ``ingress_burst``
+        seconds beside; the rest is dropped, video first. With ``padding`` video packets that are a byte shorter than
+        others that leave with them are padded to their size, so that they leave as one message.
         With ``adapt`` what goes to a peer is fitted into what its path carries: pictures wait a moment, or are left
         out, so that sound goes through. With ``segmentation`` the kernel cuts runs of datagrams, where it can;
         otherwise each leaves as a message of its own. With ``tcp`` media may come over TCP, too, on the same ports.
@@ -175,6 +189,10 @@ class MediaCore:
         self._tcp = tcp
         self._tell = tell or log.warning
         self._announce = tuple(announce)
+        self._on_failed = on_failed
+        self._placement = Placement(shards)
+        self._deaths: deque[float] = deque(maxlen=_DEATHS)
+        self._look: asyncio.TimerHandle | None = None
         self._engine: MediaEngine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._candidates: list[tuple[Candidate, ...]] = []
@@ -184,8 +202,13 @@ class MediaCore:
         """Called with each transport that connects (None), or closes or is removed (the reason)."""
 
     async def start(self) -> None:
-        """Bind the ports and start the threads. Raises OSError (with errno) when a port is taken or not ours."""
+        """Bind the ports and start the threads.
+
+        Raises OSError (with errno, and where in ``filename``) when a port is taken or not ours, AnnounceError when what
+        is to be announced is not there.
+        """
         self._loop = asyncio.get_running_loop()
+        told = announced(self._bind, self._announce)
         bitrate, burst = self._ingress
         engine = await asyncio.to_thread(
             MediaEngine,
@@ -199,19 +222,25 @@ class MediaCore:
             segments=self._segmentation,
             **({} if self._tcp is None else _tcp_arguments(self._tcp)),
         )
-        addresses = self._announce or announced_addresses(self._bind)
         protocols: tuple[MediaProtocol, ...] = ("udp",) if self._tcp is None else ("udp", "tcp")
         self._candidates = [
-            tuple(Candidate(ip, port, protocol) for protocol in protocols for ip in addresses) for port in engine.ports
+            tuple(Candidate(ip, port, protocol) for protocol in protocols for ip in told.addresses)
+            for port in engine.ports
         ]
         self._engine = engine
         self._loop.add_reader(engine.event_fd(), self._drain_events)
+        if len(engine.ports) > 1:
+            self._look_at_loads()
+        if told.left_out:
+            log.info("addresses that clients are not told; --announce names others", left_out=told.reasons)
 
     async def close(self) -> None:
         """Say goodbye to every peer, stop the threads and free the ports. Idempotent; no callback comes after it."""
         if self._engine is None or self._loop is None:
             return
         engine, self._engine = self._engine, None
+        if self._look is not None:
+            self._look.cancel()
         self._loop.remove_reader(engine.event_fd())
         self._backlog.clear()
         try:
@@ -243,9 +272,12 @@ class MediaCore:
         return self._running.fingerprint
 
     def pick_shard(self) -> int:
-        """The shard for a new room: the one with the fewest transports. All members of a room share it."""
-        load = self._load()
-        return load.index(min(load)) if load else 0
+        """The shard for a new room, on which all its members are. Raises MediaFullError when none takes more rooms."""
+        now = asyncio.get_running_loop().time()
+        picked = self._placement.pick(now, self._load(), self._max_transports)
+        if picked is None:
+            raise MediaFullError("every media shard has as much to do as it can")
+        return picked
 
     def has_room(self, shard: int, transports: int) -> bool:
         """Whether a shard can take so many transports more."""
@@ -309,7 +341,7 @@ class MediaCore:
     def set_remote(self, transport: int, remote: RemoteTransport) -> None:
         """Say who the peer is."""
         name = partial(self._running.set_remote, transport, remote_ufrag=remote.ufrag, remote_pwd=remote.pwd)
-        self._submit(partial(name, fingerprint=remote.fingerprint))
+        self._submit(partial(name, fingerprint=remote.fingerprint, is_dtls_client=remote.setup == "passive"))
 
     def remove_transport(self, transport: int) -> None:
         """Close it with all its producers and consumers. Its callbacks are called no more."""
@@ -432,6 +464,10 @@ class MediaCore:
         """Pause or go on; going on with video asks for a keyframe."""
         self._submit(partial(self._running.set_consumer_paused, consumer, paused))
 
+    def processor_times(self) -> list[float]:
+        """Seconds that each shard's thread has worked so far."""
+        return self._running.processor_times()
+
     async def snapshot(self, timeout: float = 1.0) -> MediaCounters:
         """All counters. Raises TimeoutError when a shard does not answer in that many seconds."""
         engine = self._running
@@ -488,9 +524,10 @@ class MediaCore:
                 log.exception("a media command that had waited was refused", command=repr(command))
 
     def _drain_events(self) -> None:
-        if self._engine is None:
+        engine = self._engine
+        if engine is None:
             return
-        for event in self._engine.drain_events():
+        for event in engine.drain_events():
             transport = event["transport"]
             known = self._transports.get(transport)
             if event["type"] == "command-refused" and event["reason"] in _CLOSED_MEANWHILE:
@@ -522,9 +559,41 @@ class MediaCore:
             elif event["type"] == "path-silent":
                 self._call(_without_argument(known.on_silent), None)
             elif event["type"] == "transport-closed":
-                del self._transports[transport]
-                self._tell_watch(transport, event["reason"])
-                self._call(known.on_closed, event["reason"])
+                self._close_transport(event)
+        for shard, closed in engine.drain_deaths():
+            self._replace_shard(engine, shard, closed)
+
+    def _close_transport(self, event: ClosedEvent) -> None:
+        known = self._transports.pop(event["transport"], None)
+        if known is not None:
+            self._tell_watch(event["transport"], event["reason"])
+            self._call(known.on_closed, event["reason"])
+
+    def _replace_shard(self, engine: MediaEngine, shard: int, closed: Sequence[ClosedEvent]) -> None:
+        """A shard died: start another in its place, and tell who was on it."""
+        now = asyncio.get_running_loop().time()
+        where = f"media shard {shard} (UDP port {engine.ports[shard]})"
+        log.error("a media shard died; who was on it is told to come back", shard=shard, connections=len(closed))
+        self._deaths.append(now)
+        try:
+            if len(self._deaths) == _DEATHS and now - self._deaths[0] < _OF_LATE:
+                raise OSError(0, f"{_DEATHS} died within {_OF_LATE:.0f} s")
+            engine.revive(shard)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            self._call(self._on_failed, f"The {where} died and could not be started again: {why}.")
+        else:
+            log.warning("a media shard was started again", shard=shard, port=engine.ports[shard])
+        for event in closed:
+            self._close_transport(event)
+
+    def _look_at_loads(self) -> None:
+        loop, engine = asyncio.get_running_loop(), self._running
+        for shard, is_hot in self._placement.measure(loop.time(), engine.processor_times()):
+            share = round(self._placement.share(shard), 2)
+            said = "takes no new rooms: it is busy" if is_hot else "takes new rooms again"
+            log.warning(f"a media shard {said}", shard=shard, port=engine.ports[shard], share=share)
+        self._look = loop.call_later(_LOOK_AT_LOADS, self._look_at_loads)
 
     def _tell_watch(self, transport: int, closed: str | None) -> None:
         if self.watch is not None:
@@ -550,21 +619,6 @@ def _tcp_arguments(limits: TcpLimits) -> dict[str, int]:
         "tcp_connections_per_source": limits.per_source,
         "tcp_strangers_per_source": limits.strangers_per_source,
     }
-
-
-def announced_addresses(bind: str) -> tuple[str, ...]:
-    """What peers are told when the settings say nothing: ``bind``, or each interface's address if it is a wildcard.
-
-    Loopback is told only where there is nothing else. A server behind NAT has to announce its outer address itself.
-    """
-    address = ip_address(bind)
-    if not address.is_unspecified:
-        return (bind,)
-    found = [ip for ip in map(ip_address, interface_addresses()) if not ip.is_link_local]
-    if address.version == 4:
-        found = [ip for ip in found if ip.version == 4]
-    outside = [ip for ip in found if not ip.is_loopback]
-    return tuple(str(ip) for ip in outside or found)
 
 
 def _ice_chars(length: int) -> str:

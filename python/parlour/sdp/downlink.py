@@ -10,6 +10,7 @@ from parlour.protocol.words import Kind
 from parlour.sdp.errors import SdpError
 from parlour.sdp.model import LocalTransport, RemoteTransport, TrackSpec
 from parlour.sdp.reader import MAX_SECTIONS, Bounds, Section, read_description
+from parlour.sdp.setup import setup_of_answer
 from parlour.sdp.uplink import is_red_of, known_codec, remote_transport
 from parlour.sdp.writer import (
     DEPENDENCY_DESCRIPTOR_URI,
@@ -119,9 +120,8 @@ def read_downlink_answer(text: str, lines: Sequence[DownlinkLine]) -> AnsweredDo
     if all(section.rejected for section in description.sections):
         return AnsweredDownlink(None, {}, frozenset(refused))
     section = description.transport_section
-    if section.setup != "active":
-        raise SdpError("a=setup of the answer must be active: the server is the DTLS server")
-    return AnsweredDownlink(remote_transport(section), accepted, frozenset(refused))
+    remote = remote_transport(section, setup_of_answer(section.setup))
+    return AnsweredDownlink(remote, accepted, frozenset(refused))
 
 
 def _bounds(lines: int) -> Bounds:

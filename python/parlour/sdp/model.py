@@ -9,6 +9,9 @@ from parlour.protocol.words import Codec, Kind
 
 MediaProtocol = Literal["udp", "tcp"]
 
+Setup = Literal["active", "passive"]
+"""Who says hello first in DTLS (RFC 5763 §5): who is ``active``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -31,11 +34,15 @@ class LocalTransport:
 
 @dataclass(frozen=True, slots=True)
 class RemoteTransport:
-    """The peer's end. ``fingerprint`` is SHA-256 in the upper-case, colon-separated form of RFC 8122 §5."""
+    """The peer's end. ``fingerprint`` is SHA-256 in the upper-case, colon-separated form of RFC 8122 §5.
+
+    ``setup`` is what the peer is in the DTLS handshake: the client (``active``), or the server that waits for ours.
+    """
 
     ufrag: str
     pwd: str
     fingerprint: str
+    setup: Setup = "active"
 
 
 @dataclass(frozen=True, slots=True)

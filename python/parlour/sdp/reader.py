@@ -8,12 +8,14 @@ that nobody needs are never shown to it, and others not in any number, which bou
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import sdp_transform
 
+from parlour.sdp.candidates import CandidateKind, candidate_kind
 from parlour.sdp.errors import SdpError
 
 MAX_LINE = 4_096
@@ -114,6 +116,8 @@ class Description:
 
     bundle: tuple[str, ...]
     sections: tuple[Section, ...]
+    candidates: Counter[CandidateKind] = field(default_factory=Counter)
+    """How many candidates there are of each kind."""
 
     def section(self, mid: str) -> Section | None:
         """The section with that mid."""
@@ -135,6 +139,7 @@ def read_description(text: str, bounds: Bounds = LARGEST) -> Description:
     sections: list[Section] = []
     structured: list[str] = []
     here = session
+    candidates: Counter[CandidateKind] = Counter()
     for number, line in _lines(text, bounds):
         if _STRUCTURED.match(line):
             structured.append(line)
@@ -155,6 +160,8 @@ def read_description(text: str, bounds: Bounds = LARGEST) -> Description:
             sections.append(here)
         elif line.startswith("a=group:BUNDLE ") and here is session and not bundle:
             bundle = tuple(line[15:].split())
+        elif line.startswith("a=candidate:"):
+            candidates[candidate_kind(line[12:])] += 1
         elif line.startswith("a="):
             _read_attribute(here, line[2:], number)
     if not sections:
@@ -166,7 +173,7 @@ def read_description(text: str, bounds: Bounds = LARGEST) -> Description:
     for section, media in zip(sections, parsed, strict=True):
         _fill(section, media)
     _check_mids(sections, bundle)
-    return Description(bundle, tuple(sections))
+    return Description(bundle, tuple(sections), candidates)
 
 
 def _lines(text: str, bounds: Bounds) -> Iterator[tuple[int, str]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from parlour.protocol.words import Codec
+from parlour.sdp.candidates import CandidateKind
 from parlour.sdp.errors import SdpError
-from parlour.sdp.model import LocalTransport, RemoteTransport, TrackSpec
+from parlour.sdp.model import LocalTransport, RemoteTransport, Setup, TrackSpec
 from parlour.sdp.reader import Bounds, CodecLine, Section, read_description
+from parlour.sdp.setup import answer_to, setup_of_offer
 from parlour.sdp.writer import (
     DEPENDENCY_DESCRIPTOR_URI,
     LEVEL_URI,
@@ -78,6 +81,8 @@ class UplinkOffer:
 
     remote: RemoteTransport
     lines: tuple[OfferedLine, ...]
+    candidates: Counter[CandidateKind] = field(default_factory=Counter)
+    """How many candidates it has of each kind; none is used."""
 
     def track(self, mid: str) -> TrackSpec:
         """What we take of the m-line with that mid. Raises SdpError with the reason when that is nothing."""
@@ -95,22 +100,24 @@ class UplinkOffer:
         return line.track
 
 
-def read_uplink_offer(text: str) -> UplinkOffer:
-    """Read a client's offer. Raises SdpError when it is malformed, or lacks what every uplink needs."""
+def read_uplink_offer(text: str, current: Setup | None = None) -> UplinkOffer:
+    """Read a client's offer. Raises SdpError when it is malformed, or lacks what every uplink needs.
+
+    ``current`` is what the client is in the DTLS of the uplink that this is offered for, if there is one.
+    """
     description = read_description(text, UPLINK_BOUNDS)
     section = description.transport_section
-    if section.setup not in {"actpass", "active"}:
-        raise SdpError("a=setup must be actpass or active: the server is the DTLS server")
-    return UplinkOffer(remote_transport(section), tuple(map(_offered_line, description.sections)))
+    remote = remote_transport(section, setup_of_offer(section.setup, current))
+    return UplinkOffer(remote, tuple(map(_offered_line, description.sections)), description.candidates)
 
 
-def remote_transport(section: Section) -> RemoteTransport:
-    """The ICE and DTLS parameters of a section; SdpError when one is missing."""
+def remote_transport(section: Section, setup: Setup) -> RemoteTransport:
+    """The ICE and DTLS parameters of a section, with the peer's role; SdpError when one is missing."""
     for value, name in ((section.ufrag, "ice-ufrag"), (section.pwd, "ice-pwd"), (section.fingerprint, "fingerprint")):
         if not value:
             shown = "fingerprint:sha-256" if name == "fingerprint" else name
             raise SdpError(f"it has no a={shown}")
-    return RemoteTransport(section.ufrag, section.pwd, section.fingerprint)
+    return RemoteTransport(section.ufrag, section.pwd, section.fingerprint, setup)
 
 
 def write_uplink_answer(
@@ -128,7 +135,7 @@ def write_uplink_answer(
             media.append(rejected_lines(line.mid, line.kind, line.protocol, line.payloads))
             continue
         lines = codec_lines(line.track, transport_cc=line.track.twcc_extension is not None)
-        lines |= transport_lines(local, setup="passive", candidates=not bundle)
+        lines |= transport_lines(local, setup=answer_to(offer.remote.setup), candidates=not bundle)
         lines["direction"] = "recvonly" if line.mid in wanted else "inactive"
         bundle.append(line.mid)
         media.append(lines)

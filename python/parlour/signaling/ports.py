@@ -25,7 +25,7 @@ class Media(Protocol):
     """Commands that return at once; see ``parlour.media.MediaCore``."""
 
     def pick_shard(self) -> int:
-        """The shard for a new room."""
+        """The shard for a new room. Raises MediaFullError when none takes one."""
 
     def has_room(self, shard: int, transports: int) -> bool:
         """Whether a shard can take so many transports more."""

@@ -14,6 +14,7 @@ from parlour.accounts import AccountRefusedError, Accounts, Entrant, Identity, L
 from parlour.accounts.sources import counted_source
 from parlour.errors import ErrorCode, RtcError, enter_refused, login_refused, resume_refused
 from parlour.logs import OnceAWindow
+from parlour.media import MediaFullError
 from parlour.protocol import messages
 from parlour.protocol.messages import AnyRequest, CloseCode, Empty, Message
 from parlour.protocol.words import RemovalReason
@@ -433,9 +434,14 @@ class SignalingService:
         room = self.rooms.open(sdk_app_id, room_id)
         if room.first is not None:
             return room.first.session.room
+        try:
+            shard = self._media.pick_shard()
+        except MediaFullError:
+            self.rooms.close_if_empty(sdk_app_id, room_id)
+            raise enter_refused(ErrorCode.MEDIA_NODE_UNAVAILABLE) from None
         later = asyncio.get_running_loop().call_later
         loudness = Loudness(room, self._media, self.limits.rooms.last_n, self.clock, later)
-        return RoomSession(room, sdk_app_id, self._media.pick_shard(), self._departed, loudness)
+        return RoomSession(room, sdk_app_id, shard, self._departed, loudness)
 
     def _close_if_empty(self, room_session: RoomSession) -> None:
         self.rooms.close_if_empty(room_session.sdk_app_id, room_session.room.room_id)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import structlog
+
 from parlour.errors import ErrorCode, RtcError
 from parlour.media import Level, MediaFullError, Policed
 from parlour.protocol.messages import Publish
@@ -14,6 +16,8 @@ from parlour.protocol.words import Kind, StreamType
 from parlour.sdp import RemoteTransport, TrackSpec, UplinkOffer, read_uplink_offer, write_uplink_answer
 from parlour.signaling.encodings import WantedEncodings
 from parlour.signaling.ports import Media, Transport
+
+log = structlog.get_logger(__name__)
 
 RestartReason = Literal["silent", "moved"]
 """Why a client is asked to restart ICE: its path answers no checks, or its socket comes from another address."""
@@ -73,7 +77,10 @@ class Uplink:
 
     def read(self, request: Publish) -> tuple[UplinkOffer, dict[Kind, TrackSpec]]:
         """Check a ``publish`` against the state without changing it: the offer and the stream's tracks in it."""
-        offer = read_uplink_offer(request.sdp)
+        goes_on = self._remote is not None and not request.restart
+        offer = read_uplink_offer(request.sdp, self._remote.setup if goes_on and self._remote is not None else None)
+        if offer.candidates:
+            log.debug("candidates of an offer, of which none is used", kinds=dict(offer.candidates))
         tracks: dict[Kind, TrackSpec] = {}
         mids: tuple[tuple[Kind, str | None], ...] = (("audio", request.audio_mid), ("video", request.video_mid))
         for kind, mid in mids:

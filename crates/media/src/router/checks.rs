@@ -369,6 +369,7 @@ impl Router {
         transport.send_held(now, sink);
         self.paths.count(proof);
         self.wake(index, now);
+        self.begin_dtls(now, index, sink);
         if lacks {
             // What it missed on the way here is more than repairs bring back.
             self.want_keyframes(now, index);

@@ -5,12 +5,13 @@
 use crate::egress::spec::ConsumerSpec;
 use crate::ids::{ConsumerId, ProducerId, TransportId};
 use crate::ingress::spec::ProducerSpec;
+use crate::transport::dtls::DtlsRole;
 use std::time::Duration;
 
 /// One order. Commands are handled in the order they come.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Make an ICE-lite, DTLS-passive transport that waits for its peer.
+    /// Make an ICE-lite transport that waits for its peer.
     AddTransport {
         /// Its name.
         transport: TransportId,
@@ -29,6 +30,8 @@ pub enum Command {
         remote_pwd: String,
         /// SHA-256 of the peer's certificate (RFC 8122).
         fingerprint: [u8; 32],
+        /// Our side of the handshake.
+        role: DtlsRole,
     },
     /// Begin an ICE restart (RFC 8445 §9): have new credentials for the same connection. The peer's new ones come with
     /// [`Command::SetRemote`]; until a path is proven under them, all goes on under the old ones.

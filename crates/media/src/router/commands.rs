@@ -14,9 +14,10 @@ use crate::router::demand::NEW;
 use crate::router::sources::LOOK_INTERVAL;
 use crate::router::{MAX_TRANSPORTS, Router};
 use crate::slab::{ConsumerKey, TransportKey};
+use crate::transport::dtls::{DtlsRole, DtlsSession};
 use crate::transport::ice::{Ice, Remote};
 use crate::transport::sink::TransmitSink;
-use crate::transport::{Stream, Transport};
+use crate::transport::{DtlsTo, Stream, Transport};
 use crate::wire::codecs::Codec;
 use crate::wire::codecs::Kind;
 use crate::wire::extensions;
@@ -84,12 +85,13 @@ impl Router {
                 remote_ufrag,
                 remote_pwd,
                 fingerprint,
+                role,
             } => {
                 let remote = Remote {
                     ufrag: remote_ufrag,
                     pwd: remote_pwd,
                 };
-                self.set_remote(now, transport, remote, fingerprint, sink)
+                self.set_remote(now, transport, remote, (fingerprint, role), sink)
             }
             Command::RestartIce {
                 transport,
@@ -185,13 +187,13 @@ impl Router {
         Ok(())
     }
 
-    /// The peer's fragment and password may be told again when they change; its certificate may not.
+    /// The peer's fragment and password may be told again when they change; its certificate and our role may not.
     fn set_remote(
         &mut self,
         now: Instant,
         id: TransportId,
         remote: Remote,
-        fingerprint: [u8; 32],
+        (fingerprint, role): ([u8; 32], DtlsRole),
         sink: &mut impl TransmitSink,
     ) -> Result<(), RefuseReason> {
         let index = self.transport_index(id)?;
@@ -203,9 +205,18 @@ impl Router {
         }
         if transport
             .expected_fingerprint
-            .is_some_and(|expected| expected != fingerprint)
+            .is_some_and(|expected| expected != fingerprint || transport.dtls.role() != role)
         {
             return Err(RefuseReason::RemoteAlreadySet);
+        }
+        if transport.dtls.role() != role {
+            // Whatever a stranger said meanwhile was not for a client.
+            transport.dtls = DtlsSession::as_client(fingerprint);
+            self.handshakes.waiting -= transport.handshake.len();
+            transport.handshake.clear();
+            transport.held.clear();
+            transport.pending = None;
+            transport.dtls_to = DtlsTo::Nowhere;
         }
         transport.ice.set_remote(now, remote);
         transport.expected_fingerprint = Some(fingerprint);

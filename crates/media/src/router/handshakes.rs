@@ -37,6 +37,8 @@ impl Router {
         if !transport.dtls.is_proven() {
             let first_check = transport.ice.first_check(source);
             let is_early = first_check.is_some_and(|at| now.saturating_duration_since(at) < EARLY);
+            // What a server says comes when our hello was there.
+            let is_early = is_early && !transport.dtls.is_client();
             if self.strangers.take(source) || is_early {
                 transport.dtls.be_wary();
             }
@@ -75,6 +77,22 @@ impl Router {
             self.ask_for_cookie(now, index, source, sink);
         }
         Ok(())
+    }
+
+    /// Says hello to a peer that waits for that and is proven to be somewhere: nobody else is sent one.
+    pub(crate) fn begin_dtls(
+        &mut self,
+        now: Instant,
+        index: TransportKey,
+        sink: &mut impl TransmitSink,
+    ) {
+        let transport = self.transports.get(index);
+        let waits = transport.filter(|it| it.dtls.is_client() && !it.dtls.has_begun());
+        if let Some(path) = waits.and_then(|transport| transport.ice.path()) {
+            self.drive(now, index, path, sink, |dtls, settings, send| {
+                dtls.begin_as_client(now, settings, send)
+            });
+        }
     }
 
     /// Asks the peer, where it is, to say its hello again with a cookie. Nothing is kept for that.

@@ -11,6 +11,7 @@ use crate::router::command::Command;
 use crate::router::event::Event;
 use crate::router::intake::Media;
 use crate::slab::TransportKey;
+use crate::transport::dtls::DtlsRole;
 use crate::transport::path::Path;
 use crate::transport::policer::IngressLimit;
 use crate::transport::sink::VecSink;
@@ -179,6 +180,7 @@ fn what_is_not_due_is_not_looked_at_however_many_transports_there_are() {
             remote_ufrag: "theirs".into(),
             remote_pwd: "another password of theirs".into(),
             fingerprint: [0; 32],
+            role: DtlsRole::Server,
         };
         router.handle_command(start, name, &mut sink);
     }

@@ -1,16 +1,19 @@
-//! The DTLS side of a transport: always the server (`setup:passive`), always DTLS 1.2, so that we pick
-//! the SRTP profile (RFC 5764).
+//! The DTLS side of a transport: the server wherever the peer lets us (`setup:passive`), so that we pick the SRTP profile
+//! (RFC 5764), else the client; always DTLS 1.2.
 
 mod certificate;
+mod client;
 pub(crate) mod cookies;
 pub(crate) mod flight;
 mod hello;
 pub(crate) mod records;
+mod role;
 
 use crate::reasons::CloseReason;
 use crate::reasons::DropReason;
 use crate::transport::budget::Budget;
 use crate::transport::srtp::SrtpProfile;
+use client::{Client, ServerMessages};
 use cookies::{CheckedCookie, Cookies, cookie_of, with_checked_cookie, without_cookie};
 use dimpl::crypto::CryptoProvider;
 use dimpl::{Config, Dtls, DtlsCertificate, KeyingMaterial, Output};
@@ -23,6 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use certificate::fingerprint;
+pub use role::DtlsRole;
 
 /// From the first ClientHello to the end of the handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -127,6 +131,8 @@ pub(crate) enum Job {
     Hello(Hello),
     /// To see whether messages are the client's second flight.
     Flight(Messages),
+    /// To see whether messages are the server's flight.
+    Server(ServerMessages),
 }
 
 /// What a datagram came to.
@@ -141,6 +147,8 @@ pub(crate) struct Taken {
 
 /// One DTLS association. Nothing is allocated before the first datagram from a validated address.
 pub(crate) struct DtlsSession {
+    /// There while we are the client.
+    client: Option<Box<Client>>,
     dtls: Option<Dtls>,
     timer: Option<Instant>,
     hellos: Hellos,
@@ -160,6 +168,7 @@ pub(crate) struct DtlsSession {
 impl DtlsSession {
     pub(crate) fn new() -> Self {
         DtlsSession {
+            client: None,
             dtls: None,
             timer: None,
             hellos: Hellos::new(),
@@ -189,18 +198,25 @@ impl DtlsSession {
         self.peer_fingerprint
     }
 
-    /// Whether the client has proven that it answers our flight.
+    /// Whether the peer has proven that it answers us.
     pub(crate) fn is_proven(&self) -> bool {
-        self.key_exchange.is_some()
+        match &self.client {
+            Some(client) => client.proven,
+            None => self.key_exchange.is_some(),
+        }
     }
 
     /// Somebody speaks in the peer's name: until the client is proven, only a cookie makes us answer.
     pub(crate) fn be_wary(&mut self) {
+        self.be_wary_as_client();
         self.hellos.be_wary();
     }
 
-    /// What of a datagram a client may say at this point of the handshake; empty: nothing.
+    /// What of a datagram a peer may say at this point of the handshake; empty: nothing.
     pub(crate) fn sift(&mut self, datagram: &[u8]) -> Vec<u8> {
+        if self.is_client() {
+            return self.sift_of_server(datagram);
+        }
         let phase = if self.finished {
             Phase::Finished
         } else if self.answered {
@@ -226,6 +242,9 @@ impl DtlsSession {
         is_ours: impl Fn(&[u8]) -> bool,
         mut send: impl FnMut(&[u8]),
     ) -> Result<Taken, DropReason> {
+        if self.is_client() {
+            return self.handle_of_server(now, datagram, send);
+        }
         let mut taken = Taken::default();
         let again = match self.is_proven() {
             true => self.repeated(datagram),
@@ -323,6 +342,7 @@ impl DtlsSession {
         mut send: impl FnMut(&[u8]),
     ) -> Progress {
         match job {
+            Job::Server(messages) => self.work_on_server(now, messages, settings, send),
             Job::Hello(hello) if self.may_answer(hello) => {
                 // Nothing was proven by anybody yet: it begins anew, whatever was before.
                 self.dtls = Some(settings.server(now, hello));
@@ -394,15 +414,16 @@ impl DtlsSession {
     }
 
     /// Does what is due: retransmissions, and giving up.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, send: impl FnMut(&[u8])) -> Progress {
+    pub(crate) fn handle_timeout(&mut self, now: Instant, mut send: impl FnMut(&[u8])) -> Progress {
         if self.timer.is_none_or(|at| at > now) {
             return Progress::None;
         }
+        let followed = self.follow_at_last(now, &mut send);
         let Some(dtls) = self.dtls.as_mut() else {
             return Progress::None;
         };
         let result = dtls.handle_timeout(now);
-        self.after(result, send)
+        followed.and(self.after(result, send))
     }
 
     /// Says goodbye, when there is a connection to say it on.
@@ -438,7 +459,8 @@ impl DtlsSession {
         };
         // Nothing is said to one who may be another while somebody speaks in the peer's name: a browser that waits for
         // our answer would take it for that, find its signature wrong and give up.
-        let muted = self.hello.seq == 0 && self.hellos.is_wary() && self.key_exchange.is_none();
+        let is_unproven = self.client.is_none() && self.key_exchange.is_none();
+        let muted = self.hello.seq == 0 && self.hellos.is_wary() && is_unproven;
         let mut buffer = [0; POLL_BUFFER];
         let mut connected = false;
         let mut keys = None;
@@ -446,7 +468,10 @@ impl DtlsSession {
             match dtls.poll_output(&mut buffer) {
                 Output::Packet(packet) => {
                     self.answered = true;
-                    self.own.take_in(packet);
+                    match self.client.as_deref_mut() {
+                        Some(client) => client.note(packet),
+                        None => self.own.take_in(packet),
+                    }
                     if !muted {
                         send(packet);
                     }

@@ -249,11 +249,15 @@ impl Transport {
             return Err(CloseReason::FingerprintMismatch);
         }
         let keys = SrtpKeys::from_exporter(handshake.profile, &handshake.keys);
+        let keys = keys.map(|keys| match self.dtls.is_client() {
+            true => keys.swapped(),
+            false => keys,
+        });
         keys.and_then(|keys| self.install_keys(&keys))
             .map_err(|_| CloseReason::DtlsFailed)
     }
 
-    /// Lets media flow under these keys. We are the DTLS server: what the client writes we read (RFC 5764 §4.2).
+    /// Lets media flow under these keys, as the DTLS server does: what the client writes we read (RFC 5764 §4.2).
     pub(crate) fn install_keys(&mut self, keys: &SrtpKeys) -> Result<SrtpProfile, SrtpError> {
         let profile = keys.client.profile();
         self.srtp = Some(Srtp {
@@ -509,7 +513,7 @@ impl Transport {
             return None;
         }
         match (self.validated_at, self.named_at) {
-            (Some(at), _) => Some((at + HANDSHAKE_TIMEOUT, CloseReason::HandshakeTimeout)),
+            (Some(at), _) => Some((at + HANDSHAKE_TIMEOUT, self.dtls.reason_of_timeout())),
             (None, Some(at)) => Some((at + ICE_TIMEOUT, CloseReason::IceTimeout)),
             (None, None) => None,
         }

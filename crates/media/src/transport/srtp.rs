@@ -176,6 +176,14 @@ impl SrtpKeys {
             server: KeySalt::new(profile, server_key, server_salt)?,
         })
     }
+
+    /// The same for the other side.
+    pub fn swapped(self) -> Self {
+        SrtpKeys {
+            client: self.server,
+            server: self.client,
+        }
+    }
 }
 
 /// Protects what one side sends.

@@ -231,7 +231,7 @@ fn has_form(place: usize, message: &[u8]) -> bool {
 }
 
 /// The first certificate of a Certificate message (RFC 5246 §7.4.2), in DER.
-fn leaf(message: &[u8]) -> Option<&[u8]> {
+pub(super) fn leaf(message: &[u8]) -> Option<&[u8]> {
     let (list_len, list) = message.split_first_chunk::<3>()?;
     let (len, rest) = list.split_first_chunk::<3>()?;
     let number =
@@ -241,7 +241,7 @@ fn leaf(message: &[u8]) -> Option<&[u8]> {
 }
 
 /// What a CertificateVerify says (RFC 5246 §4.7). ECDSA is all that we ask clients for.
-fn signature(message: &[u8]) -> Option<(HashAlgorithm, &[u8])> {
+pub(super) fn signature(message: &[u8]) -> Option<(HashAlgorithm, &[u8])> {
     let ([hash, algorithm, high, low], signature) = message.split_first_chunk::<4>()?;
     let hash = match (hash, algorithm) {
         (4, 3) => HashAlgorithm::SHA256,
