@@ -341,15 +341,17 @@ class Server:
         media = self.settings.media
         if not media.tcp:
             return None
-        # A quarter of the descriptors: signaling needs as many for the same users, and half is for whoever comes.
-        most = min(media.tcp_connections, max(1, descriptors_for_connections() // 4))
+        # A quarter of the descriptors, for all shards: signaling needs as many for the same users, and half is for whoever
+        # comes.
+        shards = media.shards or processors()
+        most = min(media.tcp_connections, max(1, descriptors_for_connections() // (4 * shards)))
         if most < media.tcp_connections:
             log.warning(
                 "fewer connections for media than the settings allow: the limit of descriptors (ulimit -n) is lower",
                 connections=most,
                 wanted=media.tcp_connections,
             )
-        self._for_media = most
+        self._for_media = shards * most
         return TcpLimits(most, media.tcp_connections_per_source, media.tcp_strangers_per_source)
 
     def _tls(self, address: str) -> ssl.SSLContext | None:
