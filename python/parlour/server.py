@@ -341,8 +341,7 @@ class Server:
         media = self.settings.media
         if not media.tcp:
             return None
-        # A quarter of the descriptors, for all shards: signaling needs as many for the same users, and half is for whoever
-        # comes.
+        # A quarter of the descriptors: signaling needs as many for the same users, and half is for whoever comes.
         shards = media.shards or processors()
         most = min(media.tcp_connections, max(1, descriptors_for_connections() // (4 * shards)))
         if most < media.tcp_connections:

@@ -21,7 +21,7 @@ from parlour.sdp import (
 )
 from parlour.sdp.reader import read_description
 from parlour.sdp.uplink import h264_profile
-from parlour.signaling.downlink import PAYLOAD_TYPES
+from parlour.signaling.lines import PAYLOAD_TYPES
 
 from tests.fuzzing import examples
 from tests.unit import sdp_downlink

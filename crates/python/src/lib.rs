@@ -1,6 +1,7 @@
 //! The Python module `parlour._media`: the binding, nothing else.
 
 mod client;
+mod conversions;
 mod engine;
 mod load;
 

@@ -7,15 +7,14 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, TypeVar
-
-from websockets.frames import CloseCode as WsCloseCode
 
 from parlour.client.call_queue import SESSION, CallQueue
 from parlour.client.channel import Channel
 from parlour.client.downlink import Downlink
+from parlour.client.entry import FINAL_CLOSE_CODES, Entry
 from parlour.client.events import (
     ClientBanned,
     ClientEvent,
@@ -46,29 +45,8 @@ E = TypeVar("E")
 EVENT_QUEUE = 4096
 """Ours: events that wait for :meth:`Client.events`; of more, the oldest are dropped."""
 
-FINAL_CLOSE_CODES = frozenset(
-    {
-        WsCloseCode.PROTOCOL_ERROR,
-        m.CloseCode.TOO_BIG,
-        m.CloseCode.MALFORMED,
-        m.CloseCode.REMOVED,
-        m.ClientCloseCode.FAULT,
-    }
-)
-"""Close codes after which there is no use in coming back: removed, or one of the two sides is faulty."""
-
 LEAVE_TIMEOUT = 3.0
 """Ours: seconds that a leaving client waits for the server's word."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """How the room is entered, and entered again."""
-
-    room_id: int | str
-    mode: Scene
-    role: Role
-    private_map_key: str
 
 
 class Client:
@@ -87,7 +65,7 @@ class Client:
         self._user_sig = user_sig
         self._channel: Channel | None = None
         self._early: list[m.AnyEvent] | None = None
-        self._entry = _Entry(0, "rtc", "anchor", "")
+        self._entry = Entry(0, "rtc", "anchor", "")
         self._resume_token = ""
         self._resume_timeout = 0.0
         self._heartbeat = 10.0
@@ -125,7 +103,7 @@ class Client:
         A room of the ``mode`` ``live`` has anchors, who publish, and an audience, which the others do not see. What is
         there comes as events: every member, then every stream, then what is muted.
         """
-        entry = _Entry(room_id, mode, role, private_map_key)
+        entry = Entry(room_id, mode, role, private_map_key)
         await self._calls.run(SESSION, lambda: self._join(entry))
 
     async def switch_role(self, role: Role, *, private_map_key: str | None = None) -> None:
@@ -271,7 +249,7 @@ class Client:
 
     # --- signaling ---------------------------------------------------------------------------------------------
 
-    async def _join(self, entry: _Entry) -> None:
+    async def _join(self, entry: Entry) -> None:
         if self._joined:
             raise RtcError(ErrorCode.INVALID_OPERATION, f"{self.user_id} has joined already: leave first")
         self._entry = entry

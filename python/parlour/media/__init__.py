@@ -1,7 +1,8 @@
 """The media core as the control plane uses it: transports, tracks and their events on the event loop."""
 
-from parlour.media.core import Level, MediaCore, MediaFullError, Policed, SourceSent, TcpLimits, TransportHandle
+from parlour.media.core import MediaCore
 from parlour.media.counters import MediaCounters
+from parlour.media.model import Level, MediaFullError, Policed, SourceSent, TcpLimits, TransportHandle
 from parlour.media.numbers import MediaNumbers, ProducerNumbers, ShardNumbers, TransportNumbers
 
 __all__ = [

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import secrets
-import string
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from parlour._media import MediaEngine
 from parlour.media.addresses import announced
 from parlour.media.counters import MediaCounters, decode
-from parlour.media.numbers import (
-    MediaNumbers,
-    ProducerNumbers,
-    TransportNumbers,
-    producers_of,
-    shards_of,
-    transports_of,
+from parlour.media.model import (
+    CONNECTION_ENDS,
+    Level,
+    MediaFullError,
+    Policed,
+    SourceSent,
+    TcpLimits,
+    TransportHandle,
+    Watched,
+    ice_credentials,
 )
+from parlour.media.numbers import MediaNumbers, numbers_of
 from parlour.media.placement import Placement
 from parlour.sdp.model import Candidate, LocalTransport, MediaProtocol, RemoteTransport, TrackSpec
 
@@ -34,11 +35,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
-
-# RFC 8445 §5.3 asks for 24 and 128 random bits; the fragment also keeps strangers from finding a transport.
-_ICE_CHARS = string.ascii_letters + string.digits
-_UFRAG_LENGTH = 12
-_PWD_LENGTH = 24
 
 _RETRY_FULL_RING = 0.005
 """Seconds until commands that found a full ring are tried again. A shard takes some hundred in a millisecond."""
@@ -53,95 +49,8 @@ _CLOSED_MEANWHILE = {"unknown-transport", "unknown-producer", "unknown-consumer"
 """Refusals by a shard of what named something that its peer closed while the command was under way. A wrong id is
 refused at the call."""
 
-_ENDS = {
-    "made-room": "connections for media over TCP were closed to make room for others",
-    "source-full": "connections for media over TCP were refused: their source has as many as it may",
-    "full": "connections for media over TCP were refused: there are as many as there may be",
-    "no-descriptor": "connections for media over TCP wait: the system has no descriptor left for them",
-    "stuck": "connections for media over TCP were closed: their peers did not take what they were sent",
-    "no-check": "connections for media over TCP were closed: nobody said in time whose they are",
-    "not-a-check": "connections for media over TCP were closed: the first that came by them was no check",
-    "frame-too-long": "connections for media over TCP were closed: a frame was longer than any check",
-    "too-many-checks": "connections for media over TCP were closed: none of many checks was genuine",
-}
-"""What the log says of connections that ended, by the shard's reason; of one reason once in ten seconds."""
-
 # Unique in the process, as the engine wants them, whatever they name.
 _ids = itertools.count(1)
-
-
-class MediaFullError(Exception):
-    """A shard has as many transports as it may, or every shard has as much to do as it can."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policed:
-    """A peer sent more than it may: packets that were dropped since the last time, and its limit."""
-
-    packets: int
-    bits_per_second: int
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSent:
-    """A subscriber gets something else of a picture than is wanted, or what is wanted again. Rates in bits a second."""
-
-    consumer: int
-    source: int | None
-    """The place of the source that it gets; None: nothing of it is sent."""
-    why: Literal["missing", "bandwidth"] | None
-    """Why that is not what is wanted: it is not sent, or the path does not carry it, or not all of its frames."""
-    needed: int
-    """What the one that is wanted needs; 0 while it is not sent."""
-    available: int
-    """What there was for pictures."""
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """How loud a watched producer is, as its packets tell (RFC 6464)."""
-
-    producer: int
-    volume: int
-    """0 (silence) to 100, linear in decibels; a voice begins at about 10."""
-    speaks: bool
-    """Whether somebody speaks, or did a moment ago. What stays as loud as it was is no speech."""
-    spoken: float
-    """Seconds for which somebody spoke since the track began."""
-
-
-@dataclass(frozen=True, slots=True)
-class TcpLimits:
-    """How many connections for media (ICE-TCP) one shard takes.
-
-    In total, of one source (an IPv4 address or the first 64 bits of an IPv6 one), and of one source before a genuine
-    check came by them. Each is at least 1.
-    """
-
-    connections: int = 4_000
-    per_source: int = 1_000
-    strangers_per_source: int = 100
-
-
-@dataclass(frozen=True, slots=True)
-class TransportHandle:
-    """A transport and our end of it, as a description tells the peer."""
-
-    id: int
-    local: LocalTransport
-
-
-@dataclass(slots=True)
-class _Transport:
-    shard: int
-    on_connected: Callable[[str], None] | None
-    on_closed: Callable[[str], None] | None
-    on_producer_started: Callable[[int], None] | None
-    on_policed: Callable[[Policed], None] | None
-    on_source: Callable[[SourceSent], None] | None
-    on_level: Callable[[Level], None] | None
-    on_silent: Callable[[], None] | None
-    next_ssrc: int = field(default_factory=lambda: secrets.randbits(32))
 
 
 class MediaCore:
@@ -196,7 +105,7 @@ class MediaCore:
         self._engine: MediaEngine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._candidates: list[tuple[Candidate, ...]] = []
-        self._transports: dict[int, _Transport] = {}
+        self._transports: dict[int, Watched] = {}
         self._backlog: deque[Callable[[], None]] = deque()
         self.watch: Callable[[int, str | None], None] | None = None
         """Called with each transport that connects (None), or closes or is removed (the reason)."""
@@ -220,7 +129,7 @@ class MediaCore:
             ingress_burst=burst,
             adapts=self._adapt,
             segments=self._segmentation,
-            **({} if self._tcp is None else _tcp_arguments(self._tcp)),
+            **({} if self._tcp is None else self._tcp.arguments()),
         )
         protocols: tuple[MediaProtocol, ...] = ("udp",) if self._tcp is None else ("udp", "tcp")
         self._candidates = [
@@ -315,10 +224,10 @@ class MediaCore:
         if not self.has_room(shard, 1):
             raise MediaFullError(f"shard {shard} has its {self._max_transports} transports and takes no more")
         transport = next(_ids)
-        ufrag, pwd = _ice_chars(_UFRAG_LENGTH), _ice_chars(_PWD_LENGTH)
+        ufrag, pwd = ice_credentials()
         add = self._running.add_transport
         self._submit(partial(add, shard=shard, transport=transport, local_ufrag=ufrag, local_pwd=pwd))
-        self._transports[transport] = _Transport(
+        self._transports[transport] = Watched(
             shard, on_connected, on_closed, on_producer_started, on_policed, on_source, on_level, on_silent
         )
         return TransportHandle(transport, self._local(shard, ufrag, pwd))
@@ -331,7 +240,7 @@ class MediaCore:
         known = self._transports.get(transport)
         if known is None:
             raise LookupError(f"there is no transport {transport}")
-        ufrag, pwd = _ice_chars(_UFRAG_LENGTH), _ice_chars(_PWD_LENGTH)
+        ufrag, pwd = ice_credentials()
         self._submit(partial(self._running.restart_ice, transport, local_ufrag=ufrag, local_pwd=pwd))
         return TransportHandle(transport, self._local(known.shard, ufrag, pwd))
 
@@ -479,16 +388,7 @@ class MediaCore:
         Read in small pieces, so that the loop goes on between them. One caller at a time. Raises TimeoutError when a
         shard does not answer in that many seconds, RuntimeError when the core is closed.
         """
-        shards, transports, producers = await asyncio.to_thread(self._running.numbers, timeout)
-        read_transports: list[TransportNumbers] = []
-        read_producers: list[ProducerNumbers] = []
-        for text in transports:
-            read_transports += transports_of(text)
-            await asyncio.sleep(0)
-        for text in producers:
-            read_producers += producers_of(text)
-            await asyncio.sleep(0)
-        return MediaNumbers(shards_of(shards), read_transports, read_producers)
+        return await numbers_of(*await asyncio.to_thread(self._running.numbers, timeout))
 
     @property
     def _running(self) -> MediaEngine:
@@ -540,7 +440,7 @@ class MediaCore:
                     self.remove_transport(transport)
                     self._call(known.on_closed, event["reason"])
             elif event["type"] == "connections-ended":
-                self._tell(_ENDS[event["reason"]], reason=event["reason"], connections=event["count"])
+                self._tell(CONNECTION_ENDS[event["reason"]], reason=event["reason"], connections=event["count"])
             elif known is None:
                 continue
             elif event["type"] == "transport-connected":
@@ -611,15 +511,3 @@ class MediaCore:
 
 def _without_argument(callback: Callable[[], None] | None) -> Callable[[None], None] | None:
     return None if callback is None else lambda _: callback()
-
-
-def _tcp_arguments(limits: TcpLimits) -> dict[str, int]:
-    return {
-        "tcp_connections": limits.connections,
-        "tcp_connections_per_source": limits.per_source,
-        "tcp_strangers_per_source": limits.strangers_per_source,
-    }
-
-
-def _ice_chars(length: int) -> str:
-    return "".join(secrets.choice(_ICE_CHARS) for _ in range(length))

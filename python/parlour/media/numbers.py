@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -127,3 +129,16 @@ class MediaNumbers(Struct, frozen=True):
 shards_of = msgspec.json.Decoder(Shards).decode
 transports_of = msgspec.json.Decoder(list[TransportNumbers]).decode
 producers_of = msgspec.json.Decoder(list[ProducerNumbers]).decode
+
+
+async def numbers_of(shards: bytes, transports: Sequence[bytes], producers: Sequence[bytes]) -> MediaNumbers:
+    """All of them, as the engine gives them, in pieces: what else there is to do goes on between them."""
+    read_transports: list[TransportNumbers] = []
+    read_producers: list[ProducerNumbers] = []
+    for text in transports:
+        read_transports += transports_of(text)
+        await asyncio.sleep(0)
+    for text in producers:
+        read_producers += producers_of(text)
+        await asyncio.sleep(0)
+    return MediaNumbers(shards_of(shards), read_transports, read_producers)

@@ -1,6 +1,7 @@
 """The signaling protocol, version 1: every message that crosses the WebSocket.
 
-This module is the one source of the wire format. JSON Schema, the TypeScript types in
+This module is the one source of the wire format, with the parts that its messages share and the close codes, which are
+beside it and are taken from here. JSON Schema, the TypeScript types in
 ``web/sdk/src/generated`` and the tables of ``docs/protocol.md`` are made from it by
 ``python -m parlour.protocol.generate``.
 
@@ -9,14 +10,22 @@ A client sends *requests* ``{"id": n, "type": "...", ...}``. The server sends on
 Field names are camelCase on the wire.
 """
 
+# ruff: noqa: PLC0414 - these names are a part of this module
 from __future__ import annotations
 
-import enum
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
+from parlour.protocol.close_codes import ENDS_SESSION as ENDS_SESSION
+from parlour.protocol.close_codes import ClientCloseCode as ClientCloseCode
+from parlour.protocol.close_codes import CloseCode as CloseCode
+from parlour.protocol.parts import ErrorBody as ErrorBody
+from parlour.protocol.parts import Member as Member
+from parlour.protocol.parts import Message as Message
+from parlour.protocol.parts import Snapshot as Snapshot
+from parlour.protocol.parts import StreamInfo as StreamInfo
 from parlour.protocol.words import Kind, ReceivedVideo, RemovalReason, Role, Scene, StreamType, VideoType
 
 PROTOCOL_VERSION = 1
@@ -27,10 +36,6 @@ SIGNALING_PATH = "/v1/ws"
 LinkGrade = Annotated[int, Meta(ge=0, le=6)]
 
 RequestId = Annotated[int, Meta(ge=0, le=2**53 - 1)]
-
-
-class Message(Struct, rename="camel", omit_defaults=True, frozen=True, kw_only=True):
-    """Base of every structure on the wire: camelCase, absent when it has its default."""
 
 
 class Request(Message, tag_field="type", frozen=True):
@@ -204,46 +209,6 @@ AnyRequest = (
 )
 
 
-# --- shared parts ---------------------------------------------------------------------------------------------
-
-
-class StreamInfo(Message, frozen=True):
-    """One published stream as others see it. ``small``: its video is there as a small stream as well."""
-
-    user_id: str
-    stream_type: StreamType
-    stream_id: str
-    audio: bool
-    video: bool
-    audio_muted: bool = False
-    video_muted: bool = False
-    small: bool = False
-
-
-class Member(Message, frozen=True):
-    """One member of the room."""
-
-    user_id: str
-    role: Role = "anchor"
-
-
-class Snapshot(Message, frozen=True):
-    """The room as it stands, in join order; without the receiver of it."""
-
-    members: list[Member]
-    streams: list[StreamInfo]
-
-
-class ErrorBody(Message, omit_defaults=False, frozen=True):
-    """Why a request was refused. ``extra_code`` is the account or room code behind 0x4001 or 0x4004, else 0."""
-
-    code: int
-    key: str
-    message: str
-    extra_code: int = 0
-    name: str = "RtcError"
-
-
 # --- answers --------------------------------------------------------------------------------------------------
 
 
@@ -279,7 +244,7 @@ class ResumeOk(Message, frozen=True):
     snapshot: Snapshot
     published: list[StreamInfo]
     subscriptions: list[Subscription]
-    video_types: list[WantedVideo] = []
+    video_types: list[WantedVideo] = []  # noqa: RUF012 - msgspec copies it
     role: Role = "anchor"
 
 
@@ -544,42 +509,3 @@ AnyEvent = (
     | ClientBanned
     | ServerStopping
 )
-
-
-# --- close codes ----------------------------------------------------------------------------------------------
-
-
-class CloseCode(enum.IntEnum):
-    """Why the server closed a socket (RFC 6455 §7.4); those of 44xx are ours."""
-
-    GOING_AWAY = 1001
-    """A session was taken up again on another socket."""
-    TOO_BIG = 1009
-    """A message was longer than ``maxMessageBytes``."""
-    SERVER_STOPPING = 1012
-    """The server goes down; come back in a moment."""
-    MALFORMED = 4400
-    """A message was not a JSON object with an ``id``, or was binary."""
-    TIMED_OUT = 4408
-    """No login, or no sign of life, in time."""
-    REMOVED = 4409
-    """The session was replaced or removed from its room; do not resume."""
-    TOO_MANY = 4429
-    """Messages came faster than allowed, or were not read as fast as they were sent."""
-
-
-class ClientCloseCode(enum.IntEnum):
-    """How a client closes a socket: the server lets a user who left go, and keeps any other for a while."""
-
-    LEFT = 1000
-    """The user leaves."""
-    PAGE_GONE = 1001
-    """The same, as a browser says it when the page goes."""
-    GIVEN_UP = 4408
-    """The socket is given up, not the session: no sign of life, or no answer in time."""
-    FAULT = 4500
-    """A fault of the client; it does not come back."""
-
-
-ENDS_SESSION = frozenset({ClientCloseCode.LEFT, ClientCloseCode.PAGE_GONE})
-"""Closes with which a client's user leaves the room."""

@@ -28,7 +28,7 @@ from parlour.sdp import (
     write_downlink_offer,
 )
 from parlour.signaling.encodings import OnTaken, TakenEncodings
-from parlour.signaling.lines import Line, PendingOffer, RemoteTrack, TrackKey
+from parlour.signaling.lines import Line, PayloadTypes, PendingOffer, RemoteTrack, TrackKey, lines_lacking
 from parlour.signaling.pace import OfferPace, Pace
 from parlour.signaling.ports import Media, Transport
 from parlour.signaling.video_types import StreamKey, VideoTypes
@@ -41,9 +41,6 @@ RANKS: dict[StreamType, int] = {"main": 0, "auxiliary": 1}
 """Who is served first of the pictures that share a path."""
 REMEMBERED = 16
 """Withdrawn offers whose answers may still be on their way, of one client."""
-
-PAYLOAD_TYPES = (*range(96, 128), *range(35, 64))
-"""The dynamic ones (RFC 3551 §6) and, after them, those that rtcp-mux leaves free (RFC 5761 §4)."""
 
 
 class Downlink:
@@ -80,7 +77,7 @@ class Downlink:
         self._remote: RemoteTransport | None = None
         self._lines: list[Line] = []
         self._mids = itertools.count()
-        self._payload_types: dict[tuple[str, str], tuple[int, int]] = {}
+        self._payload_types = PayloadTypes()
         self._refused: set[tuple[TrackKey, str, str]] = set()
         self._pending: PendingOffer | None = None
         self._withdrawn: deque[int] = deque(maxlen=REMEMBERED)
@@ -272,19 +269,12 @@ class Downlink:
     def _is_worn_out(self, sources: dict[TrackKey, RemoteTrack]) -> bool:
         """Whether there is no m-line for a track, because rejected ones and ones of the other kind take its place."""
         carried = {line.key for line in self._lines}
-        more = 0
-        for kind in ("audio", "video"):
-            missing = [
-                key
-                for key, source in sources.items()
-                if key[2] == kind and key not in carried and source.producers and not self._is_refused(key, source)
-            ]
-            free = [
-                line
-                for line in self._lines
-                if line.offered.kind == kind and not line.offered.rejected and line.key not in sources
-            ]
-            more += max(0, len(missing) - len(free))
+        missing = [
+            key
+            for key, source in sources.items()
+            if key not in carried and source.producers and not self._is_refused(key, source)
+        ]
+        more = lines_lacking(self._lines, missing, sources)
         return more > 0 and len(self._lines) + more > MAX_LINES
 
     def _begin_anew(self) -> None:
@@ -329,7 +319,7 @@ class Downlink:
                 # The client tries anew, as after every failure of its downlink, and says so when it gives up.
                 self._closed("media-full")
                 return
-        payload_type, second = self._payload_types_for(source.track)
+        payload_type, second = self._payload_types.of(source.track)
         # Repair is between us and this client, whatever there is between us and the publisher. Lost sound comes again
         # as it was, under its own number: browsers have no RTX for it.
         video = source.track.kind == "video"
@@ -369,17 +359,6 @@ class Downlink:
         if line.consumer is not None:
             self._media.remove_consumer(line.consumer)
             line.consumer = None
-
-    def _payload_types_for(self, track: TrackSpec) -> tuple[int, int]:
-        """One payload type a codec and format, and one for its RTX or, of sound, for that with copies (RFC 2198).
-
-        There are fewer formats than pairs.
-        """
-        key = (track.codec, downlink_format(track))
-        if key not in self._payload_types:
-            used = 2 * len(self._payload_types)
-            self._payload_types[key] = (PAYLOAD_TYPES[used], PAYLOAD_TYPES[used + 1])
-        return self._payload_types[key]
 
     # --- offer and answer ---
 

@@ -1,5 +1,5 @@
 import { asRtcError, describe, ErrorCode, invalidOperation, invalidParameter, rtcError, type RtcError } from './errors.js';
-import type { AnyEvent, EnterOk, Kind, ResumeOk, Role, StreamInfo, StreamType, VideoType } from './generated/messages.js';
+import type { AnyEvent, EnterOk, ResumeOk, Role, StreamInfo, StreamType, VideoType } from './generated/messages.js';
 import { log } from './logger.js';
 import type { VideoCodec } from './media/codecs.js';
 import { ConnectionFailed, MEDIA_DEADLINE } from './media/connection.js';
@@ -7,8 +7,9 @@ import { Downlink } from './media/downlink.js';
 import { Movement, SilenceWatch } from './media/moved.js';
 import { Uplink, type Publication } from './media/uplink.js';
 import type { Cancellation } from './operations.js';
+import { Mutes } from './mutes.js';
 import { pageEvents } from './page.js';
-import { sameShape, type VideoProfile } from './profiles.js';
+import type { VideoProfile } from './profiles.js';
 import { QualityReports } from './quality.js';
 import { RoomState, type RoomChange } from './room-state.js';
 import { AnswerTimeout, ChannelClosed, type Fields } from './signaling/channel.js';
@@ -16,17 +17,9 @@ import { Session, SessionReplaced, type SessionListener, type SessionOptions } f
 import type { LocalStream, Publisher } from './streams/local-stream.js';
 import type { RemoteStream } from './streams/remote-stream.js';
 import { ANSWER_TIMEOUT, notInRoom, Subscriptions, type Wanted } from './subscriptions.js';
-import { receivedOf, roundTrip, sentOf } from './statistics.js';
-import type {
-  ClientEventMap,
-  ConnectionState,
-  LocalAudioStats,
-  LocalVideoStats,
-  RemoteAudioStats,
-  RemoteMutedState,
-  RemoteVideoStats,
-  TransportStats,
-} from './types.js';
+import { checkShape } from './shape.js';
+import { Statistics } from './statistics.js';
+import type { ClientEventMap, ConnectionState, RemoteMutedState } from './types.js';
 import { Volumes, type Evaluation, type Sounding } from './volumes.js';
 
 const KINDS = ['audio', 'video'] as const;
@@ -57,14 +50,14 @@ export class Call implements SessionListener {
   private readonly uplink: Uplink;
   private readonly downlink: Downlink;
   private readonly subscriptions: Subscriptions;
+  readonly statistics: Statistics;
   private readonly quality: QualityReports;
   private readonly volumes: Volumes;
   private readonly movement: Movement;
   private readonly watch: SilenceWatch;
   /** Events wait here until the app has seen `join` resolve. */
   private held: (() => void)[] | null = [];
-  /** Streams whose mutes are being told, and whether they changed since. */
-  private readonly muting = new Map<StreamType, { changed: boolean }>();
+  private readonly mutes: Mutes;
   private over = false;
 
   private constructor(
@@ -104,6 +97,11 @@ export class Call implements SessionListener {
       failed: (why) => this.mediaGivenUp(ErrorCode.DOWNLINK_RECONNECTION_FAILED, `downlink reconnect failed: ${why}`),
     });
     this.subscriptions = new Subscriptions(session, this.downlink);
+    this.statistics = new Statistics(this.uplink, this.downlink, this.subscriptions);
+    this.mutes = new Mutes(
+      (type) => (this.over ? undefined : this.uplink.publications.get(type)?.stream),
+      (fields) => this.quietly('mute', fields),
+    );
     this.quality = new QualityReports({ isUp: () => session.isUp, connections: () => this.connections }, (quality) =>
       this.listener.emit('network-quality', quality),
     );
@@ -234,32 +232,6 @@ export class Call implements SessionListener {
     this.session.revive();
   }
 
-  /** What goes out of this user's track of a kind: of the main stream, else of the screen; null when there is none. */
-  async sent(kind: Kind): Promise<(LocalAudioStats & LocalVideoStats) | null> {
-    for (const type of ['main', 'auxiliary'] as const) {
-      const sender = this.uplink.publications.get(type)?.senders[kind]?.sender;
-      if (sender) return sentOf(sender);
-    }
-    return null;
-  }
-
-  /** What comes of the others' streams of a type, by user. */
-  async received(kind: Kind, type: StreamType): Promise<Record<string, RemoteAudioStats & RemoteVideoStats>> {
-    const carried = this.subscriptions.received.filter((one) => one.kind === kind && one.streamType === type);
-    const stats = await receivedOf(
-      this.downlink.peer,
-      kind,
-      carried.map((one) => one.track),
-    );
-    return Object.fromEntries(carried.map((one, at) => [one.userId, stats[at]])) as Record<string, RemoteAudioStats & RemoteVideoStats>;
-  }
-
-  /** Milliseconds to the server and back: what goes out, and what comes in from each user. */
-  async roundTrips(): Promise<TransportStats> {
-    const [rtt, down] = await Promise.all([roundTrip(this.uplink.peer), roundTrip(this.downlink.peer)]);
-    return { rtt, downlinksRTT: Object.fromEntries(this.subscriptions.received.map(({ userId }) => [userId, down])) };
-  }
-
   /** Becomes an anchor or audience. The server takes the streams of who becomes audience away. */
   async switchRole(role: Role): Promise<void> {
     const { enter } = this.options;
@@ -374,7 +346,7 @@ export class Call implements SessionListener {
 
   private publisher(type: StreamType): Publisher {
     return {
-      muted: () => this.tellMutes(type),
+      muted: () => this.mutes.tell(type),
       tracksChanged: async () => {
         try {
           await this.uplink.update(type);
@@ -416,27 +388,9 @@ export class Call implements SessionListener {
       if (isPublished && (info.audio !== stream.hasAudio() || info.video !== stream.hasVideo())) {
         this.uplink.update(type).catch((thrown: unknown) => log.warn(`publish: ${describe(thrown)}`));
       }
-      this.tellMutes(type);
+      this.mutes.tell(type);
     }
     for (const streamType of known.keys()) void this.quietly('unpublish', { streamType });
-  }
-
-  /** Tells what of a stream is muted. In a large room an answer may take its time: what changes until then goes with one request. */
-  private tellMutes(type: StreamType): void {
-    const before = this.muting.get(type);
-    if (before) {
-      before.changed = true;
-      return;
-    }
-    const stream = this.uplink.publications.get(type)?.stream;
-    if (!stream || this.over) return;
-    const now = { changed: false };
-    this.muting.set(type, now);
-    const muted = Object.fromEntries(KINDS.map((kind) => [kind, stream.isMuted(kind)]));
-    void this.quietly('mute', { streamType: type, ...muted }).then(() => {
-      this.muting.delete(type);
-      if (now.changed) this.tellMutes(type);
-    });
   }
 
   /** A request that the next resume makes superfluous if the socket takes it away. */
@@ -538,19 +492,6 @@ export class Call implements SessionListener {
     this.subscriptions.close();
     this.volumes.close();
   }
-}
-
-/** Refuses a small stream that does not have the shape of the big one, as profiles say it or as it is captured. */
-export function checkShape(stream: LocalStream, small: VideoProfile | null, call: string): void {
-  const track = stream.getVideoTrack();
-  if (!small || !track) return;
-  const { width = 0, height = 0 } = track.getSettings();
-  const { bigProfile } = stream;
-  if (sameShape(small, bigProfile) || (width > 0 && height > 0 && sameShape(small, { width, height }))) return;
-  throw invalidParameter(
-    `${call}: the small stream's ${small.width}x${small.height} does not have the shape of the big one's ` +
-      `${bigProfile.width}x${bigProfile.height}; setSmallStreamProfile() takes a size of the same ratio`,
-  );
 }
 
 /** Whether the server did not answer, as far as this side can tell. */

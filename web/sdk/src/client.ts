@@ -1,4 +1,4 @@
-import { Call, checkShape, type CallListener } from './call.js';
+import { Call, type CallListener } from './call.js';
 import { findServer, placesHere, proxyServer } from './discover.js';
 import { Emitter } from './emitter.js';
 import { describe, ErrorCode, invalidOperation, invalidParameter, rtcError, type RtcError } from './errors.js';
@@ -9,6 +9,7 @@ import { ALONE, Operations, type Cancellation } from './operations.js';
 import { pageEvents } from './page.js';
 import { smallProfile, type VideoProfile } from './profiles.js';
 import { claim, type Claim } from './registry.js';
+import { checkShape } from './shape.js';
 import { checkPublishable, localStream, remoteStream } from './streams/identity.js';
 import type { RemoteStream } from './streams/remote-stream.js';
 import type * as api from './types.js';
@@ -210,24 +211,24 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
 
   /** Round trips to the server. */
   async getTransportStats(): Promise<api.TransportStats> {
-    return this.inside('getTransportStats').roundTrips();
+    return this.inside('getTransportStats').statistics.roundTrips();
   }
 
   /** What this user sends of sound, by its own userId. */
   async getLocalAudioStats(): Promise<api.LocalAudioStatsMap> {
-    const sent = await this.inside('getLocalAudioStats').sent('audio');
+    const sent = await this.inside('getLocalAudioStats').statistics.sent('audio');
     return sent ? { [this.getUserId()]: { bytesSent: sent.bytesSent, packetsSent: sent.packetsSent } } : {};
   }
 
   /** What this user sends of pictures, by its own userId. */
   async getLocalVideoStats(): Promise<api.LocalVideoStatsMap> {
-    const sent = await this.inside('getLocalVideoStats').sent('video');
+    const sent = await this.inside('getLocalVideoStats').statistics.sent('video');
     return sent ? { [this.getUserId()]: sent } : {};
   }
 
   /** What comes of each user's sound. */
   async getRemoteAudioStats(): Promise<api.RemoteAudioStatsMap> {
-    const received = await this.inside('getRemoteAudioStats').received('audio', 'main');
+    const received = await this.inside('getRemoteAudioStats').statistics.received('audio', 'main');
     const shown = Object.entries(received).map(([userId, { bytesReceived, packetsReceived, packetsLost }]) => {
       return [userId, { bytesReceived, packetsReceived, packetsLost }] as const;
     });
@@ -236,7 +237,7 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
 
   /** What comes of each user's pictures. */
   async getRemoteVideoStats(type: api.RemoteStreamType = 'main'): Promise<api.RemoteVideoStatsMap> {
-    return this.inside('getRemoteVideoStats').received('video', remoteStreamType(type));
+    return this.inside('getRemoteVideoStats').statistics.received('video', remoteStreamType(type));
   }
 
   /** Mixing streams and sending them to a CDN is not done in this version: each rejects with the code that it has. */

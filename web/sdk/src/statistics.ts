@@ -1,7 +1,10 @@
 /** What browsers count of a call (W3C webrtc-stats), in the words of v4. Sums since the start: differences make rates. */
 
-import type { Kind } from './generated/messages.js';
-import type { LocalAudioStats, LocalVideoStats, RemoteAudioStats, RemoteVideoStats } from './types.js';
+import type { Kind, StreamType } from './generated/messages.js';
+import type { Downlink } from './media/downlink.js';
+import type { Uplink } from './media/uplink.js';
+import type { Subscriptions } from './subscriptions.js';
+import type { LocalAudioStats, LocalVideoStats, RemoteAudioStats, RemoteVideoStats, TransportStats } from './types.js';
 
 type Entry = Record<string, unknown> & { type: string };
 
@@ -69,4 +72,39 @@ export async function receivedOf(
       frameHeight: number(of?.frameHeight),
     };
   });
+}
+
+/** What is told of one call. */
+export class Statistics {
+  constructor(
+    private readonly uplink: Uplink,
+    private readonly downlink: Downlink,
+    private readonly subscriptions: Subscriptions,
+  ) {}
+
+  /** What goes out of this user's track of a kind: of the main stream, else of the screen; null when there is none. */
+  async sent(kind: Kind): Promise<(LocalAudioStats & LocalVideoStats) | null> {
+    for (const type of ['main', 'auxiliary'] as const) {
+      const sender = this.uplink.publications.get(type)?.senders[kind]?.sender;
+      if (sender) return sentOf(sender);
+    }
+    return null;
+  }
+
+  /** What comes of the others' streams of a type, by user. */
+  async received(kind: Kind, type: StreamType): Promise<Record<string, RemoteAudioStats & RemoteVideoStats>> {
+    const carried = this.subscriptions.received.filter((one) => one.kind === kind && one.streamType === type);
+    const stats = await receivedOf(
+      this.downlink.peer,
+      kind,
+      carried.map((one) => one.track),
+    );
+    return Object.fromEntries(carried.map((one, at) => [one.userId, stats[at]])) as Record<string, RemoteAudioStats & RemoteVideoStats>;
+  }
+
+  /** Milliseconds to the server and back: what goes out, and what comes in from each user. */
+  async roundTrips(): Promise<TransportStats> {
+    const [rtt, down] = await Promise.all([roundTrip(this.uplink.peer), roundTrip(this.downlink.peer)]);
+    return { rtt, downlinksRTT: Object.fromEntries(this.subscriptions.received.map(({ userId }) => [userId, down])) };
+  }
 }

@@ -3,6 +3,7 @@
 pub mod backlog;
 pub(crate) mod budget;
 pub(crate) mod demanded;
+pub(crate) mod division;
 pub mod dtls;
 pub(crate) mod estimate;
 mod feedback;
@@ -25,6 +26,7 @@ use crate::slab::{ConsumerKey, TrackKey};
 use crate::transport::backlog::Backlog;
 use crate::transport::budget::Budget;
 use crate::transport::demanded::Told;
+use crate::transport::division::Divided;
 use crate::transport::dtls::{DtlsSession, HANDSHAKE_TIMEOUT, Handshake, Job, Progress};
 use crate::transport::estimate::Estimate;
 use crate::transport::feedback::Feedback;
@@ -107,18 +109,6 @@ impl DtlsTo {
             _ => DtlsTo::Several,
         }
     }
-}
-
-/// How a path was divided last.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Divided {
-    pub(crate) at: Option<Instant>,
-    /// Bits a second that all of it needs which is given out.
-    pub(crate) given: u64,
-    /// Bits a second that there were for pictures.
-    pub(crate) available: u64,
-    /// Whether anybody lacks something.
-    pub(crate) lacks: bool,
 }
 
 /// A probe that is being sent.

@@ -16,6 +16,45 @@ export type RemovalReason = "banned" | "kick" | "room-disband";
 export type VideoType = "big" | "small";
 export type ReceivedVideo = "big" | "none" | "small";
 
+/** Why a request was refused. `extraCode` is the account or room code behind 0x4001 or 0x4004, else 0. */
+export interface ErrorBody {
+  code: number;
+  key: string;
+  message: string;
+  /** Default: 0. */
+  extraCode?: number;
+  /** Default: "RtcError". */
+  name?: string;
+}
+
+/** One member of the room. */
+export interface Member {
+  userId: string;
+  /** Default: "anchor". */
+  role?: Role;
+}
+
+/** The room as it stands, in join order; without the receiver of it. */
+export interface Snapshot {
+  members: Member[];
+  streams: StreamInfo[];
+}
+
+/** One published stream as others see it. `small`: its video is there as a small stream as well. */
+export interface StreamInfo {
+  userId: string;
+  streamType: StreamType;
+  streamId: string;
+  audio: boolean;
+  video: boolean;
+  /** Default: false. */
+  audioMuted?: boolean;
+  /** Default: false. */
+  videoMuted?: boolean;
+  /** Default: false. */
+  small?: boolean;
+}
+
 /** Prove who you are. First request on a socket, unless it resumes. */
 export interface Login {
   type: "login";
@@ -188,45 +227,6 @@ export interface Leave {
 export interface Ping {
   type: "ping";
   id: number;
-}
-
-/** One published stream as others see it. `small`: its video is there as a small stream as well. */
-export interface StreamInfo {
-  userId: string;
-  streamType: StreamType;
-  streamId: string;
-  audio: boolean;
-  video: boolean;
-  /** Default: false. */
-  audioMuted?: boolean;
-  /** Default: false. */
-  videoMuted?: boolean;
-  /** Default: false. */
-  small?: boolean;
-}
-
-/** One member of the room. */
-export interface Member {
-  userId: string;
-  /** Default: "anchor". */
-  role?: Role;
-}
-
-/** The room as it stands, in join order; without the receiver of it. */
-export interface Snapshot {
-  members: Member[];
-  streams: StreamInfo[];
-}
-
-/** Why a request was refused. `extraCode` is the account or room code behind 0x4001 or 0x4004, else 0. */
-export interface ErrorBody {
-  code: number;
-  key: string;
-  message: string;
-  /** Default: 0. */
-  extraCode?: number;
-  /** Default: "RtcError". */
-  name?: string;
 }
 
 /** `ticket` is what `enter` presents; `heartbeatInterval` in seconds. */
