@@ -79,8 +79,8 @@ impl OutgoingStreams {
             (true, true) => Ok(Use::First),
             (false, false) => Err(DropReason::IndexUsed),
             (false, true) => {
-                let content = used.content(index.0).ok_or(DropReason::IndexUsed)?;
-                Ok(Use::Again(content))
+                let content = used.content(index.0);
+                content.map(Use::Again).ok_or(used.why_unknown(index.0))
             }
         }
     }
@@ -210,6 +210,14 @@ impl Used {
             tag: content.tag,
             number: SeqNo(content.index_and_number as u16),
         })
+    }
+
+    /// Why nothing is known of what was sent under an index: that is so long ago that nobody has any use for it.
+    fn why_unknown(&self, index: u64) -> DropReason {
+        match index.saturating_add(self.remembered as u64) < self.end {
+            true => DropReason::NackTooOld,
+            false => DropReason::IndexUsed,
+        }
     }
 
     /// Keeps what is known of a packet. A straggler that finds its place taken by a newer one was sent this once.
@@ -346,10 +354,10 @@ mod tests {
         assert_eq!(send(70_001, 22), Err(DropReason::IndexUsed));
         // What its slot has forgotten is not sent again, whatever it is.
         assert_eq!(send(70_000 + REMEMBERED as u64, 4), Ok(()));
-        assert_eq!(send(70_000, 1), Err(DropReason::IndexUsed));
+        assert_eq!(send(70_000, 1), Err(DropReason::NackTooOld));
         assert_eq!(send(69_900 + REMEMBERED as u64, 5), Ok(()));
         assert_eq!(send(69_900, 6), Ok(()), "once");
-        assert_eq!(send(69_900, 6), Err(DropReason::IndexUsed));
+        assert_eq!(send(69_900, 6), Err(DropReason::NackTooOld));
     }
 
     #[test]
