@@ -116,8 +116,13 @@ class Client:
         async def work() -> None:
             self._must_have_joined()
             key = self._entry.private_map_key if private_map_key is None else private_map_key
-            await self._ask(m.SwitchRole(id=0, role=role, private_map_key=key), m.Empty)
-            self._entry = replace(self._entry, role=role, private_map_key=key)
+            before, self._entry = self._entry, replace(self._entry, role=role, private_map_key=key)
+            try:
+                await self._ask(m.SwitchRole(id=0, role=role, private_map_key=key), m.Empty)
+            except RtcError as error:
+                if error.code in {ErrorCode.SWITCH_ROLE_FAILED, ErrorCode.INVALID_OPERATION}:
+                    self._entry = before
+                raise
             if role == "audience":
                 self._uplink.withdraw_all()
 
@@ -440,9 +445,17 @@ class Client:
 
     async def _resume(self, channel: Channel) -> None:
         resumed = await channel.request(m.Resume(id=0, resume_token=self._resume_token), m.ResumeOk, CONNECT_TIMEOUT)
-        if resumed.role != self._entry.role:  # the server changed it and could not tell
+        if resumed.role != self._entry.role:  # a change was under way when the socket was lost
             again = m.SwitchRole(id=0, role=self._entry.role, private_map_key=self._entry.private_map_key)
-            await channel.request(again, m.Empty, CONNECT_TIMEOUT)
+            try:
+                await channel.request(again, m.Empty, CONNECT_TIMEOUT)
+            except RtcError as error:
+                if error.code not in {ErrorCode.SWITCH_ROLE_FAILED, ErrorCode.INVALID_OPERATION}:
+                    raise
+                self._entry = replace(self._entry, role=resumed.role)
+                self._emit(Failed(error))
+        if self._entry.role == "audience":
+            self._uplink.withdraw_all()
         before, self._address = self._address, channel.local_address
         if self._address != before:
             self._uplink.look_elsewhere()

@@ -106,6 +106,8 @@ class MediaCore:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._candidates: list[tuple[Candidate, ...]] = []
         self._transports: dict[int, Watched] = {}
+        self._load = [0] * shards
+        """How many of them each shard has."""
         self._backlog: deque[Callable[[], None]] = deque()
         self.watch: Callable[[int, str | None], None] | None = None
         """Called with each transport that connects (None), or closes or is removed (the reason)."""
@@ -158,6 +160,7 @@ class MediaCore:
         except BlockingIOError:
             pass  # A full ring: their consent expires instead.
         self._transports.clear()
+        self._load = [0] * self._shards
         await asyncio.to_thread(engine.close)
 
     @property
@@ -183,20 +186,20 @@ class MediaCore:
     def pick_shard(self) -> int:
         """The shard for a new room, on which all its members are. Raises MediaFullError when none takes more rooms."""
         now = asyncio.get_running_loop().time()
-        picked = self._placement.pick(now, self._load(), self._max_transports)
+        picked = self._placement.pick(now, self._load, self._max_transports)
         if picked is None:
             raise MediaFullError("every media shard has as much to do as it can")
         return picked
 
     def has_room(self, shard: int, transports: int) -> bool:
         """Whether a shard can take so many transports more."""
-        return self._load()[shard] + transports <= self._max_transports
+        return self._load[shard] + transports <= self._max_transports
 
-    def _load(self) -> list[int]:
-        load = [0] * len(self._candidates)
-        for transport in self._transports.values():
-            load[transport.shard] += 1
-        return load
+    def _take_out(self, transport: int) -> Watched | None:
+        known = self._transports.pop(transport, None)
+        if known is not None:
+            self._load[known.shard] -= 1
+        return known
 
     def create_transport(
         self,
@@ -227,6 +230,7 @@ class MediaCore:
         ufrag, pwd = ice_credentials()
         add = self._running.add_transport
         self._submit(partial(add, shard=shard, transport=transport, local_ufrag=ufrag, local_pwd=pwd))
+        self._load[shard] += 1
         self._transports[transport] = Watched(
             shard, on_connected, on_closed, on_producer_started, on_policed, on_source, on_level, on_silent
         )
@@ -254,7 +258,7 @@ class MediaCore:
 
     def remove_transport(self, transport: int) -> None:
         """Close it with all its producers and consumers. Its callbacks are called no more."""
-        if self._transports.pop(transport, None) is not None:
+        if self._take_out(transport) is not None:
             self._tell_watch(transport, "removed")
             self._submit(partial(self._running.remove_transport, transport))
 
@@ -464,7 +468,7 @@ class MediaCore:
             self._replace_shard(engine, shard, closed)
 
     def _close_transport(self, event: ClosedEvent) -> None:
-        known = self._transports.pop(event["transport"], None)
+        known = self._take_out(event["transport"])
         if known is not None:
             self._tell_watch(event["transport"], event["reason"])
             self._call(known.on_closed, event["reason"])

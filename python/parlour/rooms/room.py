@@ -32,7 +32,8 @@ SessionT = TypeVar("SessionT")
 class RoomLimits:
     """How much a room takes. ``resume_timeout``: seconds for which a lost socket keeps its user.
 
-    ``max_members`` is of a room of the scene rtc, ``max_audience`` of one of the scene live, anchors included.
+    ``max_members`` is of a room of the scene rtc, and of the anchors of one of the scene live; ``max_audience`` of all
+    who are in that.
     """
 
     max_members: int = 300
@@ -162,7 +163,7 @@ class Room(Generic[SessionT]):
 
         -102052 when the room is full, INVALID_OPERATION when it is of the other scene, or for a role in the scene rtc.
         """
-        if self._members and scene != self.scene:
+        if len(self._members) > (user_id in self._members) and scene != self.scene:
             raise RtcError(
                 ErrorCode.INVALID_OPERATION,
                 f"join failed: room {self.room_id} was opened in the mode {self.scene}; enter it with that",
@@ -175,6 +176,10 @@ class Room(Generic[SessionT]):
             events += self._put_out(self._members[user_id], "kick")
         elif len(self._members) >= most:
             raise enter_refused(ErrorCode.ROOM_FULL, f"room {self.room_id} has its {most} members already")
+        if role == "anchor" and self._has_its_anchors(user_id):
+            raise enter_refused(
+                ErrorCode.ROOM_FULL, f"room {self.room_id} has its {self.limits.max_members} anchors already"
+            )
         self.scene = scene
         member = self._members[user_id] = Member(user_id, session, role)
         if role == "anchor":
@@ -188,6 +193,12 @@ class Room(Generic[SessionT]):
             raise RtcError(ErrorCode.INVALID_OPERATION, f"room {self.room_id} is of the mode rtc, which has no roles")
         if member.role == role:
             return []
+        if role == "anchor" and self._has_its_anchors(user_id):
+            raise RtcError(
+                ErrorCode.SWITCH_ROLE_FAILED,
+                f"switchRole failed: room {self.room_id} has its {self.limits.max_members} anchors already",
+                extra=ErrorCode.ROOM_FULL,
+            )
         member.role = role
         if role == "anchor":
             self._anchors[user_id] = member
@@ -195,6 +206,10 @@ class Room(Generic[SessionT]):
         del self._anchors[user_id]
         streams, member.streams = member.streams, {}
         return self._tell([*(StreamUnpublished(stream) for stream in streams.values()), RoleChanged(user_id, role)])
+
+    def _has_its_anchors(self, user_id: str) -> bool:
+        """Whether one more would be too many: everybody is told of each."""
+        return user_id not in self._anchors and len(self._anchors) >= self.limits.max_members
 
     def leave(self, user_id: str, session: SessionT) -> list[RoomEvent]:
         """A user leaves; nothing happens when that session is no longer here."""

@@ -17,6 +17,7 @@ from parlour.protocol.messages import (
     Ping,
     Publish,
     Resume,
+    SwitchRole,
     UplinkIceRestart,
 )
 from parlour.signaling.codec import MalformedError, decode_request, request_type
@@ -141,7 +142,7 @@ class Connection:
     def _price(self, request: AnyRequest) -> float:
         """What the work of a request counts, beside reading its text."""
         match request:
-            case Login() | Resume() | Enter():
+            case Login() | Resume() | Enter() | SwitchRole(role="anchor"):
                 return ACCOUNT_COST
             case Publish(sdp=sdp):
                 return len(sdp) // SDP_UNIT

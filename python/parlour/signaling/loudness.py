@@ -55,6 +55,8 @@ class Loudness:
         self._volumes = Volumes()
         self._speakers = Speakers()
         self._groups: dict[int, _Group] = {}
+        self._listeners: dict[int, dict[str, Session]] = {}
+        """Who is told how often, by the session's id."""
         self._watched: dict[int, float] = {}
         """How often the core tells of a producer, in seconds."""
         self._sounds: dict[int, SoundKey] = {}
@@ -73,9 +75,11 @@ class Loudness:
         shorter = (it for it in reversed(VOLUME_INTERVALS) if it <= interval)
         chosen = 0 if interval <= 0 else next(shorter, VOLUME_INTERVALS[0])
         before, session.volume_interval = session.volume_interval, chosen
+        self._forget(session, before)
         if chosen and chosen not in self._groups:
             self._groups[chosen] = _Group(chosen, Pace(self._clock, self._later))
         if chosen:
+            self._listeners.setdefault(chosen, {})[session.id] = session
             self.repeat(session)
         if chosen != before:
             watched = len(self._watched)
@@ -92,9 +96,20 @@ class Loudness:
             news = News(list(group.told.volumes.items()), group.told.speakers)
             session.tell(_event(news, whole=True))
 
+    def left(self, session: Session) -> None:
+        """A session is in the room no more."""
+        self._forget(session, session.volume_interval)
+        self._drop_empty_groups()
+
+    def _forget(self, session: Session, interval: int) -> None:
+        listeners = self._listeners.get(interval)
+        if listeners is not None:
+            listeners.pop(session.id, None)
+            if not listeners:
+                del self._listeners[interval]
+
     def _drop_empty_groups(self) -> None:
-        used = {member.session.volume_interval for member in self._room.members}
-        self._groups = {interval: group for interval, group in self._groups.items() if interval in used}
+        self._groups = {interval: group for interval, group in self._groups.items() if interval in self._listeners}
 
     # --- the room and the core ---
 
@@ -103,7 +118,7 @@ class Loudness:
         if not self._groups and not self._watched and not self._last_n:
             return
         now = self._clock()
-        members = self._room.members
+        members = self._room.anchors
         self._drop_empty_groups()
         every = min([*self._groups, *([FOR_THE_FLOOR * 1000] if self._seen_are_limited() else [])], default=None)
         there: dict[int, SoundKey] = {}
@@ -173,9 +188,8 @@ class Loudness:
 
     def _send(self, group: _Group, news: News) -> None:
         text = encode_event(_event(news))
-        for member in self._room.members:
-            session = member.session
-            if session.volume_interval != group.interval or session.channel is None:
+        for session in tuple(self._listeners.get(group.interval, {}).values()):
+            if session.channel is None:
                 continue
             if session.channel.waiting >= BEHIND:
                 session.missed_volumes = True

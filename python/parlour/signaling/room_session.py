@@ -247,6 +247,7 @@ class RoomSession:
                     if channel is not None:
                         channel.connection.owe(renegotiated=len(receivers))
                 case MemberLeft() if gone is not None:
+                    self.loudness.left(gone)
                     self._on_departed(gone, why)
                     gone.close()
             told = wire_event(event)
@@ -255,7 +256,8 @@ class RoomSession:
             self._tell_others(event.user_id, told)
             if channel is not None:
                 channel.connection.owe(told=len(self.room))
-        self.loudness.changed()
+        if any(may_be_heard(event) for event in events):
+            self.loudness.changed()
 
     def _removed(self, session: Session, reason: RemovalReason) -> None:
         channel, session.channel = session.channel, None
@@ -269,6 +271,14 @@ class RoomSession:
         for session in self.sessions:
             if session.user_id != user_id and session.channel is not None:
                 session.channel.tell_text(text)
+
+
+def may_be_heard(event: RoomEvent) -> bool:
+    """Whether an event is of somebody who may publish sound: nothing of an audience is heard."""
+    match event:
+        case MemberJoined(_, "audience") | MemberLeft(_, "audience"):
+            return False
+    return True
 
 
 def stream_info(stream: Stream) -> messages.StreamInfo:

@@ -118,7 +118,7 @@ class Uplink:
 
         The same offer again, after an answer that was lost, is answered again and restarts nothing.
         """
-        offer = read_uplink_offer(sdp)
+        offer = read_uplink_offer(sdp, None if self._remote is None else self._remote.setup)
         if self._transport is None:
             raise RtcError(ErrorCode.INVALID_OPERATION, "there is no uplink to restart; publish with restart")
         self._check_connection(offer)
@@ -228,6 +228,7 @@ class Uplink:
             self._remove(key)
         if not self.published:
             self._drop_transport()
+            self.failure = None
 
     def close(self) -> None:
         """Stop everything."""

@@ -8,12 +8,12 @@ import { Movement, SilenceWatch } from './media/moved.js';
 import { Uplink, type Publication } from './media/uplink.js';
 import type { Cancellation } from './operations.js';
 import { Mutes } from './mutes.js';
-import { pageEvents } from './page.js';
+import { networkEvents } from './page.js';
 import type { VideoProfile } from './profiles.js';
 import { QualityReports } from './quality.js';
 import { RoomState, type RoomChange } from './room-state.js';
-import { AnswerTimeout, ChannelClosed, type Fields } from './signaling/channel.js';
-import { Session, SessionReplaced, type SessionListener, type SessionOptions } from './signaling/session.js';
+import { ChannelClosed, type Fields } from './signaling/channel.js';
+import { isSilence, Session, type SessionListener, type SessionOptions } from './signaling/session.js';
 import type { LocalStream, Publisher } from './streams/local-stream.js';
 import type { RemoteStream } from './streams/remote-stream.js';
 import { ANSWER_TIMEOUT, notInRoom, Subscriptions, type Wanted } from './subscriptions.js';
@@ -23,6 +23,9 @@ import type { ClientEventMap, ConnectionState, RemoteMutedState } from './types.
 import { Volumes, type Evaluation, type Sounding } from './volumes.js';
 
 const KINDS = ['audio', 'video'] as const;
+/** Milliseconds: how long a client that only looks on waits for a sign of the server, and over how long those waits are spread. */
+const VIEWERS_PATIENCE = 3_000;
+const VIEWERS_SPREAD = 1_000;
 
 export interface CallOptions extends SessionOptions {
   autoSubscribe: boolean;
@@ -113,8 +116,17 @@ export class Call implements SessionListener {
       ask: (interval) => void this.quietly('watch-volumes', { interval }),
     });
     this.movement = new Movement([this.uplink, this.downlink], () => session.suspect());
-    this.watch = new SilenceWatch(() => this.uplink.peer ?? this.downlink.peer, () => suspect('nothing comes in any more'));
+    this.watch = new SilenceWatch(
+      () => this.uplink.peer ?? (this.subscriptions.received.length > 0 ? this.downlink.peer : null),
+      () => this.mediaStopped(),
+    );
     networkEvents((target, name) => target.addEventListener(name, this.networkChanged));
+  }
+
+  /** The server reports on what is published all the time. What comes in may end because its publisher is silent, and then all who look on notice it at once: those find out first whether they are still connected. */
+  private mediaStopped(): void {
+    if (this.uplink.peer) this.movement.suspect('nothing comes in any more');
+    else setTimeout(() => !this.over && this.session.suspect(VIEWERS_PATIENCE), Math.random() * VIEWERS_SPREAD);
   }
 
   private readonly networkChanged = (): void => this.movement.suspect('the browser says that the network has changed');
@@ -203,15 +215,7 @@ export class Call implements SessionListener {
 
   /** What every remote user's main stream has and what of it is muted, in the order of the streams. */
   mutedStates(): RemoteMutedState[] {
-    const streams = this.room.list().filter((info) => info.streamType === 'main');
-    return streams.map(({ userId, audio, video, small, audioMuted, videoMuted }) => ({
-      userId,
-      hasAudio: audio,
-      hasVideo: video,
-      hasSmall: small,
-      audioMuted,
-      videoMuted,
-    }));
+    return this.room.mutedStates();
   }
 
   async leave(): Promise<void> {
@@ -235,14 +239,26 @@ export class Call implements SessionListener {
   /** Becomes an anchor or audience. The server takes the streams of who becomes audience away. */
   async switchRole(role: Role): Promise<void> {
     const { enter } = this.options;
+    const { role: before } = enter;
+    // From here on it is what is wanted: a resume asks for nothing else.
+    enter.role = role;
     try {
       await this.session.request('switch-role', { role, privateMapKey: enter.privateMapKey ?? '' }, ANSWER_TIMEOUT);
     } catch (thrown) {
       if (this.over) throw notInRoom('switchRole');
-      throw isSilence(thrown) ? rtcError(ErrorCode.SWITCH_ROLE_FAILED, 'switchRole timeout') : asRtcError(thrown);
+      if (!isSilence(thrown)) {
+        enter.role = before ?? 'anchor';
+        throw asRtcError(thrown);
+      }
+      // The server may have done it all the same.
+      if (role === 'audience') this.dropPublications();
+      throw rtcError(ErrorCode.SWITCH_ROLE_FAILED, 'switchRole timeout');
     }
-    enter.role = role;
-    if (role === 'anchor') return;
+    if (role === 'audience') this.dropPublications();
+  }
+
+  /** An audience publishes nothing; what it published stays the app's. */
+  private dropPublications(): void {
     for (const [type, { stream }] of [...this.uplink.publications]) {
       stream.publishedBy(this, null);
       this.uplink.remove(type);
@@ -310,6 +326,7 @@ export class Call implements SessionListener {
     this.reconcileOwn(state.role ?? 'anchor', state.published);
     this.subscriptions.reconcile(state.subscriptions, state.videoTypes ?? []);
     this.volumes.renew();
+    this.quality.renew();
     this.listener.state('CONNECTED');
   }
 
@@ -319,6 +336,7 @@ export class Call implements SessionListener {
     this.tell(this.room.reset(entered.snapshot));
     this.subscriptions.reconcile([], []);
     this.volumes.renew();
+    this.quality.renew();
     this.listener.state('CONNECTED');
   }
 
@@ -362,14 +380,21 @@ export class Call implements SessionListener {
 
   /** First the role: the server may have changed it and could not tell, and takes the streams of an audience away. */
   private reconcileOwn(held: Role, published: readonly StreamInfo[]): void {
-    const { role = 'anchor', privateMapKey = '' } = this.options.enter;
+    const { enter } = this.options;
+    const { role = 'anchor', privateMapKey = '' } = enter;
+    if (role === 'audience') this.dropPublications();
     if (held === role) {
       this.reconcilePublications(published);
       return;
     }
     this.session.requestNow('switch-role', { role, privateMapKey }, ANSWER_TIMEOUT).then(
       () => this.reconcilePublications(published),
-      (thrown: unknown) => log.warn(`switch-role: ${describe(thrown)}`),
+      (thrown: unknown) => {
+        if (isSilence(thrown)) return; // the next resume asks again
+        enter.role = held;
+        if (held === 'audience') this.dropPublications();
+        if (!this.over) this.listener.emit('error', asRtcError(thrown));
+      },
     );
   }
 
@@ -492,19 +517,4 @@ export class Call implements SessionListener {
     this.subscriptions.close();
     this.volumes.close();
   }
-}
-
-/** Whether the server did not answer, as far as this side can tell. */
-function isSilence(thrown: unknown): boolean {
-  return thrown instanceof AnswerTimeout || thrown instanceof ChannelClosed || thrown instanceof SessionReplaced;
-}
-
-/** Where a browser says that the network has changed. */
-function networkEvents(each: (target: EventTarget, name: string) => void): void {
-  const page = pageEvents();
-  if (!page) return;
-  each(page, 'online');
-  // What only some browsers have.
-  const { connection } = navigator as { connection?: EventTarget };
-  if (connection) each(connection, 'change');
 }

@@ -314,6 +314,8 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
         listener,
       );
       this.#place = { state: 'inside', call };
+      // The app may have asked for volumes meanwhile.
+      call.evaluate(this.#evaluation);
     } catch (thrown) {
       this.setConnection('DISCONNECTED');
       throw thrown;

@@ -8,6 +8,15 @@ const PATIENCE = REPORT_INTERVAL + 700;
 
 const DISCONNECTED = 6;
 
+const UNKNOWN: NetworkQualityInfo = {
+  uplinkNetworkQuality: 0,
+  downlinkNetworkQuality: 0,
+  uplinkRTT: 0,
+  uplinkLoss: 0,
+  downlinkRTT: 0,
+  downlinkLoss: 0,
+};
+
 /** What the figures are seen through: what this side knows better than the server. */
 export interface Links {
   /** Whether there is a signaling channel. */
@@ -17,14 +26,7 @@ export interface Links {
 
 /** Reports how good the two links are, every two seconds from `start` to `stop`. */
 export class QualityReports {
-  private said: NetworkQualityInfo = {
-    uplinkNetworkQuality: 0,
-    downlinkNetworkQuality: 0,
-    uplinkRTT: 0,
-    uplinkLoss: 0,
-    downlinkRTT: 0,
-    downlinkLoss: 0,
-  };
+  private said: NetworkQualityInfo = UNKNOWN;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private running = false;
 
@@ -42,6 +44,11 @@ export class QualityReports {
   stop(): void {
     this.running = false;
     clearTimeout(this.timer);
+  }
+
+  /** There is another session: the server knows nothing of its links yet. */
+  renew(): void {
+    this.said = UNKNOWN;
   }
 
   /** The server says how they are. */

@@ -1,3 +1,4 @@
+import type { RemoteMutedState } from './types.js';
 import type { AnyEvent, Snapshot, StreamInfo, StreamType } from './generated/messages.js';
 
 /** A stream with its mute state always said. */
@@ -28,6 +29,19 @@ export class RoomState {
   /** All streams, in the order in which they came. */
   list(): RemoteInfo[] {
     return [...this.streams.values()];
+  }
+
+  /** What every user's main stream has and what of it is muted, in the order of the streams. */
+  mutedStates(): RemoteMutedState[] {
+    const streams = this.list().filter((info) => info.streamType === 'main');
+    return streams.map(({ userId, audio, video, small, audioMuted, videoMuted }) => ({
+      userId,
+      hasAudio: audio,
+      hasVideo: video,
+      hasSmall: small,
+      audioMuted,
+      videoMuted,
+    }));
   }
 
   find(userId: string, streamType: StreamType): RemoteInfo | undefined {

@@ -203,13 +203,13 @@ export class Session {
   }
 
   /** Media has stopped: a socket that does not answer at once either is given up, and the session goes on over another. */
-  suspect(): void {
+  suspect(patience = PATIENCE_WHEN_MEDIA_STOPPED): void {
     const { channel } = this;
     if (!channel?.isOpen) {
       this.retryNow();
       return;
     }
-    channel.request('ping', {}, PATIENCE_WHEN_MEDIA_STOPPED).catch(() => {
+    channel.request('ping', {}, patience).catch(() => {
       if (this.channel === channel && channel.isOpen) channel.close(ClientCloseCode.GIVEN_UP);
     });
   }
@@ -375,4 +375,9 @@ export class Session {
 function reconnectFailed(why: string, extraCode = 0): RtcError {
   const detail = `SignalChannel reconnect failed: ${why}`;
   return rtcError(ErrorCode.SIGNAL_CHANNEL_RECONNECTION_FAILED, detail, { extraCode });
+}
+
+/** Whether the server did not answer, as far as this side can tell. */
+export function isSilence(thrown: unknown): boolean {
+  return thrown instanceof AnswerTimeout || thrown instanceof ChannelClosed || thrown instanceof SessionReplaced;
 }

@@ -1,12 +1,14 @@
 /** How loud a track is, as the browser hears it. */
 
+import { describe } from '../errors.js';
+import { log } from '../logger.js';
+
 /** One for the page: browsers allow few. It sleeps until the page had a click or a key. */
 let shared: AudioContext | null = null;
 
 function context(): AudioContext | null {
   if (typeof AudioContext === 'undefined') return null;
   shared ??= new AudioContext();
-  if (shared.state === 'suspended') void shared.resume();
   return shared;
 }
 
@@ -21,6 +23,8 @@ export class Meter {
   level(track: MediaStreamTrack | null): number {
     if (track !== this.track) this.follow(track);
     if (!this.analyser) return 0;
+    // Before a click or a key that does nothing.
+    if (shared && shared.state !== 'running') shared.resume().catch(() => undefined);
     this.analyser.getFloatTimeDomainData(this.samples);
     return Math.min(1, this.samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0));
   }
@@ -35,9 +39,15 @@ export class Meter {
     this.track = track;
     const page = track && context();
     if (!page) return;
-    this.analyser = page.createAnalyser();
-    this.samples = new Float32Array(this.analyser.fftSize);
-    this.source = page.createMediaStreamSource(new MediaStream([track]));
-    this.source.connect(this.analyser);
+    try {
+      const analyser = page.createAnalyser();
+      // A browser may not take a microphone of another rate.
+      const source = page.createMediaStreamSource(new MediaStream([track]));
+      source.connect(analyser);
+      this.samples = new Float32Array(analyser.fftSize);
+      [this.source, this.analyser] = [source, analyser];
+    } catch (thrown) {
+      log.warn('getAudioLevel:', describe(thrown));
+    }
   }
 }
