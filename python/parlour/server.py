@@ -344,14 +344,16 @@ class Server:
         # A quarter of the descriptors: signaling needs as many for the same users, and half is for whoever comes.
         shards = media.shards or processors()
         most = min(media.tcp_connections, max(1, descriptors_for_connections() // (4 * shards)))
-        if most < media.tcp_connections:
+        if most < media.tcp_connections and "tcp_connections" in media.model_fields_set:
             log.warning(
                 "fewer connections for media than the settings allow: the limit of descriptors (ulimit -n) is lower",
                 connections=most,
                 wanted=media.tcp_connections,
             )
         self._for_media = shards * most
-        return TcpLimits(most, media.tcp_connections_per_source, media.tcp_strangers_per_source)
+        # No source may take it all, however few there are.
+        per_source = min(media.tcp_connections_per_source, max(1, most // 2))
+        return TcpLimits(most, per_source, min(media.tcp_strangers_per_source, max(1, most // 4)))
 
     def _tls(self, address: str) -> ssl.SSLContext | None:
         settings = self.settings

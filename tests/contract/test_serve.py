@@ -176,12 +176,12 @@ async def test_a_taken_media_port_is_one_sentence(tmp_path: Path) -> None:
 async def test_a_media_port_that_is_taken_for_tcp_is_one_sentence_and_serves_without_tcp(tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-        said = await refused("--data", tmp_path, "--port", 0, "--media-port", port)
+        said = await refused("--data", tmp_path, "--port", 0, "--media-port", port, "--shards", 1)
         assert said == (
             f"The TCP port {port} of 127.0.0.1 is taken by another process; "
             "choose another with --media-port, or set media.tcp = false."
         )
-        (config := tmp_path / "parlour.toml").write_text("[media]\ntcp = false\n")
+        (config := tmp_path / "parlour.toml").write_text("[media]\ntcp = false\nshards = 1\n")
         command = await Command.start("--data", tmp_path, "--config", config, "--port", 0, "--media-port", port)
         assert f"(media on UDP {port})" in await command.line()
         command.process.terminate()

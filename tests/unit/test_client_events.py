@@ -67,7 +67,7 @@ def test_an_event_of_the_protocol_is_told_whole_in_a_class_of_the_sdk(message):
 
 def test_every_event_of_the_protocol_is_translated_or_between_sdk_and_server():
     assert {type(message) for message in OF_THE_WIRE} == set(get_args(ToldEvent))
-    between = {m.DownlinkOffer, m.EncodingsWanted, m.MediaFailed}
+    between = {m.DownlinkOffer, m.EncodingsWanted, m.MediaFailed, m.IceRestartWanted}
     of_differences = {m.Volumes}
     assert set(get_args(m.AnyEvent)) - set(get_args(ToldEvent)) == between | of_differences
 

@@ -64,7 +64,7 @@ def test_a_change_is_kept_whole_or_not_at_all() -> None:
 
 def test_who_begins_in_a_room_with_people_gets_the_room_first() -> None:
     subject = room()
-    subject.enter("ann", "s1", "audience")
+    subject.enter("ann", "s1", "audience", "live")
     reader = subject.read(limit=8)
     assert reader.take() == RoomSnapshot((("ann", "audience"),), (), missed=0)
     assert reader.take() == []

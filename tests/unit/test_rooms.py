@@ -369,3 +369,20 @@ def test_a_live_room_takes_more_than_a_call_does_and_not_more_than_its_own_limit
     with pytest.raises(RtcError) as refusal:
         subject.enter("late", "s", "audience", "live")
     assert (refusal.value.code, refusal.value.extra_code) == (0x4004, -102052)
+
+
+def test_a_live_room_has_no_more_anchors_than_a_call_has_members_and_a_refusal_puts_nobody_out() -> None:
+    subject = live_room()
+    for number in range(LIMITS.max_members - 1):
+        subject.enter(f"anchor-{number}", "s", "anchor", "live")
+    subject.enter("bob", "s2", "audience", "live")
+    with pytest.raises(RtcError) as refusal:
+        subject.switch_role("bob", "s2", "anchor")
+    assert (refusal.value.code, refusal.value.extra_code) == (0x404A, -102052)
+    with pytest.raises(RtcError) as refusal:
+        subject.enter("bob", "s3", "anchor", "live")
+    assert (refusal.value.code, refusal.value.extra_code) == (0x4004, -102052)
+    assert subject.member("bob", "s2").role == "audience", "where it was"
+    assert subject.enter("ann", "s9", "anchor", "live")[-1] == MemberJoined("ann", "anchor"), "who is one comes back"
+    subject.leave("ann", "s9")
+    assert subject.switch_role("bob", "s2", "anchor") == [RoleChanged("bob", "anchor")]

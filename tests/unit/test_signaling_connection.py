@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parlour.errors import ErrorCode, RtcError
-from parlour.protocol.messages import ANSWERS, CloseCode, DownlinkAnswer, Empty, Enter, Login, Mute, Ping
+from parlour.protocol.messages import ANSWERS, CloseCode, DownlinkAnswer, Empty, Enter, Login, Mute, Ping, SwitchRole
 from parlour.signaling.codec import MalformedError, decode_request, encode_error, encode_ok
 from parlour.signaling.connection import (
+    ACCOUNT_COST,
     COST_UNIT,
     LONGEST_WAIT,
     SDP_UNIT,
@@ -305,6 +306,22 @@ def test_a_damaged_message_is_a_request_or_malformed(data: st.DataObject) -> Non
     subject = connection()
     got = subject.receive(text, 0.0)
     assert isinstance(got, Refusal | Closing | Login | Enter) or got.id >= 0
+
+
+def test_to_become_an_anchor_costs_what_to_enter_does_and_to_become_audience_a_message() -> None:
+    limits = ConnectionLimits(messages_per_second=50, message_burst=20)
+
+    def wait_after(role: str) -> float:
+        subject = Connection(limits, 0.0)
+        subject.logged_in()
+        subject.entered()
+        text = json.dumps({"id": 1, "type": "switch-role", "role": role})
+        for _ in range(6):
+            assert isinstance(subject.receive(text, 0.0), SwitchRole)
+        return subject.wait(0.0)
+
+    assert wait_after("audience") == 0
+    assert wait_after("anchor") == pytest.approx((6 * ACCOUNT_COST - 20) / 50)
 
 
 def test_an_answer_that_the_server_asked_for_costs_nothing_however_long_and_one_that_it_refused_its_length() -> None:

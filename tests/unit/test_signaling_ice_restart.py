@@ -116,7 +116,7 @@ def test_an_uplink_that_falls_silent_is_asked_for_a_restart_with_every_socket_un
     def follow(_: object, __: object) -> WantedEncodings:
         raise AssertionError("one encoding")
 
-    uplink = Uplink(book, 0, lambda reason: None, follow, None, asked.append)
+    uplink = Uplink(book, 0, lambda reason: None, follow, on_restart_wanted=asked.append)
     uplink.want_restart("moved")
     assert asked == [], "there is nothing to restart"
     request = Publish(id=1, sdp=offer(), audio_mid="0", video_mid="1")
@@ -133,3 +133,22 @@ def test_an_uplink_that_falls_silent_is_asked_for_a_restart_with_every_socket_un
     uplink.close()
     with pytest.raises(RtcError, match="no uplink to restart"):
         uplink.restart_ice(offer())
+
+
+@pytest.mark.parametrize("again", ["actpass", "passive"])
+def test_an_uplink_keeps_its_dtls_roles_through_a_restart_whatever_the_new_offer_leaves_open(again: str) -> None:
+    book = Book()
+
+    def follow(_: object, __: object) -> WantedEncodings:
+        raise AssertionError("one encoding")
+
+    uplink = Uplink(book, 0, lambda reason: None, follow)
+    request = Publish(id=1, sdp=offer().replace("a=setup:actpass", "a=setup:passive"), audio_mid="0", video_mid="1")
+    answer = uplink.accept(request, *uplink.read(request))
+    assert set(re.findall(r"a=setup:(\S+)", answer)) == {"active"}
+    [before] = book.remotes.values()
+    elsewhere = re.sub(r"a=ice-ufrag:\S+", "a=ice-ufrag:elsewhere", offer())
+    answer = uplink.restart_ice(elsewhere.replace("a=setup:actpass", f"a=setup:{again}"))
+    [after] = book.remotes.values()
+    assert book.restarts == 1
+    assert (after.setup, set(re.findall(r"a=setup:(\S+)", answer))) == (before.setup, {"active"})

@@ -12,7 +12,9 @@ const BUFFER_BYTES: libc::c_int = 4 << 20;
 /// kernel has them. A socket of all addresses tells with each datagram which of them was asked.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = match address {
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => bind_both_families(address)?,
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            UdpSocket::from(bind_both_families(address, libc::SOCK_DGRAM)?)
+        }
         _ => UdpSocket::bind(address)?,
     };
     socket.set_nonblocking(true)?;
@@ -48,15 +50,19 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// A socket of all addresses of IPv6 and of IPv4, whatever the system makes of `::` by itself (net.ipv6.bindv6only).
-fn bind_both_families(address: SocketAddr) -> io::Result<UdpSocket> {
+pub(crate) fn bind_both_families(address: SocketAddr, kind: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: socket has no memory arguments.
-    let raw = unsafe { libc::socket(libc::AF_INET6, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    let raw = unsafe { libc::socket(libc::AF_INET6, kind | libc::SOCK_CLOEXEC, 0) };
     if raw < 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the descriptor is new and nobody else's.
-    let socket = UdpSocket::from(unsafe { OwnedFd::from_raw_fd(raw) });
+    let socket = unsafe { OwnedFd::from_raw_fd(raw) };
     set(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
+    if kind == libc::SOCK_STREAM {
+        // As the standard library has it: connections of a server before this one may still linger.
+        set(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    }
     let (name, len) = RawAddress::encode(address, true);
     // SAFETY: `name` is `len` readable bytes and outlives the call.
     match unsafe { libc::bind(raw, (&raw const name).cast(), len) } {

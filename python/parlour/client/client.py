@@ -109,8 +109,7 @@ class Client:
     async def switch_role(self, role: Role, *, private_map_key: str | None = None) -> None:
         """Become an anchor or audience of a live room; who becomes audience publishes nothing any more.
 
-        Where the app asks for a ``private_map_key``, who becomes an anchor needs one that is good now; None: that of
-        ``join``. Raises 0x404A with the code behind it when it is refused, and INVALID_OPERATION in a call.
+        ``private_map_key``: None for that of ``join``. Raises 0x404A when it is refused, INVALID_OPERATION in a call.
         """
 
         async def work() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -154,11 +155,9 @@ class MediaCore:
             self._look.cancel()
         self._loop.remove_reader(engine.event_fd())
         self._backlog.clear()
-        try:
-            for transport in self._transports:
+        for transport in self._transports:
+            with contextlib.suppress(BlockingIOError):  # a full ring, or a dead shard: their consent expires instead
                 engine.remove_transport(transport)
-        except BlockingIOError:
-            pass  # A full ring: their consent expires instead.
         self._transports.clear()
         self._load = [0] * self._shards
         await asyncio.to_thread(engine.close)

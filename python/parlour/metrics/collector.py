@@ -77,7 +77,7 @@ class Collector:
         """One round."""
         try:
             numbers = await self._media.numbers()
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # a shard that does not answer, or that died just now
             self.missed += 1
             return
         now = self._clock()

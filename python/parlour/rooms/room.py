@@ -171,15 +171,14 @@ class Room(Generic[SessionT]):
         if scene == "rtc" and role != "anchor":
             raise RtcError(ErrorCode.INVALID_OPERATION, "join failed: there is an audience in the mode live only")
         most = self.limits.max_members if scene == "rtc" else self.limits.max_audience
-        events: list[RoomEvent] = []
-        if user_id in self._members:
-            events += self._put_out(self._members[user_id], "kick")
-        elif len(self._members) >= most:
+        before = self._members.get(user_id)
+        if before is None and len(self._members) >= most:
             raise enter_refused(ErrorCode.ROOM_FULL, f"room {self.room_id} has its {most} members already")
         if role == "anchor" and self._has_its_anchors(user_id):
             raise enter_refused(
                 ErrorCode.ROOM_FULL, f"room {self.room_id} has its {self.limits.max_members} anchors already"
             )
+        events = [] if before is None else self._put_out(before, "kick")
         self.scene = scene
         member = self._members[user_id] = Member(user_id, session, role)
         if role == "anchor":

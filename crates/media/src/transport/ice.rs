@@ -124,6 +124,7 @@ impl Ice {
         self.generations.name(now, remote);
         let newest = self.generations.newest().number;
         for path in &mut self.paths {
+            path.enter(path.heard_under);
             if path.generation != newest {
                 continue;
             }
@@ -192,10 +193,15 @@ impl Ice {
         };
         let is_silent = self.is_silent();
         let under = self.selected.and_then(|it| self.known(it)?.proven_under);
+        let is_named = self.generations.is_named(generation);
         let path = &mut self.paths[at];
         path.last_check = now;
         path.budget.on_received(len);
-        path.enter(generation);
+        path.heard_under = path.heard_under.max(generation);
+        // Until the peer's new name is known its old one is what it can be asked by, and consent goes on.
+        if is_named || path.proven_under.is_none() {
+            path.enter(generation);
+        }
         let in_use = self.selected == Some(source) && path.proven_under >= Some(generation);
         if nominate {
             self.nominations += 1;

@@ -1,6 +1,6 @@
 //! The listening socket of a shard, and what is set on the sockets that it gives.
 
-use crate::socket::set;
+use crate::socket::{bind_both_families, set};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -16,7 +16,12 @@ const USER_TIMEOUT_MS: libc::c_int = 20_000;
 
 /// Listen there without blocking.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
+    let listener = match address {
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            TcpListener::from(bind_both_families(address, libc::SOCK_STREAM)?)
+        }
+        _ => TcpListener::bind(address)?,
+    };
     listener.set_nonblocking(true)?;
     // SAFETY: a listening socket of ours; listening again only changes the length of its queue.
     if unsafe { libc::listen(listener.as_raw_fd(), BACKLOG) } != 0 {

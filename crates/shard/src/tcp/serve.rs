@@ -45,6 +45,9 @@ pub(crate) fn take_frames(now: Instant, router: &mut Router, outlet: &mut Outlet
     panics
 }
 
+/// Bytes of the shortest packet that there is: the header of RTCP (RFC 3550 §6.4).
+const SHORTEST: usize = 8;
+
 /// Takes the frames of one read.
 fn take(
     now: Instant,
@@ -71,6 +74,10 @@ fn take(
                     return panics;
                 }
                 connections.stats.too_long += 1;
+            }
+            // An empty frame is a sign of life (RFC 4571 §2); nothing that is so short is for the router.
+            Some(Found::Frame(range)) if range.len() < SHORTEST && !reading.is_stranger => {
+                connections.stats.frames_in += 1;
             }
             Some(Found::Frame(range)) => {
                 let frame = &mut piece[range];

@@ -73,6 +73,11 @@ impl Generations {
         }
     }
 
+    /// Whether these credentials are still good and the peer's side of them is known, so that it can be asked.
+    pub(super) fn is_named(&self, number: u32) -> bool {
+        self.get(number).is_some_and(|it| it.remote.is_some())
+    }
+
     pub(super) fn newest(&self) -> &Generation {
         &self.newest
     }

@@ -46,6 +46,8 @@ pub(super) struct PeerPath {
     pub(super) nominated: u64,
     /// Under whose credentials it is checked, by both sides: the newest that the peer used from there.
     pub(super) generation: u32,
+    /// The newest under which the peer's checks came from there.
+    pub(super) heard_under: u32,
     /// When that came.
     pub(super) nominated_at: Option<Instant>,
     pub(super) proof: Option<Proof>,
@@ -71,6 +73,7 @@ impl PeerPath {
             last_check: now,
             nominated: 0,
             generation,
+            heard_under: generation,
             nominated_at: None,
             proof: None,
             proven_under: None,

@@ -150,6 +150,24 @@ fn a_call_whose_old_path_still_answers_does_not_end_with_the_overlap() {
     );
 }
 
+/// The peer took our new credentials and checks with them from where it is; its answer that names its own is lost.
+#[test]
+fn a_call_goes_on_while_a_restart_is_answered_to_nobody() {
+    let start = Instant::now();
+    let mut ice = proven(start, 1);
+    ice.restart("new".into(), PWD.into());
+    for second in 1..100 {
+        let now = start + Duration::from_secs(second);
+        check_under(&mut ice, now, 2, 1, 3000 + second as u32);
+        for to in due(&mut ice, now, 1000 + second as u32) {
+            ice.on_answer(now, 0.5, to, transaction(1000 + second as u32));
+        }
+        ice.end_overlap(now);
+        assert!(ice.keep_consent(now, 0.5), "after {second} s");
+    }
+    assert_eq!(ice.path(), Some(at(1)));
+}
+
 #[test]
 fn a_storm_of_restarts_leaves_two_generations_and_the_path_that_was_proven() {
     let start = Instant::now();
