@@ -22,7 +22,17 @@ BESIDE = {
     "tests/attacks/test_import_kill.py",
     *(
         f"tests/browser/test_{name}.py"
-        for name in ("captures", "demo", "devices", "given_up", "operations", "wrappers")
+        for name in (
+            "captures",
+            "demo",
+            "devices",
+            "given_up",
+            "live",
+            "operations",
+            "statistics",
+            "volumes",
+            "wrappers",
+        )
     ),
 }
 # Files that compute for less than a third of their time.

@@ -154,6 +154,9 @@ mod tests {
             peer.send_to(b"hello", ("127.0.0.1", port)).unwrap();
             let (len, from) = socket.recv_from(&mut [0; 16]).unwrap();
             assert_eq!((len, from.port()), (5, peer.local_addr().unwrap().port()));
+            let listener = crate::tcp::listener::listen((Ipv6Addr::UNSPECIFIED, 0).into()).unwrap();
+            let at = listener.local_addr().unwrap().port();
+            std::net::TcpStream::connect(("127.0.0.1", at)).unwrap();
         });
     }
 }

@@ -194,6 +194,27 @@ fn the_transports_path_is_told_with_its_protocol_and_a_connection_that_closes_is
 }
 
 #[test]
+fn what_is_shorter_than_any_packet_is_a_sign_of_life_and_reaches_no_router() {
+    let engine = start();
+    let mut stream = known(&engine, 1);
+    let given = |count: u32| {
+        let json = engine.snapshot(PATIENCE).unwrap().to_json();
+        json.contains(&format!("\"router\":{{\"packets_in\":{count},"))
+    };
+    assert!(given(1));
+    for len in 0..8_usize {
+        stream.write_all(&framed(&vec![0x80; len])).unwrap();
+    }
+    until(&engine, "\"frames_in\":9");
+    assert!(given(1));
+    stream.write_all(&framed(&[0x80; 8])).unwrap();
+    until(&engine, "\"frames_in\":10");
+    assert!(given(2));
+    stream.write_all(&framed(&genuine(2))).unwrap();
+    answered(&mut stream);
+}
+
+#[test]
 fn a_transport_that_is_removed_closes_its_connections() {
     let engine = start();
     let mut stream = known(&engine, 1);
