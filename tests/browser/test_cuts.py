@@ -27,6 +27,14 @@ SMALL = Profile(320, 180, 5, 200)  # a dozen pages at once: few pictures, so tha
 CUTS: dict[str, tuple[str, ...]] = {"signaling": ("tcp",), "media": ("udp",), "both": ()}
 LENGTHS = (5, 25, 80)  # seconds
 STATE = "connection-state-changed"
+WATCH_STREAMS = """user => {
+  app.states = [app.local, app.remotes[user]].map((stream) => {
+    const told = [];
+    stream.on('connection-state-changed', ({ prevState, state }) => told.push(`${prevState} ${state}`));
+    return told;
+  });
+}"""
+LOST, FOUND = "CONNECTED RECONNECTING", "RECONNECTING CONNECTED"
 ARRIVING = asyncio.Lock()  # who comes has the machine for themselves until they see and are seen
 Meanwhile = dict[str, asyncio.Task[None]]
 
@@ -129,6 +137,7 @@ async def cut(network: Network, room: int, kind: str) -> None:
     async with arrival(network, kind) as (alice, bob, path):
         marks = {guest: await mark(guest) for guest in (alice, bob)}
         streams = [await stream_of(alice, bob), await stream_of(bob, alice)]
+        await alice.call(WATCH_STREAMS, bob.user_id)
         for seconds in LENGTHS:
             path.cut(*CUTS[kind])
             await asyncio.sleep(seconds)  # the cut's length is what is tested
@@ -137,6 +146,9 @@ async def cut(network: Network, room: int, kind: str) -> None:
             await until_state(alice, "CONNECTED")
             await nobody_noticed(marks)
             assert [await stream_of(alice, bob), await stream_of(bob, alice)] == streams
+        for told in await alice.call("() => app.states"):
+            assert told == [LOST, FOUND] * (len(told) // 2), "each change once, and at the end it is there"
+            assert len(told) >= 2 * sum(seconds > 20 for seconds in LENGTHS) or kind == "signaling", told
 
 
 @pytest.mark.together(run=cut, network="cuts")
@@ -198,6 +210,7 @@ async def changing(network: Network, room: int) -> None:
     await as_before(alice, bob)
 
     marks = {guest: await mark(guest) for guest in (alice, bob)}
+    await alice.call(WATCH_STREAMS, bob.user_id)
     path.cut()
     path.reset()
     await asyncio.sleep(80)
@@ -210,6 +223,7 @@ async def changing(network: Network, room: int) -> None:
     (error,) = await alice.events("error")
     assert error["code"] == 0x4006, error
     assert await state(alice) == "DISCONNECTED"
+    assert await alice.call("() => app.states") == [[LOST, "RECONNECTING DISCONNECTED"]] * 2
 
 
 @pytest.mark.together(run=changing, network="cuts")

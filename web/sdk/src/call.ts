@@ -89,14 +89,11 @@ export class Call implements SessionListener {
           if (!(thrown instanceof ChannelClosed)) throw thrown;
         }
       },
-      askRestart: async () => {
-        await session.requestNow('downlink-restart', {}, ANSWER_TIMEOUT);
-      },
+      askRestart: () => session.requestNow('downlink-restart', {}, ANSWER_TIMEOUT),
       suspect,
-      askIceRestart: async () => {
-        await session.request('downlink-ice-restart', {}, ANSWER_TIMEOUT);
-      },
+      askIceRestart: () => session.request('downlink-ice-restart', {}, ANSWER_TIMEOUT),
       tracks: (tracks) => this.subscriptions.carry(tracks),
+      moved: () => this.subscriptions.tellStreams(),
       failed: (why) => this.mediaGivenUp(ErrorCode.DOWNLINK_RECONNECTION_FAILED, `downlink reconnect failed: ${why}`),
     });
     this.subscriptions = new Subscriptions(session, this.downlink);

@@ -67,6 +67,7 @@ export class Subscriptions {
     const remote = this.remotes.get(key);
     this.remotes.delete(key);
     for (const tell of remote?.gone ?? []) tell();
+    remote?.stream.linkIs(this, null);
     for (const kind of KINDS) this.downlink.forget(info.userId, info.streamType, kind);
     return remote?.stream ?? null;
   }
@@ -189,6 +190,7 @@ export class Subscriptions {
 
   close(): void {
     for (const { stream, gone } of this.remotes.values()) {
+      stream.linkIs(this, null);
       stream.close();
       for (const tell of gone) tell();
     }
@@ -205,6 +207,7 @@ export class Subscriptions {
   private async receive(remote: Remote, wanted: Wanted): Promise<void> {
     const { stream } = remote;
     const end = Date.now() + MEDIA_DEADLINE;
+    if (!remote.wanted) stream.linkIs(this, false);
     remote.wanted = wanted;
     let removed: () => void = () => undefined;
     const disappointed = new Promise<never>((_, reject) => {
@@ -273,6 +276,13 @@ export class Subscriptions {
         stream.receive(kind, wanted?.[kind] ? (found?.track ?? null) : null);
       }
     }
+    this.tellStreams();
+  }
+
+  /** The streams tell their app by what state of the connection they come in. */
+  tellStreams(): void {
+    const { isUp } = this.downlink;
+    for (const { stream, wanted } of [...this.remotes.values()]) stream.linkIs(this, wanted ? isUp : null);
   }
 
   private failure(thrown: unknown, call = 'subscribe'): RtcError {

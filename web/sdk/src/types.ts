@@ -163,6 +163,8 @@ export interface PlayerStateChange {
 export interface StreamEventMap {
   'player-state-changed': PlayerStateChange;
   'screen-sharing-stopped': undefined;
+  /** The media connection that it goes out or comes in by. */
+  'connection-state-changed': ConnectionStateChange;
   error: RtcError;
 }
 

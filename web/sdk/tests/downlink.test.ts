@@ -60,9 +60,12 @@ async function receiving(keptFor = 90_000): Promise<{
   asked: ReturnType<typeof vi.fn>;
   answer: ReturnType<typeof vi.fn>;
   failed: ReturnType<typeof vi.fn<(why: string) => void>>;
+  /** Whether it is up, whenever that may have changed. */
+  told: boolean[];
 }> {
   const failed = vi.fn<(why: string) => void>();
   const answer = vi.fn(() => Promise.resolve());
+  const told: boolean[] = [];
   const asked = vi.fn(() => {
     downlink.handle(offer(10, true));
     return Promise.resolve();
@@ -75,12 +78,13 @@ async function receiving(keptFor = 90_000): Promise<{
     askIceRestart: () => Promise.resolve(),
     suspect: () => undefined,
     tracks: () => undefined,
+    moved: () => told.push(downlink.isUp),
     failed,
   });
   downlink.handle(offer(1, true));
   await downlink.reached(1);
   await downlink.connected(0);
-  return { downlink, asked, answer, failed };
+  return { downlink, asked, answer, failed, told };
 }
 
 beforeEach(() => {
@@ -97,9 +101,13 @@ afterEach(() => {
 });
 
 test('a transport that the server calls dead is made anew though the browser still thinks that it is connected', async () => {
-  const { downlink, asked } = await receiving();
+  const { downlink, asked, told } = await receiving();
+  expect(told.at(-1)).toBe(true);
+  told.length = 0;
   downlink.restart('the server closed the transport: consent-expired');
+  expect(told.at(-1)).toBe(false);
   await vi.advanceTimersByTimeAsync(1_000);
+  expect(told.at(-1)).toBe(true);
   expect(asked).toHaveBeenCalledOnce();
   expect(Peer.made.map((peer) => peer.connectionState)).toEqual(['closed', 'connected']);
   await downlink.connected(0);

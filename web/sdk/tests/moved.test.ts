@@ -172,6 +172,7 @@ async function publishing(): Promise<Publishing> {
     getAudioTrack: () => track.real,
     getVideoTrack: () => null,
     encodings: () => [{}],
+    linkIs: () => undefined,
     isMuted: () => false,
     mediaStream: {},
   } as unknown as LocalStream;

@@ -93,6 +93,45 @@ test('mutes are told one at a time, and those that were changed before the answe
   expect(told).toEqual([true, false, true]);
 });
 
+test('a stream tells how the connection is that it goes out by, each change once, from its publishing to its end', async () => {
+  const told: string[] = [];
+  stream.on('connection-state-changed', ({ prevState, state }) => told.push(`${prevState} ${state}`));
+  const publishing = client.publish(stream);
+  await vi.waitFor(() => expect(Peer.latest?.isAnswered).toBe(true));
+  expect(told.splice(0)).toEqual(['DISCONNECTED CONNECTING']);
+  Peer.latest?.connect();
+  await publishing;
+  expect(told.splice(0)).toEqual(['CONNECTING CONNECTED']);
+  const first = Peer.latest;
+  server.send({ type: 'media-failed', link: 'uplink', reason: 'consent-expired' });
+  await vi.waitFor(() => expect(Peer.latest).not.toBe(first));
+  await vi.waitFor(() => expect(Peer.latest?.isAnswered).toBe(true));
+  expect(told.splice(0)).toEqual(['CONNECTED RECONNECTING']);
+  Peer.latest?.connect();
+  expect(told.splice(0)).toEqual(['RECONNECTING CONNECTED']);
+  await client.unpublish(stream);
+  expect(told).toEqual(['CONNECTED DISCONNECTED']);
+});
+
+test('a stream of two clients is as well connected as the better of them, and is disconnected when both are gone', () => {
+  const [one, other] = [{}, {}];
+  const told: string[] = [];
+  stream.on('connection-state-changed', ({ state }) => told.push(state));
+  const after = (owner: object, up: boolean | null): string[] => {
+    stream.linkIs(owner, up);
+    return told.splice(0);
+  };
+  expect(after(one, false)).toEqual(['CONNECTING']);
+  expect(after(other, false)).toEqual([]);
+  expect(after(other, true)).toEqual(['CONNECTED']);
+  expect(after(one, true)).toEqual([]);
+  expect(after(other, false)).toEqual([]);
+  expect(after(one, false)).toEqual(['RECONNECTING']);
+  expect(after(one, null)).toEqual([]);
+  expect(after(other, null)).toEqual(['DISCONNECTED']);
+  expect(after(other, null)).toEqual([]);
+});
+
 test('the end of the transport before, told before a new one is answered for, does not end the new one', async () => {
   const asked: { restart: boolean; answer: () => void }[] = [];
   const uplink = new Uplink({

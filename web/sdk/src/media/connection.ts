@@ -32,6 +32,8 @@ export class Connection {
     private readonly dead: (why: string) => void,
     /** Called when its checks are not answered any more: another way to the server may be found before it is dead. */
     private readonly suspect: (why: string) => void = () => undefined,
+    /** Called whenever it may be up, or not be up any more. */
+    private readonly moved: () => void = () => undefined,
   ) {
     pc.addEventListener('connectionstatechange', this.look);
   }
@@ -52,7 +54,10 @@ export class Connection {
 
   /** Takes a connection that was given up for good again if it has come back meanwhile; says whether it has. */
   revived(): boolean {
-    if (this.why !== null && this.pc.connectionState === 'connected') this.why = null;
+    if (this.why !== null && this.pc.connectionState === 'connected') {
+      this.why = null;
+      this.tell();
+    }
     return this.isUp;
   }
 
@@ -159,6 +164,7 @@ export class Connection {
 
   private tell(): void {
     for (const one of [...this.waiting]) one();
+    this.moved();
   }
 }
 

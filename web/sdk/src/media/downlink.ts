@@ -21,13 +21,15 @@ export interface DownlinkOptions {
   /** Sends the answer. What the socket loses is offered again after a resume, so that is no failure. */
   answer: (revision: number, sdp: string) => Promise<void>;
   /** Asks the server for a new transport and a full offer, which comes before the answer if there is one. */
-  askRestart: () => Promise<void>;
+  askRestart: () => Promise<unknown>;
   /** Asks the server for an offer with new ICE credentials on the connection there is. */
-  askIceRestart: () => Promise<void>;
+  askIceRestart: () => Promise<unknown>;
   /** The way to the server may be another one now. */
   suspect: (why: string) => void;
   /** All tracks there are, after each offer. */
   tracks: (tracks: RemoteTrack[]) => void;
+  /** It may be up, or not be up any more. */
+  moved: () => void;
   /** All attempts to connect anew failed. */
   failed: (why: string) => void;
 }
@@ -171,6 +173,10 @@ export class Downlink {
     return this.connection === connection;
   }
 
+  get isUp(): boolean {
+    return this.connection?.isUp ?? false;
+  }
+
   get peer(): RTCPeerConnection | null {
     return this.connection?.pc ?? null;
   }
@@ -201,7 +207,7 @@ export class Downlink {
     const pc = newPeer(this.options.iceServers);
     const connection: Connection = new Connection(pc, (why) => {
       if (this.connection === connection && !this.over) this.recovery.start(why);
-    }, this.options.suspect);
+    }, this.options.suspect, this.options.moved);
     this.connection = connection;
     this.tellBegun();
     return connection;

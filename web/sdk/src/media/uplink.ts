@@ -87,6 +87,7 @@ export class Uplink {
     const small = (): VideoProfile | null => (type === 'main' ? this.options.small(stream) : null);
     const publication: Publication = { stream, state: 'publishing', senders: {}, small, wanted: null, loss: new SoundLoss(), copies: false };
     this.record.set(type, publication);
+    stream.linkIs(this, false);
     await this.inTurn(() => this.offer(type, publication));
     return publication;
   }
@@ -145,6 +146,7 @@ export class Uplink {
   remove(type: StreamType): void {
     const publication = this.record.get(type);
     this.record.delete(type);
+    publication?.stream.linkIs(this, null);
     if (this.record.size === 0) {
       this.connection?.close();
       this.connection = null;
@@ -234,9 +236,11 @@ export class Uplink {
   private drop(): void {
     clearInterval(this.looking);
     this.looking = undefined;
+    const streams = [...this.record.values()].map(({ stream }) => stream);
     this.record.clear();
     this.connection?.close();
     this.connection = null;
+    for (const stream of streams) stream.linkIs(this, null);
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -276,13 +280,19 @@ export class Uplink {
       // A stream that is being published for the first time fails with its `publish`.
       const published = [...this.record.values()].some((publication) => publication.state === 'published');
       if (this.connection === connection && published) this.recovery.start(why);
-    }, this.options.suspect);
+    }, this.options.suspect, () => this.tellStreams());
     this.connection = connection;
     this.looking ??= setInterval(() => {
       // A connection that closes meanwhile, a socket that is lost.
       this.lookAtLoss().catch((thrown: unknown) => log.debug('copies of sound:', describe(thrown)));
     }, LOOK_AT_LOSS);
     return connection;
+  }
+
+  /** The streams tell their app by what state of the connection they go out. */
+  private tellStreams(): void {
+    const up = this.connection?.isUp ?? false;
+    for (const { stream } of [...this.record.values()]) stream.linkIs(this, up);
   }
 
   /** Begins to send copies with the sound of which some is lost, or ends it: a negotiation says which. */
@@ -345,6 +355,7 @@ export class Uplink {
     this.answered = connection;
     await pc.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
     connection.negotiated();
+    this.tellStreams();
     await this.encode(publication);
   }
 

@@ -2,7 +2,7 @@ import { Emitter } from '../emitter.js';
 import { asRtcError, ErrorCode, invalidOperation, invalidParameter } from '../errors.js';
 import { log } from '../logger.js';
 import type * as api from '../types.js';
-import type { PlaybackOptions, StreamEventMap } from '../types.js';
+import type { ConnectionState, PlaybackOptions, StreamEventMap } from '../types.js';
 import { eventHandler, volume as validVolume } from '../validate.js';
 import { askForGesture, dropGesture } from './autoplay.js';
 import { Meter } from './meter.js';
@@ -20,6 +20,9 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
   /** How the app wants to hear it, also while it is not played. */
   readonly #sound: Sound = { volume: 1, deviceId: null };
   readonly #meter = new Meter();
+  /** Who has it go out or come in, and whether the connection for that is up. */
+  readonly #links = new Map<object, boolean>();
+  #state: ConnectionState = 'DISCONNECTED';
 
   /** `dialog`: whether a play that the browser forbids asks for a click. */
   constructor(dialog: boolean) {
@@ -117,6 +120,18 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
   override on<K extends keyof StreamEventMap>(event: K, handler: (event: StreamEventMap[K]) => void, context?: unknown): void {
     eventHandler(event, handler);
     super.on(event, handler, context);
+  }
+
+  /** @internal Whether this owner's connection for the stream is up; null when it has none for it any more. */
+  linkIs(owner: object, up: boolean | null): void {
+    if (up === null) this.#links.delete(owner);
+    else this.#links.set(owner, up);
+    const prevState = this.#state;
+    const wasUp = prevState === 'CONNECTED' || prevState === 'RECONNECTING';
+    if (this.#links.size === 0) this.#state = 'DISCONNECTED';
+    else if ([...this.#links.values()].includes(true)) this.#state = 'CONNECTED';
+    else this.#state = wasUp ? 'RECONNECTING' : 'CONNECTING';
+    if (this.#state !== prevState) this.emit('connection-state-changed', { prevState, state: this.#state });
   }
 
   /** Whether an element on the page plays it now; v4 apps use this undocumented member. */

@@ -24,7 +24,7 @@ export type Missing = [
   Holds<Same<MissingOf<v4.ClientEventMap, ours.ClientEventMap>, 'sei-message'>>,
   Holds<Same<MissingOf<v4.LocalStream, ours.LocalStream>, 'setAudioCaptureVolume'>>,
   Holds<Same<MissingOf<v4.RemoteStream, ours.RemoteStream>, never>>,
-  Holds<Same<MissingOf<v4.StreamEventMap, ours.StreamEventMap>, 'connection-state-changed' | 'device-auto-recovered'>>,
+  Holds<Same<MissingOf<v4.StreamEventMap, ours.StreamEventMap>, 'device-auto-recovered'>>,
   Holds<Same<MissingOf<typeof theirTRTC, typeof ourTRTC>, never>>,
 ];
 
@@ -53,6 +53,7 @@ export type Received = [
   Holds<Gets<keyof v4.ClientEventMap['audio-volume'], keyof ours.ClientEventMap['audio-volume']>>,
   Holds<Gets<ours.ClientEventMap['client-banned'], v4.ClientEventMap['client-banned']>>,
   Holds<Gets<ours.ClientEventMap['connection-state-changed'], v4.ClientEventMap['connection-state-changed']>>,
+  Holds<Gets<ours.StreamEventMap['connection-state-changed'], v4.StreamEventMap['connection-state-changed']>>,
   Holds<Gets<ours.StreamEventMap['player-state-changed'], v4.StreamEventMap['player-state-changed']>>,
   Holds<Gets<ours.RemoteStreamType, v4.RemoteStreamType>>,
 ];
