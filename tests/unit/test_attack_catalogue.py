@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from parlour.media import core
+from parlour.media import model
 
 from tests.attacks.catalogue import ASVS, ATTACKS
 from tests.browser.films import ROOT
@@ -21,8 +21,8 @@ def test_the_tests_of_an_attack_are_there(name: str) -> None:
 
 
 def test_user_fragments_have_64_bits_that_nobody_can_guess_and_are_never_equal() -> None:
-    made = {core._ice_chars(core._UFRAG_LENGTH) for _ in range(20_000)}
+    made = {model._ice_chars(model._UFRAG_LENGTH) for _ in range(20_000)}
     assert len(made) == 20_000
-    assert len(set("".join(made))) == len(core._ICE_CHARS)
-    assert core._UFRAG_LENGTH * math.log2(len(set(core._ICE_CHARS))) >= 64
-    assert core._PWD_LENGTH * math.log2(len(set(core._ICE_CHARS))) >= 128
+    assert len(set("".join(made))) == len(model._ICE_CHARS)
+    assert model._UFRAG_LENGTH * math.log2(len(set(model._ICE_CHARS))) >= 64
+    assert model._PWD_LENGTH * math.log2(len(set(model._ICE_CHARS))) >= 128

@@ -37,7 +37,7 @@ class Session:
     """What of a session is used here."""
 
     def __init__(self, user_id: str) -> None:
-        self.user_id = user_id
+        self.id, self.user_id = f"session of {user_id}", user_id
         self.volume_interval = 0
         self.missed_volumes = False
         self.channel: Channel | None = Channel()
@@ -112,7 +112,9 @@ class Stage:
         self.loudness.changed()
 
     def leave(self, user_id: str) -> None:
-        self.room.leave(user_id, self.session(user_id))
+        session = self.session(user_id)
+        self.room.leave(user_id, session)
+        self.loudness.left(cast("Any", session))
         self.loudness.changed()
 
     def session(self, user_id: str) -> Session:
@@ -165,8 +167,10 @@ def test_the_next_shorter_interval_is_taken_and_the_shortest_one_of_all_is_asked
         stage.enter(name)
         assert stage.listen(name, asked) == got
     assert list(stage.book.watched.values()) == [0.1]
-    stage.leave("bob")
-    assert list(stage.book.watched.values()) == [0.2]
+    audience = stage.session("bob")
+    stage.room.leave("bob", audience)
+    stage.loudness.left(cast("Any", audience))
+    assert list(stage.book.watched.values()) == [0.2], "also when nobody that can be heard has left"
     assert stage.listen("cat", -5) == 0
     assert list(stage.book.watched.values()) == [2.0]
 

@@ -99,7 +99,8 @@ class Loudness:
     def left(self, session: Session) -> None:
         """A session is in the room no more."""
         self._forget(session, session.volume_interval)
-        self._drop_empty_groups()
+        if session.volume_interval and session.volume_interval not in self._listeners:
+            self.changed()  # the core was asked as often as the last of its group wished
 
     def _forget(self, session: Session, interval: int) -> None:
         listeners = self._listeners.get(interval)
