@@ -18,6 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 
 from parlour.metrics.collector import Collector
+from parlour.metrics.families import family
 from parlour.metrics.figures import Link
 from parlour.metrics.health import LoopHealth, cumulative
 from parlour.metrics.links import links, rooms
@@ -138,10 +139,8 @@ class Exposition:
             "handshakes_waiting": "Datagrams of DTLS handshakes that wait for their turn.",
         }
         for name, text in gauges.items():
-            family = GaugeMetricFamily(f"parlour_shard_{name}", text, labels=by_shard)
-            for shard in collector.shards:
-                family.add_metric([str(shard.shard)], getattr(shard, name))
-            yield family
+            samples = (([str(shard.shard)], getattr(shard, name)) for shard in collector.shards)
+            yield family(GaugeMetricFamily, f"parlour_shard_{name}", text, by_shard, samples)
         sockets = {
             "datagrams_in": ("received_datagrams", "Datagrams that came."),
             "bytes_in": ("received_bytes", "Their bytes."),
@@ -150,10 +149,8 @@ class Exposition:
             "panics": ("panics", "Faults of ours that were caught in a media thread."),
         }
         for name, (exposed, text) in sockets.items():
-            counter = CounterMetricFamily(f"parlour_shard_{exposed}", text, labels=by_shard)
-            for shard in collector.shards:
-                counter.add_metric([str(shard.shard)], shard.socket[name])  # type: ignore[literal-required]
-            yield counter
+            counts = (([str(it.shard)], it.socket[name]) for it in collector.shards)  # type: ignore[literal-required]
+            yield family(CounterMetricFamily, f"parlour_shard_{exposed}", text, by_shard, counts)
         drops = CounterMetricFamily(
             "parlour_dropped_packets", "What went no further, by the reason.", labels=["shard", "reason"]
         )

@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Literal
 
 from parlour.media import MediaNumbers, ProducerNumbers, TransportNumbers
+from parlour.media.numbers import Given, Standing
 from parlour.metrics.names import OTHER, Names, label
 from parlour.quality import LinkQuality
 
@@ -85,12 +86,19 @@ GIVEN_COUNTS = (
 
 _counts_of = attrgetter(*STREAM_COUNTS)
 _given_of = attrgetter(*GIVEN_COUNTS)
-NO_COUNTS = (0,) * max(len(STREAM_COUNTS), len(GIVEN_COUNTS))
+
+# What there was of one before it was there.
+_NO_TRANSPORT = TransportNumbers(0, 0, "new", 0, 0, 0, 0, None, 0, None, None, None, None, None, {})
+_NO_PRODUCER = ProducerNumbers(
+    *(0, 0, "audio", "", 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0),
+    given=Given(0, 0, 0, 0, 0, 0, 0, 0),
+    standing=Standing(0, 0, 0, 0, 0.0, 0.0, None, {}),
+)
 
 
 def grow(counts: Counter[str], names: Iterable[str], now: Iterable[int], before: Iterable[int]) -> None:
     """Add what came since before to the counts of these names."""
-    for name, value, old in zip(names, now, before, strict=False):
+    for name, value, old in zip(names, now, before, strict=True):
         if value > old:
             counts[name] += value - old
 
@@ -170,28 +178,25 @@ class Figures:
         """What transports did in the round that took so long. Those without an owner are gone by now."""
         now: dict[int, TransportNumbers] = {}
         for row in rows:
-            owner, before = owners.get(row.id), self._transports.get(row.id)
+            owner, before = owners.get(row.id), self._transports.get(row.id, _NO_TRANSPORT)
             if owner is None:
                 continue
             now[row.id] = row
             app, name, user = self._user(str(owner.app), label(owner.room), label(owner.user))
             figures = self.links.setdefault((app, name, user, owner.link), LinkFigures())
             room = self.rooms.setdefault((app, name), RoomFigures())
-            bytes_in = row.bytes_in - (before.bytes_in if before else 0)
-            bytes_out = row.bytes_out - (before.bytes_out if before else 0)
+            bytes_in = row.bytes_in - before.bytes_in
+            bytes_out = row.bytes_out - before.bytes_out
             figures.bytes_in += bytes_in
             figures.bytes_out += bytes_out
-            figures.packets_in += row.packets_in - (before.packets_in if before else 0)
-            figures.packets_out += row.packets_out - (before.packets_out if before else 0)
-            figures.policed += row.policed - (before.policed if before else 0)
+            figures.packets_in += row.packets_in - before.packets_in
+            figures.packets_out += row.packets_out - before.packets_out
+            figures.policed += row.policed - before.policed
             figures.bits_in += bytes_in * 8 / seconds
             figures.bits_out += bytes_out * 8 / seconds
             room.bytes_in += bytes_in
             room.bytes_out += bytes_out
-            for reason, count in row.drops.items():
-                more = count - (before.drops.get(reason, 0) if before else 0)
-                if more:
-                    room.drops[reason] += more
+            grow(room.drops, row.drops, row.drops.values(), (before.drops.get(reason, 0) for reason in row.drops))
             self.qualities[owner.link, owner.quality.grade] += 1
             if user != OTHER:
                 figures.row, figures.quality = row, owner.quality
@@ -201,7 +206,7 @@ class Figures:
         """The same of producers."""
         now: dict[int, ProducerNumbers] = {}
         for row in rows:
-            owner, before = owners.get(row.id), self._producers.get(row.id)
+            owner, before = owners.get(row.id), self._producers.get(row.id, _NO_PRODUCER)
             if owner is None:
                 continue
             now[row.id] = row
@@ -209,10 +214,9 @@ class Figures:
             key = (app, room, user, owner.stream, row.kind, row.rid)
             figures = self.streams.setdefault(key, StreamFigures())
             # A track that goes on under another SSRC has lost nothing of that one yet: that count may become less.
-            grow(figures.counts, STREAM_COUNTS, _counts_of(row), _counts_of(before) if before else NO_COUNTS)
-            given_before = _given_of(before.given) if before else NO_COUNTS
-            grow(figures.given, GIVEN_COUNTS, _given_of(row.given), given_before)
-            figures.bits += (row.bytes - (before.bytes if before else 0)) * 8 / seconds
+            grow(figures.counts, STREAM_COUNTS, _counts_of(row), _counts_of(before))
+            grow(figures.given, GIVEN_COUNTS, _given_of(row.given), _given_of(before.given))
+            figures.bits += (row.bytes - before.bytes) * 8 / seconds
             figures.receiving += row.standing.receiving
             figures.thinned += row.standing.thinned
             figures.paused += row.standing.paused
@@ -224,8 +228,7 @@ class Figures:
 
     def packets_before(self, producer: int) -> int:
         """What had come of a producer in the round before this one."""
-        before = self._producers.get(producer)
-        return before.packets if before else 0
+        return self._producers.get(producer, _NO_PRODUCER).packets
 
     def _room(self, app: str, room: str) -> RoomKey:
         return (app, room) if (app, room) in self._named_rooms else (OTHER, OTHER)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from parlour.metrics.families import family
 from parlour.metrics.figures import Figures
 
 ROOM = ["app", "room"]
@@ -43,18 +44,14 @@ def links(figures: Figures) -> Iterator[Metric]:
         "policed": ("policed_packets", "Packets dropped because the user sends more than allowed."),
     }
     for name, (exposed, text) in counters.items():
-        counter = CounterMetricFamily(f"parlour_link_{exposed}", text, labels=LINK)
-        for key, link in figures.links.items():
-            counter.add_metric(key, getattr(link, name))
-        yield counter
+        samples = ((key, getattr(link, name)) for key, link in figures.links.items())
+        yield family(CounterMetricFamily, f"parlour_link_{exposed}", text, LINK, samples)
     for name, exposed, text in (
         ("bits_in", "receive_bitrate", "Bits a second that come on a link."),
         ("bits_out", "send_bitrate", "Bits a second that are sent on a link."),
     ):
-        gauge = GaugeMetricFamily(f"parlour_link_{exposed}", text, labels=LINK)
-        for key, link in figures.links.items():
-            gauge.add_metric(key, getattr(link, name))
-        yield gauge
+        samples = ((key, getattr(link, name)) for key, link in figures.links.items())
+        yield family(GaugeMetricFamily, f"parlour_link_{exposed}", text, LINK, samples)
     quality = GaugeMetricFamily(
         "parlour_link_quality", "1 excellent to 5 very poor, 6 disconnected, 0 not known.", labels=LINK
     )
@@ -77,11 +74,11 @@ def links(figures: Figures) -> Iterator[Metric]:
             round_trip.add_metric(key, link.row.rtt_ms / 1000)
         if link.quality.grade not in {0, 6}:
             loss.add_metric(key, link.quality.loss)
-        for family, value in (
+        for gauge, value in (
             (estimate, link.row.estimate),
             (acknowledged, link.row.acknowledged),
             (queue, None if link.row.queue_ms is None else link.row.queue_ms / 1000),
         ):
             if value is not None:
-                family.add_metric(key, value)
+                gauge.add_metric(key, value)
     yield from (quality, round_trip, loss, estimate, acknowledged, queue)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from parlour.metrics.families import family
 from parlour.metrics.figures import Figures
 
 STREAM = ["app", "room", "user", "stream", "kind", "layer"]
@@ -37,15 +38,11 @@ GIVEN = {
 def streams(figures: Figures) -> Iterator[Metric]:
     """All of them."""
     for name, (exposed, text) in PUBLISHED.items():
-        counter = CounterMetricFamily(f"parlour_stream_{exposed}", text, labels=STREAM)
-        for key, stream in figures.streams.items():
-            counter.add_metric(key, stream.counts[name])
-        yield counter
+        samples = ((key, stream.counts[name]) for key, stream in figures.streams.items())
+        yield family(CounterMetricFamily, f"parlour_stream_{exposed}", text, STREAM, samples)
     for name, (exposed, text) in GIVEN.items():
-        counter = CounterMetricFamily(f"parlour_stream_{exposed}", text, labels=STREAM)
-        for key, stream in figures.streams.items():
-            counter.add_metric(key, stream.given[name])
-        yield counter
+        samples = ((key, stream.given[name]) for key, stream in figures.streams.items())
+        yield family(CounterMetricFamily, f"parlour_stream_{exposed}", text, STREAM, samples)
     frozen = CounterMetricFamily("parlour_stream_frozen_seconds", "The gaps that came, together.", labels=STREAM)
     given_frozen = CounterMetricFamily(
         "parlour_stream_forwarded_frozen_seconds", "The gaps that subscribers were sent, together.", labels=STREAM
