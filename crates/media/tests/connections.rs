@@ -5,10 +5,12 @@ use parlour_media::rtcp::{self, Rtcp};
 use parlour_media::rtp::{RtpView, is_rtcp, is_rtp_or_rtcp};
 use parlour_media::twcc::TwccRecorder;
 use parlour_media::{
-    CloseReason, Command, ConsumerId, DropReason, Event, IngressLimit, Kind, MOST_WAITING, Path,
-    PayloadType, ProducerId, ProducerSpec, Router, RouterConfig, Ssrc, TransmitSink,
+    CloseReason, Command, ConsumerId, DropReason, Event, Kind, MOST_WAITING, Path, PayloadType,
+    ProducerId, ProducerSpec, Router, Ssrc, TransmitSink,
 };
-use parlour_sim::{AUDIO_PT, Header, KeyedClient, TWCC_EXTENSION, VIDEO_PT, packet, vp8};
+use parlour_sim::{
+    AUDIO_PT, Header, KeyedClient, TWCC_EXTENSION, VIDEO_PT, keyed_router, packet, vp8,
+};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -107,15 +109,7 @@ struct Call {
 impl Call {
     fn new() -> Call {
         let now = Instant::now();
-        let certificate = parlour_sim_certificate();
-        let mut router = Router::new(RouterConfig {
-            certificate,
-            seed: 1,
-            secret: [1; 32],
-            started: now,
-            ingress: IngressLimit::default(),
-            adapts: true,
-        });
+        let mut router = keyed_router(1, now, true);
         let (mut sink, mut rng) = (Outbox::default(), Rng::new(1));
         let speaker = KeyedClient::join(&mut router, now, &mut sink, 1, &mut rng);
         let tracks = [
@@ -318,10 +312,6 @@ impl Call {
     fn milliseconds(&self) -> u128 {
         (self.now - self.started).as_millis()
     }
-}
-
-fn parlour_sim_certificate() -> parlour_media::DtlsCertificate {
-    dimpl::certificate::generate_self_signed_certificate().unwrap()
 }
 
 fn over_tcp(address: SocketAddr) -> Path {

@@ -2,10 +2,9 @@
 
 use parlour_media::num::Rng;
 use parlour_media::{
-    Command, ConsumerId, DropReason, DtlsCertificate, Event, IngressLimit, Kind, PayloadType,
-    ProducerId, Router, RouterConfig, Ssrc, VecSink,
+    Command, ConsumerId, DropReason, Event, Kind, PayloadType, ProducerId, Router, Ssrc, VecSink,
 };
-use parlour_sim::{AUDIO_PT, Header, KeyedClient, packet};
+use parlour_sim::{AUDIO_PT, Header, KeyedClient, keyed_router, packet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -23,19 +22,7 @@ struct Call {
 impl Call {
     fn new() -> Call {
         let now = Instant::now();
-        // Nobody shakes hands here: keys are injected.
-        let certificate = DtlsCertificate {
-            certificate: Vec::new(),
-            private_key: Vec::new(),
-        };
-        let mut router = Router::new(RouterConfig {
-            certificate,
-            seed: 1,
-            secret: [1; 32],
-            started: now,
-            ingress: IngressLimit::default(),
-            adapts: true,
-        });
+        let mut router = keyed_router(1, now, true);
         let (mut sink, mut rng) = (VecSink::default(), Rng::new(1));
         let [publisher, subscriber] =
             [1, 2].map(|number| KeyedClient::join(&mut router, now, &mut sink, number, &mut rng));

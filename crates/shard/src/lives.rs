@@ -116,14 +116,8 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::time::Instant;
 
-    fn add(engine: &Engine, shard: usize, id: u64) -> Result<(), CommandError> {
-        let (ufrag, pwd) = (format!("ufrag{id:08}"), "p".repeat(24));
-        engine.add_transport(shard, TransportId(id), ufrag, pwd)
-    }
-
-    #[test]
-    fn a_shard_that_stands_still_holds_up_no_other_and_is_named_by_who_waits_for_it() {
-        let engine = Engine::start(EngineConfig {
+    fn two_shards() -> Engine {
+        Engine::start(EngineConfig {
             bind: Ipv4Addr::LOCALHOST.into(),
             port: 0,
             shards: 2,
@@ -133,7 +127,17 @@ mod tests {
             segments: true,
             tcp: None,
         })
-        .unwrap();
+        .unwrap()
+    }
+
+    fn add(engine: &Engine, shard: usize, id: u64) -> Result<(), CommandError> {
+        let (ufrag, pwd) = (format!("ufrag{id:08}"), "p".repeat(24));
+        engine.add_transport(shard, TransportId(id), ufrag, pwd)
+    }
+
+    #[test]
+    fn a_shard_that_stands_still_holds_up_no_other_and_is_named_by_who_waits_for_it() {
+        let engine = two_shards();
         let held = engine.block(0);
         // The router of the other refuses such a user fragment, which it says by an event.
         engine
@@ -157,17 +161,7 @@ mod tests {
 
     #[test]
     fn who_was_on_a_shard_that_died_is_told_and_a_new_one_takes_its_place_and_its_port() {
-        let engine = Engine::start(EngineConfig {
-            bind: Ipv4Addr::LOCALHOST.into(),
-            port: 0,
-            shards: 2,
-            max_transports: 100,
-            ingress: IngressLimit::default(),
-            adapts: true,
-            segments: true,
-            tcp: None,
-        })
-        .unwrap();
+        let engine = two_shards();
         let ports = engine.ports().to_vec();
         add(&engine, 0, 1).unwrap();
         add(&engine, 1, 2).unwrap();

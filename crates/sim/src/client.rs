@@ -7,8 +7,8 @@ use parlour_media::num::{Rng, SeqNo};
 use parlour_media::srtp::{SRTP_OVERHEAD, SrtpKeys, SrtpReceiver, SrtpSender};
 use parlour_media::stun::{self, BindingRequest, StunMessage};
 use parlour_media::{
-    Codec, Command, ConsumerId, ConsumerSpec, Kind, PayloadType, ProducerId, ProducerSpec, Router,
-    SrtpProfile, Ssrc, TransmitSink, TransportId,
+    Codec, Command, ConsumerId, ConsumerSpec, DtlsCertificate, IngressLimit, Kind, PayloadType,
+    ProducerId, ProducerSpec, Router, RouterConfig, SrtpProfile, Ssrc, TransmitSink, TransportId,
 };
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -16,6 +16,21 @@ use std::time::Instant;
 /// The password of every such client.
 const PASSWORD: &str = "password-of-a-keyed-client";
 const UFRAG: &str = "keyed";
+
+/// A router for such clients. Nobody shakes hands with it, so it has no certificate.
+pub fn keyed_router(seed: u64, now: Instant, adapts: bool) -> Router {
+    Router::new(RouterConfig {
+        certificate: DtlsCertificate {
+            certificate: Vec::new(),
+            private_key: Vec::new(),
+        },
+        seed,
+        secret: [seed as u8; 32],
+        started: now,
+        ingress: IngressLimit::default(),
+        adapts,
+    })
+}
 
 /// One client.
 pub struct KeyedClient {

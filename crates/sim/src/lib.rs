@@ -61,7 +61,7 @@ mod world;
 
 pub use bottleneck::{Arrival, Bottleneck, Conditions};
 pub use camera::{Camera, vp8};
-pub use client::{Header, KeyedClient, packet};
+pub use client::{Header, KeyedClient, keyed_router, packet};
 pub use flow::{Flow, Run};
 pub use network::{
     AUDIO_PT, Filter, Hop, MID_EXTENSION, Peer, STEP, Sim, TWCC_EXTENSION, VIDEO_PT, VIDEO_RTX_PT,

@@ -17,7 +17,7 @@ mod said;
 mod sum;
 
 use crate::arrivals::{Arrivals, Opened, Taken};
-use crate::client::KeyedClient;
+use crate::client::{KeyedClient, keyed_router};
 use crate::ledger::Ledger;
 use crate::memory::{self, metered};
 use crate::publisher::Publisher;
@@ -30,10 +30,7 @@ use crate::world::reports::Reports;
 use parlour_media::num::{Rng, SeqNo, Ssrc};
 use parlour_media::router::Standing;
 use parlour_media::rtp::{RtpHeader, is_rtcp, is_rtp_or_rtcp};
-use parlour_media::{
-    CloseReason, Command, DropReason, Drops, DtlsCertificate, Event, IngressLimit, Router,
-    RouterConfig,
-};
+use parlour_media::{CloseReason, Command, DropReason, Drops, Event, Router};
 use std::cmp::Reverse;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
@@ -190,19 +187,7 @@ impl World {
         let now = Instant::now();
         let mut rng = Rng::new(seed);
         let (adapts, is_batched) = (rng.below(3) != 0, rng.below(2) == 0);
-        let router = metered(|| {
-            Router::new(RouterConfig {
-                certificate: DtlsCertificate {
-                    certificate: Vec::new(),
-                    private_key: Vec::new(),
-                },
-                seed,
-                secret: [seed as u8; 32],
-                started: now,
-                ingress: IngressLimit::default(),
-                adapts,
-            })
-        });
+        let router = metered(|| keyed_router(seed, now, adapts));
         let mut world = World {
             now,
             started: now,

@@ -1,6 +1,7 @@
 //! What answers our ClientHello, as far as it is in clear, with a peer whose own answer may come at any time. Nothing that
 //! is written without the peer's key ends its transport or makes the router keep work for it.
 
+use super::handshake::Record;
 use super::*;
 
 const CLIENT_HELLO: u8 = 1;
@@ -9,7 +10,7 @@ const CLIENT_HELLO: u8 = 1;
 /// what the peer itself has to say now, 1 is time, anything else a datagram of one record of that type, from where the
 /// peer is.
 pub fn answer(data: &[u8]) {
-    let Some((asks, mut data)) = data.split_first() else {
+    let Some((asks, data)) = data.split_first() else {
         return;
     };
     let mut session = Session::with_role(DtlsRole::Client);
@@ -23,38 +24,14 @@ pub fn answer(data: &[u8]) {
         session.hear(&mut dtls);
     }
     let mut buffer = [0; 2048];
-    let mut time = Duration::ZERO;
-    while let Some(([what, epoch, high, low], rest)) = data.split_first_chunk::<4>() {
-        let len = usize::from(u16::from_be_bytes([*high, *low]));
-        let (body, rest) = rest.split_at(len.min(rest.len()));
-        data = rest;
-        match what {
-            0 => {
-                while let Output::Packet(packet) = dtls.poll_output(&mut buffer) {
-                    session.datagram(address(0), &mut packet.to_vec());
-                }
-            }
-            1 => {
-                let by = Duration::from_millis(1 + u64::from(*epoch));
-                time += by;
-                // Later it would be given up.
-                if time > Duration::from_secs(20) {
-                    break;
-                }
-                session.advance(by);
-            }
-            kind => {
-                let len = (body.len() as u16).to_be_bytes();
-                let header = [*kind, 254, 253, 0, *epoch, 0, 0, 0, 0, 0, 7];
-                let mut record = [&header[..], &len, body].concat();
-                session.datagram(address(0), &mut record);
+    session.records(data, |session, record| match record {
+        Record::Own => {
+            while let Output::Packet(packet) = dtls.poll_output(&mut buffer) {
+                session.datagram(address(0), &mut packet.to_vec());
             }
         }
-        session.hear(&mut dtls);
-    }
-    let closed = |event: &Event| matches!(event, Event::TransportClosed { .. });
-    assert!(!session.events.iter().any(closed), "{:?}", session.events);
-    assert_eq!(session.router.snapshot().handshakes.waiting, 0);
+        Record::Taken => session.hear(&mut dtls),
+    });
 }
 
 impl Session {

@@ -6,10 +6,9 @@
 
 use parlour_media::num::Rng;
 use parlour_media::{
-    Command, ConsumerId, IngressLimit, Kind, Path, PayloadType, ProducerId, Router, RouterConfig,
-    Ssrc, TransmitSink, VecSink,
+    Command, ConsumerId, Kind, Path, PayloadType, ProducerId, Router, Ssrc, TransmitSink, VecSink,
 };
-use parlour_sim::{AUDIO_PT, Header, KeyedClient, VIDEO_PT, packet, vp8};
+use parlour_sim::{AUDIO_PT, Header, KeyedClient, VIDEO_PT, keyed_router, packet, vp8};
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -107,18 +106,7 @@ fn main() -> ExitCode {
         }
     };
     let now = Instant::now();
-    let certificate = parlour_media::DtlsCertificate {
-        certificate: Vec::new(),
-        private_key: Vec::new(),
-    };
-    let mut router = Router::new(RouterConfig {
-        certificate,
-        seed: 1,
-        secret: [1; 32],
-        started: now,
-        ingress: IngressLimit::default(),
-        adapts: true,
-    });
+    let mut router = keyed_router(1, now, true);
     let mut sink = Discard([0; 2048]);
     let mut rng = Rng::new(1);
     let publisher = join(&mut router, now, 1, &mut rng);
