@@ -9,8 +9,8 @@ from parlour.errors.codes import ErrorCode
 class RtcError(Exception):
     """A refusal or failure with its code, as the v4 API shows it.
 
-    ``code`` is what ``getCode()`` returns; ``extra_code`` is the account or room code behind a 0x4001 or 0x4004,
-    else 0. ``message`` is ``<detail> (<extra code>) <KEY code>``; a missing detail becomes the catalogue's cause.
+    ``code`` is what ``getCode()`` returns; ``extra_code`` is the account or room code behind it, else 0.
+    ``message`` is ``<detail> (<extra code>) <KEY code>``; a missing detail becomes the catalogue's cause.
     """
 
     def __init__(

@@ -54,7 +54,7 @@ class Announced:
 
     @property
     def reasons(self) -> str:
-        """The ones left out, for a person: ``172.17.0.1 (docker0: a network of containers), …``; empty: none."""
+        """The ones left out, for a person: ``172.17.0.1 on docker0 (a network of containers), …``; empty: none."""
         return ", ".join(f"{address} ({reason})" for address, reason in self.left_out)
 
 

@@ -39,7 +39,7 @@ class Snapshot(Message, frozen=True):
 
 
 class ErrorBody(Message, omit_defaults=False, frozen=True):
-    """Why a request was refused. ``extra_code`` is the account or room code behind 0x4001 or 0x4004, else 0."""
+    """Why a request was refused. ``extra_code`` is the account or room code behind ``code``, else 0."""
 
     code: int
     key: str

@@ -11,7 +11,7 @@ interface Parts {
 
 /** What every refusal and failure of the SDK is: a sentence with its code, in the v4 form. */
 export class RtcError extends Error implements api.RtcError {
-  /** The account or room code behind a 0x4001 or 0x4004, else 0. */
+  /** The account or room code behind `code`, else 0. */
   readonly extraCode: number;
   private readonly code: number;
 

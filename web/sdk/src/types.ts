@@ -186,7 +186,7 @@ export interface CheckResult {
 export interface RtcError extends Error {
   /** The code of the catalogue, for example 0x4001. */
   getCode(): number;
-  /** The account or room code behind a 0x4001 or 0x4004, else 0. */
+  /** The account or room code behind `code`, else 0. */
   getExtraCode(): number;
   readonly extraCode: number;
   /** The same text as `message`. */

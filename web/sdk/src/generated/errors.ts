@@ -1474,7 +1474,7 @@ export const ERRORS: Readonly<Record<number, ErrorEntry>> = {
     aliases: [],
     kind: "room",
     shown: "-102052",
-    cause: "The room is full: it has as many members (300, or 100,000 in a live room) or publishers (50) as the settings allow; those are the defaults.",
+    cause: "The room is full: it has as many members (300, or 300 anchors and 100,000 in all in a live room) or publishers (50) as the settings allow; those are the defaults.",
     remedy: "Wait until somebody leaves or stops publishing, or raise rooms.max_members, rooms.max_audience or rooms.max_publishers.",
   },
   [-200001]: {

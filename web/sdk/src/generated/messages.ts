@@ -16,7 +16,7 @@ export type RemovalReason = "banned" | "kick" | "room-disband";
 export type VideoType = "big" | "small";
 export type ReceivedVideo = "big" | "none" | "small";
 
-/** Why a request was refused. `extraCode` is the account or room code behind 0x4001 or 0x4004, else 0. */
+/** Why a request was refused. `extraCode` is the account or room code behind `code`, else 0. */
 export interface ErrorBody {
   code: number;
   key: string;
