@@ -1,5 +1,6 @@
 import { asRtcError, describe, ErrorCode, invalidOperation, invalidParameter, rtcError, type RtcError } from './errors.js';
 import type { AnyEvent, EnterOk, ResumeOk, Role, StreamInfo, StreamType, VideoType } from './generated/messages.js';
+import { KINDS } from './kinds.js';
 import { log } from './logger.js';
 import type { VideoCodec } from './media/codecs.js';
 import { ConnectionFailed, MEDIA_DEADLINE } from './media/connection.js';
@@ -22,7 +23,6 @@ import { Statistics } from './statistics.js';
 import type { ClientEventMap, ConnectionState, RemoteMutedState } from './types.js';
 import { Volumes, type Evaluation, type Sounding } from './volumes.js';
 
-const KINDS = ['audio', 'video'] as const;
 /** Milliseconds: how long a client that only looks on waits for a sign of the server, and over how long those waits are spread. */
 const VIEWERS_PATIENCE = 3_000;
 const VIEWERS_SPREAD = 1_000;
@@ -35,8 +35,6 @@ export interface CallOptions extends SessionOptions {
   iceServers: readonly RTCIceServer[];
   /** What the small stream of a main stream is; null for none. */
   small: (stream: LocalStream) => VideoProfile | null;
-  /** How often the app is to be told volumes, from the beginning on. */
-  evaluation: Evaluation;
 }
 
 /** What a call tells its client. */
@@ -108,7 +106,7 @@ export class Call implements SessionListener {
     this.volumes = new Volumes({
       streams: () => this.sounding(),
       emit: (info) => {
-        if (!this.held && !this.over) listener.emit('audio-volume', info);
+        if (!this.held) listener.emit('audio-volume', info);
       },
       ask: (interval) => void this.quietly('watch-volumes', { interval }),
     });
@@ -134,7 +132,6 @@ export class Call implements SessionListener {
     const call = new Call(options, session, listener);
     call.tell(call.room.reset(entered.snapshot));
     session.listen(call);
-    call.evaluate(options.evaluation);
     // A task of its own runs after everything that waits for join() itself.
     setTimeout(() => call.release(), 0);
     return call;
@@ -197,7 +194,8 @@ export class Call implements SessionListener {
 
   /** How often the app is told how loud everybody is. */
   evaluate(evaluation: Evaluation): void {
-    this.volumes.set(evaluation);
+    // After its end the client is in the room until the server has heard of it.
+    if (!this.over) this.volumes.set(evaluation);
   }
 
   /** The main stream that is published or being published. */
@@ -240,11 +238,11 @@ export class Call implements SessionListener {
     // From here on it is what is wanted: a resume asks for nothing else.
     enter.role = role;
     try {
-      await this.session.request('switch-role', { role, privateMapKey: enter.privateMapKey ?? '' }, ANSWER_TIMEOUT);
+      await this.session.request('switch-role', { role, privateMapKey: enter.privateMapKey }, ANSWER_TIMEOUT);
     } catch (thrown) {
       if (this.over) throw notInRoom('switchRole');
       if (!isSilence(thrown)) {
-        enter.role = before ?? 'anchor';
+        enter.role = before;
         throw asRtcError(thrown);
       }
       // The server may have done it all the same.
@@ -378,7 +376,7 @@ export class Call implements SessionListener {
   /** First the role: the server may have changed it and could not tell, and takes the streams of an audience away. */
   private reconcileOwn(held: Role, published: readonly StreamInfo[]): void {
     const { enter } = this.options;
-    const { role = 'anchor', privateMapKey = '' } = enter;
+    const { role, privateMapKey } = enter;
     if (role === 'audience') this.dropPublications();
     if (held === role) {
       this.reconcilePublications(published);
@@ -505,6 +503,7 @@ export class Call implements SessionListener {
 
   private finish(): void {
     this.over = true;
+    this.volumes.close();
     this.quality.stop();
     this.watch.stop();
     networkEvents((target, name) => target.removeEventListener(name, this.networkChanged));
@@ -512,6 +511,5 @@ export class Call implements SessionListener {
     this.uplink.close();
     this.downlink.close();
     this.subscriptions.close();
-    this.volumes.close();
   }
 }

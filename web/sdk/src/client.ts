@@ -62,26 +62,20 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
 
   /** Says where the server is: an http, https, ws or wss address. Before `join`. */
   setProxyServer(server: string | ProxyServer): void {
-    if (this.#place.state === 'inside' || this.#operations.has('join')) {
-      throw invalidOperation('setProxyServer: call it before join()');
-    }
+    this.mustBeOutside('setProxyServer: call it before join()');
     this.#proxy = proxyServer(server);
   }
 
   /** Names TURN servers for networks that let nothing else through. Before `join`. */
   setTurnServer(servers: api.TurnServerConfig | api.TurnServerConfig[]): void {
     const named = turnServers(servers);
-    if (this.#place.state === 'inside' || this.#operations.has('join')) {
-      throw invalidOperation('setTurnServer: call it before join()');
-    }
+    this.mustBeOutside('setTurnServer: call it before join()');
     this.#turnServers = named;
   }
 
   /** Lets go of the client, after `leave`. Nothing can be done with it afterwards. */
   destroy(): void {
-    if (this.#place.state === 'inside' || this.#operations.has('join')) {
-      throw invalidOperation('destroy: the client is in a room; leave() first');
-    }
+    this.mustBeOutside('destroy: the client is in a room; leave() first');
     this.#isDestroyed = true;
     this.off('*');
   }
@@ -309,12 +303,10 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
           videoCodec,
           iceServers: this.#turnServers,
           small: (stream) => (this.#sendsSmall ? (this.#smallProfile ?? smallProfile(stream.bigProfile)) : null),
-          evaluation: this.#evaluation,
         },
         listener,
       );
       this.#place = { state: 'inside', call };
-      // The app may have asked for volumes meanwhile.
       call.evaluate(this.#evaluation);
     } catch (thrown) {
       this.setConnection('DISCONNECTED');
@@ -323,6 +315,11 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
     pageEvents()?.addEventListener('pagehide', this.pageHidden);
     pageEvents()?.addEventListener('pageshow', this.pageShown);
     this.setConnection('CONNECTED');
+  }
+
+  /** What may be done neither in a room nor on the way into one. */
+  private mustBeOutside(problem: string): void {
+    if (this.#place.state === 'inside' || this.#operations.has('join')) throw invalidOperation(problem);
   }
 
   private readonly pageHidden = (): void => {

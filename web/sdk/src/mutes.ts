@@ -1,8 +1,7 @@
-import type { Kind, StreamType } from './generated/messages.js';
+import type { StreamType } from './generated/messages.js';
+import { KINDS } from './kinds.js';
 import type { Fields } from './signaling/channel.js';
 import type { LocalStream } from './streams/local-stream.js';
-
-const KINDS: readonly Kind[] = ['audio', 'video'];
 
 /** Tells the server what of this user's streams is muted. */
 export class Mutes {

@@ -2,7 +2,7 @@ import type { NetworkQuality } from './generated/messages.js';
 import type { NetworkQualityInfo } from './types.js';
 
 /** Milliseconds between two reports. The server's come as often; what it says is passed on when it comes. */
-export const REPORT_INTERVAL = 2000;
+const REPORT_INTERVAL = 2000;
 /** Longer than that, so that a report of the server's which is a little late is waited for. */
 const PATIENCE = REPORT_INTERVAL + 700;
 

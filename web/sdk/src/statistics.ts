@@ -6,9 +6,9 @@ import type { Uplink } from './media/uplink.js';
 import type { Subscriptions } from './subscriptions.js';
 import type { LocalAudioStats, LocalVideoStats, RemoteAudioStats, RemoteVideoStats, TransportStats } from './types.js';
 
-type Entry = Record<string, unknown> & { type: string };
+export type Entry = Record<string, unknown> & { type: string };
 
-function entries(report: RTCStatsReport | null, type: string): Entry[] {
+export function entries(report: RTCStatsReport | null, type: string): Entry[] {
   const found: Entry[] = [];
   report?.forEach((entry: Entry) => {
     if (entry.type === type) found.push(entry);
@@ -20,7 +20,7 @@ function number(value: unknown): number {
   return typeof value === 'number' && Number.isFinite(value) ? value : 0;
 }
 
-function sum(of: readonly Entry[], key: string): number {
+export function sum(of: readonly Entry[], key: string): number {
   return of.reduce((all, entry) => all + number(entry[key]), 0);
 }
 

@@ -1,5 +1,6 @@
 import { asRtcError, describe, ErrorCode, invalidOperation, rtcError, type RtcError } from './errors.js';
-import type { Kind, StreamType, Subscription, VideoType, WantedVideo } from './generated/messages.js';
+import type { StreamType, Subscription, VideoType, WantedVideo } from './generated/messages.js';
+import { KINDS, type Kind } from './kinds.js';
 import { log } from './logger.js';
 import { ConnectionFailed, MEDIA_DEADLINE } from './media/connection.js';
 import type { Downlink, RemoteTrack } from './media/downlink.js';
@@ -11,7 +12,6 @@ import { RemoteStream } from './streams/remote-stream.js';
 import { VideoTypes } from './video-types.js';
 
 export const ANSWER_TIMEOUT = 5_000;
-const KINDS: readonly Kind[] = ['audio', 'video'];
 
 /** What is to be received of a stream. */
 export interface Wanted {

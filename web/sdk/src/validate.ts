@@ -64,10 +64,17 @@ export function clientConfig(config: unknown): ClientConfig {
   return { ...values, mode: mode === 'live' ? 'live' : 'rtc' } as unknown as ClientConfig;
 }
 
+const ROLES = ['anchor', 'audience'] as const;
+
+/** The value, if it is one of the two. */
+function oneOf<T extends string>(value: unknown, [one, other]: readonly [T, T], what: string): T {
+  if (value === one || value === other) return value as T;
+  throw invalidParameter(`${what} must be '${one}' or '${other}', not ${shown(value)}`);
+}
+
 /** Checks the role that `switchRole` was given. */
 export function roleOf(role: unknown): Role {
-  if (role === 'anchor' || role === 'audience') return role;
-  throw invalidParameter(`switchRole: the role must be 'anchor' or 'audience', not ${shown(role)}`);
+  return oneOf(role, ROLES, 'switchRole: the role');
 }
 
 /** Checks what `join` was given. */
@@ -85,9 +92,7 @@ export function joinOptions(options: unknown, useStringRoomId: boolean): JoinOpt
     const hint = typeof roomId === 'string' ? '; for string rooms create the client with useStringRoomId: true' : '';
     throw invalidParameter(`join: roomId must be an integer from 1 to ${MAX_ROOM_NUMBER}, not ${shown(roomId)}${hint}`);
   }
-  if (role !== undefined && role !== 'anchor' && role !== 'audience') {
-    throw invalidParameter(`join: role must be 'anchor' or 'audience', not ${shown(role)}`);
-  }
+  if (role !== undefined) oneOf(role, ROLES, 'join: role');
   optional(values, { privateMapKey: 'string' }, 'join');
   return values as unknown as JoinOptions;
 }
@@ -118,9 +123,7 @@ export function streamConfig(config: unknown): StreamConfig {
     throw invalidParameter('createStream: video is captured or comes from videoSource, not both');
   }
   if (cameraId && facingMode) throw invalidParameter('createStream: give cameraId or facingMode, not both');
-  if (facingMode !== undefined && facingMode !== 'user' && facingMode !== 'environment') {
-    throw invalidParameter(`createStream: facingMode must be 'user' or 'environment', not ${shown(facingMode)}`);
-  }
+  if (facingMode !== undefined) oneOf(facingMode, ['user', 'environment'], 'createStream: facingMode');
   return values;
 }
 
@@ -192,14 +195,12 @@ export function volume(value: unknown): number {
 
 /** Checks the type that `getRemoteVideoStats` was given. */
 export function remoteStreamType(type: unknown): RemoteStreamType {
-  if (type === 'main' || type === 'auxiliary') return type;
-  throw invalidParameter(`getRemoteVideoStats: the type must be 'main' or 'auxiliary', not ${shown(type)}`);
+  return oneOf(type, ['main', 'auxiliary'], 'getRemoteVideoStats: the type');
 }
 
 /** Checks the type that `setRemoteVideoStreamType` was given. */
 export function videoType(type: unknown): VideoType {
-  if (type === 'big' || type === 'small') return type;
-  throw invalidParameter(`setRemoteVideoStreamType: the type must be 'big' or 'small', not ${shown(type)}`);
+  return oneOf(type, ['big', 'small'], 'setRemoteVideoStreamType: the type');
 }
 
 /** Checks what `enableAudioVolumeEvaluation` was given. */

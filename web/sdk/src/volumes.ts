@@ -28,7 +28,6 @@ export interface VolumesOptions {
   /** Has the server tell volumes so often, in milliseconds; 0: no more. */
   ask: (interval: number) => void;
   isHidden?: () => boolean;
-  now?: () => number;
 }
 
 /**
@@ -67,7 +66,7 @@ export class Volumes {
     }
     if (speakers) this.speakers = speakers;
     // The timers of a hidden page rest; what comes over the network does not.
-    if (this.evaluation.interval > 0 && this.isHidden() && this.now() - this.emitted >= this.evaluation.interval) this.fire();
+    if (this.evaluation.interval > 0 && this.isHidden() && Date.now() - this.emitted >= this.evaluation.interval) this.fire();
   }
 
   /** The session goes on, or another one took its place: the server may not know what is wanted. */
@@ -82,7 +81,7 @@ export class Volumes {
 
   private fire(): void {
     if (this.isHidden() && !this.evaluation.inBackground) return;
-    this.emitted = this.now();
+    this.emitted = Date.now();
     const result = this.options.streams().map(({ userId, streamType, stream }) => ({
       userId,
       audioVolume: this.volumes.get(streamKey(userId, streamType)) ?? 0,
@@ -94,9 +93,5 @@ export class Volumes {
 
   private isHidden(): boolean {
     return this.options.isHidden ? this.options.isHidden() : typeof document !== 'undefined' && document.hidden;
-  }
-
-  private now(): number {
-    return this.options.now ? this.options.now() : Date.now();
   }
 }

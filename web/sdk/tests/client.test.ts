@@ -298,12 +298,37 @@ test('a client that is destroyed says so, hears nothing more, and is not destroy
   await client.join({ roomId: 7 });
   expect(() => client.destroy()).toThrow(/leave\(\) first <INVALID_OPERATION 0x1001>/);
   await client.leave();
+  const tell = (): void => (client as unknown as { emit(event: string, payload: object): void }).emit('peer-join', { userId: 'bob' });
   const heard = seen.length;
+  tell();
+  expect(seen.length).toBe(heard + 1);
   client.destroy();
   client.destroy();
+  tell();
   const error = (await rejectedBy(client.join({ roomId: 7 }))) as RtcError;
   expect([error.getCode(), error.message]).toEqual([0x1001, expect.stringContaining('destroyed')]);
-  expect(seen.length).toBe(heard);
+  expect(seen.length).toBe(heard + 1);
+});
+
+test('volumes that are asked for while a client leaves begin with its next room, and no timer is left behind', async () => {
+  const { client } = watched();
+  await client.join({ roomId: 7 });
+  const begun = vi.spyOn(globalThis, 'setInterval');
+  const ended = vi.spyOn(globalThis, 'clearInterval');
+  const going = (): unknown[] =>
+    begun.mock.results
+      .filter((_, at) => begun.mock.calls[at]?.[1] === 200)
+      .map(({ value }) => value as unknown)
+      .filter((timer) => !ended.mock.calls.some(([one]) => one === timer));
+  const left = client.leave().then(() => true);
+  do client.enableAudioVolumeEvaluation(200);
+  while (!(await Promise.race([left, new Promise(setImmediate)])));
+  expect(going()).toEqual([]);
+  await client.join({ roomId: 7 });
+  expect(going()).toHaveLength(1);
+  await client.leave();
+  begun.mockRestore();
+  ended.mockRestore();
 });
 
 test('mixing and the CDN reject with the code that each has, in a room and not before', async () => {

@@ -61,13 +61,24 @@ export class Connection {
     return this.isUp;
   }
 
+  /** Tries an ICE restart if that may bring it back; its state tells the rest. */
+  async restarted(link: Link, restart: () => Promise<void>): Promise<void> {
+    if (!this.isLost) return;
+    try {
+      await restart();
+      await this.comesBack();
+    } catch (thrown) {
+      log.info(`${link}: no other way was found: ${describe(thrown)}`);
+    }
+  }
+
   /** Whether an ICE restart may bring it back: it was up, and is not any more. */
-  get isLost(): boolean {
+  private get isLost(): boolean {
     return this.wasUp && ['disconnected', 'failed', 'connecting'].includes(this.pc.connectionState);
   }
 
   /** Resolves when a connection that was given up is back after an ICE restart; rejects with a ConnectionFailed if it is not in time. */
-  comesBack(): Promise<void> {
+  private comesBack(): Promise<void> {
     return new Promise((resolve, reject) => {
       const settle = (finish: () => void): void => {
         clearTimeout(timer);

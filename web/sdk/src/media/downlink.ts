@@ -159,20 +159,6 @@ export class Downlink {
     await this.options.askIceRestart();
   }
 
-  /** Whether an ICE restart has brought back the connection. */
-  private async restarted(): Promise<boolean> {
-    const { connection } = this;
-    if (!connection?.isLost || this.stale) return false;
-    try {
-      await this.restartIce();
-      await connection.comesBack();
-    } catch (thrown) {
-      log.info(`downlink: no other way was found: ${describe(thrown)}`);
-      return false;
-    }
-    return this.connection === connection;
-  }
-
   get isUp(): boolean {
     return this.connection?.isUp ?? false;
   }
@@ -259,7 +245,7 @@ export class Downlink {
 
   /** One attempt to receive again. */
   private async reconnect(): Promise<void> {
-    await this.restarted();
+    if (!this.stale) await this.connection?.restarted('downlink', () => this.restartIce());
     if (!this.stale && this.connection?.revived()) {
       this.toldFailed = false;
       this.tellBegun();

@@ -1,5 +1,6 @@
 import { describe } from '../errors.js';
 import { log } from '../logger.js';
+import { entries, sum } from '../statistics.js';
 
 /** Milliseconds between two looks at what came in. */
 const LOOK = 300;
@@ -77,11 +78,11 @@ export class SilenceWatch {
 async function receivedBy(pc: RTCPeerConnection): Promise<number | undefined> {
   const one = pc.getSenders().find(({ track }) => track !== null) ?? pc.getReceivers()[0];
   if (!one) return undefined;
-  const entries = [...(await one.getStats()).values()] as { type: string; bytesReceived?: number; packetsReceived?: number }[];
-  const transport = entries.find(({ type }) => type === 'transport');
-  if (transport?.bytesReceived !== undefined) return transport.bytesReceived;
-  const pairs = entries.filter(({ type, bytesReceived }) => type === 'candidate-pair' && bytesReceived !== undefined);
-  return pairs.length > 0 ? pairs.reduce((sum, { bytesReceived = 0 }) => sum + bytesReceived, 0) : undefined;
+  const report = await one.getStats();
+  const [transport] = entries(report, 'transport');
+  if (typeof transport?.bytesReceived === 'number') return transport.bytesReceived;
+  const pairs = entries(report, 'candidate-pair').filter(({ bytesReceived }) => bytesReceived !== undefined);
+  return pairs.length > 0 ? sum(pairs, 'bytesReceived') : undefined;
 }
 
 /** What an ICE restart is tried on. */

@@ -1,5 +1,6 @@
 import { describe, ErrorCode, rtcError } from '../errors.js';
 import type { Answers, StreamType } from '../generated/messages.js';
+import { KINDS, type Kind } from '../kinds.js';
 import { log } from '../logger.js';
 import type { Fields } from '../signaling/channel.js';
 import { SessionReplaced } from '../signaling/session.js';
@@ -10,8 +11,6 @@ import { mayHaveCopies, preferCopies, reportedOf, SoundLoss } from './copies.js'
 import { CONNECT_TIMEOUT, Connection, ConnectionFailed, Recovery, type Signaling } from './connection.js';
 import { newPeer } from './peer.js';
 
-type Kind = 'audio' | 'video';
-const KINDS: readonly Kind[] = ['audio', 'video'];
 /** How often it is looked at what is lost of the sound, in milliseconds: so often reports come. */
 const LOOK_AT_LOSS = 1_000;
 
@@ -197,24 +196,6 @@ export class Uplink {
       throw thrown;
     }
     await pc.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
-  }
-
-  /** Whether an ICE restart has brought back the connection. */
-  private async restarted(): Promise<boolean> {
-    const { connection } = this;
-    if (!connection?.isLost || this.stale) return false;
-    try {
-      await this.restartIce();
-      await connection.comesBack();
-    } catch (thrown) {
-      log.info(`uplink: no other way was found: ${describe(thrown)}`);
-      return false;
-    }
-    return this.connection === connection && !this.isStale() && connection.revived();
-  }
-
-  private isStale(): boolean {
-    return this.stale;
   }
 
   /** Lets go of the connection but not of the streams: the server forgets this client for a while. */
@@ -435,7 +416,7 @@ export class Uplink {
 
   /** One attempt to have all streams go out again. */
   private async reconnect(): Promise<void> {
-    if (await this.restarted()) return;
+    if (!this.stale) await this.connection?.restarted('uplink', () => this.restartIce());
     await this.inTurn(async () => {
       if (this.record.size === 0 || (!this.stale && this.connection?.revived())) return;
       await this.rebuild();

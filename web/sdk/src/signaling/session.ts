@@ -33,7 +33,7 @@ export class NotWanted extends Error {
 export interface SessionOptions {
   url: string;
   login: Fields<'login'>;
-  enter: Omit<Fields<'enter'>, 'ticket'>;
+  enter: Omit<Required<Fields<'enter'>>, 'ticket'>;
 }
 
 /** What a session tells its owner. After `ended` nothing more comes. */

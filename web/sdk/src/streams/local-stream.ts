@@ -1,4 +1,5 @@
 import { describe, ErrorCode, invalidOperation, invalidParameter, rtcError } from '../errors.js';
+import { KINDS, type Kind } from '../kinds.js';
 import { log } from '../logger.js';
 import {
   DEFAULT_SCREEN_PROFILE,
@@ -15,7 +16,7 @@ import type { PlaybackOptions, StreamConfig } from '../types.js';
 import { audioConstraints, captureDevices, captureScreen, initializeFailed, videoConstraints } from './capture.js';
 import { Captures, type Origin } from './captures.js';
 import type { PlayerView } from './player.js';
-import { KINDS, Stream, type Kind } from './stream.js';
+import { Stream } from './stream.js';
 
 /** The client that publishes a local stream hears of what changes in it. */
 export interface Publisher {

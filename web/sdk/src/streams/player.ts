@@ -1,11 +1,11 @@
 import { describe, ErrorCode, invalidParameter, rtcError } from '../errors.js';
+import type { Kind } from '../kinds.js';
 import { log } from '../logger.js';
 import type { PlaybackOptions, PlayerStateChange } from '../types.js';
 
 /** Milliseconds that `play` waits for a first frame; an element without data yet starts by itself later. */
 const FIRST_FRAME_PATIENCE = 2_000;
 
-type Kind = 'audio' | 'video';
 export type PlayerListener = (change: PlayerStateChange) => void;
 
 export interface PlayerView {

@@ -1,8 +1,9 @@
+import type { Kind } from '../kinds.js';
 import type { RemoteInfo } from '../room-state.js';
 import type * as api from '../types.js';
 import type { PlaybackOptions, RemoteStreamType } from '../types.js';
 import type { PlayerView } from './player.js';
-import { Stream, type Kind } from './stream.js';
+import { Stream } from './stream.js';
 
 /** Another user's stream. It is the same object from `stream-added` to `stream-removed`. */
 export class RemoteStream extends Stream implements api.RemoteStream {

@@ -1,5 +1,6 @@
 import { Emitter } from '../emitter.js';
 import { asRtcError, ErrorCode, invalidOperation, invalidParameter } from '../errors.js';
+import { KINDS, type Kind } from '../kinds.js';
 import { log } from '../logger.js';
 import type * as api from '../types.js';
 import type { ConnectionState, PlaybackOptions, StreamEventMap } from '../types.js';
@@ -7,9 +8,6 @@ import { eventHandler, volume as validVolume } from '../validate.js';
 import { askForGesture, dropGesture } from './autoplay.js';
 import { Meter } from './meter.js';
 import { containerOf, pictureOf, Player, sinkFor, type PlayerView, type Sound } from './player.js';
-
-export type Kind = 'audio' | 'video';
-export const KINDS: readonly Kind[] = ['audio', 'video'];
 
 /** What local and remote streams share: at most one track of each kind, and a place on the page. */
 export abstract class Stream extends Emitter<StreamEventMap> implements api.Stream {
