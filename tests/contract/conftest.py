@@ -14,6 +14,7 @@ from tests.postgres import Cluster
 ON_ONE_DATABASE = {
     *("test_account_rest_bad_input", "test_http", "test_schemathesis", "test_trusted_proxies", "test_verifiers"),
     *("test_client", "test_client_media", "test_client_reconnect", "test_load", "test_media", "test_media_limits"),
+    *("test_client_ice_restart", "test_client_live", "test_ice_restart", "test_live_rooms", "test_shards"),
     *("test_metrics", "test_traces"),
     *("test_cli_app", "test_cli_load", "test_demo", "test_signing_snippets", "test_supervision"),
     *(

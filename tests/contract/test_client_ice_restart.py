@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
-import pytest
 from parlour.media.counters import RouterCounters
 from parlour.protocol.messages import IceRestartWanted
 
 from tests.conftest import RunningServer
 from tests.contract.test_client_reconnect import Pair, client, failures
-from tests.databases import AnyDatabase, SqliteDatabase
 
 ELSEWHERE = "127.0.0.9"
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> AnyDatabase:
-    """One is enough: nothing here is about what is stored."""
-    return SqliteDatabase(tmp_path / "data" / "parlour.db")
 
 
 async def until(server: RunningServer, wanted: Callable[[RouterCounters], bool]) -> None:

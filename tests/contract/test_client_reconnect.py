@@ -24,7 +24,6 @@ from parlour.client.events import (
 from parlour.errors import ErrorCode
 from parlour.protocol import messages as m
 
-from tests.databases import AnyDatabase, SqliteDatabase
 from tests.peers.relay import Relay
 from tests.peers.server_process import ServerProcess
 from tests.wire import join, offer
@@ -37,12 +36,6 @@ if TYPE_CHECKING:
 
 KEYFRAME = b"\x10\x02\x00\x9d\x01\x2a\x80\x02\x68\x01" + bytes(500)
 RECONNECTING, CONNECTED = ConnectionChanged("reconnecting"), ConnectionChanged("connected")
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> AnyDatabase:
-    """One is enough: nothing here is about what is stored."""
-    return SqliteDatabase(tmp_path / "data" / "parlour.db")
 
 
 @pytest.fixture

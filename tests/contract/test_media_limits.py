@@ -15,7 +15,6 @@ from parlour.settings import SettingsError, load_settings
 
 from tests.contract.test_client_reconnect import client, until
 from tests.contract.test_serve import Command, free_ports
-from tests.databases import SqliteDatabase
 from tests.peers.aiortc_peer import AiortcPeer
 from tests.peers.tracks import NoiseTrack
 from tests.wire import Wire, join, offer
@@ -24,15 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import RunningServer, StartServer
-    from tests.databases import AnyDatabase
 
 ENTER_REFUSED, SERVER_TIMEOUT = 0x4004, 0x4041
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> AnyDatabase:
-    """One is enough: nothing here is about what is stored."""
-    return SqliteDatabase(tmp_path / "data" / "parlour.db")
 
 
 async def test_who_enters_a_server_whose_media_port_is_full_is_refused_with_10015(start_server: StartServer) -> None:

@@ -23,7 +23,6 @@ from parlour.settings import load_settings
 
 from tests.conftest import StartServer
 from tests.contract.test_load import peers, rooms_of
-from tests.databases import AnyDatabase, SqliteDatabase
 from tests.peers.stun_peer import StunPeer
 from tests.wire import Refused as RefusedRequest
 from tests.wire import join
@@ -31,12 +30,6 @@ from tests.wire import join
 __all__ = ["peers"]
 
 DEADLINE = 30.0
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> AnyDatabase:
-    """One is enough: nothing here is about what is stored."""
-    return SqliteDatabase(tmp_path / "data" / "parlour.db")
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:

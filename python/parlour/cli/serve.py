@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -158,6 +159,8 @@ async def serve(settings: Settings, *, as_json: bool) -> None:
 
 async def stopped_or_failed(server: Server, stopping: asyncio.Event) -> None:
     """Wait until the server is to stop, or cannot go on."""
+    # What is loaded by now stays: walking it held everybody up for some 80 ms at each full collection.
+    gc.freeze()
     waits = {asyncio.create_task(stopping.wait()), asyncio.create_task(server.failed.wait())}
     _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
