@@ -364,7 +364,6 @@ impl Router {
                 .bandwidth
                 .as_ref()
                 .is_some_and(|it| it.is_silenced());
-            transport.backlog.forget();
         }
         transport.send_held(now, sink);
         self.paths.count(proof);

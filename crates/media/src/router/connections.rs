@@ -28,7 +28,6 @@ impl Router {
         };
         if transport.ice.on_closed(now, jitter, path) {
             transport.round_trip.forget();
-            transport.backlog.forget();
         }
         self.wake(index, now);
     }

@@ -175,14 +175,14 @@ impl Router {
         for seq in lost.by_ref().take(MAX_NACKED) {
             self.spend_rtcp(now, index)?;
             if let Err(reason) = self.resend(now, consumer, seq, sink) {
-                self.drops.count(reason);
-                if let Some(transport) = self.transports.get_mut(index) {
-                    transport.drops.count(reason);
-                }
+                let transport = self.transports.get_mut(index);
+                self.drops.count_for(transport, reason, 1);
             }
         }
+        let transport = self.transports.get_mut(index);
+        let more = lost.count() as u64;
         self.drops
-            .count_many(DropReason::NackTooMany, lost.count() as u64);
+            .count_for(transport, DropReason::NackTooMany, more);
         Ok(())
     }
 
@@ -207,10 +207,12 @@ impl Router {
             }
         }
         let ignored = bandwidth.on_feedback(now, feedback);
-        self.drops
-            .count_many(DropReason::FeedbackNeverSent, ignored.never_sent);
-        self.drops
-            .count_many(DropReason::FeedbackForgotten, ignored.forgotten);
+        for (reason, count) in [
+            (DropReason::FeedbackNeverSent, ignored.never_sent),
+            (DropReason::FeedbackForgotten, ignored.forgotten),
+        ] {
+            self.drops.count_for(Some(transport), reason, count);
+        }
         self.on_path_news(now, index, sink);
         Ok(())
     }

@@ -275,12 +275,16 @@ impl Router {
         let Some(consumer) = self.consumers.get_mut(index) else {
             return;
         };
-        let transport = self.transports.get(consumer.transport);
-        let reason = match transport.is_some_and(|it| it.backlog.is_full()) {
+        let transport = self.transports.get_mut(consumer.transport);
+        let reason = match transport
+            .as_ref()
+            .is_some_and(|it| it.waits_for_connection())
+        {
             true => DropReason::ConnectionFull,
             false => DropReason::WaitedTooLong,
         };
-        self.drops.count_many(reason, end - consumer.cursor);
+        self.drops
+            .count_for(transport, reason, end - consumer.cursor);
         consumer.cursor = end;
         consumer.rewriter.stop();
         let (transport, track) = (consumer.transport, consumer.track);

@@ -148,7 +148,7 @@ fn catch_up<'a>(
 ) {
     for kept in overtook {
         if let Err(reason) = pass_on(now, consumer, transport, &kept, false, 0, sink) {
-            drops.count(reason);
+            drops.count_for(Some(transport), reason, 1);
         }
     }
 }
@@ -283,8 +283,8 @@ impl Router {
             _ => None,
         };
         if let Some(reason) = in_vain {
-            self.drops.count_many(reason, end - consumer.cursor);
-            transport.drops.count_many(reason, end - consumer.cursor);
+            self.drops
+                .count_for(Some(transport), reason, end - consumer.cursor);
             consumer.cursor = end;
             return;
         }
@@ -304,8 +304,8 @@ impl Router {
             }
             consumer.cursor += 1;
             let Some(kept) = kept else {
-                self.drops.count(DropReason::Overrun);
-                transport.drops.count(DropReason::Overrun);
+                self.drops
+                    .count_for(Some(transport), DropReason::Overrun, 1);
                 continue;
             };
             let starts = !video || kept.meta.keyframe;
@@ -325,8 +325,7 @@ impl Router {
                 }
                 Err(reason) => {
                     keyframe_wanted |= reason == DropReason::AwaitingKeyframe;
-                    self.drops.count(reason);
-                    transport.drops.count(reason);
+                    self.drops.count_for(Some(transport), reason, 1);
                 }
             }
         }
@@ -343,7 +342,7 @@ impl Router {
                 return;
             };
             transport.let_wait(index, consumer);
-            let opens = match transport.backlog.is_full() {
+            let opens = match transport.waits_for_connection() {
                 true => now + TICK,
                 false => transport.pacer.opens_at(now),
             };

@@ -167,7 +167,9 @@ impl Router {
                 self.handshakes.order.push_back(id);
             }
             if self.transport_at(source) != Ok(index) {
-                self.drops.count(DropReason::UnknownSource);
+                let transport = self.transports.get_mut(index);
+                self.drops
+                    .count_for(transport, DropReason::UnknownSource, 1);
                 continue;
             }
             self.handshakes.take_turn();

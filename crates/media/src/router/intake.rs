@@ -304,7 +304,8 @@ impl Router {
         };
         let arrival = track.next_arrival();
         if !track.keep(now, meta, media.descriptor, media.payload) {
-            return self.drops.count(DropReason::TooLarge);
+            let transport = self.transports.get_mut(track.transport);
+            return self.drops.count_for(transport, DropReason::TooLarge, 1);
         }
         let longest = if track.fed_from.is_some() {
             track.longest

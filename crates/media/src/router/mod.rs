@@ -244,11 +244,8 @@ impl Router {
         let of = self.working_on;
         self.serve_hurried(now, sink);
         if let Some(Err(reason)) = dropped {
-            self.drops.count(reason);
             let transport = of.and_then(|at| self.transports.get_mut(at));
-            if let Some(transport) = transport {
-                transport.drops.count(reason);
-            }
+            self.drops.count_for(transport, reason, 1);
         }
     }
 

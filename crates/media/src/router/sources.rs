@@ -58,8 +58,10 @@ impl Router {
             begins = cache.arrival(next.cursor).filter(|it| it.meta.keyframe);
             next.cursor += u64::from(begins.is_none());
         }
+        let passed = next.cursor - from;
+        let transport = self.transports.get_mut(consumer.transport);
         self.drops
-            .count_many(DropReason::AwaitingKeyframe, next.cursor - from);
+            .count_for(transport, DropReason::AwaitingKeyframe, passed);
         // The frame that is under way of the one before is not cut in two, if its end comes.
         begins.is_some_and(|kept| {
             let waits = now.saturating_duration_since(kept.at);
@@ -82,7 +84,9 @@ impl Router {
         let before = consumer.track;
         if let Some(track) = self.tracks.get(before) {
             let left = track.next_arrival() - consumer.cursor;
-            self.drops.count_many(DropReason::LeftBehind, left);
+            let transport = self.transports.get_mut(consumer.transport);
+            self.drops
+                .count_for(transport, DropReason::LeftBehind, left);
         }
         let clocks = self.tracks.get(before).filter(|it| {
             // Only of the number space whose time line was carried on.
@@ -262,8 +266,10 @@ impl Router {
         if !loses {
             return true;
         }
+        let transport = self.transports.get_mut(consumer.transport);
+        let left = came - consumer.cursor;
         self.drops
-            .count_many(DropReason::LeftBehind, came - consumer.cursor);
+            .count_for(transport, DropReason::LeftBehind, left);
         consumer.cursor = came;
         // There is no picture to stay with, and no frame to be ended.
         consumer.rewriter.stop();

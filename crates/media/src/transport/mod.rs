@@ -4,6 +4,7 @@ pub mod backlog;
 pub(crate) mod budget;
 pub(crate) mod demanded;
 pub(crate) mod division;
+mod drops;
 pub mod dtls;
 pub(crate) mod estimate;
 mod feedback;

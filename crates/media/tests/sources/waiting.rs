@@ -27,8 +27,18 @@ fn large(stage: &mut Stage) {
     stage.part(0, true, &vp8(false, true, &[b'L'; 1_200]));
 }
 
+/// What was dropped for that reason: in all, which is as much as for the transports together.
 fn dropped(stage: &Stage, reason: DropReason) -> u64 {
-    stage.sim.router.snapshot().drops.get(reason)
+    let snapshot = stage.sim.router.snapshot();
+    let of_transports = snapshot.transports.iter().flat_map(|it| &it.drops);
+    let counts = of_transports.filter(|(why, _)| *why == reason);
+    let in_all = snapshot.drops.get(reason);
+    assert_eq!(
+        counts.map(|(_, count)| count).sum::<u64>(),
+        in_all,
+        "{reason}"
+    );
+    in_all
 }
 
 fn large_got(stage: &Stage) -> u64 {
