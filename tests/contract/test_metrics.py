@@ -158,6 +158,26 @@ async def test_refusals_are_counted_by_their_codes(server: RunningServer) -> Non
     assert seen.total("parlour_logins_total", result="ok") == 0
 
 
+async def test_connections_for_media_are_counted_with_why_they_ended(server: RunningServer) -> None:
+    """RFC 4571: two bytes of length, and the frame. This one is no check of anybody's."""
+    port = server.media.ports[0]
+    shard = {"shard": "0"}
+    before = await scrape(server)
+    assert before.values("parlour_shard_tcp_connections", **shard) == [0]
+    assert before.values("parlour_shard_tcp_accepted_total", **shard) == [0]
+    silent, speaking = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    await until(server, lambda seen: seen.values("parlour_shard_tcp_strangers", **shard) == [2])
+    speaking[1].write(b"\x00\x08nonsense")
+    assert await asyncio.wait_for(speaking[0].read(), DEADLINE) == b""
+    seen = await until(server, lambda seen: seen.values("parlour_shard_tcp_connections", **shard) == [1])
+    assert seen.values("parlour_shard_tcp_accepted_total", **shard) == [2]
+    assert seen.values("parlour_shard_tcp_ended_total", **shard, reason="not-a-check") == [1]
+    assert seen.values("parlour_shard_received_bytes_total", **shard, protocol="tcp") == [0]
+    for _, writer in (silent, speaking):
+        writer.close()
+    await until(server, lambda seen: seen.values("parlour_shard_tcp_connections", **shard) == [0])
+
+
 async def test_a_hostile_name_is_a_label_and_nothing_else(server: RunningServer) -> None:
     names = ['x"} 1\nparlour_joins_total 999\n#', "\\", "\u202e\x1b[2J", "other", "日本"]
     wires = []

@@ -1,7 +1,7 @@
 //! The counters as figures to watch: what each transport and each track did, with what its subscribers got summed up a
 //! track, however many they are. Made by the thread that asks, of a copy; nothing of it happens on a shard.
 
-use crate::stats::{EngineSnapshot, ShardStats};
+use crate::stats::{EngineSnapshot, ShardStats, write_counts};
 use parlour_media::{
     ConsumerStats, Kind, LATENCY_BOUNDS, Latency, ProducerStats, Shortfall, TransportStats,
 };
@@ -191,13 +191,10 @@ fn shards_json(snapshot: &EngineSnapshot) -> String {
         out,
         "{{\"events_waiting\":{waiting},\"latency_bounds_us\":{LATENCY_BOUNDS:?},\"shards\":["
     );
-    for (number, (port, stats)) in snapshot.shards.iter().enumerate() {
+    for (number, (_, stats)) in snapshot.shards.iter().enumerate() {
         let comma = if number == 0 { "" } else { "," };
-        let _ = write!(
-            out,
-            "{comma}{{\"shard\":{number},\"port\":{port},\"socket\":"
-        );
-        stats.socket.write_json(&mut out);
+        let _ = write!(out, "{comma}{{\"shard\":{number},");
+        stats.write_sockets(&mut out);
         write_router(&mut out, stats);
         out.push('}');
     }
@@ -210,12 +207,9 @@ fn write_router(out: &mut String, stats: &ShardStats) {
     let Latency { counts, sum_us } = router.latency;
     let _ = write!(
         out,
-        ",\"latency\":{{\"counts\":{counts:?},\"sum_us\":{sum_us}}},\"handshakes\":{},\"handshakes_waiting\":{},\
-         \"checks_sent\":{},\"checks_answered\":{},\"transports\":{},\"producers\":{},\"consumers\":{},\"drops\":{{",
-        router.handshakes.worked,
+        ",\"latency\":{{\"counts\":{counts:?},\"sum_us\":{sum_us}}},\"handshakes_waiting\":{},\
+         \"transports\":{},\"producers\":{},\"consumers\":{},\"drops\":{{",
         router.handshakes.waiting,
-        router.paths.checks_sent,
-        router.paths.checks_answered,
         router.transports.len(),
         router.producers.len(),
         router.consumers.len(),
@@ -318,20 +312,8 @@ fn write_producer(out: &mut String, of: &ProducerStats, given: &Given, now: &Sta
         Maybe(now.rtt_ms),
     );
     let why = Shortfall::ALL.iter().zip(now.why);
-    write_counts(
-        out,
-        why.filter(|(_, count)| *count > 0)
-            .map(|(why, count)| (why.name(), count)),
-    );
+    write_counts(out, why.map(|(why, count)| (why.name(), count)));
     out.push_str("}]]");
-}
-
-/// The members of an object; every name in it is ours and needs no escaping.
-fn write_counts(out: &mut String, counts: impl Iterator<Item = (&'static str, u64)>) {
-    for (index, (name, count)) in counts.enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        let _ = write!(out, "{comma}\"{name}\":{count}");
-    }
 }
 
 /// A number, or `null`.

@@ -89,6 +89,17 @@ impl ShardStats {
             None => self.router.extend(part.router),
         }
     }
+
+    /// The members `socket` and `tcp` of a JSON object.
+    pub(crate) fn write_sockets(&self, out: &mut String) {
+        out.push_str("\"socket\":");
+        self.socket.write_json(out);
+        out.push_str(",\"tcp\":");
+        match &self.tcp {
+            Some(tcp) => tcp.write_json(out),
+            None => out.push_str("null"),
+        }
+    }
 }
 
 /// The counters of all shards at about one moment.
@@ -110,16 +121,8 @@ impl EngineSnapshot {
         );
         for (number, (port, shard)) in self.shards.iter().enumerate() {
             let comma = if number == 0 { "" } else { "," };
-            let _ = write!(
-                out,
-                "{comma}{{\"shard\":{number},\"port\":{port},\"socket\":"
-            );
-            shard.socket.write_json(&mut out);
-            out.push_str(",\"tcp\":");
-            match &shard.tcp {
-                Some(tcp) => tcp.write_json(&mut out),
-                None => out.push_str("null"),
-            }
+            let _ = write!(out, "{comma}{{\"shard\":{number},\"port\":{port},");
+            shard.write_sockets(&mut out);
             let _ = write!(out, ",\"router\":{}}}", shard.router.to_json());
         }
         out.push_str("]}");
@@ -160,11 +163,16 @@ impl SocketStats {
             ("send-too-large", sent.too_large),
             ("send-failed", sent.failed),
         ];
-        let happened = drops.iter().filter(|(_, count)| *count > 0);
-        for (index, (reason, count)) in happened.enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            let _ = write!(out, "{comma}\"{reason}\":{count}");
-        }
+        write_counts(out, drops.into_iter());
         out.push_str("}}");
+    }
+}
+
+/// The members of a JSON object: what happened, with its count. Every name in it is ours and needs no escaping.
+pub(crate) fn write_counts(out: &mut String, counts: impl Iterator<Item = (&'static str, u64)>) {
+    let happened = counts.filter(|(_, count)| *count > 0);
+    for (index, (name, count)) in happened.enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        let _ = write!(out, "{comma}\"{name}\":{count}");
     }
 }

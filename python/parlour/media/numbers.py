@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from parlour.media.counters import SocketCounters
+from parlour.media.counters import SocketCounters, TcpCounters
 
 
 class LatencyCounts(Struct, frozen=True):
@@ -23,13 +23,11 @@ class ShardNumbers(Struct, frozen=True):
     """One shard."""
 
     shard: int
-    port: int
     socket: SocketCounters
+    tcp: TcpCounters | None
+    """None: media does not come over TCP."""
     latency: LatencyCounts
-    handshakes: int
     handshakes_waiting: int
-    checks_sent: int
-    checks_answered: int
     transports: int
     producers: int
     consumers: int

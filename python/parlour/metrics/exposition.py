@@ -18,10 +18,10 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 
 from parlour.metrics.collector import Collector
-from parlour.metrics.families import family
 from parlour.metrics.figures import Link
-from parlour.metrics.health import LoopHealth, cumulative
+from parlour.metrics.health import LoopHealth
 from parlour.metrics.links import links, rooms
+from parlour.metrics.shards import shards
 from parlour.metrics.streams import streams
 from parlour.signaling.service import SignalingService
 
@@ -131,40 +131,7 @@ class Exposition:
 
     def _media(self) -> Iterator[Metric]:
         collector = self._sources.collector
-        by_shard = ["shard"]
-        gauges = {
-            "transports": "Media connections: an uplink and a downlink for each client.",
-            "producers": "Incoming tracks; each encoding of a picture is one.",
-            "consumers": "Forwarded tracks.",
-            "handshakes_waiting": "Datagrams of DTLS handshakes that wait for their turn.",
-        }
-        for name, text in gauges.items():
-            samples = (([str(shard.shard)], getattr(shard, name)) for shard in collector.shards)
-            yield family(GaugeMetricFamily, f"parlour_shard_{name}", text, by_shard, samples)
-        sockets = {
-            "datagrams_in": ("received_datagrams", "Datagrams that came."),
-            "bytes_in": ("received_bytes", "Their bytes."),
-            "datagrams_out": ("sent_datagrams", "Datagrams that were sent."),
-            "bytes_out": ("sent_bytes", "Their bytes."),
-            "panics": ("panics", "Faults of ours that were caught in a media thread."),
-        }
-        for name, (exposed, text) in sockets.items():
-            counts = (([str(it.shard)], it.socket[name]) for it in collector.shards)  # type: ignore[literal-required]
-            yield family(CounterMetricFamily, f"parlour_shard_{exposed}", text, by_shard, counts)
-        drops = CounterMetricFamily(
-            "parlour_dropped_packets", "What went no further, by the reason.", labels=["shard", "reason"]
-        )
-        latency = HistogramMetricFamily(
-            "parlour_forwarding_seconds",
-            "From when a packet came, as the kernel has it, to when it was given to the kernel for a subscriber.",
-            labels=by_shard,
-        )
-        for shard in collector.shards:
-            for reason, count in {**shard.drops, **shard.socket["drops"]}.items():
-                drops.add_metric([str(shard.shard), reason], count)
-            buckets = cumulative(collector.latency_bounds, shard.latency.counts)
-            latency.add_metric([str(shard.shard)], buckets, shard.latency.sum_us / 1e6)
-        yield from (drops, latency)
+        yield from shards(collector.shards, collector.latency_bounds)
         link_grades = GaugeMetricFamily(
             "parlour_links",
             "Links of clients by their quality: 1 excellent to 5 very poor, 6 disconnected, 0 not known.",

@@ -1,5 +1,6 @@
 //! What a shard counts about its connections.
 
+use crate::stats::write_counts;
 use parlour_media::ConnectionEnd;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -76,14 +77,6 @@ impl TcpStats {
         ];
         write_counts(out, drops.into_iter());
         out.push_str("}}");
-    }
-}
-
-fn write_counts(out: &mut String, counts: impl Iterator<Item = (&'static str, u64)>) {
-    let happened = counts.filter(|(_, count)| *count > 0);
-    for (index, (reason, count)) in happened.enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        let _ = write!(out, "{comma}\"{reason}\":{count}");
     }
 }
 
