@@ -90,7 +90,7 @@ GARBAGE = {
 }
 
 
-async def test_garbage_closes_its_own_socket(serve: StartProcess) -> None:
+async def test_v17_3_2_garbage_closes_its_own_socket(serve: StartProcess) -> None:
     server = await serve()
     async with undisturbed(server):
         for name, (sent, code) in GARBAGE.items():
@@ -109,7 +109,7 @@ async def test_noise_instead_of_http_and_after_the_upgrade(serve: StartProcess) 
     assert not [line for line in server.log if "Traceback" in line]
 
 
-async def test_10_000_messages_a_second(serve: StartProcess) -> None:
+async def test_v17_3_1_10_000_messages_a_second(serve: StartProcess) -> None:
     server = await serve()
     async with undisturbed(server):
         for _ in range(5):

@@ -20,6 +20,13 @@ def test_the_tests_of_an_attack_are_there(name: str) -> None:
         assert re.search(rf"(?m)^(async )?(def|fn) {function}\(", text), f"{name}: {test} is not there"
 
 
+@pytest.mark.parametrize("requirement", ASVS)
+def test_the_tests_of_a_requirement_are_named_by_its_number(requirement: str) -> None:
+    number = f"v{requirement.replace('.', '_')}_"
+    for test in ASVS[requirement]:
+        assert test.partition("::")[2].removeprefix("test_").startswith(number), test
+
+
 def test_user_fragments_have_64_bits_that_nobody_can_guess_and_are_never_equal() -> None:
     made = {model._ice_chars(model._UFRAG_LENGTH) for _ in range(20_000)}
     assert len(made) == 20_000

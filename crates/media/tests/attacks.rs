@@ -123,7 +123,7 @@ fn hold_client_hello(sim: &mut Sim, peer: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_client_hello_from_another_address_changes_nothing() {
+fn v17_2_6_a_client_hello_from_another_address_changes_nothing() {
     let mut sim = Sim::new(1);
     sim.add_peer();
     let hello = hold_client_hello(&mut sim, 0);
@@ -240,7 +240,7 @@ fn a_flood_of_dtls_is_cut_off_at_a_budget() {
 }
 
 #[test]
-fn another_certificate_than_the_announced_one_ends_it_all() {
+fn v17_2_8_another_certificate_than_the_announced_one_ends_it_all() {
     // Announced before the handshake, and after it.
     for late in [false, true] {
         let mut sim = Sim::new(5);
@@ -282,7 +282,7 @@ fn a_handshake_that_ends_before_the_peer_is_named_connects_when_it_is() {
 }
 
 #[test]
-fn bad_tags_replays_and_cut_packets_change_nothing() {
+fn v17_2_3_bad_tags_replays_and_cut_packets_change_nothing() {
     let mut call = Call::new(7);
     call.talk(30);
     let (source, genuine) = (call.sim.peers[0].address, call.recorded_media());

@@ -160,7 +160,7 @@ fn halves(hello: &[u8]) -> [Vec<u8>; 2] {
 }
 
 #[test]
-fn a_hello_in_two_datagrams_in_any_order_gets_through_a_flood_of_whole_ones_and_halves() {
+fn v17_2_6_a_hello_in_two_datagrams_in_any_order_gets_through_a_flood_of_whole_ones_and_halves() {
     for (seed, order) in [[0, 1], [1, 0]].into_iter().cycle().enumerate().take(8) {
         let (hello, usual) = undisturbed(delay(seed as u64));
         let mut sim = Sim::new(seed as u64);

@@ -83,7 +83,7 @@ fn padding_is_not_forwarded_and_leaves_no_gap() {
 
 /// CVE-2025-49140 was a packet whose padding is longer than the packet.
 #[test]
-fn padding_that_lies_is_dropped() {
+fn v17_2_4_padding_that_lies_is_dropped() {
     let mut pair = Pair::new(true);
     pair.publish(&rtp_packet(VIDEO_PT, 10, 0, IN, &vp8(true, true, b"a")));
     for (seq, last) in [(11, 0u8), (12, 200), (13, 255)] {
@@ -231,7 +231,7 @@ fn authentic_rtcp_of_any_content_never_panics() {
 }
 
 #[test]
-fn authentic_rtp_of_any_content_never_panics() {
+fn v17_2_4_authentic_rtp_of_any_content_never_panics() {
     let mut pair = Pair::new(true);
     let mut rng = Rng::new(6);
     let authentic = |pair: &Pair| {

@@ -5,6 +5,7 @@ mod attacks;
 mod bandwidth;
 mod calls;
 mod connections;
+mod descriptors;
 mod downlink_feedback;
 mod dtls_client;
 mod dtls_forgery;

@@ -173,7 +173,7 @@ impl Flood {
 }
 
 #[test]
-fn what_a_flood_becomes_is_bounded_before_it_is_multiplied_and_its_sound_survives() {
+fn v17_2_5_what_a_flood_becomes_is_bounded_before_it_is_multiplied_and_its_sound_survives() {
     let mut flood = Flood::new(3);
     flood.run(8); // 77 Mbit/s
     let each = flood.video * 8 / 3 / SECONDS;
@@ -220,7 +220,7 @@ fn the_operator_hears_of_it_once_a_window_whoever_floods() {
 }
 
 #[test]
-fn datagrams_that_do_not_authenticate_take_nothing_from_what_a_peer_may_send() {
+fn v17_2_3_datagrams_that_do_not_authenticate_take_nothing_from_what_a_peer_may_send() {
     let mut flood = Flood::new(1);
     let (address, mut forged) = (
         flood.publisher.address,
