@@ -23,6 +23,8 @@ def label(text: str) -> str:
     """A client's text as a label: no control characters, no marks that turn the direction of writing, no lone
     surrogates, not too long. The exposition escapes what its own format needs.
     """
+    if len(text) <= LONGEST and text.isprintable():
+        return text
     shown = "".join(one if one.isprintable() else f"\\u{{{ord(one):x}}}" for one in text[:LONGEST])
     return shown + "…" if len(text) > LONGEST else shown
 

@@ -8,7 +8,7 @@ only when traces are switched on.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -27,9 +27,6 @@ FOLLOWED = {"login", "enter"}
 
 MOST_OPEN = 10_000
 """Spans that wait for a transport; what is beyond is not followed."""
-
-Watch = Callable[[int, str | None], None]
-"""Called with a transport that is connected (None), or closed and why."""
 
 
 def exporting_provider(version: str) -> TracerProvider:

@@ -67,7 +67,7 @@ class Speakers:
     def silence(self, now: float, user_id: str) -> None:
         """Somebody is muted, or publishes no sound any more."""
         talk = self._talks.get(user_id)
-        if talk is not None:
+        if talk is not None and talk.speaks:
             talk.speaks, talk.credit = False, 0.0
             self._choose(now)
 

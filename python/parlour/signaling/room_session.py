@@ -232,6 +232,7 @@ class RoomSession:
         gone: Session | None = cause
         why: RemovalReason | None = None
         channel = None if cause is None else cause.channel  # who leaves has none afterwards
+        anybody_heard = False  # what nobody is told of is of the audience, whom nobody hears
         for event in events:
             match event:
                 case MemberRemoved(session=Session() as removed, reason=reason):
@@ -254,9 +255,10 @@ class RoomSession:
             if told is None:
                 continue
             self._tell_others(event.user_id, told)
+            anybody_heard = True
             if channel is not None:
                 channel.connection.owe(told=len(self.room))
-        if any(may_be_heard(event) for event in events):
+        if anybody_heard:
             self.loudness.changed()
 
     def _removed(self, session: Session, reason: RemovalReason) -> None:
@@ -271,14 +273,6 @@ class RoomSession:
         for session in self.sessions:
             if session.user_id != user_id and session.channel is not None:
                 session.channel.tell_text(text)
-
-
-def may_be_heard(event: RoomEvent) -> bool:
-    """Whether an event is of somebody who may publish sound: nothing of an audience is heard."""
-    match event:
-        case MemberJoined(_, "audience") | MemberLeft(_, "audience"):
-            return False
-    return True
 
 
 def stream_info(stream: Stream) -> messages.StreamInfo:
