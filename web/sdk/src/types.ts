@@ -165,7 +165,17 @@ export interface StreamEventMap {
   'screen-sharing-stopped': undefined;
   /** The media connection that it goes out or comes in by. */
   'connection-state-changed': ConnectionStateChange;
+  /** A camera or microphone that had ended by itself is captured again, or another in its place. */
+  'device-auto-recovered': DeviceAutoRecovered;
   error: RtcError;
+}
+
+/** Which of the two it was, and the ids of those that the stream has now; '' for none. */
+export interface DeviceAutoRecovered {
+  isCamera: boolean;
+  isMicrophone: boolean;
+  cameraId: string;
+  microphoneId: string;
 }
 
 /** What `checkSystemRequirements` finds. */
@@ -412,6 +422,9 @@ export interface LocalStream extends Stream {
   setScreenProfile(profile: string | VideoProfile): void;
   /** Tells the encoder what the picture is. */
   setVideoContentHint(hint: 'motion' | 'detail' | 'text'): void;
+  /** How loud the microphone is sent, in percent: 100 is as it is captured. False if the stream has no sound. */
+  // eslint-disable-next-line @typescript-eslint/no-wrapper-object-types -- as v4 declares it
+  setAudioCaptureVolume(volume: Number): boolean;
   /** Goes on with another camera or microphone. */
   switchDevice(type: 'audio' | 'video', deviceId: string): Promise<void>;
   /** Adds a track of a kind that the stream lacks. */

@@ -184,13 +184,26 @@ export function privateMapKeyOf(name: unknown, options: unknown): string {
   throw invalidParameter(`callExperimentalAPI: privateMapKey must be a string, not ${shown(privateMapKey)}`);
 }
 
+/** A number that may be written as a text, or wrapped; anything else as it is. */
+function numeric(value: unknown): unknown {
+  const isWritten = value instanceof Number || (typeof value === 'string' && value.trim() !== '');
+  return isWritten ? Number(value) : value;
+}
+
 /** How loud a stream is to be played; apps pass it as a text, too. */
 export function volume(value: unknown): number {
-  const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+  const number = numeric(value);
   if (typeof number !== 'number' || Number.isNaN(number)) {
     throw invalidParameter(`setAudioVolume: the volume must be a number from 0 to 1, not ${shown(value)}`);
   }
   return Math.min(1, Math.max(0, number));
+}
+
+/** How loud a microphone is to be sent, in percent; apps pass it as a text, too. */
+export function captureVolume(value: unknown): number {
+  const number = numeric(value);
+  if (typeof number === 'number' && Number.isFinite(number) && number >= 0) return number;
+  throw invalidParameter(`setAudioCaptureVolume: the volume must be a number from 0 on, 100 for as it is captured, not ${shown(value)}`);
 }
 
 /** Checks the type that `getRemoteVideoStats` was given. */

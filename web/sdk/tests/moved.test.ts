@@ -169,8 +169,7 @@ async function publishing(): Promise<Publishing> {
   });
   const track = new Track('audio');
   const stream = {
-    getAudioTrack: () => track.real,
-    getVideoTrack: () => null,
+    outgoing: (kind: string) => (kind === 'audio' ? track.real : null),
     encodings: () => [{}],
     linkIs: () => undefined,
     isMuted: () => false,

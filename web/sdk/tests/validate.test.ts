@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { RtcError } from '../src/errors.js';
 import TRTC from '../src/index.js';
-import { joinOptions, streamConfig, subscribeOptions, turnServers, volume } from '../src/validate.js';
+import { captureVolume, joinOptions, streamConfig, subscribeOptions, turnServers, volume } from '../src/validate.js';
 import { thrownBy } from './helpers.js';
 
 const config = { sdkAppId: 1400000000, userId: 'ada', userSig: 'x' };
@@ -110,4 +110,11 @@ test('TURN servers are taken as v4 and as browsers write them', () => {
 test('volumes are taken as numbers and texts, and cut to what there is', () => {
   expect([0, 0.5, '0.25', 7, -1, Infinity].map(volume)).toEqual([0, 0.5, 0.25, 1, 0, 1]);
   for (const wrong of [undefined, null, '', 'loud', NaN, {}]) expect(() => volume(wrong)).toThrow(/setAudioVolume: .*0x1000/);
+});
+
+test('how loud a microphone is sent is in percent, above 100 too, and may be written as a text', () => {
+  expect([0, 100, 250.5, '80', Object(7)].map(captureVolume)).toEqual([0, 100, 250.5, 80, 7]);
+  for (const wrong of [undefined, null, '', 'loud', NaN, Infinity, -1, {}]) {
+    expect(() => captureVolume(wrong)).toThrow(/setAudioCaptureVolume: .*0x1000/);
+  }
 });

@@ -371,7 +371,7 @@ export class Uplink {
   /** Gives a track of the stream an m-line, or takes the one of a track that is gone away. */
   private async arrange(pc: RTCPeerConnection, publication: Publication, kind: Kind): Promise<void> {
     const { stream, senders } = publication;
-    const track = kind === 'audio' ? stream.getAudioTrack() : stream.getVideoTrack();
+    const track = stream.outgoing(kind);
     if (!track) {
       if (kind === 'video') publication.wanted = null;
       this.silence(senders[kind]);

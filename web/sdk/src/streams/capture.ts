@@ -1,4 +1,5 @@
 import { ErrorCode, rtcError, type RtcError } from '../errors.js';
+import type { Kind } from '../kinds.js';
 import type { AudioProfile, VideoProfile } from '../profiles.js';
 import type { StreamConfig } from '../types.js';
 
@@ -33,6 +34,14 @@ export function audioConstraints(profile: AudioProfile): MediaTrackConstraints {
 
 // An empty id means "any": apps pass on the value of a selection that was never made.
 const exactly = (deviceId: string | undefined): MediaTrackConstraints => (deviceId ? { deviceId: { exact: deviceId } } : {});
+
+/** The device that a track came from, if it is still there; else any that meets the rest. */
+export async function sameOrAny(kind: Kind, track: MediaStreamTrack, config: StreamConfig): Promise<Partial<StreamConfig>> {
+  const before = track.getSettings().deviceId ?? '';
+  const present = await mediaDevices('recover').enumerateDevices();
+  if (before !== '' && present.some((device) => device.deviceId === before)) return deviceChoice(kind, before);
+  return kind === 'video' && config.facingMode ? { facingMode: config.facingMode } : {};
+}
 
 /** Opens the microphone, the camera or both. */
 export async function captureDevices(config: StreamConfig, audio: AudioProfile, video: VideoProfile): Promise<MediaStream> {
@@ -87,4 +96,20 @@ async function captureFailed(devices: MediaDevices, config: StreamConfig, thrown
   if (missing.length === 0) return initializeFailed(thrown);
   const detail = `initialize failed: this machine has no ${missing.join(' and no ')}`;
   return rtcError(ErrorCode.DEVICE_NOT_FOUND, detail, { name: thrown.name });
+}
+
+/** Phones call their two cameras by where they look. */
+export function deviceChoice(kind: Kind, deviceId: string): Partial<StreamConfig> {
+  if (kind === 'audio') return { microphoneId: deviceId };
+  return deviceId === 'user' || deviceId === 'environment' ? { facingMode: deviceId } : { cameraId: deviceId };
+}
+
+/** What browsers say of a device that cannot be opened now, though it is there and allowed. */
+export function isBusy(thrown: unknown): boolean {
+  return thrown instanceof Error && (thrown.name === 'NotReadableError' || thrown.name === 'AbortError');
+}
+
+/** The person may end a capture while the browser still asks for another. */
+export function endedEarly(): Error {
+  return Object.assign(new Error('the capture was ended before all of it had begun'), { name: 'AbortError' });
 }

@@ -13,9 +13,23 @@ import {
 } from '../profiles.js';
 import type * as api from '../types.js';
 import type { PlaybackOptions, StreamConfig } from '../types.js';
-import { audioConstraints, captureDevices, captureScreen, initializeFailed, videoConstraints } from './capture.js';
+import { captureVolume } from '../validate.js';
+import {
+  audioConstraints,
+  captureDevices,
+  captureScreen,
+  deviceChoice,
+  endedEarly,
+  initializeFailed,
+  isBusy,
+  sameOrAny,
+  videoConstraints,
+} from './capture.js';
+import { CaptureVolume } from './capture-volume.js';
 import { Captures, type Origin } from './captures.js';
+import { audioEncoding, videoEncodings } from './encodings.js';
 import type { PlayerView } from './player.js';
+import { DeviceRecovery } from './recovery.js';
 import { Stream } from './stream.js';
 
 /** The client that publishes a local stream hears of what changes in it. */
@@ -45,12 +59,18 @@ export class LocalStream extends Stream implements api.LocalStream {
   #videoProfile: VideoProfile = resolveVideoProfile(undefined, VIDEO_PROFILES, DEFAULT_VIDEO_PROFILE);
   #screenProfile: VideoProfile = resolveVideoProfile(undefined, SCREEN_PROFILES, DEFAULT_SCREEN_PROFILE);
   #contentHint = '';
+  readonly #captureVolume = new CaptureVolume(() => this.resend('audio'));
   /** A new one after each `close()`: the stream may be initialized again. */
   #captures = new Captures();
   /** What changes the tracks is carried out one after the other. */
   #last: Promise<unknown> = Promise.resolve();
   #ready: Promise<void> | null = null;
   #isInitialized = false;
+  readonly #recovery = new DeviceRecovery({
+    holds: (track) => this.trackOf(track.kind as Kind) === track,
+    reopen: (kind, track) => this.reopen(kind, track),
+    failed: (kind, why) => this.recoverFailed(`the ${kind} device ended by itself and could not be opened again: ${describe(why)}`),
+  });
   /** By the stay in a room that they belong to: clients in different rooms may publish one stream. */
   readonly #publishers = new Map<object, Publisher>();
 
@@ -118,6 +138,15 @@ export class LocalStream extends Stream implements api.LocalStream {
     this.#contentHint = hint;
     const video = this.trackOf('video');
     if (video) video.contentHint = hint;
+  }
+
+  /** How loud the microphone is sent, in percent: 100 is as it is captured. False if the stream has no sound. */
+  // eslint-disable-next-line @typescript-eslint/no-wrapper-object-types -- as v4 declares it
+  setAudioCaptureVolume(volume: Number): boolean {
+    const wanted = captureVolume(volume);
+    const track = this.trackOf('audio');
+    if (track) this.#captureVolume.set(wanted, track);
+    return track !== null;
   }
 
   /** Goes on with another camera or microphone. When that cannot be opened, the stream keeps the one it has. */
@@ -199,10 +228,16 @@ export class LocalStream extends Stream implements api.LocalStream {
     return this.trackOf(kind) !== null && this.#mutes[kind];
   }
 
+  /** @internal The track that is sent. */
+  outgoing(kind: Kind): MediaStreamTrack | null {
+    const track = this.trackOf(kind);
+    return kind === 'audio' ? this.#captureVolume.of(track) : track;
+  }
+
   /** @internal What a publication begins with. */
   get sent(): Sent {
     return {
-      tracks: { audio: this.trackOf('audio'), video: this.trackOf('video') },
+      tracks: { audio: this.outgoing('audio'), video: this.outgoing('video') },
       muted: { audio: this.isMuted('audio'), video: this.isMuted('video') },
       profiles: [this.#audioProfile, this.pictureProfile()],
     };
@@ -226,29 +261,10 @@ export class LocalStream extends Stream implements api.LocalStream {
     if (profiles.some((one, at) => one !== since.profiles[at])) publisher.profilesChanged().catch(report);
   }
 
-  /** @internal What the encoder of this kind is held to. */
-  encoding(kind: Kind): RTCRtpEncodingParameters {
-    if (kind === 'audio') return { maxBitrate: this.#audioProfile.bitrate * 1000 };
-    const { bitrate, frameRate } = this.pictureProfile();
-    return { maxBitrate: bitrate * 1000, maxFramerate: frameRate };
-  }
-
-  /** @internal The same for each of its encodings, the biggest first; with a `small` one there are two. */
+  /** @internal What the encoder of this kind is held to: each encoding, the biggest first; with a `small` one two. */
   encodings(kind: Kind, small: VideoProfile | null): RTCRtpEncodingParameters[] {
-    if (!small) return [this.encoding(kind)];
-    const { width = 0, height = 0 } = this.trackOf('video')?.getSettings() ?? {};
-    const big = width && height ? { width, height } : this.pictureProfile();
-    // By the longer side: a phone that is turned sends what it captures turned as well.
-    const scale = Math.max(big.width, big.height) / Math.max(small.width, small.height);
-    return [
-      { ...this.encoding(kind), rid: 'big', scaleResolutionDownBy: 1 },
-      {
-        rid: 'small',
-        maxBitrate: small.bitrate * 1000,
-        maxFramerate: small.frameRate,
-        scaleResolutionDownBy: Math.max(1, scale),
-      },
-    ];
+    if (kind === 'audio') return [audioEncoding(this.#audioProfile)];
+    return videoEncodings(this.pictureProfile(), small, this.trackOf('video')?.getSettings());
   }
 
   /** @internal What the video is captured as, if all goes well. */
@@ -350,10 +366,30 @@ export class LocalStream extends Stream implements api.LocalStream {
         await this.putCaptured(captures, kind, await this.openOne(captures, kind, deviceChoice(kind, before)), old);
       } catch (again) {
         const detail = `switchDevice: the ${kind} device used before could not be opened again: ${describe(again)}`;
-        if (!captures.isClosed()) this.emit('error', rtcError(ErrorCode.DEVICE_AUTO_RECOVER_FAILED, detail));
+        if (!captures.isClosed()) this.recoverFailed(detail);
       }
       throw thrown;
     }
+  }
+
+  /** A device that ended by itself is opened again, or another in its place. */
+  private async reopen(kind: Kind, ended: MediaStreamTrack): Promise<void> {
+    await this.inTurn('recover', async (captures) => {
+      if (this.trackOf(kind) !== ended) return;
+      const track = await this.openOne(captures, kind, await sameOrAny(kind, ended, this.#config));
+      await this.putCaptured(captures, kind, track, ended);
+      const idOf = (one: Kind): string => this.trackOf(one)?.getSettings().deviceId ?? '';
+      this.emit('device-auto-recovered', {
+        isCamera: kind === 'video',
+        isMicrophone: kind === 'audio',
+        cameraId: idOf('video'),
+        microphoneId: idOf('audio'),
+      });
+    });
+  }
+
+  private recoverFailed(detail: string): void {
+    this.emit('error', rtcError(ErrorCode.DEVICE_AUTO_RECOVER_FAILED, detail));
   }
 
   private async openOne(captures: Captures, kind: Kind, choice: Partial<StreamConfig>): Promise<MediaStreamTrack> {
@@ -383,7 +419,7 @@ export class LocalStream extends Stream implements api.LocalStream {
     this.hold(kind, track, call);
     const publisher = this.#publisher;
     try {
-      if (publisher) await captures.unlessClosed(call, publisher.trackReplaced(track));
+      if (publisher) await captures.unlessClosed(call, publisher.trackReplaced(this.outgoing(kind) ?? track));
     } catch (thrown) {
       if (!captures.isClosed()) this.hold(kind, old);
       throw thrown;
@@ -429,8 +465,20 @@ export class LocalStream extends Stream implements api.LocalStream {
     } else {
       this.#mutes[kind] = false;
     }
-    if (old) this.#mediaStream.removeTrack(old);
+    if (old) {
+      this.#mediaStream.removeTrack(old);
+      this.#recovery.forget(old);
+    }
+    if (track && this.#captures.originOf(track) === 'device') this.#recovery.watch(track);
+    if (kind === 'audio') this.#captureVolume.follow(track);
     this.putTrack(kind, track);
+  }
+
+  /** What is sent of this kind is another track than before, of the same source. */
+  private resend(kind: Kind): void {
+    const track = this.outgoing(kind);
+    if (!track) return;
+    this.#publisher?.trackReplaced(track).catch((thrown: unknown) => log.warn('not sent yet:', describe(thrown)));
   }
 
   /** All who publish it, as one; null when nobody does. */
@@ -463,21 +511,6 @@ export class LocalStream extends Stream implements api.LocalStream {
     // The size of a small stream is that of the picture, scaled down, and that is known now.
     applied[0]?.then(() => this.#publisher?.profilesChanged()).catch(() => undefined);
   }
-}
-
-/** Phones call their two cameras by where they look. */
-function deviceChoice(kind: Kind, deviceId: string): Partial<StreamConfig> {
-  if (kind === 'audio') return { microphoneId: deviceId };
-  return deviceId === 'user' || deviceId === 'environment' ? { facingMode: deviceId } : { cameraId: deviceId };
-}
-
-/** What browsers say of a device that cannot be opened now, though it is there and allowed. */
-function isBusy(thrown: unknown): boolean {
-  return thrown instanceof Error && (thrown.name === 'NotReadableError' || thrown.name === 'AbortError');
-}
-
-function endedEarly(): Error {
-  return Object.assign(new Error('the capture was ended before all of it had begun'), { name: 'AbortError' });
 }
 
 function kindOf(track: unknown, call: string): Kind {

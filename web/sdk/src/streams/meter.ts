@@ -6,7 +6,8 @@ import { log } from '../logger.js';
 /** One for the page: browsers allow few. It sleeps until the page had a click or a key. */
 let shared: AudioContext | null = null;
 
-function context(): AudioContext | null {
+/** What sound is computed with on this page; null in a browser that cannot. */
+export function pageAudio(): AudioContext | null {
   if (typeof AudioContext === 'undefined') return null;
   shared ??= new AudioContext();
   return shared;
@@ -37,7 +38,7 @@ export class Meter {
     this.source?.disconnect();
     this.source = this.analyser = null;
     this.track = track;
-    const page = track && context();
+    const page = track && pageAudio();
     if (!page) return;
     try {
       const analyser = page.createAnalyser();
