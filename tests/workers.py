@@ -23,12 +23,18 @@ BESIDE = {
     *(
         f"tests/browser/test_{name}.py"
         for name in (
+            "aiortc",
             "captures",
+            "checks",
             "demo",
             "devices",
+            "dtls_roles",
             "given_up",
+            "hidden_tab",
+            "ipv6",
             "live",
             "operations",
+            "recovery",
             "statistics",
             "volumes",
             "wrappers",

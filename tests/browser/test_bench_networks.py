@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 SECONDS = 3.0
 EMPTIES_FIRST = {"narrows-up-150": 7.0}
 """Seconds of a measurement that begins with a queue that has to empty: nothing is heard meanwhile."""
-OF_EACH_KIND = ("loss-10", "down-300", "down-300-firefox", "narrows-up-150", "competes", "step")
+OF_EACH_KIND = ("loss-10", "down-300-firefox", "narrows-up-150", "competes", "step")
 SCENARIOS = {scenario.name: scenario for scenario in networks.SCENARIOS}
 
 
