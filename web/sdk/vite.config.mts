@@ -6,6 +6,8 @@ const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.
 // One run a format, as the two have different exports: `vite build` makes the module, `--mode umd` the script.
 export default defineConfig(({ mode }) => ({
   define: { __VERSION__: JSON.stringify(version) },
+  // It is a text in the bundle, and a map of it would be a file beside that.
+  worker: { rolldownOptions: { output: { sourcemap: false } } },
   build: {
     target: 'es2020',
     sourcemap: true,

@@ -1,24 +1,25 @@
-import { asRtcError, describe, ErrorCode, invalidOperation, invalidParameter, rtcError, type RtcError } from './errors.js';
-import type { AnyEvent, EnterOk, ResumeOk, Role, StreamInfo, StreamType, VideoType } from './generated/messages.js';
+import { describe, ErrorCode, rtcError, type RtcError } from './errors.js';
+import type { AnyEvent, EnterOk, ResumeOk, VideoType } from './generated/messages.js';
 import { KINDS } from './kinds.js';
 import { log } from './logger.js';
 import type { VideoCodec } from './media/codecs.js';
-import { ConnectionFailed, MEDIA_DEADLINE } from './media/connection.js';
 import { Downlink } from './media/downlink.js';
 import { Movement, SilenceWatch } from './media/moved.js';
-import { Uplink, type Publication } from './media/uplink.js';
+import { Uplink } from './media/uplink.js';
 import type { Cancellation } from './operations.js';
-import { Mutes } from './mutes.js';
 import { networkEvents } from './page.js';
 import type { VideoProfile } from './profiles.js';
+import { Publications } from './publications.js';
 import { QualityReports } from './quality.js';
 import { RoomState, type RoomChange } from './room-state.js';
 import { ChannelClosed, type Fields } from './signaling/channel.js';
-import { isSilence, Session, type SessionListener, type SessionOptions } from './signaling/session.js';
-import type { LocalStream, Publisher } from './streams/local-stream.js';
+import { Session, type SessionListener, type SessionOptions } from './signaling/session.js';
+import { Sei } from './sei/sei.js';
+import { framesWorker } from './sei/transforms.js';
+import type { SeiMessage } from './sei/nal.js';
+import type { LocalStream } from './streams/local-stream.js';
 import type { RemoteStream } from './streams/remote-stream.js';
-import { ANSWER_TIMEOUT, notInRoom, Subscriptions, type Wanted } from './subscriptions.js';
-import { checkShape } from './shape.js';
+import { ANSWER_TIMEOUT, Subscriptions, type Wanted } from './subscriptions.js';
 import { Statistics } from './statistics.js';
 import type { ClientEventMap, ConnectionState, RemoteMutedState } from './types.js';
 import { Volumes, type Evaluation, type Sounding } from './volumes.js';
@@ -31,6 +32,8 @@ export interface CallOptions extends SessionOptions {
   autoSubscribe: boolean;
   autoplayDialog: boolean;
   videoCodec: VideoCodec | undefined;
+  /** Whether messages go with frames (`enableSEI`). */
+  sei: boolean;
   /** TURN servers of the app. */
   iceServers: readonly RTCIceServer[];
   /** What the small stream of a main stream is; null for none. */
@@ -49,6 +52,7 @@ export interface CallListener {
 export class Call implements SessionListener {
   private readonly room = new RoomState();
   private readonly uplink: Uplink;
+  readonly publications: Publications;
   private readonly downlink: Downlink;
   private readonly subscriptions: Subscriptions;
   readonly statistics: Statistics;
@@ -58,27 +62,45 @@ export class Call implements SessionListener {
   private readonly watch: SilenceWatch;
   /** Events wait here until the app has seen `join` resolve. */
   private held: (() => void)[] | null = [];
-  private readonly mutes: Mutes;
+  private readonly sei: Sei;
   private over = false;
 
   private constructor(
     private readonly options: CallOptions,
     private readonly session: Session,
     private readonly listener: CallListener,
+    worker: Worker | null,
   ) {
     const suspect = (why: string): void => this.movement.suspect(why);
+    this.sei = new Sei({
+      enabled: options.sei,
+      worker,
+      senderOf: (type) => this.uplink.publications.get(type)?.senders.video?.sender,
+      came: (track, message) => this.seiCame(track, message),
+    });
+    const { transforms } = this.sei;
     this.uplink = new Uplink({
       iceServers: options.iceServers,
+      transforms,
       suspect,
       restartIce: (sdp, wanted) => session.request('uplink-ice-restart', { sdp }, ANSWER_TIMEOUT, wanted),
       videoCodec: options.videoCodec,
       small: options.small,
       signaling: session,
       publish: (fields, wanted) => session.request('publish', fields, ANSWER_TIMEOUT, wanted),
-      failed: (given, why) => this.uplinkFailed(given, why),
+      failed: (given, why) => this.publications.failed(given, why),
+    });
+    this.publications = new Publications(this.uplink, {
+      session,
+      enter: options.enter,
+      small: options.small,
+      isOver: () => this.over,
+      emit: (event, error) => listener.emit(event, error),
+      quietly: (type, fields) => this.quietly(type, fields),
     });
     this.downlink = new Downlink({
       iceServers: options.iceServers,
+      transforms,
       signaling: session,
       answer: async (revision, sdp) => {
         try {
@@ -96,10 +118,6 @@ export class Call implements SessionListener {
     });
     this.subscriptions = new Subscriptions(session, this.downlink);
     this.statistics = new Statistics(this.uplink, this.downlink, this.subscriptions);
-    this.mutes = new Mutes(
-      (type) => (this.over ? undefined : this.uplink.publications.get(type)?.stream),
-      (fields) => this.quietly('mute', fields),
-    );
     this.quality = new QualityReports({ isUp: () => session.isUp, connections: () => this.connections }, (quality) =>
       this.listener.emit('network-quality', quality),
     );
@@ -128,50 +146,17 @@ export class Call implements SessionListener {
 
   /** Joins; resolves when the room has let the user in. */
   static async start(options: CallOptions, listener: CallListener): Promise<Call> {
-    const { session, entered } = await Session.start(options);
-    const call = new Call(options, session, listener);
+    const starting = options.sei ? framesWorker() : Promise.resolve(null);
+    const { session, entered } = await Session.start(options).catch(async (thrown: unknown) => {
+      (await starting)?.terminate();
+      throw thrown;
+    });
+    const call = new Call(options, session, listener, await starting);
     call.tell(call.room.reset(entered.snapshot));
     session.listen(call);
     // A task of its own runs after everything that waits for join() itself.
     setTimeout(() => call.release(), 0);
     return call;
-  }
-
-  /** Publishes a stream; resolves when it goes out. What was half done when that fails is taken back. */
-  async publish(type: StreamType, stream: LocalStream, cancellation: Cancellation): Promise<void> {
-    const known = this.uplink.publications.get(type);
-    if (known ?? this.uplink.typeOf(stream)) {
-      throw invalidOperation('duplicate publishing, please unpublish and then re-publish');
-    }
-    if (type === 'main') checkShape(stream, this.options.small(stream), 'publish');
-    const end = Date.now() + MEDIA_DEADLINE;
-    const { sent } = stream;
-    try {
-      const publication = await cancellation.race(this.uplink.publish(type, stream));
-      stream.publishedBy(this, this.publisher(type), sent);
-      await cancellation.race(this.uplink.connected(end - Date.now()));
-      publication.state = 'published';
-    } catch (thrown) {
-      const error = this.failure(thrown, 'publish');
-      stream.publishedBy(this, null);
-      this.uplink.withdraw(type);
-      // The server may have carried it out all the same.
-      void this.quietly('unpublish', { streamType: type });
-      throw error;
-    }
-  }
-
-  /** Stops publishing a stream. Without a socket the server is told after the next resume. */
-  async unpublish(stream: LocalStream): Promise<void> {
-    const type = this.uplink.typeOf(stream);
-    if (!type) throw invalidParameter('unpublish: the stream is not published by this client');
-    stream.publishedBy(this, null);
-    this.uplink.remove(type);
-    try {
-      await this.session.requestNow('unpublish', { streamType: type }, ANSWER_TIMEOUT);
-    } catch (thrown) {
-      if (!(thrown instanceof ChannelClosed)) throw this.failure(thrown, 'unpublish');
-    }
   }
 
   /** The app says what it wants of a stream: nothing of it is received unasked any more. */
@@ -192,20 +177,15 @@ export class Call implements SessionListener {
     return this.subscriptions.setVideoType(stream, videoType);
   }
 
+  /** Sends a message with the next frame of the published video. */
+  sendSei(message: SeiMessage): void {
+    this.sei.send(Date.now(), message);
+  }
+
   /** How often the app is told how loud everybody is. */
   evaluate(evaluation: Evaluation): void {
     // After its end the client is in the room until the server has heard of it.
     if (!this.over) this.volumes.set(evaluation);
-  }
-
-  /** The main stream that is published or being published. */
-  get mainStream(): LocalStream | undefined {
-    return this.uplink.publications.get('main')?.stream;
-  }
-
-  /** Has the encoders follow a changed profile of the small stream. */
-  async applySmall(): Promise<void> {
-    await this.uplink.applyProfiles('main');
   }
 
   /** What every remote user's main stream has and what of it is muted, in the order of the streams. */
@@ -229,35 +209,6 @@ export class Call implements SessionListener {
   /** The page is shown again: the user comes back as after a lost socket. */
   revive(): void {
     this.session.revive();
-  }
-
-  /** Becomes an anchor or audience. The server takes the streams of who becomes audience away. */
-  async switchRole(role: Role): Promise<void> {
-    const { enter } = this.options;
-    const { role: before } = enter;
-    // From here on it is what is wanted: a resume asks for nothing else.
-    enter.role = role;
-    try {
-      await this.session.request('switch-role', { role, privateMapKey: enter.privateMapKey }, ANSWER_TIMEOUT);
-    } catch (thrown) {
-      if (this.over) throw notInRoom('switchRole');
-      if (!isSilence(thrown)) {
-        enter.role = before;
-        throw asRtcError(thrown);
-      }
-      // The server may have done it all the same.
-      if (role === 'audience') this.dropPublications();
-      throw rtcError(ErrorCode.SWITCH_ROLE_FAILED, 'switchRole timeout');
-    }
-    if (role === 'audience') this.dropPublications();
-  }
-
-  /** An audience publishes nothing; what it published stays the app's. */
-  private dropPublications(): void {
-    for (const [type, { stream }] of [...this.uplink.publications]) {
-      stream.publishedBy(this, null);
-      this.uplink.remove(type);
-    }
   }
 
   /** The key with which the room is entered again when the server has lost the session. */
@@ -318,7 +269,7 @@ export class Call implements SessionListener {
 
   resumed(state: ResumeOk): void {
     this.tell(this.room.reset(state.snapshot));
-    this.reconcileOwn(state.role ?? 'anchor', state.published);
+    this.publications.reconcile(state.role ?? 'anchor', state.published);
     this.subscriptions.reconcile(state.subscriptions, state.videoTypes ?? []);
     this.volumes.renew();
     this.quality.renew();
@@ -327,7 +278,7 @@ export class Call implements SessionListener {
 
   reentered(entered: EnterOk): void {
     this.downlink.reset();
-    if (this.uplink.publications.size > 0) this.uplink.restart('the room was entered again');
+    this.publications.entered();
     this.tell(this.room.reset(entered.snapshot));
     this.subscriptions.reconcile([], []);
     this.volumes.renew();
@@ -357,60 +308,12 @@ export class Call implements SessionListener {
     return [...own, ...others].filter(({ stream }) => stream.hasAudio());
   }
 
-  private publisher(type: StreamType): Publisher {
-    return {
-      muted: () => this.mutes.tell(type),
-      tracksChanged: async () => {
-        try {
-          await this.uplink.update(type);
-        } catch (thrown) {
-          // Without a socket the next resume shows what the server lacks.
-          if (this.session.isUp || !isSilence(thrown)) throw this.failure(thrown, 'publish');
-        }
-      },
-      trackReplaced: (track) => this.uplink.replaceTrack(type, track),
-      profilesChanged: () => this.uplink.applyProfiles(type),
-    };
-  }
-
-  /** First the role: the server may have changed it and could not tell, and takes the streams of an audience away. */
-  private reconcileOwn(held: Role, published: readonly StreamInfo[]): void {
-    const { enter } = this.options;
-    const { role, privateMapKey } = enter;
-    if (role === 'audience') this.dropPublications();
-    if (held === role) {
-      this.reconcilePublications(published);
-      return;
-    }
-    this.session.requestNow('switch-role', { role, privateMapKey }, ANSWER_TIMEOUT).then(
-      () => this.reconcilePublications(published),
-      (thrown: unknown) => {
-        if (isSilence(thrown)) return; // the next resume asks again
-        enter.role = held;
-        if (held === 'audience') this.dropPublications();
-        if (!this.over) this.listener.emit('error', asRtcError(thrown));
-      },
-    );
-  }
-
-  /** Makes what the server holds of this client's streams and what is published the same again, both ways. */
-  private reconcilePublications(held: readonly StreamInfo[]): void {
-    const known = new Map(held.map((info) => [info.streamType, info]));
-    for (const [type, { stream, state }] of this.uplink.publications) {
-      const info = known.get(type);
-      known.delete(type);
-      // One that is just being published is asked for again by its own `publish`; of its mutes the server may have missed some.
-      const isPublished = state === 'published';
-      if (!info) {
-        if (isPublished) this.uplink.restart('the server lost the stream');
-        continue;
-      }
-      if (isPublished && (info.audio !== stream.hasAudio() || info.video !== stream.hasVideo())) {
-        this.uplink.update(type).catch((thrown: unknown) => log.warn(`publish: ${describe(thrown)}`));
-      }
-      this.mutes.tell(type);
-    }
-    for (const streamType of known.keys()) void this.quietly('unpublish', { streamType });
+  private seiCame(track: MediaStreamTrack, { type, data }: SeiMessage): void {
+    const stream = this.subscriptions.streams.find((one) => one.getVideoTrack() === track);
+    if (!stream || this.held) return;
+    const isFromAuxiliary = stream.getType() === 'auxiliary';
+    const seiPayloadType = type as 5 | 243;
+    this.listener.emit('sei-message', { data: data.buffer as ArrayBuffer, userId: stream.getUserId(), seiPayloadType, isFromAuxiliary });
   }
 
   /** A request that the next resume makes superfluous if the socket takes it away. */
@@ -420,15 +323,6 @@ export class Call implements SessionListener {
     } catch (thrown) {
       if (!this.over && !(thrown instanceof ChannelClosed)) log.warn(`${type}: ${describe(thrown)}`);
     }
-  }
-
-  /** What the app is told when an operation failed: the refusal, or what was silent. */
-  private failure(thrown: unknown, call: 'publish' | 'unpublish'): RtcError {
-    if (this.over) return notInRoom(call);
-    if (thrown instanceof ConnectionFailed) {
-      return rtcError(ErrorCode.ICE_TRANSPORT_ERROR, `${call} failed: ${thrown.message}`);
-    }
-    return isSilence(thrown) ? rtcError(ErrorCode.SERVER_TIMEOUT, `${call} timeout`) : asRtcError(thrown);
   }
 
   /** Hands what changed to the app, in order, when the app may hear of it. */
@@ -480,14 +374,6 @@ export class Call implements SessionListener {
     }
   }
 
-  private uplinkFailed(given: ReadonlyMap<StreamType, Publication>, why: string): void {
-    for (const [streamType, { stream }] of given) {
-      stream.publishedBy(this, null);
-      void this.quietly('unpublish', { streamType });
-    }
-    this.mediaGivenUp(ErrorCode.UPLINK_RECONNECTION_FAILED, `uplink reconnect failed: ${why}`);
-  }
-
   private mediaGivenUp(code: number, detail: string): void {
     if (!this.over) this.listener.emit('error', rtcError(code, detail));
   }
@@ -507,9 +393,9 @@ export class Call implements SessionListener {
     this.quality.stop();
     this.watch.stop();
     networkEvents((target, name) => target.removeEventListener(name, this.networkChanged));
-    for (const { stream } of this.uplink.publications.values()) stream.publishedBy(this, null);
-    this.uplink.close();
+    this.publications.close();
     this.downlink.close();
+    this.sei.close();
     this.subscriptions.close();
   }
 }

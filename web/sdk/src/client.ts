@@ -14,7 +14,7 @@ import { checkPublishable, localStream, remoteStream } from './streams/identity.
 import type { RemoteStream } from './streams/remote-stream.js';
 import type * as api from './types.js';
 import type { ClientConfig, ClientEventMap, ConnectionState, JoinOptions, ProxyServer, RemoteMutedState, Role } from './types.js';
-import { isSmallStreamSupported } from './support.js';
+import { canSend, isSmallStreamSupported } from './support.js';
 import {
   evaluation,
   eventHandler,
@@ -22,6 +22,7 @@ import {
   privateMapKeyOf,
   remoteStreamType,
   roleOf,
+  seiMessage,
   smallStreamProfile,
   subscribeOptions,
   turnServers,
@@ -127,7 +128,7 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
     }
     await this.#operations.add('publish', [publishing(type)], async (cancellation) => {
       const call = this.inside('publish');
-      await call.publish(type, checkPublishable(asked), cancellation);
+      await call.publications.publish(type, checkPublishable(asked), cancellation);
     });
   }
 
@@ -138,7 +139,7 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
       if (this.isLeaving) return;
       const stream = localStream(asked);
       if (!stream) throw invalidParameter('unpublish: expected a stream made by createStream()');
-      await call.unpublish(stream);
+      await call.publications.unpublish(stream);
     });
   }
 
@@ -170,10 +171,10 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
   setSmallStreamProfile(profile: api.SmallStreamProfile): void {
     const wanted = smallStreamProfile(profile);
     const call = this.#place.state === 'inside' ? this.#place.call : undefined;
-    const stream = call?.mainStream;
+    const stream = call?.publications.mainStream;
     if (stream) checkShape(stream, wanted, 'setSmallStreamProfile');
     this.#smallProfile = wanted;
-    if (stream) call.applySmall().catch((thrown: unknown) => log.warn('setSmallStreamProfile:', describe(thrown)));
+    if (stream) call.publications.applySmall().catch((thrown: unknown) => log.warn('setSmallStreamProfile:', describe(thrown)));
   }
 
   /** Receives a remote stream's video as the small or the big one, now or once it is subscribed to, as far as it is sent. */
@@ -193,13 +194,22 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
     if (this.#place.state === 'inside') this.#place.call.evaluate(this.#evaluation);
   }
 
+  /**
+   * Sends a message with the next frame of the published video: 1 kB at most, 30 messages and 8 kB a second. It may be lost
+   * with its frame, and come twice. `seiPayloadType` 5 begins with a UUID of the app's, of 16 bytes.
+   */
+  sendSEIMessage(buffer: ArrayBuffer, options: { seiPayloadType: number } = { seiPayloadType: 243 }): void {
+    const message = seiMessage(buffer, options);
+    this.inside('sendSEIMessage').sendSei(message);
+  }
+
   /** Becomes an anchor, who may publish, or audience, which publishes nothing any more. In live mode. */
   async switchRole(role: Role): Promise<void> {
     const wanted = roleOf(role);
     await this.#operations.add('switchRole', ALONE, async (cancellation) => {
       const call = this.inside('switchRole');
       if (this.#config.mode !== 'live') throw invalidOperation("switchRole: there are roles in mode 'live' only");
-      await cancellation.race(call.switchRole(wanted));
+      await cancellation.race(call.publications.switchRole(wanted));
     });
   }
 
@@ -282,7 +292,7 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
 
   private async enter(url: string, room: Required<JoinOptions>): Promise<void> {
     const { sdkAppId, userId, userSig, mode = 'rtc', useStringRoomId = false } = this.#config;
-    const { autoSubscribe = true, enableAutoPlayDialog = true, videoCodec } = this.#config;
+    const { autoSubscribe = true, enableAutoPlayDialog = true, videoCodec, enableSEI = false } = this.#config;
     this.setConnection('CONNECTING');
     const listener: CallListener = {
       emit: (event, payload) => this.emit(event, payload),
@@ -300,7 +310,9 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
           enter: { stringRoom: useStringRoomId, scene: mode, ...room },
           autoSubscribe,
           autoplayDialog: enableAutoPlayDialog,
-          videoCodec,
+          // Messages go with frames of H264 alone.
+          videoCodec: videoCodec ?? (enableSEI && canSend('h264') ? 'h264' : undefined),
+          sei: enableSEI,
           iceServers: this.#turnServers,
           small: (stream) => (this.#sendsSmall ? (this.#smallProfile ?? smallProfile(stream.bigProfile)) : null),
         },
@@ -355,7 +367,7 @@ export class Client extends Emitter<ClientEventMap> implements api.Client {
         const why = isScalable(videoCodec) ? `a small stream needs VP8 or H264, not ${videoCodec}` : 'this browser cannot send one';
         throw rtcError(ErrorCode.NOT_SUPPORTED, `${name}: ${why}`);
       }
-      const isPublished = this.#place.state === 'inside' && this.#place.call.mainStream !== undefined;
+      const isPublished = this.#place.state === 'inside' && this.#place.call.publications.mainStream !== undefined;
       if (isPublished || this.#operations.lastOf(publishing('main')) === 'publish') {
         throw invalidOperation(`${name}: call it before publish(), or after unpublish()`);
       }

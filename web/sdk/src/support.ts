@@ -9,6 +9,11 @@ function has(side: CodecSource | undefined, codec: string): boolean {
   return codecs.some((one) => one.mimeType.toLowerCase() === `video/${codec}`);
 }
 
+/** Whether this browser can send video with that codec. */
+export function canSend(codec: string): boolean {
+  return has((globalThis as { RTCRtpSender?: CodecSource }).RTCRtpSender, codec);
+}
+
 /** Whether this browser can send a video as a small stream as well. */
 export function isSmallStreamSupported(): boolean {
   const here = globalThis as {

@@ -22,6 +22,7 @@ export interface ClientConfig {
   streamId?: string;
   userDefineRecordId?: string;
   pureAudioPushMode?: 1 | 2;
+  /** Send and receive messages with frames (`sendSEIMessage`); video is sent as H264 then. */
   enableSEI?: boolean;
   /** Ours: publish video with this codec only, instead of the browser's first choice. */
   videoCodec?: 'h264' | 'vp8' | 'vp9' | 'av1';
@@ -149,8 +150,18 @@ export interface ClientEventMap {
   /** Ours: another of a stream's videos comes than before, or for another reason. Before the first it is the big one. */
   'video-received': VideoReceivedInfo;
   'audio-volume': AudioVolumeInfo;
+  /** With `enableSEI`: what somebody sent with a frame. */
+  'sei-message': SEIMessageEvent;
   'connection-state-changed': ConnectionStateChange;
   error: RtcError;
+}
+
+/** What came with a frame of a user's video. */
+export interface SEIMessageEvent {
+  data: ArrayBuffer;
+  userId: string;
+  seiPayloadType: 5 | 243;
+  isFromAuxiliary: boolean;
 }
 
 export interface PlayerStateChange {
@@ -362,6 +373,8 @@ export interface Client {
    * for a `privateMapKey`, who becomes an anchor needs one that is good then. Rejects with 0x404a if it is refused.
    */
   switchRole(role: Role): Promise<void>;
+  /** Sends a message with the next frame of the published video; `seiPayloadType` is 243, or 5 for one that begins with a UUID. */
+  sendSEIMessage(buffer: ArrayBuffer, options?: { seiPayloadType: number }): void;
   /** What every remote user publishes and has muted. */
   getRemoteMutedState(): RemoteMutedState[];
   getUserId(): string;

@@ -5,6 +5,8 @@ import {
   ROOM_NAME_CHARACTERS,
   ROOM_NAME_PUNCTUATION,
 } from './generated/messages.js';
+import type { SeiMessage } from './sei/nal.js';
+import { LONGEST_MESSAGE } from './sei/sei.js';
 import type { ClientConfig, JoinOptions, RemoteStreamType, Role, SmallStreamProfile, StreamConfig, VideoType } from './types.js';
 import type { Evaluation } from './volumes.js';
 
@@ -59,7 +61,7 @@ export function clientConfig(config: unknown): ClientConfig {
   if (videoCodec !== undefined && !VIDEO_CODECS.includes(videoCodec)) {
     throw invalidParameter(`createClient: videoCodec must be one of ${VIDEO_CODECS.join(', ')}, not ${shown(videoCodec)}`);
   }
-  const types = { useStringRoomId: 'boolean', autoSubscribe: 'boolean', enableAutoPlayDialog: 'boolean' };
+  const types = { useStringRoomId: 'boolean', autoSubscribe: 'boolean', enableAutoPlayDialog: 'boolean', enableSEI: 'boolean' };
   optional(values, types, 'createClient');
   return { ...values, mode: mode === 'live' ? 'live' : 'rtc' } as unknown as ClientConfig;
 }
@@ -188,6 +190,26 @@ export function privateMapKeyOf(name: unknown, options: unknown): string {
 function numeric(value: unknown): unknown {
   const isWritten = value instanceof Number || (typeof value === 'string' && value.trim() !== '');
   return isWritten ? Number(value) : value;
+}
+
+/** The bytes of a buffer, of this page's or of a frame's in it, or of a view of one; undefined for anything else. */
+function bytesOf(value: unknown): Uint8Array | undefined {
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  const isBuffer = Object.prototype.toString.call(value) === '[object ArrayBuffer]';
+  return isBuffer ? new Uint8Array(value as ArrayBuffer) : undefined;
+}
+
+/** Checks what `sendSEIMessage` was given; the message with a copy of the data. */
+export function seiMessage(buffer: unknown, options: unknown): SeiMessage {
+  const { seiPayloadType: type = 243 } = object(options, 'sendSEIMessage: options');
+  if (type !== 5 && type !== 243) throw invalidParameter(`sendSEIMessage: seiPayloadType must be 5 or 243, not ${shown(type)}`);
+  const bytes = bytesOf(buffer);
+  if (!bytes) throw invalidParameter(`sendSEIMessage: the message must be an ArrayBuffer, not ${shown(buffer)}`);
+  const least = type === 5 ? 16 : 1;
+  if (bytes.length < least || bytes.length > LONGEST_MESSAGE) {
+    throw invalidParameter(`sendSEIMessage: a message has ${least} to ${LONGEST_MESSAGE} bytes, not ${bytes.length}`);
+  }
+  return { type, data: bytes.slice() };
 }
 
 /** How loud a stream is to be played; apps pass it as a text, too. */

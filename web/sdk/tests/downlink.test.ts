@@ -72,6 +72,7 @@ async function receiving(keptFor = 90_000): Promise<{
   });
   const downlink: Downlink = new Downlink({
     iceServers: [],
+    transforms: null,
     signaling: { isUp: true, keptFor, up: () => Promise.resolve() },
     answer,
     askRestart: asked,

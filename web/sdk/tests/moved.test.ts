@@ -159,6 +159,7 @@ async function publishing(): Promise<Publishing> {
   const suspect = vi.fn();
   const uplink = new Uplink({
     iceServers: [],
+    transforms: null,
     videoCodec: undefined,
     small: () => null,
     signaling: { isUp: true, keptFor: 90_000, up: () => Promise.resolve() },

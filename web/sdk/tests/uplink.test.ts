@@ -136,6 +136,7 @@ test('the end of the transport before, told before a new one is answered for, do
   const asked: { restart: boolean; answer: () => void }[] = [];
   const uplink = new Uplink({
     iceServers: [],
+    transforms: null,
     videoCodec: undefined,
     small: () => null,
     signaling: { isUp: true, keptFor: 90_000, up: () => Promise.resolve() },

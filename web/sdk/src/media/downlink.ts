@@ -2,6 +2,7 @@ import { describe, ErrorCode } from '../errors.js';
 import type { DownlinkOffer, Kind, StreamType } from '../generated/messages.js';
 import { log } from '../logger.js';
 import { AnswerTimeout } from '../signaling/channel.js';
+import type { Transforms } from '../sei/transforms.js';
 import { SessionReplaced } from '../signaling/session.js';
 import { repairSound } from './codecs.js';
 import { CONNECT_TIMEOUT, Connection, ConnectionFailed, Recovery, type Signaling } from './connection.js';
@@ -17,6 +18,8 @@ export interface RemoteTrack {
 
 export interface DownlinkOptions {
   iceServers: readonly RTCIceServer[];
+  /** Looks at the frames that come; null when there is nothing to be found in them. */
+  transforms: Transforms | null;
   signaling: Signaling;
   /** Sends the answer. What the socket loses is offered again after a resume, so that is no failure. */
   answer: (revision: number, sdp: string) => Promise<void>;
@@ -190,7 +193,7 @@ export class Downlink {
 
   private open(): Connection {
     this.stale = false;
-    const pc = newPeer(this.options.iceServers);
+    const pc = newPeer(this.options.iceServers, this.options.transforms);
     const connection: Connection = new Connection(pc, (why) => {
       if (this.connection === connection && !this.over) this.recovery.start(why);
     }, this.options.suspect, this.options.moved);
@@ -208,6 +211,7 @@ export class Downlink {
     const connection = this.connection ?? this.open();
     const { pc } = connection;
     await pc.setRemoteDescription({ type: 'offer', sdp: offer.sdp });
+    for (const { receiver } of pc.getTransceivers()) this.options.transforms?.receives(receiver);
     const { sdp = '' } = await pc.createAnswer();
     const answer: RTCSessionDescriptionInit = { type: 'answer', sdp: repairSound(sdp) };
     await pc.setLocalDescription(answer);

@@ -1,6 +1,13 @@
 /** The one place where peer connections are made. */
 
-/** A peer connection that tries these TURN servers as well. */
-export function newPeer(iceServers: readonly RTCIceServer[]): RTCPeerConnection {
-  return new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require', iceServers: [...iceServers] });
+import type { Transforms } from '../sei/transforms.js';
+
+/** A peer connection that tries these TURN servers as well, and whose frames are looked at if there is something to. */
+export function newPeer(iceServers: readonly RTCIceServer[], transforms: Transforms | null): RTCPeerConnection {
+  return new RTCPeerConnection({
+    bundlePolicy: 'max-bundle',
+    rtcpMuxPolicy: 'require',
+    iceServers: [...iceServers],
+    ...transforms?.peerOptions,
+  });
 }

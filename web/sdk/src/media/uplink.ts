@@ -2,6 +2,7 @@ import { describe, ErrorCode, rtcError } from '../errors.js';
 import type { Answers, StreamType } from '../generated/messages.js';
 import { KINDS, type Kind } from '../kinds.js';
 import { log } from '../logger.js';
+import type { Transforms } from '../sei/transforms.js';
 import type { Fields } from '../signaling/channel.js';
 import { SessionReplaced } from '../signaling/session.js';
 import type { VideoProfile } from '../profiles.js';
@@ -31,6 +32,8 @@ export interface Publication {
 
 export interface UplinkOptions {
   iceServers: readonly RTCIceServer[];
+  /** Puts something into the frames that go; null when there is nothing to. */
+  transforms: Transforms | null;
   videoCodec: VideoCodec | undefined;
   /** What a main stream's video is sent as beside the big stream; null for nothing. */
   small: (stream: LocalStream) => VideoProfile | null;
@@ -256,7 +259,7 @@ export class Uplink {
     this.stale = false;
     // What the server says from now on is said of this one.
     for (const publication of this.record.values()) publication.wanted = null;
-    const pc = newPeer(this.options.iceServers);
+    const pc = newPeer(this.options.iceServers, this.options.transforms);
     const connection: Connection = new Connection(pc, (why) => {
       // A stream that is being published for the first time fails with its `publish`.
       const published = [...this.record.values()].some((publication) => publication.state === 'published');
@@ -407,6 +410,7 @@ export class Uplink {
     }
     // One that was used before may have been told to send copies.
     if (kind === 'audio' && (publication.copies || idle)) preferCopies(senders[kind], publication.copies);
+    this.options.transforms?.sends(senders[kind].sender, kind);
     if (kind === 'video' && this.options.videoCodec) forceCodec(senders[kind], this.options.videoCodec);
   }
 

@@ -20,8 +20,8 @@ type MissingOf<Theirs, Ours> = Exclude<Members<Theirs>, Members<Ours>>;
 type AddedTo<Theirs, Ours> = Exclude<Members<Ours>, Members<Theirs>>;
 
 export type Missing = [
-  Holds<Same<MissingOf<v4.Client, ours.Client>, 'sendSEIMessage'>>,
-  Holds<Same<MissingOf<v4.ClientEventMap, ours.ClientEventMap>, 'sei-message'>>,
+  Holds<Same<MissingOf<v4.Client, ours.Client>, never>>,
+  Holds<Same<MissingOf<v4.ClientEventMap, ours.ClientEventMap>, never>>,
   Holds<Same<MissingOf<v4.LocalStream, ours.LocalStream>, never>>,
   Holds<Same<MissingOf<v4.RemoteStream, ours.RemoteStream>, never>>,
   Holds<Same<MissingOf<v4.StreamEventMap, ours.StreamEventMap>, never>>,
@@ -55,6 +55,7 @@ export type Received = [
   Holds<Gets<ours.ClientEventMap['connection-state-changed'], v4.ClientEventMap['connection-state-changed']>>,
   Holds<Gets<ours.StreamEventMap['connection-state-changed'], v4.StreamEventMap['connection-state-changed']>>,
   Holds<Gets<ours.StreamEventMap['player-state-changed'], v4.StreamEventMap['player-state-changed']>>,
+  Holds<Gets<ours.ClientEventMap['sei-message'], v4.ClientEventMap['sei-message']>>,
   Holds<Gets<ours.StreamEventMap['device-auto-recovered'], v4.StreamEventMap['device-auto-recovered']>>,
   Holds<Gets<ours.RemoteStreamType, v4.RemoteStreamType>>,
 ];
