@@ -22,4 +22,8 @@ export default defineConfig(
       globals: { console: 'readonly', process: 'readonly', URL: 'readonly', document: 'readonly', window: 'readonly' },
     },
   },
+  {
+    files: ['sdk/trtc.js', 'sdk/trtc.umd.js'],
+    languageOptions: { sourceType: 'commonjs', globals: { module: 'readonly', require: 'readonly' } },
+  },
 );

@@ -6,9 +6,8 @@ const dist = new URL('../dist/', import.meta.url);
 const copy = (from, to) => copyFileSync(new URL(from, dist), new URL(to, dist));
 // The worker is a text in the bundles; its map serves nobody.
 rmSync(new URL('assets', dist), { recursive: true, force: true });
-// The same files under the names that v4 apps and Node ask for: its `import` knows a module by .mjs and its types by .d.mts.
+// The same files under the names that v4 apps and Node ask for: its `import` knows the types of a module by .d.mts.
 copy('trtc.js', 'trtc.umd.js');
-copy('trtc.esm.js', 'trtc.mjs');
 copy('index.d.ts', 'index.d.mts');
 
 const target = new URL('../../../python/parlour/static/sdk/', import.meta.url);
