@@ -90,10 +90,10 @@ def test_what_is_no_address_is_refused(url):
     assert refused.value.code == ErrorCode.INVALID_PARAMETER
 
 
-async def test_nobody_there_is_0x4001(unused_tcp_port):
+async def test_nobody_there_is_0x4002(unused_tcp_port):
     with pytest.raises(RtcError, match="no signaling channel") as refused:
         await Client(f"http://127.0.0.1:{unused_tcp_port}", 1, "me", "sig").join(1)
-    assert refused.value.code == ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED
+    assert refused.value.code == ErrorCode.SIGNAL_CHANNEL_ERROR
 
 
 async def test_a_refusal_comes_as_the_server_wrote_it_and_another_try_is_free():

@@ -21,7 +21,8 @@ def test_the_first_attempts_come_soon_and_no_step_is_longer_than_five_seconds() 
 @pytest.mark.parametrize(
     ("code", "extra", "passes"),
     [
-        (ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, None, True),
+        (ErrorCode.SIGNAL_CHANNEL_ERROR, None, True),
+        (ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, None, False),
         (ErrorCode.API_CALL_TIMEOUT, None, True),
         (ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, ErrorCode.LOGIN_STATE_STORE_UNAVAILABLE, True),
         (ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, ErrorCode.LOGIN_RATE_EXCEEDED, True),

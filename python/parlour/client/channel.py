@@ -89,7 +89,7 @@ class Channel:
         self._last_request = 0.0
 
     async def open(self, server_url: str) -> None:
-        """Connect. Raises RtcError 0x4001 when nobody answers there."""
+        """Connect. Raises RtcError 0x4002 when nobody answers there."""
         url = websocket_url(server_url)
         try:
             self._socket = await websockets.connect(
@@ -103,7 +103,7 @@ class Channel:
             )
         except (OSError, TimeoutError, websockets.WebSocketException) as error:
             raise RtcError(
-                ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, f"no signaling channel to {server_url}: {error or 'timed out'}"
+                ErrorCode.SIGNAL_CHANNEL_ERROR, f"no signaling channel to {server_url}: {error or 'timed out'}"
             ) from error
         self._reader = asyncio.create_task(self._read(self._socket))
 

@@ -24,9 +24,7 @@ def delays(randoms: Iterator[float]) -> Iterator[float]:
         yield DELAY * (1 - JITTER * next(randoms))
 
 
-_NOT_REACHED = frozenset(
-    {ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, ErrorCode.SIGNAL_CHANNEL_ERROR, ErrorCode.API_CALL_TIMEOUT}
-)
+_NOT_REACHED = frozenset({ErrorCode.SIGNAL_CHANNEL_ERROR, ErrorCode.API_CALL_TIMEOUT})
 """What this side says itself when the server could not be asked, or did not answer."""
 
 

@@ -21,7 +21,7 @@ import type { LocalStream } from './streams/local-stream.js';
 import type { RemoteStream } from './streams/remote-stream.js';
 import { ANSWER_TIMEOUT, Subscriptions, type Wanted } from './subscriptions.js';
 import { Statistics } from './statistics.js';
-import type { ClientEventMap, ConnectionState, RemoteMutedState } from './types.js';
+import type { ClientBannedInfo, ClientEventMap, ConnectionState, RemoteMutedState } from './types.js';
 import { Volumes, type Evaluation, type Sounding } from './volumes.js';
 
 /** Milliseconds: how long a client that only looks on waits for a sign of the server, and over how long those waits are spread. */
@@ -252,7 +252,7 @@ export class Call implements SessionListener {
         break;
       case 'client-banned': {
         const { reason, message } = event;
-        this.endWith(() => this.listener.emit('client-banned', { reason, message }));
+        this.endWith(() => this.listener.emit('client-banned', banned(reason, message)));
         break;
       }
       case 'server-stopping':
@@ -290,7 +290,7 @@ export class Call implements SessionListener {
     const removed = 'the server removed this client from the room';
     this.endWith(() => {
       if (error) this.listener.emit('error', error);
-      else this.listener.emit('client-banned', { reason: 'kick', message: removed });
+      else this.listener.emit('client-banned', banned('kick', removed));
     });
   }
 
@@ -398,4 +398,11 @@ export class Call implements SessionListener {
     this.sei.close();
     this.subscriptions.close();
   }
+}
+
+/** As apps of 4.14 and later read it, and those of before. */
+function banned(reason: ClientBannedInfo['reason'], message: string): ClientBannedInfo {
+  const info = { reason, message, getCode: () => ErrorCode.CLIENT_BANNED };
+  // Not a part of what is written down of it.
+  return Object.defineProperty(info, 'getCode', { enumerable: false });
 }

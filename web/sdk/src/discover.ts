@@ -43,7 +43,7 @@ export function findServer(places: Places): string {
   const found = origin(places.script) ?? origin(places.page);
   if (found) return found;
   throw rtcError(
-    ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED,
+    ErrorCode.SIGNAL_CHANNEL_ERROR,
     'join failed: no server is known; call client.setProxyServer() or set PARLOUR_SERVER to its address',
   );
 }

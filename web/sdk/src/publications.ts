@@ -178,7 +178,8 @@ export class Publications {
     if (thrown instanceof ConnectionFailed) {
       return rtcError(ErrorCode.ICE_TRANSPORT_ERROR, `${call} failed: ${thrown.message}`);
     }
-    return isSilence(thrown) ? rtcError(ErrorCode.SERVER_TIMEOUT, `${call} timeout`) : asRtcError(thrown);
+    const code = call === 'publish' ? ErrorCode.SERVER_TIMEOUT : ErrorCode.API_CALL_TIMEOUT;
+    return isSilence(thrown) ? rtcError(code, `${call} timeout`) : asRtcError(thrown);
   }
 
   /** The uplink gave these up. */

@@ -290,7 +290,8 @@ export class Subscriptions {
       return rtcError(ErrorCode.ICE_TRANSPORT_ERROR, `${call} failed: ${thrown.message}`);
     }
     if (!(thrown instanceof AnswerTimeout || thrown instanceof ChannelClosed)) return asRtcError(thrown);
-    return this.session.isOver ? notInRoom(call) : rtcError(ErrorCode.SUBSCRIPTION_TIMEOUT, `${call} timeout`);
+    const code = call === 'subscribe' ? ErrorCode.SUBSCRIPTION_TIMEOUT : ErrorCode.API_CALL_TIMEOUT;
+    return this.session.isOver ? notInRoom(call) : rtcError(code, `${call} timeout`);
   }
 }
 

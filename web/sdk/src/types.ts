@@ -117,6 +117,8 @@ export interface ClientBannedInfo {
   /** `kick`: the same user entered again. `banned`: removed by an administrator. `room-disband`: the room is gone. */
   reason: 'kick' | 'banned' | 'room-disband';
   message: string;
+  /** 0x4040, which is all that apps of before 4.14 look at. */
+  getCode(): number;
 }
 
 /**

@@ -78,11 +78,11 @@ test('a refused login rejects with the code, the nested code and the words of th
   await client.leave();
 });
 
-test('a server that is not there is 0x4001, one that never answers is a join room timeout', async () => {
+test('a server that is not there is 0x4002, one that never answers is a join room timeout', async () => {
   const { client } = watched();
   client.setProxyServer('ws://127.0.0.1:9');
   const unreachable = (await rejectedBy(client.join({ roomId: 7 }))) as RtcError;
-  expect(unreachable.getCode()).toBe(0x4001);
+  expect(unreachable.getCode()).toBe(0x4002);
   expect(unreachable.message).toContain('failed to connect to remote server via websocket');
 
   server.replies.enter = () => SILENCE;

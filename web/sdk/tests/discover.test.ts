@@ -38,7 +38,7 @@ test('an address that can serve nobody is passed over', () => {
 
 test('no server at all, and a setting that is none, are said so', () => {
   const nowhere = thrownBy(() => findServer({ page: 'file:///home/index.html' }));
-  expect((nowhere as RtcError).getCode()).toBe(0x4001);
+  expect((nowhere as RtcError).getCode()).toBe(0x4002);
   expect((nowhere as RtcError).message).toContain('PARLOUR_SERVER');
   expect((thrownBy(() => findServer({ setting: 42 })) as RtcError).getCode()).toBe(0x1000);
 });

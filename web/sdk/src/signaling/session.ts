@@ -78,7 +78,7 @@ export class Session {
       channel = await Channel.open(options.url, JOIN_TIMEOUT);
     } catch (thrown) {
       const detail = `join failed: failed to connect to remote server via websocket (${options.url}): ${describe(thrown)}`;
-      throw rtcError(ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, detail);
+      throw rtcError(ErrorCode.SIGNAL_CHANNEL_ERROR, detail);
     }
     try {
       const entered = await session.enter(channel, deadline);
@@ -89,7 +89,7 @@ export class Session {
       channel.close(ClientCloseCode.LEFT);
       if (thrown instanceof AnswerTimeout) throw rtcError(ErrorCode.JOIN_ROOM_FAILED, 'join room timeout');
       if (thrown instanceof ChannelClosed) {
-        throw rtcError(ErrorCode.SIGNAL_CHANNEL_SETUP_FAILED, `join failed: ${thrown.message}`);
+        throw rtcError(ErrorCode.SIGNAL_CHANNEL_ERROR, `join failed: ${thrown.message}`);
       }
       throw thrown;
     }

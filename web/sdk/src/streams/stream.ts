@@ -13,6 +13,7 @@ import { containerOf, pictureOf, Player, sinkFor, type PlayerView, type Sound } 
 export abstract class Stream extends Emitter<StreamEventMap> implements api.Stream {
   readonly #tracks: Record<Kind, MediaStreamTrack | null> = { audio: null, video: null };
   readonly #dialog: boolean;
+  #mediaStream: MediaStream | null = null;
   #player: Player | null = null;
   #waitsForGesture = false;
   /** How the app wants to hear it, also while it is not played. */
@@ -137,6 +138,12 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
     return this.#player?.isPlaying ?? false;
   }
 
+  /** The tracks as one stream, always the same one; v4 apps use this undocumented member. */
+  getMediaStream(): MediaStream {
+    this.#mediaStream ??= new MediaStream(KINDS.flatMap((kind) => this.trackOf(kind) ?? []));
+    return this.#mediaStream;
+  }
+
   /** Undocumented members that v4 apps reach for. */
   get userId_(): string {
     return this.getUserId();
@@ -164,7 +171,10 @@ export abstract class Stream extends Emitter<StreamEventMap> implements api.Stre
 
   protected putTrack(kind: Kind, track: MediaStreamTrack | null): void {
     if (this.trackOf(kind) === track) return;
+    const old = this.#tracks[kind];
     this.#tracks[kind] = track;
+    if (old) this.#mediaStream?.removeTrack(old);
+    if (track) this.#mediaStream?.addTrack(track);
     if (!this.#player) return;
     this.#player.setTrack(kind, track);
     this.start(this.#player).catch((thrown: unknown) => log.warn('play:', asRtcError(thrown).message));
