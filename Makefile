@@ -112,6 +112,7 @@ generate: $(STAMPS)/python core
 	@$(VENV)/bin/python -m parlour.errors.generate
 	@$(VENV)/bin/python -m parlour.protocol.generate
 	@$(VENV)/bin/python -m tests.scenarios.generate
+	@$(VENV)/bin/python -m tests.browser.reached
 	@$(VENV)/bin/python -m parlour.admin.generate
 
 format: $(STAMPS)/dev

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from tests.browser.films import film
 from tests.browser.harness import PAGES, App, Browsers, Guest, ServerProcess
+from tests.browser.reached import reaches
 from tests.browser.speech import speech
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
@@ -299,6 +300,7 @@ async def test_a_track_that_cannot_be_sent_leaves_the_one_that_is_sent(guest: Gu
     await guest.leave()
 
 
+@reaches(0x4005, "Adds a track while the browser cannot make an offer.")
 @pytest.mark.parametrize("change", ["add", "remove"])
 async def test_a_change_of_tracks_that_cannot_be_negotiated_is_taken_back(guest: Guest, room: int, change: str) -> None:
     await opened(guest, "{ audio: true, video: true }")

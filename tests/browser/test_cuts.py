@@ -18,6 +18,7 @@ import pytest
 from tests.browser.films import SAME_FILM, Film, film, similarity
 from tests.browser.harness import DEADLINE, Guest, Profile
 from tests.browser.networks import Network
+from tests.browser.reached import reaches
 from tests.browser.test_call import BIKES, BUNNY, knows
 from tests.network import Path
 
@@ -226,6 +227,7 @@ async def changing(network: Network, room: int) -> None:
     assert await alice.call("() => app.states") == [[LOST, "RECONNECTING DISCONNECTED"]] * 2
 
 
+@reaches(0x4006, "Cuts the signaling for longer than the server keeps a place.")
 @pytest.mark.together(run=changing, network="cuts")
 async def test_what_was_unpublished_while_the_socket_was_down_is_gone_and_who_is_away_for_longer_has_left(
     meanwhile: Meanwhile, request: pytest.FixtureRequest
@@ -275,6 +277,7 @@ REFUSALS = """async ([user, profile]) => {
 }"""
 
 
+@reaches(0x4003, "Publishes and subscribes in a network that lets neither UDP nor TCP of media through.")
 @pytest.mark.together(run=bad, network="cuts")
 async def test_films_move_at_two_percent_of_loss_and_where_no_media_passes_publish_and_subscribe_reject_within_10_s(
     meanwhile: Meanwhile, request: pytest.FixtureRequest

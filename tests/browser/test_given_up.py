@@ -12,6 +12,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from tests.browser.films import Film, film
 from tests.browser.harness import Browsers, Guest, Profile
 from tests.browser.networks import Network
+from tests.browser.reached import reaches
 from tests.browser.test_call import BIKES, BUNNY, knows
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(200)]
@@ -73,6 +74,8 @@ async def waiting(alice: Guest, bob: Guest) -> None:
     await alice.until_decoded("bob", 10)
 
 
+@reaches(0x4007, "Lets no media through until the publisher has given up.")
+@reaches(0x4008, "Lets no media through until the viewer has given up.")
 async def test_media_that_was_given_up_is_told_once_and_publish_and_subscribe_bring_it_back_when_asked(
     browsers: Browsers, tmp_path: Path
 ) -> None:

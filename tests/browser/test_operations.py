@@ -9,6 +9,7 @@ import pytest
 from tests.browser.conftest import Invite
 from tests.browser.films import film
 from tests.browser.harness import ALWAYS, CHROMIUM, App, Browsers, Guest, ServerProcess, devices
+from tests.browser.reached import reaches
 from tests.browser.speech import speech
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
@@ -166,6 +167,7 @@ async def rate(guest: Guest, seconds: float = 4.0) -> float:
     return float(await guest.call(script, seconds))
 
 
+@reaches(0x4049, "Subscribes to H264 with a browser that cannot decode it.")
 @pytest.mark.parametrize(("codec", "code"), [("h264", NOT_SUPPORTED_H264), ("vp8", NOT_SUPPORTED)])
 async def test_a_picture_that_the_viewer_cannot_decode_rejects_and_the_sound_is_subscribed_all_the_same(
     invite: Invite, room: int, codec: str, code: int

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from tests.browser.films import film
 from tests.browser.harness import App, Browsers, Guest, ServerProcess
+from tests.browser.reached import reaches
 from tests.browser.speech import speech
 from tests.browser.test_captures import CAPTURES, RECOVER_FAILED, SENT, opened
 
@@ -69,6 +70,7 @@ async def test_a_device_that_was_pulled_out_is_replaced_at_once_and_sent_as_it_w
     await guest.leave()
 
 
+@reaches(0x4044, "Takes the permission for camera and microphone away during a call.")
 async def test_what_is_not_allowed_any_more_is_told_once_and_comes_back_when_it_is(
     guest: Guest, pages: str, room: int
 ) -> None:
