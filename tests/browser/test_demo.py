@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ async def visitors(browsers: Browsers, demo: ServerProcess) -> AsyncIterator[Vis
 
 def tile(page: Page, name: str) -> Locator:
     """The tile of somebody."""
-    return page.locator(".tile").filter(has=page.locator(".label-name", has_text=name))
+    return page.locator(".tile").filter(has=page.locator(".label-name", has_text=re.compile(f"^{re.escape(name)}$")))
 
 
 async def go_in(page: Page) -> None:
@@ -158,6 +159,67 @@ async def test_two_people_see_each_other_and_their_mutes(visitors: Visitors) -> 
 
     await ada.get_by_role("button", name="Leave").click()
     await expect(tile(grace, "Ada")).to_have_count(0)
+
+
+async def test_a_screen_is_shared_and_devices_are_changed_while_the_call_goes_on(visitors: Visitors) -> None:
+    ada = await visitors.come("Ada", "screens")
+    grace = await visitors.come("Grace", "screens", shows="bikes")
+    await go_in(ada)
+    await go_in(grace)
+    await plays(grace, "Ada")
+    await ada.get_by_role("button", name="Share your screen").click()
+    await expect(tile(grace, "Ada’s screen")).to_be_visible()
+    await plays(grace, "Ada’s screen", 3)
+    await expect(tile(ada, "Your screen")).to_be_visible()
+    # Who comes later sees it, and the person is there beside the screen.
+    zoe = await visitors.come("Zoe", "screens", shows="bikes")
+    await go_in(zoe)
+    await plays(zoe, "Ada’s screen", 3)
+    assert similarity(await picture_of(grace, "Ada"), film("bigbuckbunny")) >= SAME_FILM
+    await expect(grace.locator(".quality")).to_have_attribute(
+        "aria-label", re.compile("sending (excellent|good|fair), receiving (excellent|good|fair)")
+    )
+    await shoot(grace, "room-screen")
+    await ada.get_by_label("Choose camera and microphone").click()
+    await shoot(ada, "room-devices")
+    cameras = ada.locator(".devices-card select").first
+    chosen = await cameras.input_value()
+    others = await cameras.locator("option").evaluate_all("all => all.map(one => one.value)")
+    await cameras.select_option(others[-1])
+    await plays(grace, "Ada", 5)
+    assert (await cameras.input_value(), chosen in others) == (others[-1], True)
+    await ada.get_by_role("button", name="Stop sharing your screen").click()
+    await expect(tile(grace, "Ada’s screen")).to_have_count(0)
+    await expect(tile(zoe, "Ada’s screen")).to_have_count(0)
+    await plays(grace, "Ada", 5)
+    await expect(ada.locator(".problem")).to_have_count(0)
+
+
+async def test_a_broadcast_is_looked_on_at_until_somebody_goes_on_the_stage(visitors: Visitors) -> None:
+    ada = await visitors.come("Ada", "hall")
+    grace = await visitors.come("Grace", "hall", shows="bikes")
+    for page in (ada, grace):
+        await page.get_by_label("A broadcast").check()
+        await go_in(page)
+        await expect(page.get_by_text("Nobody is on the stage yet")).to_be_visible()
+        await expect(page.locator(".tile")).to_have_count(0)
+    await ada.get_by_role("button", name="Go on the stage").click()
+    await plays(grace, "Ada")
+    await expect(grace.locator(".count")).to_have_text("1")
+    await shoot(grace, "room-broadcast")
+    await expect(ada.locator(".tile")).to_have_count(1)
+    await ada.get_by_role("button", name="Leave the stage").click()
+    await expect(tile(grace, "Ada")).to_have_count(0)
+    await ada.get_by_role("button", name="Go on the stage").click()
+    await plays(grace, "Ada")
+    # A call and a broadcast are two kinds of rooms: the page says which this is.
+    zoe = await visitors.come("Zoe", "hall")
+    await zoe.get_by_role("button", name="Go in").click()
+    await expect(zoe.get_by_role("alert")).to_contain_text("This room is a broadcast")
+    await shoot(zoe, "problem-broadcast")
+    await zoe.get_by_label("A broadcast").check()
+    await go_in(zoe)
+    await plays(zoe, "Ada")
 
 
 async def test_the_copied_link_leads_into_the_same_room(visitors: Visitors) -> None:

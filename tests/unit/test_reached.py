@@ -1,4 +1,4 @@
-"""The machinery of the marks; that each code of the SDK has one and the page is fresh is the generator's ``--check``."""
+"""The machinery of the marks; that each code has one and the page is fresh is the generator's ``--check``."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ import { ErrorCode } from '../../sdk/src/generated/errors';
 import { roomOf } from './link';
 import { nameOf } from './names';
 import { explain, PageError, type Problem } from './problem';
+import { ScreenShare } from './screen';
 import { TRTC, type Client, type LocalStream, type RemoteStream } from './sdk';
 import { admission } from './server';
 
@@ -16,6 +17,19 @@ export interface Person {
   readonly change: number;
 }
 
+/** Somebody else's screen. */
+export interface Shared {
+  readonly userId: string;
+  readonly stream: RemoteStream;
+}
+
+/** How good the connection is in both directions: 1 excellent to 5 very poor, 6 none, 0 not known yet. */
+export interface Quality {
+  readonly up: number;
+  readonly down: number;
+}
+
+export type Role = 'anchor' | 'audience';
 export type CallState = 'joining' | 'connected' | 'reconnecting' | 'over';
 
 const STATES: Readonly<Record<string, CallState>> = {
@@ -46,7 +60,11 @@ const REMOVED: Readonly<Record<string, Pick<Problem, 'title' | 'cause' | 'remedy
 export class Call {
   readonly state = signal<CallState>('joining');
   readonly people = signal<readonly Person[]>([]);
+  readonly screens = signal<readonly Shared[]>([]);
+  readonly quality = signal<Quality>({ up: 0, down: 0 });
   readonly problem = signal<Problem | null>(null);
+  readonly role = signal<Role>('anchor');
+  readonly screen = new ScreenShare((problem) => (this.problem.value = problem));
   /** The browser keeps sound back until the person clicks. */
   readonly soundBlocked = signal(false);
   /** What a screen reader is told. */
@@ -56,6 +74,8 @@ export class Call {
   constructor(
     readonly room: string,
     readonly userId: string,
+    /** A broadcast: who comes in looks on, until they go on the stage. */
+    readonly live: boolean,
     private readonly onOver: (why: Problem | null) => void,
   ) {}
 
@@ -65,7 +85,7 @@ export class Call {
       const { roomId, useStringRoomId } = roomOf(this.room);
       const { sdkAppId, userSig } = await admission(token, this.userId);
       const client = TRTC.createClient({
-        mode: 'rtc',
+        mode: this.live ? 'live' : 'rtc',
         sdkAppId,
         userId: this.userId,
         userSig,
@@ -74,15 +94,36 @@ export class Call {
       });
       this.client = client;
       this.listen(client);
-      await client.join({ roomId });
+      if (this.live) this.role.value = 'audience';
+      await client.join({ roomId, role: this.role.value });
     } catch (error) {
       this.client = null;
       this.state.value = 'over';
-      throw new PageError(explain('You could not join the room', error));
+      const isOther = (error as { getCode?: () => number }).getCode?.() === ErrorCode.INVALID_OPERATION;
+      throw new PageError(isOther ? otherKind(this.live, error) : explain('You could not join the room', error));
     }
     this.state.value = 'connected';
     onEntered();
-    if (stream !== null) await this.publish(stream);
+    if (stream !== null && this.role.value === 'anchor') await this.publish(stream);
+  }
+
+  /** Goes on the stage of a broadcast, or down from it. */
+  async play(role: Role, stream: LocalStream | null): Promise<void> {
+    try {
+      if (role === 'audience') await this.screen.stop(this.client);
+      await this.client?.switchRole(role);
+      this.role.value = role;
+    } catch (error) {
+      this.report(role === 'anchor' ? 'You could not go on the stage' : 'You could not leave the stage', error);
+      return;
+    }
+    if (role === 'anchor' && stream !== null) await this.publish(stream);
+  }
+
+  /** Shares the screen, or stops that. */
+  async toggleScreen(): Promise<void> {
+    if (this.client === null) return;
+    await (this.screen.stream.value === null ? this.screen.start(this.client) : this.screen.stop(this.client));
   }
 
   /** Leaves the room; the view goes back to the lobby. */
@@ -99,7 +140,7 @@ export class Call {
   /** Lets the sound out, after a click. */
   async allowSound(): Promise<void> {
     this.soundBlocked.value = false;
-    const streams = this.people.value.flatMap((person) => person.stream ?? []);
+    const streams = [...this.people.value, ...this.screens.value].flatMap(({ stream }) => stream ?? []);
     await Promise.allSettled(streams.map((stream) => stream.resume()));
   }
 
@@ -125,6 +166,7 @@ export class Call {
   private end(why: Problem | null): void {
     if (this.state.value === 'over') return;
     this.state.value = 'over';
+    void this.screen.stop(null);
     this.client = null;
     this.onOver(why);
   }
@@ -153,12 +195,19 @@ export class Call {
       });
     });
     client.on('stream-subscribed', ({ stream }) => {
+      if (stream.getType() === 'auxiliary') {
+        const others = this.screens.value.filter((one) => one.stream !== stream);
+        this.screens.value = [...others, { userId: stream.getUserId(), stream }];
+        this.news.value = `${nameOf(stream.getUserId())} shares a screen`;
+        return;
+      }
       this.update(stream.getUserId(), (person) => ({ ...person, stream, change: person.change + 1 }));
     });
     client.on('stream-updated', ({ stream }) => {
       this.update(stream.getUserId(), (person) => ({ ...person, change: person.change + 1 }));
     });
     client.on('stream-removed', ({ stream }) => {
+      this.screens.value = this.screens.value.filter((one) => one.stream !== stream);
       this.update(stream.getUserId(), (person) =>
         person.stream === stream ? { ...person, stream: null, audioMuted: false, videoMuted: false } : person,
       );
@@ -169,6 +218,9 @@ export class Call {
     for (const [event, muted] of [['mute-video', true], ['unmute-video', false]] as const) {
       client.on(event, ({ userId }) => this.update(userId, (person) => ({ ...person, videoMuted: muted })));
     }
+    client.on('network-quality', ({ uplinkNetworkQuality: up, downlinkNetworkQuality: down }) => {
+      this.quality.value = { up, down };
+    });
     client.on('client-banned', ({ reason, message }) => {
       const removed = REMOVED[reason];
       if (removed) this.end({ ...removed, code: '0x4040 CLIENT_BANNED', detail: message });
@@ -182,4 +234,13 @@ export class Call {
       else this.report('The call has a problem', error);
     });
   }
+}
+
+/** The first who comes in decides of which kind a room is. */
+function otherKind(live: boolean, error: unknown): Problem {
+  return {
+    ...explain('You could not join the room', error),
+    cause: live ? 'This room is a call, in which everybody is seen.' : 'This room is a broadcast: a few are on the stage, and the others look on.',
+    remedy: `${live ? 'Take the tick off' : 'Tick'} “A broadcast” and go in again, or take another room.`,
+  };
 }

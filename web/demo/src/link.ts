@@ -7,16 +7,18 @@ export interface Link {
   readonly token: string;
   readonly room: string;
   readonly name: string;
+  /** Whether the room is a broadcast: a few on the stage, the others look on. */
+  readonly live: boolean;
 }
 
 export function parseLink(fragment: string): Link {
   const fields = new URLSearchParams(fragment.replace(/^#/, ''));
-  return { token: fields.get('token') ?? '', room: fields.get('room') ?? '', name: fields.get('name') ?? '' };
+  return { token: fields.get('token') ?? '', room: fields.get('room') ?? '', name: fields.get('name') ?? '', live: fields.get('live') === '1' };
 }
 
 /** The address that brings somebody else into the room. */
-export function inviteLink(page: string, token: string, room: string): string {
-  return `${page.replace(/#.*$/, '')}#${new URLSearchParams({ token, room }).toString()}`;
+export function inviteLink(page: string, token: string, room: string, live = false): string {
+  return `${page.replace(/#.*$/, '')}#${new URLSearchParams({ token, room, ...(live && { live: '1' }) }).toString()}`;
 }
 
 /** What the SDK takes: digits are a room number, anything else is a room of that name. Throws a `PageError` for a name that no room has. */

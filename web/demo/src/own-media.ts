@@ -1,7 +1,7 @@
 /** What this person sends: camera and microphone, or a generated picture. Lives in the lobby and the call. */
-import { computed, signal } from '@preact/signals';
+import { computed, signal, type Signal } from '@preact/signals';
 import { generatedPicture, type GeneratedPicture } from './picture';
-import { explainDevice, type Problem } from './problem';
+import { explain, explainDevice, type Problem } from './problem';
 import { TRTC, type LocalStream } from './sdk';
 
 export type Source = 'devices' | 'generated';
@@ -17,6 +17,8 @@ export class OwnMedia {
   readonly asking = signal<Asking>('idle');
   readonly stream = signal<LocalStream | null>(null);
   readonly problem = signal<Problem | null>(null);
+  /** What happened to the devices while they were in use. */
+  readonly trouble = signal<Problem | null>(null);
   readonly cameras = signal<MediaDeviceInfo[]>([]);
   readonly microphones = signal<MediaDeviceInfo[]>([]);
   readonly cameraId = signal('');
@@ -75,13 +77,11 @@ export class OwnMedia {
   }
 
   async chooseCamera(id: string): Promise<void> {
-    this.cameraId.value = id;
-    await this.useDevices();
+    await this.choose('video', this.cameraId, id);
   }
 
   async chooseMicrophone(id: string): Promise<void> {
-    this.microphoneId.value = id;
-    await this.useDevices();
+    await this.choose('audio', this.microphoneId, id);
   }
 
   toggleAudio(): void {
@@ -102,6 +102,24 @@ export class OwnMedia {
     this.picture?.stop();
     this.picture = null;
     this.asking.value = 'idle';
+  }
+
+  /** Goes on with another device; with the one there is, when the other cannot be opened. */
+  private async choose(kind: 'audio' | 'video', chosen: Signal<string>, id: string): Promise<void> {
+    const stream = this.stream.value;
+    const before = chosen.value;
+    chosen.value = id;
+    if (!stream || !(kind === 'audio' ? stream.hasAudio() : stream.hasVideo())) {
+      await this.useDevices();
+      return;
+    }
+    try {
+      await stream.switchDevice(kind, id);
+      this.trouble.value = null;
+    } catch (error) {
+      chosen.value = before;
+      this.trouble.value = { ...explainDevice(error), title: `That ${kind === 'audio' ? 'microphone' : 'camera'} cannot be used` };
+    }
   }
 
   private begin(source: Source): number {
@@ -131,6 +149,11 @@ export class OwnMedia {
 
   private take(stream: LocalStream): void {
     this.stream.value = stream;
+    stream.on('device-auto-recovered', () => {
+      this.trouble.value = null;
+      void this.listDevices(stream);
+    });
+    stream.on('error', (error) => (this.trouble.value = explain('A device of yours is gone', error)));
     this.applyMutes();
     this.asking.value = 'ready';
   }

@@ -3,14 +3,15 @@ import { inviteLink, parseLink, roomOf } from '../src/link';
 
 describe('the link of a room', () => {
   it('is read from the fragment', () => {
-    expect(parseLink('#token=t%2B1&room=7&name=Ada')).toEqual({ token: 't+1', room: '7', name: 'Ada' });
-    expect(parseLink('')).toEqual({ token: '', room: '', name: '' });
+    expect(parseLink('#token=t%2B1&room=7&name=Ada')).toEqual({ token: 't+1', room: '7', name: 'Ada', live: false });
+    expect(parseLink('')).toEqual({ token: '', room: '', name: '', live: false });
   });
 
   it('invites with token and room, and without a name', () => {
     const link = inviteLink('http://127.0.0.1:8080/demo/#token=t&name=Ada', 't', 'tea & cake');
     expect(link).toBe('http://127.0.0.1:8080/demo/#token=t&room=tea+%26+cake');
-    expect(parseLink(new URL(link).hash)).toEqual({ token: 't', room: 'tea & cake', name: '' });
+    expect(parseLink(new URL(link).hash)).toEqual({ token: 't', room: 'tea & cake', name: '', live: false });
+    expect(parseLink(new URL(inviteLink(link, 't', 'hall', true)).hash)).toEqual({ token: 't', room: 'hall', name: '', live: true });
   });
 });
 

@@ -14,6 +14,7 @@ const link = parseLink(location.hash);
 const media = new OwnMedia();
 const name = signal(link.name || (localStorage.getItem('parlour.name') ?? ''));
 const room = signal(link.room || '1');
+const live = signal(link.live);
 const call = signal<Call | null>(null);
 const joining = signal(false);
 const problem = signal<Problem | null>(link.token === '' ? WRONG_LINK : null);
@@ -30,7 +31,7 @@ async function join(): Promise<void> {
   joining.value = true;
   problem.value = null;
   localStorage.setItem('parlour.name', name.value.trim());
-  const made = new Call(room.value.trim(), userIdOf(name.value, tab()), (why) => {
+  const made = new Call(room.value.trim(), userIdOf(name.value, tab()), live.value, (why) => {
     call.value = null;
     problem.value = why;
   });
@@ -52,17 +53,19 @@ export function App(): JSX.Element {
   }, []);
   const current = call.value;
   if (current !== null) {
-    return <Room call={current} media={media} invite={inviteLink(location.href, link.token, current.room)} />;
+    return <Room call={current} media={media} invite={inviteLink(location.href, link.token, current.room, current.live)} />;
   }
   return (
     <Lobby
       media={media}
       name={name.value}
       room={room.value}
+      live={live.value}
       busy={joining.value}
       problem={problem.value}
       onName={(text) => (name.value = text)}
       onRoom={(text) => (room.value = text)}
+      onLive={(wanted) => (live.value = wanted)}
       onJoin={() => void join()}
       onCloseProblem={() => (problem.value = null)}
     />

@@ -9,16 +9,18 @@ interface LobbyProps {
   readonly media: OwnMedia;
   readonly name: string;
   readonly room: string;
+  readonly live: boolean;
   readonly busy: boolean;
   readonly problem: Problem | null;
   readonly onName: (name: string) => void;
   readonly onRoom: (room: string) => void;
+  readonly onLive: (live: boolean) => void;
   readonly onJoin: () => void;
   readonly onCloseProblem: () => void;
 }
 
 /** Where a person says who they are and sees what the others will see, before going in. */
-export function Lobby({ media, name, room, busy, problem, onName, onRoom, onJoin, onCloseProblem }: LobbyProps): JSX.Element {
+export function Lobby({ media, name, room, live, busy, problem, onName, onRoom, onLive, onJoin, onCloseProblem }: LobbyProps): JSX.Element {
   const ready = name.trim() !== '' && room.trim() !== '' && media.asking.value !== 'asking' && !busy;
   const submit = (event: Event): void => {
     event.preventDefault();
@@ -52,17 +54,11 @@ export function Lobby({ media, name, room, busy, problem, onName, onRoom, onJoin
             Room
             <input name="room" value={room} maxLength={32} autocomplete="off" required onInput={(event) => onRoom(event.currentTarget.value)} />
           </label>
-          {media.source.value === 'devices' && media.asking.value === 'ready' && (
-            <>
-              <Picker label="Camera" devices={media.cameras.value} chosen={media.cameraId.value} onChoose={(id) => void media.chooseCamera(id)} />
-              <Picker
-                label="Microphone"
-                devices={media.microphones.value}
-                chosen={media.microphoneId.value}
-                onChoose={(id) => void media.chooseMicrophone(id)}
-              />
-            </>
-          )}
+          <label class="choice">
+            <input type="checkbox" checked={live} onChange={(event) => onLive(event.currentTarget.checked)} />
+            <span>A broadcast: I look on, unseen, until I go on the stage</span>
+          </label>
+          <DevicePickers media={media} />
           {media.problem.value !== null && <DeviceProblem problem={media.problem.value} />}
           <button type="submit" class="primary" disabled={!ready}>
             {busy ? 'Opening the door …' : media.asking.value === 'refused' ? 'Go in to watch and listen' : 'Go in'}
@@ -70,6 +66,22 @@ export function Lobby({ media, name, room, busy, problem, onName, onRoom, onJoin
         </form>
       </div>
     </main>
+  );
+}
+
+/** Which camera and microphone, where there is something to choose. */
+export function DevicePickers({ media }: { media: OwnMedia }): JSX.Element | null {
+  if (media.source.value !== 'devices' || media.asking.value !== 'ready') return null;
+  return (
+    <>
+      <Picker label="Camera" devices={media.cameras.value} chosen={media.cameraId.value} onChoose={(id) => void media.chooseCamera(id)} />
+      <Picker
+        label="Microphone"
+        devices={media.microphones.value}
+        chosen={media.microphoneId.value}
+        onChoose={(id) => void media.chooseMicrophone(id)}
+      />
+    </>
   );
 }
 

@@ -3,10 +3,13 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Call, CallState } from '../call';
 import { nameOf } from '../names';
 import type { OwnMedia } from '../own-media';
+import { TRTC } from '../sdk';
 import { bestGrid } from './grid';
 import { Icon, Mark } from './icons';
+import { DevicePickers } from './lobby';
 import { Switch } from './preview';
 import { ProblemCard } from './problem-card';
+import { QualityMark } from './quality';
 import { Tile } from './tile';
 
 interface RoomProps {
@@ -27,9 +30,16 @@ const GAP = 12;
 /** The call: everybody as a tile, and the few things one does in a call. */
 export function Room({ call, media, invite }: RoomProps): JSX.Element {
   const people = call.people.value;
-  const grid = useGrid(people.length + 1);
+  const { screen } = call;
+  const onStage = call.role.value === 'anchor';
+  const screens = call.screens.value.length + (screen.stream.value === null ? 0 : 1);
+  const grid = useGrid(people.length + screens + (onStage ? 1 : 0));
   const [open, setOpen] = useState(true);
   const problem = call.problem.value;
+  const trouble = media.trouble.value;
+  useEffect(() => {
+    if (trouble !== null) call.problem.value = trouble;
+  }, [trouble]);
   useEffect(() => setOpen(true), [problem]);
   useShortcuts(media);
   return (
@@ -43,9 +53,10 @@ export function Room({ call, media, invite }: RoomProps): JSX.Element {
           <span class="state-dot" />
           <span class="state-word">{STATE_WORDS[call.state.value]}</span>
         </p>
-        <p class="count" aria-label={`${String(people.length + 1)} in the room`}>
-          <Icon name="people" />
-          {people.length + 1}
+        <QualityMark quality={call.quality.value} />
+        <p class="count" aria-label={`${String(people.length + (onStage ? 1 : 0))} ${call.live ? 'on the stage' : 'in the room'}`}>
+          <Icon name={call.live ? 'stage' : 'people'} />
+          {people.length + (onStage ? 1 : 0)}
         </p>
         {problem !== null && !open && (
           <button type="button" class="quiet round" aria-label="Show the last problem" title="The last problem" onClick={() => setOpen(true)}>
@@ -63,13 +74,29 @@ export function Room({ call, media, invite }: RoomProps): JSX.Element {
         </div>
       )}
       <ul class="grid" ref={grid} aria-label="People in the room">
-        <Tile
-          name={nameOf(call.userId)}
-          own
-          stream={media.stream.value}
-          audioMuted={!media.audioOn.value}
-          videoMuted={!media.videoOn.value}
-        />
+        {screen.stream.value !== null && (
+          <Tile name="Your screen" screen stream={screen.stream.value} audioMuted={false} videoMuted={false} />
+        )}
+        {call.screens.value.map(({ userId, stream }) => (
+          <Tile
+            key={stream.getId()}
+            name={`${nameOf(userId)}’s screen`}
+            screen
+            stream={stream}
+            audioMuted={false}
+            videoMuted={false}
+            onPlayFailed={(error) => call.playFailed(error)}
+          />
+        ))}
+        {onStage && (
+          <Tile
+            name={nameOf(call.userId)}
+            own
+            stream={media.stream.value}
+            audioMuted={!media.audioOn.value}
+            videoMuted={!media.videoOn.value}
+          />
+        )}
         {people.map((person) => (
           <Tile
             key={person.userId}
@@ -83,10 +110,22 @@ export function Room({ call, media, invite }: RoomProps): JSX.Element {
         ))}
       </ul>
       <footer class="controls">
-        {people.length === 0 && call.state.value === 'connected' && <p class="alone">Nobody else is here yet. Copy the link and send it to somebody.</p>}
+        {people.length === 0 && call.state.value === 'connected' && <p class="alone">{wordsAlone(call.live, onStage)}</p>}
         <div class="control-row">
-          <Switch on={media.audioOn.value} there={media.hasAudio.value} what="microphone" keys="M" onClick={() => media.toggleAudio()} />
-          <Switch on={media.videoOn.value} there={media.hasVideo.value} what="camera" keys="V" onClick={() => media.toggleVideo()} />
+          {onStage && (
+            <>
+              <Switch on={media.audioOn.value} there={media.hasAudio.value} what="microphone" keys="M" onClick={() => media.toggleAudio()} />
+              <Switch on={media.videoOn.value} there={media.hasVideo.value} what="camera" keys="V" onClick={() => media.toggleVideo()} />
+              <ScreenSwitch call={call} />
+              {media.source.value === 'devices' && media.asking.value === 'ready' && <Devices media={media} />}
+            </>
+          )}
+          {call.live && (
+            <button type="button" class="switch wide" onClick={() => void call.play(onStage ? 'audience' : 'anchor', media.stream.value)}>
+              <Icon name="stage" />
+              <span>{onStage ? 'Leave the stage' : 'Go on the stage'}</span>
+            </button>
+          )}
           <CopyLink link={invite} />
           <button type="button" class="leave" onClick={() => void call.leave()}>
             <Icon name="leave" />
@@ -103,6 +142,45 @@ export function Room({ call, media, invite }: RoomProps): JSX.Element {
         {call.news.value}
       </p>
     </main>
+  );
+}
+
+function wordsAlone(live: boolean, onStage: boolean): string {
+  if (live) return onStage ? 'You are on the stage. Whoever has the link can look on.' : 'Nobody is on the stage yet.';
+  return 'Nobody else is here yet. Copy the link and send it to somebody.';
+}
+
+/** Shares the screen, where the browser can. */
+function ScreenSwitch({ call }: { call: Call }): JSX.Element | null {
+  if (!TRTC.isScreenShareSupported()) return null;
+  const shares = call.screen.stream.value !== null;
+  const text = shares ? 'Stop sharing your screen' : 'Share your screen';
+  return (
+    <button
+      type="button"
+      class={`switch${shares ? ' sharing' : ''}`}
+      disabled={call.screen.busy.value}
+      aria-pressed={shares}
+      aria-label={text}
+      title={text}
+      onClick={() => void call.toggleScreen()}
+    >
+      <Icon name="screen" />
+    </button>
+  );
+}
+
+/** Another camera or microphone while the call goes on. */
+function Devices({ media }: { media: OwnMedia }): JSX.Element {
+  return (
+    <details class="devices">
+      <summary class="switch" aria-label="Choose camera and microphone" title="Choose camera and microphone">
+        <Icon name="devices" />
+      </summary>
+      <div class="devices-card">
+        <DevicePickers media={media} />
+      </div>
+    </details>
   );
 }
 
