@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.attacks.conftest import ServedProcess, StartProcess
 
 MEGABYTE = 2**20
-SECONDS = 3
+SECONDS = 2
 WIDTH = 8
 """Connections of a flood at a time."""
 PROMISED = 0.1

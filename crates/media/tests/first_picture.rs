@@ -201,6 +201,13 @@ fn shown(codec: Codec, packets: &[(u16, Vec<u8>)]) -> (Sim, Vec<(u16, Vec<u8>)>)
     let first = got.first().map_or(0, |(seq, _)| *seq);
     got.iter_mut()
         .for_each(|(seq, _)| *seq = seq.wrapping_sub(first));
+    // What overtook something is told of as all else that went out: how many there were, and how long each was here.
+    let now = sim.now;
+    sim.router.on_flushed(|| now);
+    let snapshot = sim.router.snapshot();
+    let sent: u64 = snapshot.consumers.iter().map(|it| it.packets).sum();
+    let timed: u64 = snapshot.latency.counts.iter().sum();
+    assert_eq!((sent, timed), (got.len() as u64, got.len() as u64));
     (sim, got)
 }
 

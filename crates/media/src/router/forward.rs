@@ -143,12 +143,14 @@ fn catch_up<'a>(
     consumer: &mut Consumer,
     transport: &mut Transport,
     overtook: impl Iterator<Item = Kept<'a>>,
+    mut sent: impl FnMut(&Kept<'a>),
     drops: &mut Drops,
     sink: &mut impl TransmitSink,
 ) {
     for kept in overtook {
-        if let Err(reason) = pass_on(now, consumer, transport, &kept, false, 0, sink) {
-            drops.count_for(Some(transport), reason, 1);
+        match pass_on(now, consumer, transport, &kept, false, 0, sink) {
+            Ok(_) => sent(&kept),
+            Err(reason) => drops.count_for(Some(transport), reason, 1),
         }
     }
 }
@@ -320,7 +322,16 @@ impl Router {
                     }
                     if begins && video {
                         let overtook = cache.overtakers(now, &kept.meta, consumer.cursor);
-                        catch_up(now, consumer, transport, overtook, &mut self.drops, sink);
+                        let sent = |kept: &Kept<'_>| self.latency.note(turn, kept.meta.came_us);
+                        catch_up(
+                            now,
+                            consumer,
+                            transport,
+                            overtook,
+                            sent,
+                            &mut self.drops,
+                            sink,
+                        );
                     }
                 }
                 Err(reason) => {
