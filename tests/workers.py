@@ -34,6 +34,7 @@ BESIDE = {
             "hidden_tab",
             "ipv6",
             "live",
+            "moving",
             "operations",
             "recovery",
             "sei",
