@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 from aiortc.mediastreams import AudioStreamTrack
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
+from parlour.client import Client
 from parlour.metrics.traces import JoinTraces
 
 from tests.peers.aiortc_peer import AiortcPeer
+from tests.peers.server_process import ServerProcess
 from tests.wire import Refused, Wire
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import RunningServer
 
 
@@ -82,6 +89,61 @@ async def test_a_refused_login_is_a_trace_with_its_codes(server: RunningServer) 
     for span in (join, login):
         assert span.status.status_code is StatusCode.ERROR
         assert (span.attributes or {})["parlour.code"] in (0x4001, 70003)
+
+
+class Collector(ThreadingHTTPServer):
+    """Takes in what an exporter posts (OTLP over HTTP, in protobuf)."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, ExportTraceServiceRequest]] = []
+        super().__init__(("127.0.0.1", 0), _Collects)
+
+    def spans(self) -> dict[str, str]:
+        """The names of all spans that came, each with its service's."""
+        return {
+            span.name: next(one.value.string_value for one in of.resource.attributes if one.key == "service.name")
+            for _, request in self.requests
+            for of in request.resource_spans
+            for scope in of.scope_spans
+            for span in scope.spans
+        }
+
+
+class _Collects(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        """Read it as a collector does."""
+        request = ExportTraceServiceRequest()
+        request.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append((self.path, request))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+async def test_a_served_server_sends_its_traces_where_the_variables_say(tmp_path: Path) -> None:
+    collector = Collector()
+    serving = asyncio.create_task(asyncio.to_thread(collector.serve_forever))
+    address = f"http://127.0.0.1:{collector.server_address[1]}"
+    process = ServerProcess(tmp_path / "data", METRICS__TRACES="true", others={"OTEL_EXPORTER_OTLP_ENDPOINT": address})
+    try:
+        await process.start()
+        client = Client(process.url, process.app, "ann", process.user_sig("ann"))
+        await client.join(1)
+        await client.leave()
+        # What is there when it stops is sent before.
+        await process.stop()
+        assert collector.spans() == dict.fromkeys(("join", "login", "enter"), "parlour")
+        assert {path for path, _ in collector.requests} == {"/v1/traces"}
+    finally:
+        await process.stop()
+        collector.shutdown()
+        await serving
+        collector.server_close()
 
 
 def test_the_server_does_not_import_opentelemetry_unless_it_is_asked_to() -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from parlour.storage import Storage
@@ -19,9 +20,11 @@ APP = 1400000001
 class ServerProcess:
     """One server over several lives of its process."""
 
-    def __init__(self, data: Path, **environment: object) -> None:
+    def __init__(self, data: Path, *, others: Mapping[str, str] | None = None, **environment: object) -> None:
+        """``environment``: settings, as ``LIMITS__MESSAGE_BYTES=…``; ``others``: variables that are none of ours."""
         self._data = data
         self._environment = {f"PARLOUR_{name}": str(value) for name, value in environment.items()}
+        self._environment |= others or {}
         self._process: asyncio.subprocess.Process | None = None
         self._ports = (0, 0)
         self._key = ""
