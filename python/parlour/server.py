@@ -183,7 +183,7 @@ class Server:
         media = MediaCore(
             bind=address,
             port=settings.media_port,
-            shards=settings.media.shards or processors(),
+            shards=_shards(settings),
             announce=settings.media.announce,
             max_transports=settings.media.max_transports,
             ingress_bitrate=settings.media.ingress_bitrate,
@@ -342,7 +342,7 @@ class Server:
         if not media.tcp:
             return None
         # A quarter of the descriptors: signaling needs as many for the same users, and half is for whoever comes.
-        shards = media.shards or processors()
+        shards = _shards(self.settings)
         most = min(media.tcp_connections, max(1, descriptors_for_connections() // (4 * shards)))
         if most < media.tcp_connections and "tcp_connections" in media.model_fields_set:
             log.warning(
@@ -429,6 +429,10 @@ def _listen(address: str, host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+def _shards(settings: Settings) -> int:
+    return settings.media.shards or processors()
+
+
 def _media_sentence(error: OSError, settings: Settings) -> str:
     """Which of the media ports it was: they follow one another."""
     port = int(str(error.filename or "").rpartition(":")[2] or settings.media_port)
@@ -436,7 +440,7 @@ def _media_sentence(error: OSError, settings: Settings) -> str:
     protocol = "TCP" if "cannot bind TCP" in str(error) else "UDP"
     option = "--media-port" if protocol == "UDP" else "--media-port, or set media.tcp = false"
     sentence = _bind_sentence(error, settings.host, port, protocol, option)
-    shards = settings.media.shards or processors()
+    shards = _shards(settings)
     if shards == 1 or settings.media_port == 0:
         return sentence
     last = settings.media_port + shards - 1

@@ -10,10 +10,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
 import typer
 
+from parlour.cli.address import server_parts
 from parlour.cli.arguments import parse_app_id, parse_one_of
 from parlour.cli.options import StoreOptions, on_stores
 from parlour.cli.output import fail, message, print_json, print_pairs
@@ -110,9 +111,7 @@ async def _run(target: Target, layout: Layout, seconds: float, room: int | None,
 
 def _target(url: str, sdk_app_id: int | None, key: str | None, options: StoreOptions) -> Target:
     """Where to, with UserSigs made here of the app's key, or by a demo for who has its link."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise typer.BadParameter(f"{url!r} is no http:// or https:// address of a server", param_hint="URL")
+    parts = server_parts(url)
     token = parts.fragment.removeprefix("token=") if parts.fragment.startswith("token=") else None
     path = parts.path.removesuffix(DEMO_PAGE) if token is not None else parts.path
     server = urlunsplit((parts.scheme, parts.netloc, path.rstrip("/"), "", ""))

@@ -7,10 +7,10 @@ import ssl
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
+from parlour.cli.address import server_parts
 from parlour.cli.output import JsonOption, fail, print_json, visible
 
 if TYPE_CHECKING:
@@ -43,51 +43,53 @@ def command(
 
     Without a terminal, and with --json, it looks once.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise typer.BadParameter(f"{url!r} is no http:// or https:// address of a server", param_hint="URL")
+    parts = server_parts(url)
     address = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/metrics"
+    trust = _trusted(ca_file) if parts.scheme == "https" else None
     if as_json:
-        print_json(asyncio.run(_look(address, token, ca_file)))
+        print_json(asyncio.run(_look(address, token, trust)))
     elif once or not sys.stdout.isatty():
         from parlour.cli.output import console
 
-        console().print(_shown(asyncio.run(_look(address, token, ca_file))))
+        console().print(_shown(asyncio.run(_look(address, token, trust))))
     else:
-        _follow(address, token, ca_file, every)
+        _follow(address, token, trust, every)
 
 
-def _follow(address: str, token: str | None, ca_file: str | None, every: float) -> None:
+def _follow(address: str, token: str | None, trust: ssl.SSLContext | None, every: float) -> None:
     import time
 
     from rich.live import Live
 
     try:
-        with Live(_shown(asyncio.run(_look(address, token, ca_file))), auto_refresh=False, screen=True) as live:
+        with Live(_shown(asyncio.run(_look(address, token, trust))), auto_refresh=False, screen=True) as live:
             while True:
                 time.sleep(every)
-                live.update(_shown(asyncio.run(_look(address, token, ca_file))), refresh=True)
+                live.update(_shown(asyncio.run(_look(address, token, trust))), refresh=True)
     except KeyboardInterrupt:
         return
 
 
-async def _look(address: str, token: str | None, ca_file: str | None) -> dict[str, Any]:
-    """What the server's metrics say now."""
+def _trusted(ca_file: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        fail(f"The certificate {ca_file} cannot be read: {error.strerror or error}.")
+
+
+async def _look(address: str, token: str | None, trust: ssl.SSLContext | None) -> dict[str, Any]:
+    """What the server's metrics say now. ``trust``: for https."""
     import httpcore
 
     headers = [("Accept", "text/plain")]
     headers += [("Authorization", f"Bearer {token}")] if token else []
-    try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        fail(f"The certificate {ca_file} cannot be read: {error.strerror or error}.")
+    body = bytearray()
     try:
         async with (
             asyncio.timeout(TIMEOUT),
-            httpcore.AsyncConnectionPool(ssl_context=context) as pool,
+            httpcore.AsyncConnectionPool(ssl_context=trust) as pool,
             pool.stream("GET", address, headers=headers) as answer,
         ):
-            body = b""
             async for piece in answer.aiter_stream():
                 body += piece
                 if len(body) > MOST_BYTES:
