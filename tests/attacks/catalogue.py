@@ -48,6 +48,8 @@ ATTACKS: dict[str, tuple[str, ...]] = {
         f"{MEDIA}/weak_hellos.rs::v17_2_2_null_and_anonymous_ciphers_srtp_null_and_dtls_1_0_get_no_keys",
     ),
     "11 malformed certificates, half-open handshakes": (
+        f"{MEDIA}/malformed_certificates.rs"
+        "::malformed_certificates_of_the_announced_fingerprint_get_no_keys_and_the_call_next_door_goes_on",
         f"{MEDIA}/dtls_forgery.rs::forged_certificates_key_exchanges_and_signatures_end_no_join",
         f"{MEDIA}/turns.rs::handshakes_of_a_whole_class_at_once_leave_room_in_every_turn_for_the_call_next_door",
         f"{MEDIA}/attacks.rs::a_peer_that_never_comes_and_one_that_never_shakes_hands_are_given_up",

@@ -15,6 +15,7 @@ mod forged_hellos;
 mod hostile_peers;
 mod isolation;
 mod levels;
+mod malformed_certificates;
 mod narrow_paths;
 mod numbers;
 mod padding;

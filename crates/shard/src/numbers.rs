@@ -367,7 +367,6 @@ mod tests {
             why,
             paused: false,
             starved: packets == 5,
-            offered: None,
             smoothness: SmoothnessStats::default(),
             packets,
             bytes: packets * 1000,

@@ -87,6 +87,8 @@ pub struct RawPeer {
     newest: HashMap<Ssrc, u64>,
     /// Whether it waits for the router's ClientHello.
     is_passive: bool,
+    /// Whether its handshake came to nothing.
+    has_failed: bool,
 }
 
 impl RawPeer {
@@ -97,19 +99,34 @@ impl RawPeer {
 
     /// The same for a peer that leaves our checks unanswered, or does not.
     pub fn connect_as(sim: &mut Sim, number: u64, answers_checks: bool) -> RawPeer {
-        let mut peer = RawPeer::new(sim, number, answers_checks, None);
+        let mut peer = RawPeer::new(sim, number, answers_checks, None, own_certificate());
         peer.begin(sim);
         peer
+    }
+
+    /// Adds a transport whose peer announces and shows this certificate, and lets them shake hands. Says whether that
+    /// came to its end.
+    pub fn shows(sim: &mut Sim, number: u64, certificate: dimpl::DtlsCertificate) -> bool {
+        let mut peer = RawPeer::new(sim, number, true, None, certificate);
+        peer.shake_hands(sim);
+        peer.srtp.is_some()
     }
 
     /// The same for a peer that waits for the router's ClientHello, and asks it for a cookie or does not.
     pub fn connect_passive(sim: &mut Sim, number: u64, asks_for_cookie: bool) -> RawPeer {
-        let mut peer = RawPeer::new(sim, number, true, Some(asks_for_cookie));
+        let asks = Some(asks_for_cookie);
+        let mut peer = RawPeer::new(sim, number, true, asks, own_certificate());
         peer.begin(sim);
         peer
     }
 
-    fn new(sim: &mut Sim, number: u64, answers_checks: bool, passive: Option<bool>) -> RawPeer {
+    fn new(
+        sim: &mut Sim,
+        number: u64,
+        answers_checks: bool,
+        passive: Option<bool>,
+        certificate: dimpl::DtlsCertificate,
+    ) -> RawPeer {
         let transport = TransportId(number);
         let address = SocketAddr::from(([203, 0, 113, number as u8], 7000));
         sim.command(Command::AddTransport {
@@ -117,7 +134,6 @@ impl RawPeer {
             local_ufrag: ufrag(number),
             local_pwd: password(number),
         });
-        let certificate = dimpl::certificate::generate_self_signed_certificate().unwrap();
         let fingerprint = parlour_media::dtls::fingerprint(&certificate.certificate);
         sim.command(Command::SetRemote {
             transport,
@@ -144,10 +160,16 @@ impl RawPeer {
             number,
             newest: HashMap::new(),
             is_passive: passive.is_some(),
+            has_failed: false,
         }
     }
 
     fn begin(&mut self, sim: &mut Sim) {
+        self.shake_hands(sim);
+        assert!(self.srtp.is_some(), "the handshake ends: {:?}", sim.events);
+    }
+
+    fn shake_hands(&mut self, sim: &mut Sim) {
         // One that answers nothing has to earn our half of the handshake by what it sends, and one that says nothing else
         // the router's check.
         let is_heard = self.answers_checks && !self.is_passive;
@@ -161,7 +183,6 @@ impl RawPeer {
         for _ in 0..10 {
             self.drive(sim);
         }
-        assert!(self.srtp.is_some(), "the handshake ends: {:?}", sim.events);
     }
 
     /// A connectivity check; returns what was answered.
@@ -217,6 +238,9 @@ impl RawPeer {
     }
 
     fn drive(&mut self, sim: &mut Sim) {
+        if self.has_failed {
+            return;
+        }
         let mut buffer = [0; 2048];
         let mut out = Vec::new();
         loop {
@@ -251,11 +275,11 @@ impl RawPeer {
     fn take_all(&mut self, sim: &mut Sim, all: Vec<Vec<u8>>) {
         for came in all {
             if !stun::is_stun(&came) {
-                self.dtls.handle_packet(&came).unwrap();
+                self.has_failed |= self.dtls.handle_packet(&came).is_err();
             } else if self.answers_checks && self.answer(sim, &came, RAW_PASSWORD) {
                 // What waited for the proof comes now.
                 for waited in self.answers(sim) {
-                    self.dtls.handle_packet(&waited).unwrap();
+                    self.has_failed |= self.dtls.handle_packet(&waited).is_err();
                 }
             }
         }
@@ -313,6 +337,10 @@ impl RawPeer {
     pub fn ledger_mut(&mut self) -> &mut Ledger {
         self.ledger.as_mut().unwrap()
     }
+}
+
+fn own_certificate() -> dimpl::DtlsCertificate {
+    dimpl::certificate::generate_self_signed_certificate().unwrap()
 }
 
 /// A plain RTP packet.

@@ -159,8 +159,6 @@ pub struct ConsumerStats {
     pub paused: bool,
     /// Whether its path carries nothing of it.
     pub starved: bool,
-    /// Bits a second that its path had for it in the last division; none: all that it wants.
-    pub offered: Option<u64>,
     /// Of a picture, the frames that were sent and the gaps between them.
     pub smoothness: SmoothnessStats,
     /// Packets sent, retransmissions not counted.

@@ -97,7 +97,6 @@ impl Router {
             why: consumer.shortfall(),
             paused: consumer.paused,
             starved: consumer.starved,
-            offered: consumer.offered.map(|it| it.bits),
             smoothness: smoothness_stats(&consumer.smoothness),
             packets: consumer.packets,
             bytes: consumer.bytes,
