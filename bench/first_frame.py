@@ -27,6 +27,10 @@ OTHERS = 9
 SETTLED = 3.0
 """Seconds for those who publish to be at their rate."""
 
+BETWEEN = 1.5
+"""Seconds between two runs: who comes within half a second of another waits for the next keyframe that a publisher may
+be asked for."""
+
 PUBLISH = """async ([sdkAppId, users, roomId]) => {
   window.publishing = await Promise.all(users.map(async ([userId, userSig]) => {
     const canvas = Object.assign(document.createElement('canvas'), { width: 320, height: 180 });
@@ -83,10 +87,11 @@ async def measure(runs: int, others: int, folder: Path) -> list[float]:
                 users = [[f"user-{number}", app.sign(f"user-{number}")] for number in range(others)]
                 await there.call(PUBLISH, [app.sdk_app_id, users, 1])
                 await asyncio.sleep(SETTLED)
-                took = [
-                    float(await comes.call(JOIN, [app.sdk_app_id, f"comes-{run}", app.sign(f"comes-{run}"), 1]))
-                    for run in range(runs + 1)
-                ]
+                took = []
+                for run in range(runs + 1):
+                    user = f"comes-{run}"
+                    took.append(float(await comes.call(JOIN, [app.sdk_app_id, user, app.sign(user), 1])))
+                    await asyncio.sleep(BETWEEN)
                 await there.call(STOP)
                 await browsers.close()
     finally:
