@@ -174,7 +174,7 @@ async function publishing(): Promise<Publishing> {
     encodings: () => [{}],
     linkIs: () => undefined,
     isMuted: () => false,
-    mediaStream: {},
+    getMediaStream: () => ({}),
   } as unknown as LocalStream;
   (await uplink.publish('main', stream)).state = 'published';
   const [peer] = Peer.made;

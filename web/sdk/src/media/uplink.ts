@@ -404,7 +404,7 @@ export class Uplink {
     } else {
       senders[kind] = pc.addTransceiver(track, {
         direction: 'sendonly',
-        streams: [stream.mediaStream],
+        streams: [stream.getMediaStream()],
         sendEncodings,
       });
     }

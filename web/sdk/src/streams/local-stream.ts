@@ -53,7 +53,6 @@ let count = 0;
 export class LocalStream extends Stream implements api.LocalStream {
   readonly #id = `local_${++count}_${Math.random().toString(36).slice(2, 10)}`;
   readonly #config: StreamConfig;
-  readonly #mediaStream = new MediaStream();
   readonly #mutes: Record<Kind, boolean> = { audio: false, video: false };
   #audioProfile: AudioProfile = resolveAudioProfile(undefined);
   #videoProfile: VideoProfile = resolveVideoProfile(undefined, VIDEO_PROFILES, DEFAULT_VIDEO_PROFILE);
@@ -216,11 +215,6 @@ export class LocalStream extends Stream implements api.LocalStream {
   /** @internal */
   get initialized(): boolean {
     return this.#isInitialized;
-  }
-
-  /** @internal What the uplink announces the tracks under. */
-  get mediaStream(): MediaStream {
-    return this.#mediaStream;
   }
 
   /** @internal */
@@ -456,7 +450,7 @@ export class LocalStream extends Stream implements api.LocalStream {
     if (old === track) return;
     if (track) {
       try {
-        this.#mediaStream.addTrack(track);
+        this.getMediaStream().addTrack(track);
       } catch {
         throw invalidParameter(`${call}: expected a MediaStreamTrack, and this ${kind} track is none`);
       }
@@ -465,10 +459,7 @@ export class LocalStream extends Stream implements api.LocalStream {
     } else {
       this.#mutes[kind] = false;
     }
-    if (old) {
-      this.#mediaStream.removeTrack(old);
-      this.#recovery.forget(old);
-    }
+    if (old) this.#recovery.forget(old);
     if (track && this.#captures.originOf(track) === 'device') this.#recovery.watch(track);
     if (kind === 'audio') this.#captureVolume.follow(track);
     this.putTrack(kind, track);
