@@ -8,6 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 
+def row(cells: Sequence[str]) -> str:
+    """A row of a table in Markdown; nothing in a cell breaks it."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
 def keep(
     module: str, make: Callable[[Path], Mapping[str, str]], arguments: Sequence[str] | None = None, *, root: Path
 ) -> int:

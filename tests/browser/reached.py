@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from parlour.errors.catalogue import Entry, catalogue
-from parlour.generated import keep
+from parlour.generated import keep, row
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -93,7 +93,7 @@ def page(known: tuple[Reached, ...]) -> str:
         entry = entries[one.code]
         where = f"[`{one.file}::{one.test}`](../{one.file})"
         cells = (f"0x{one.code:04X} ({one.code})", f"`{entry.key}`", entry.cause, one.how, where)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(row(cells))
     return "\n".join(lines) + "\n"
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import BrowserContext
 
 from tests.browser.films import film
 from tests.browser.harness import PAGES, App, Browsers, Guest, ServerProcess
@@ -31,7 +33,13 @@ DEVICES = [
 async def guest(browsers: Browsers, parlour: ServerProcess, app: App, pages: str) -> AsyncIterator[Guest]:
     """A page with the SDK and two cameras, which counts its captures; none may be left open."""
     browser = await browsers.launch(*DEVICES)
-    context = await browser.new_context()
+    async with counting(await browser.new_context(), parlour, app, pages) as made:
+        yield made
+
+
+@asynccontextmanager
+async def counting(context: BrowserContext, parlour: ServerProcess, app: App, pages: str) -> AsyncIterator[Guest]:
+    """A page of that context that counts what it captures; nothing may be left of ``window.stream`` at the end."""
     await context.add_init_script(path=CAPTURES)
     made = Guest("alice", film("bigbuckbunny"), speech("alice"), await context.new_page(), context, parlour, app)
     await made.open(pages)

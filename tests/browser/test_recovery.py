@@ -7,11 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.browser.films import film
 from tests.browser.harness import App, Browsers, Guest, ServerProcess
 from tests.browser.reached import reaches
-from tests.browser.speech import speech
-from tests.browser.test_captures import CAPTURES, RECOVER_FAILED, SENT, opened
+from tests.browser.test_captures import RECOVER_FAILED, SENT, counting, opened
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
 
@@ -33,13 +31,8 @@ async def guest(browsers: Browsers, parlour: ServerProcess, app: App, pages: str
     browser = await browsers.launch("--use-fake-device-for-media-stream=device-count=2")
     context = await browser.new_context()
     await context.grant_permissions(["camera", "microphone"], origin=pages)
-    await context.add_init_script(path=CAPTURES)
-    made = Guest("alice", film("bigbuckbunny"), speech("alice"), await context.new_page(), context, parlour, app)
-    await made.open(pages)
-    yield made
-    await made.call("() => window.stream?.close()")
-    await made.until("() => captures.live() === 0", what="nothing is captured any more after close()")
-    await context.close()
+    async with counting(context, parlour, app, pages) as made:
+        yield made
 
 
 @pytest.mark.parametrize("kind", ["video", "audio"])

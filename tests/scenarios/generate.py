@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from parlour.errors.catalogue import catalogue
-from parlour.generated import keep
+from parlour.generated import keep, row
 
 from tests.scenarios.registry import CLUSTER, ROOT, Scenario, gaps, scenarios
 
@@ -37,7 +37,7 @@ def page(known: tuple[Scenario, ...]) -> str:
     for one in known:
         where = f"[`{one.file}::{one.test}`](../{one.file})"
         cells = (str(one.code), f"`{keys.get(one.code, '?')}`", one.cause, one.how, one.part, where)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(row(cells))
     return "\n".join(lines) + "\n"
 
 

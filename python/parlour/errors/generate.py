@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from parlour.errors.catalogue import Entry, catalogue
-from parlour.generated import keep
+from parlour.generated import keep, row
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -137,7 +137,7 @@ def docs_page(entries: tuple[Entry, ...]) -> str:
                 shown = f"{entry.shown} ({entry.code})" if kind == "sdk" else entry.shown
                 remedy = entry.remedy + " *(passing)*" * entry.passing
                 cells = (shown, keys, entry.cause, remedy, entry.raised_by + STATES[entry.state])
-                lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+                lines.append(row(cells))
     return "\n".join(lines) + "\n"
 
 
