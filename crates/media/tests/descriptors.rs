@@ -1,10 +1,10 @@
 //! Payload descriptors that lie: cut anywhere, aggregates and fragments without an end, picture numbers that wrap. They come
 //! with good keys, so nothing in front of the parsers stops them.
 
+use parlour_media::Codec;
 use parlour_media::num::Rng;
 use parlour_media::rtp::RtpView;
-use parlour_media::{Codec, Command, Kind};
-use parlour_sim::raw::{RawPeer, consumer, producer, rtp_packet};
+use parlour_sim::raw::{RawPeer, filmed, rtp_packet};
 use parlour_sim::{Sim, VIDEO_PT};
 
 const IN: u32 = 1000;
@@ -70,16 +70,7 @@ struct Pair {
 impl Pair {
     fn of(codec: Codec) -> Pair {
         let mut sim = Sim::new(1);
-        let publisher = RawPeer::connect(&mut sim, 1);
-        let subscriber = RawPeer::connect(&mut sim, 2);
-        let mut track = producer(publisher.transport, Kind::Video);
-        track.codec = codec;
-        sim.command(Command::AddProducer(track.clone()));
-        sim.command(Command::AddConsumer(consumer(
-            subscriber.transport,
-            &track,
-            OUT,
-        )));
+        let (publisher, subscriber) = filmed(&mut sim, codec, OUT);
         Pair {
             sim,
             publisher,

@@ -3,7 +3,7 @@
 
 use parlour_media::rtp::{RtpHeader, is_rtcp};
 use parlour_media::{Codec, Command, ConsumerId, DropReason, Event, Kind};
-use parlour_sim::raw::{RawPeer, consumer, producer, rtp_packet};
+use parlour_sim::raw::{filmed, rtp_packet};
 use parlour_sim::{Camera, Sim, VIDEO_PT, vp8};
 use std::time::{Duration, Instant};
 
@@ -174,16 +174,7 @@ fn no_storm_asks_a_publisher_for_more_than_two_keyframes_a_second() {
 /// A subscriber that asks for nothing again; what it gets of packets that come in this order: number and payload.
 fn shown(codec: Codec, packets: &[(u16, Vec<u8>)]) -> (Sim, Vec<(u16, Vec<u8>)>) {
     let mut sim = Sim::new(7);
-    let mut publisher = RawPeer::connect(&mut sim, 1);
-    let mut viewer = RawPeer::connect(&mut sim, 2);
-    let mut track = producer(publisher.transport, Kind::Video);
-    track.codec = codec;
-    sim.command(Command::AddProducer(track.clone()));
-    sim.command(Command::AddConsumer(consumer(
-        viewer.transport,
-        &track,
-        3000,
-    )));
+    let (mut publisher, mut viewer) = filmed(&mut sim, codec, 3000);
     // The end of the frame before.
     let before = rtp_packet(VIDEO_PT, 99, 6000, 1000, &[0x01; 50]);
     publisher.send_rtp(&mut sim, &before);

@@ -1,8 +1,8 @@
 //! Certificates that no program should have made, shown by a peer whose fingerprint of them is right: signaling lets it
 //! announce what it likes. CVE-2022-0778 was one whose curve made a library compute for ever.
 
-use parlour_media::{Command, Event, Kind, TransportId};
-use parlour_sim::raw::{RawPeer, consumer, producer, rtp_packet};
+use parlour_media::{Codec, Event, TransportId};
+use parlour_sim::raw::{RawPeer, filmed, rtp_packet};
 use parlour_sim::{Sim, VIDEO_PT, vp8};
 use std::time::Duration;
 
@@ -107,11 +107,7 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
 fn malformed_certificates_of_the_announced_fingerprint_get_no_keys_and_the_call_next_door_goes_on()
 {
     let mut sim = Sim::new(11);
-    let mut ann = RawPeer::connect(&mut sim, 1);
-    let mut bob = RawPeer::connect(&mut sim, 2);
-    let track = producer(ann.transport, Kind::Video);
-    sim.command(Command::AddProducer(track.clone()));
-    sim.command(Command::AddConsumer(consumer(bob.transport, &track, 3000)));
+    let (mut ann, mut bob) = filmed(&mut sim, Codec::Vp8, 3000);
     let mut seq = 10;
     let mut goes_on = |sim: &mut Sim| {
         seq += 1;

@@ -339,6 +339,21 @@ impl RawPeer {
     }
 }
 
+/// A publisher and a subscriber, peers 1 and 2, with one video track of that codec between them, sent on as `ssrc`.
+pub fn filmed(sim: &mut Sim, codec: Codec, ssrc: u32) -> (RawPeer, RawPeer) {
+    let publisher = RawPeer::connect(sim, 1);
+    let subscriber = RawPeer::connect(sim, 2);
+    let mut track = producer(publisher.transport, Kind::Video);
+    track.codec = codec;
+    sim.command(Command::AddProducer(track.clone()));
+    sim.command(Command::AddConsumer(consumer(
+        subscriber.transport,
+        &track,
+        ssrc,
+    )));
+    (publisher, subscriber)
+}
+
 fn own_certificate() -> dimpl::DtlsCertificate {
     dimpl::certificate::generate_self_signed_certificate().unwrap()
 }
