@@ -17,6 +17,7 @@ from typing import Any
 
 from playwright.async_api import async_playwright
 
+from bench.networks import quantile
 from tests.browser.films import film
 from tests.browser.harness import App, Browsers, Guest, ServerProcess, create_app, serve_pages, start_server
 from tests.browser.speech import speech
@@ -106,7 +107,7 @@ def summary(took: list[float]) -> dict[str, Any]:
     return {
         "runs": len(ordered),
         "median": round(1000 * statistics.median(ordered)),
-        "p95": round(1000 * ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]),
+        "p95": round(1000 * quantile(ordered, 0.95)),
         "range": [round(1000 * ordered[0]), round(1000 * ordered[-1])],
     }
 

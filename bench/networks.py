@@ -300,13 +300,14 @@ async def measure(scenario: Scenario, seconds: float, folder: Path) -> dict[str,
         "aims": vars(scenario.aims),
         "spoiled": figures(samples[0]),
         "other": figures(samples[1]),
-        "queue": {name: round(1000 * _quantile(watch.waits, MOST_OF_THE_TIME)) for name, watch in watches.items()},
+        "queue": {name: round(1000 * quantile(watch.waits, MOST_OF_THE_TIME)) for name, watch in watches.items()},
         "used": {name: watch.used() for name, watch in watches.items()},
         "recovery": recovery(scenario, samples[0], seconds),
     }
 
 
-def _quantile(values: Sequence[float], share: float) -> float:
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that such a share of them does not exceed; 0 of none."""
     ordered = sorted(values) or [0.0]
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.browser.conftest import Invite
+from tests.browser.harness import Guest
 from tests.browser.speech import Samples
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
@@ -21,13 +22,19 @@ def loudness(heard: Samples) -> float:
     return float(np.sqrt(np.mean(np.square(heard, dtype=float))))
 
 
-async def test_who_speaks_is_loud_and_the_speaker_for_the_other_page_until_muted(invite: Invite, room: int) -> None:
+async def heard(invite: Invite, room: int) -> tuple[Guest, Guest]:
+    """One who speaks, and one who hears it by now."""
     alice, bob = await asyncio.gather(invite("alice", "bigbuckbunny"), invite("bob", "bikes"))
     await alice.join(room)
     await alice.publish()
     await bob.join(room)
     await bob.call("() => app.client.enableAudioVolumeEvaluation(200)")
     await bob.until(LOUD, "alice", what="alice is heard")
+    return alice, bob
+
+
+async def test_who_speaks_is_loud_and_the_speaker_for_the_other_page_until_muted(invite: Invite, room: int) -> None:
+    alice, bob = await heard(invite, room)
     await alice.call("() => app.client.enableAudioVolumeEvaluation(100)")
     await alice.until(LOUD, "alice", what="alice hears herself")
 
@@ -53,12 +60,7 @@ async def test_who_speaks_is_loud_and_the_speaker_for_the_other_page_until_muted
 
 
 async def test_a_microphone_is_sent_as_loud_as_the_app_says(invite: Invite, room: int) -> None:
-    alice, bob = await asyncio.gather(invite("alice", "bigbuckbunny"), invite("bob", "bikes"))
-    await alice.join(room)
-    await alice.publish()
-    await bob.join(room)
-    await bob.call("() => app.client.enableAudioVolumeEvaluation(200)")
-    await bob.until(LOUD, "alice", what="alice is heard")
+    alice, bob = await heard(invite, room)
     whole = loudness(await bob.hear("alice", alice.speech))
     captured = await alice.call("() => app.local.getAudioTrack().id")
 
